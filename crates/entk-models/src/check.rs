@@ -1,0 +1,40 @@
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::{ModelError, Result};
+
+/// Refuses a tensor that holds NaN or infinity, naming it and the first such entry.
+///
+/// Cost: one pass and one host copy.
+///
+/// # Errors
+/// [`ModelError::NonFinite`].
+pub fn ensure_finite(tensor: &Tensor, what: &str) -> Result<()> {
+    let host = tensor.flatten_all()?.to_device(&Device::Cpu)?;
+    let bad = match tensor.dtype() {
+        DType::F32 => first_non_finite(&host.to_vec1::<f32>()?, |x| f64::from(*x)),
+        DType::F64 => first_non_finite(&host.to_vec1::<f64>()?, |x| *x),
+        _ => first_non_finite(&host.to_dtype(DType::F32)?.to_vec1::<f32>()?, |x| f64::from(*x)),
+    };
+    match bad {
+        None => Ok(()),
+        Some((index, value)) => {
+            Err(ModelError::NonFinite { what: what.to_string(), index, value })
+        }
+    }
+}
+
+fn first_non_finite<T>(values: &[T], to_f64: impl Fn(&T) -> f64) -> Option<(usize, f64)> {
+    values.iter().map(to_f64).enumerate().find(|(_, x)| !x.is_finite())
+}
+
+/// Refuses a batch whose per-example shape is not `example` or whose dtype is not `dtype`.
+pub(crate) fn ensure_batch(x: &Tensor, example: &[usize], dtype: DType, what: &str) -> Result<()> {
+    let dims = x.dims();
+    if dims.len() != example.len() + 1 || dims[1..] != *example || dims[0] == 0 {
+        return Err(ModelError::shape(what, format!("(N >= 1, {example:?})"), dims));
+    }
+    if x.dtype() != dtype {
+        return Err(ModelError::DType { what: what.to_string(), expected: dtype, got: x.dtype() });
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+use std::path::PathBuf;
+
+/// Everything that can go wrong in a model, its parameters or its weight files.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A tensor does not have the shape that its place asks for.
+    #[error("{what}: expected shape {expected}, got {got:?}")]
+    Shape {
+        /// Where the tensor was used.
+        what: String,
+        /// The shape asked for, `N` standing for the free batch axis.
+        expected: String,
+        /// The shape found.
+        got: Vec<usize>,
+    },
+    /// Two tensors that must agree in element type do not.
+    #[error("{what}: expected dtype {expected:?}, got {got:?}; convert with `to_dtype`")]
+    DType {
+        /// Where the tensor was used.
+        what: String,
+        /// The dtype asked for.
+        expected: candle_core::DType,
+        /// The dtype found.
+        got: candle_core::DType,
+    },
+    /// A set of named tensors does not fit the model; every difference is listed at once.
+    #[error(
+        "the parameters do not fit the model: missing {missing:?}, unexpected {unexpected:?}, wrong shape {misshaped:?}"
+    )]
+    Names {
+        /// Names that the model has and the set lacks.
+        missing: Vec<String>,
+        /// Names that the set has and the model does not know.
+        unexpected: Vec<String>,
+        /// `name: expected shape, got shape`, one per tensor of the wrong shape.
+        misshaped: Vec<String>,
+    },
+    /// No tensor of this name.
+    #[error("no parameter is named {name:?}; there are {known:?}")]
+    UnknownName {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// NaN or infinity where a number is needed.
+    #[error(
+        "{what} holds {value} at flat index {index}; remove or repair such entries before use"
+    )]
+    NonFinite {
+        /// Which tensor.
+        what: String,
+        /// Row-major index of the first offending entry.
+        index: usize,
+        /// The entry.
+        value: f64,
+    },
+    /// A configuration that no network can have.
+    #[error("{field}: {reason}")]
+    Config {
+        /// The field or layer at fault.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A weight file could not be read or written.
+    #[error("weight file {}: {reason}", path.display())]
+    WeightFile {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// The tensor library refused an operation.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, ModelError>;
+
+impl ModelError {
+    pub(crate) fn shape(
+        what: impl Into<String>,
+        expected: impl Into<String>,
+        got: &[usize],
+    ) -> Self {
+        Self::Shape {
+            what: what.into(),
+            expected: expected.into(),
+            got: got.to_vec(),
+        }
+    }
+
+    pub(crate) fn config(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Config {
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+}

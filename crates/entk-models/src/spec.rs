@@ -1,0 +1,65 @@
+use crate::{error::ModelError, init::Initializer};
+
+/// Whether training changes a tensor through its gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParamKind {
+    /// Part of theta.
+    Trainable,
+    /// A running statistic of a batch norm: state beside theta.
+    Statistic,
+}
+
+/// Name, shape and initial law of one tensor of a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParamSpec {
+    /// Unique name, as in the weight file (`fc1.weight`).
+    pub name: String,
+    /// Shape; dense weights are (out, in), convolution weights (out, in, height, width).
+    pub shape: Vec<usize>,
+    /// How it is drawn.
+    pub init: Initializer,
+    /// Trainable or statistic.
+    pub kind: ParamKind,
+}
+
+impl ParamSpec {
+    /// A trainable tensor.
+    pub fn trainable(name: impl Into<String>, shape: &[usize], init: Initializer) -> Self {
+        Self { name: name.into(), shape: shape.to_vec(), init, kind: ParamKind::Trainable }
+    }
+
+    /// A running statistic.
+    pub fn statistic(name: impl Into<String>, shape: &[usize], init: Initializer) -> Self {
+        Self { kind: ParamKind::Statistic, ..Self::trainable(name, shape, init) }
+    }
+
+    /// Number of scalars.
+    pub fn elem_count(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Lists every missing, unexpected and wrongly shaped name of `found` against `expected`.
+pub(crate) fn name_differences(
+    expected: &[(&str, &[usize])],
+    found: &[(&str, &[usize])],
+) -> ModelError {
+    let shape_of = |list: &[(&str, &[usize])], name: &str| {
+        list.iter().find(|(n, _)| *n == name).map(|(_, s)| s.to_vec())
+    };
+    let (mut missing, mut misshaped) = (Vec::new(), Vec::new());
+    for (name, shape) in expected {
+        match shape_of(found, name) {
+            None => missing.push((*name).to_string()),
+            Some(got) if got != *shape => {
+                misshaped.push(format!("{name}: expected {shape:?}, got {got:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+    let unexpected = (found.iter())
+        .filter(|(name, _)| shape_of(expected, name).is_none())
+        .map(|(name, _)| (*name).to_string())
+        .collect();
+    ModelError::Names { missing, unexpected, misshaped }
+}
