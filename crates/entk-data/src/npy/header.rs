@@ -1,0 +1,300 @@
+//! The header of a `.npy` file: magic, version, length, and a Python dictionary of three keys.
+
+use std::io::Read;
+
+use crate::error::{DataError, Result};
+
+/// Longest accepted dictionary, numpy's own limit.
+const MAX_TEXT: usize = 10_000;
+const MAGIC: [u8; 6] = *b"\x93NUMPY";
+
+/// Kinds of number, as numpy's type letters group them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Float,
+    Signed,
+    Unsigned,
+}
+
+/// A checked header.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    /// Bytes of one number: 1, 2, 4 or 8.
+    pub(super) item: usize,
+    pub(super) big_endian: bool,
+    pub(super) fortran: bool,
+    /// Axis lengths, none of them 0.
+    pub(super) shape: Vec<usize>,
+    /// Product of the shape. `count * item` is below 2^63.
+    pub(super) count: usize,
+    /// Bytes of the header in the file.
+    pub(super) length: u64,
+}
+
+impl Header {
+    /// Reads and checks the header; the reader then stands at the first number.
+    pub(super) fn read(reader: &mut impl Read, file: &str) -> Result<Self> {
+        let bad = |problem: String| DataError::NpyHeader { file: file.to_owned(), problem };
+        let start = read_at_most(reader, 8, file)?;
+        let Some((magic, version)) =
+            start.split_first_chunk::<6>().filter(|(_, version)| version.len() == 2)
+        else {
+            return Err(bad(format!(
+                "{} bytes are too short for the magic string and the version",
+                start.len()
+            )));
+        };
+        if *magic != MAGIC {
+            return Err(bad(format!("starts with {magic:02x?}, expected {MAGIC:02x?}")));
+        }
+        let width = match version {
+            [1, 0] => 2,
+            [2 | 3, 0] => 4,
+            _ => return Err(bad(format!("version {version:?}, expected 1.0, 2.0 or 3.0"))),
+        };
+        let size = read_at_most(reader, width, file)?;
+        let size = size.iter().rev().fold(0, |value, &byte| value << 8 | usize::from(byte));
+        if size > MAX_TEXT {
+            return Err(bad(format!(
+                "declares {size} bytes of text, at most {MAX_TEXT} are accepted"
+            )));
+        }
+        let text = read_at_most(reader, size, file)?;
+        if text.len() < size {
+            return Err(bad(format!("{size} bytes of text declared, {} found", text.len())));
+        }
+        let fields = Fields::parse(&text).map_err(bad)?;
+        fields.into_header((8 + width + size) as u64, file)
+    }
+
+    /// Bytes that follow the header.
+    pub(super) fn payload(&self) -> u64 {
+        (self.count * self.item) as u64
+    }
+}
+
+fn read_at_most(reader: &mut impl Read, limit: usize, file: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(limit);
+    reader.take(limit as u64).read_to_end(&mut bytes).map_err(DataError::io("read", file))?;
+    Ok(bytes)
+}
+
+/// The header of version 1.0 for an array in row-major order, padded so that the numbers start at a multiple of 64.
+///
+/// For at most 32 axes, whose text is far below the 65,535 bytes that version 1.0 can declare.
+pub(super) fn bytes(descr: &str, shape: &[usize]) -> Vec<u8> {
+    let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
+    // Python writes (2, 3) but (2,); a trailing comma is allowed in both, a trailing space is not needed in either.
+    let sizes = if shape.len() == 1 { sizes.trim_end() } else { sizes.trim_end_matches(", ") };
+    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}");
+    let padded = (10 + text.len() + 1).next_multiple_of(64) - 10;
+    text.extend(std::iter::repeat_n(' ', padded - 1 - text.len()));
+    text.push('\n');
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend([1, 0]);
+    bytes.extend((text.len() as u16).to_le_bytes());
+    bytes.extend(text.as_bytes());
+    bytes
+}
+
+/// The dictionary as it stands in the file.
+#[derive(Debug)]
+struct Fields {
+    /// The type string, or the text of a structured type.
+    descr: String,
+    fortran: bool,
+    shape: Vec<u64>,
+}
+
+impl Fields {
+    fn parse(text: &[u8]) -> std::result::Result<Self, String> {
+        let text = std::str::from_utf8(text).map_err(|_| "the text is not UTF-8".to_owned())?;
+        let mut cursor = Cursor { rest: text };
+        let (mut descr, mut fortran, mut shape) = (None, None, None);
+        cursor.expect('{')?;
+        while !cursor.accept('}') {
+            let key = cursor.string()?;
+            cursor.expect(':')?;
+            let repeated = match key {
+                "descr" => descr.replace(cursor.descr()?).is_some(),
+                "fortran_order" => fortran.replace(cursor.boolean()?).is_some(),
+                "shape" => shape.replace(cursor.sizes()?).is_some(),
+                _ => return Err(format!("unexpected key {key:?}")),
+            };
+            if repeated {
+                return Err(format!("key {key:?} appears twice"));
+            }
+            if !cursor.accept(',') {
+                cursor.expect('}')?;
+                break;
+            }
+        }
+        if !cursor.rest.trim().is_empty() {
+            return Err("text after the dictionary".to_owned());
+        }
+        let missing = |key| format!("key {key:?} is missing");
+        Ok(Self {
+            descr: descr.ok_or_else(|| missing("descr"))?,
+            fortran: fortran.ok_or_else(|| missing("fortran_order"))?,
+            shape: shape.ok_or_else(|| missing("shape"))?,
+        })
+    }
+
+    fn into_header(self, length: u64, file: &str) -> Result<Header> {
+        let (kind, item, big_endian) = number_type(&self.descr, file)?;
+        if self.shape.contains(&0) {
+            return Err(DataError::Empty { what: format!("{file} (shape {:?})", self.shape) });
+        }
+        let product = self.shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
+        let bytes = product
+            .and_then(|product| product.checked_mul(item as u64))
+            .filter(|&bytes| bytes < 1 << 63);
+        let (Some(product), Some(_)) = (product, bytes) else {
+            let problem = format!("shape {:?} is larger than any file", self.shape);
+            return Err(DataError::NpyHeader { file: file.to_owned(), problem });
+        };
+        let size = |size: u64| {
+            let problem = format!("{size} elements are more than this machine can address");
+            usize::try_from(size)
+                .map_err(|_| DataError::NpyHeader { file: file.to_owned(), problem })
+        };
+        let shape = self.shape.iter().map(|&length| size(length)).collect::<Result<_>>()?;
+        Ok(Header {
+            kind,
+            item,
+            big_endian,
+            fortran: self.fortran,
+            shape,
+            count: size(product)?,
+            length,
+        })
+    }
+}
+
+/// Kind, size in bytes and byte order of a type string such as `<f4`.
+fn number_type(descr: &str, file: &str) -> Result<(Kind, usize, bool)> {
+    let (order, code) = descr.split_at_checked(1).unwrap_or(("", descr));
+    let found = match code {
+        "f4" => Some((Kind::Float, 4)),
+        "f8" => Some((Kind::Float, 8)),
+        "i1" => Some((Kind::Signed, 1)),
+        "i2" => Some((Kind::Signed, 2)),
+        "i4" => Some((Kind::Signed, 4)),
+        "i8" => Some((Kind::Signed, 8)),
+        "u1" | "b1" => Some((Kind::Unsigned, 1)),
+        "u2" => Some((Kind::Unsigned, 2)),
+        "u4" => Some((Kind::Unsigned, 4)),
+        "u8" => Some((Kind::Unsigned, 8)),
+        _ => None,
+    };
+    match found {
+        Some((kind, item)) if matches!(order, "<" | ">") || (order == "|" && item == 1) => {
+            Ok((kind, item, order == ">"))
+        }
+        _ => Err(DataError::Dtype {
+            what: file.to_owned(),
+            expected: "float32, float64, an integer or bool",
+            found: format!("{descr:?}"),
+            advice: advice(code),
+        }),
+    }
+}
+
+fn advice(code: &str) -> &'static str {
+    if code.starts_with('O') {
+        "pickled objects are not read, for that runs code from the file: load it with numpy (allow_pickle=True) where you \
+         trust it, and save each array in it on its own with numpy.save"
+    } else {
+        "convert in numpy, as in numpy.save(path, array.astype(numpy.float32))"
+    }
+}
+
+/// What is left of the text. Every method skips spaces first.
+struct Cursor<'a> {
+    rest: &'a str,
+}
+
+type Parsed<T> = std::result::Result<T, String>;
+
+impl<'a> Cursor<'a> {
+    fn accept(&mut self, wanted: char) -> bool {
+        self.rest = self.rest.trim_start();
+        match self.rest.strip_prefix(wanted) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn expect(&mut self, wanted: char) -> Parsed<()> {
+        if self.accept(wanted) {
+            Ok(())
+        } else {
+            Err(format!("expected {wanted:?} before {:?}", self.near()))
+        }
+    }
+
+    /// The next few characters, for messages.
+    fn near(&self) -> String {
+        self.rest.chars().take(20).collect()
+    }
+
+    /// The text up to the character, which is consumed.
+    fn until(&mut self, end: char) -> Parsed<&'a str> {
+        let (text, rest) = self
+            .rest
+            .split_once(end)
+            .ok_or_else(|| format!("{end:?} is missing after {:?}", self.near()))?;
+        self.rest = rest;
+        Ok(text)
+    }
+
+    /// A string in single or double quotes, without escapes.
+    fn string(&mut self) -> Parsed<&'a str> {
+        if self.accept('\'') {
+            self.until('\'')
+        } else {
+            self.expect('"')?;
+            self.until('"')
+        }
+    }
+
+    /// A type string; of a structured type, which is refused later, the list as text.
+    fn descr(&mut self) -> Parsed<String> {
+        if self.accept('[') {
+            Ok(format!("[{}]", self.until(']')?))
+        } else {
+            self.string().map(str::to_owned)
+        }
+    }
+
+    fn boolean(&mut self) -> Parsed<bool> {
+        self.rest = self.rest.trim_start();
+        for (word, value) in [("True", true), ("False", false)] {
+            if let Some(rest) = self.rest.strip_prefix(word) {
+                self.rest = rest;
+                return Ok(value);
+            }
+        }
+        Err(format!("expected True or False before {:?}", self.near()))
+    }
+
+    /// A tuple of whole numbers.
+    fn sizes(&mut self) -> Parsed<Vec<u64>> {
+        self.expect('(')?;
+        let text = self.until(')')?.trim();
+        let text = text.strip_suffix(',').unwrap_or(text);
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let size = |size: &str| {
+            let size = size.trim();
+            size.parse()
+                .map_err(|_| format!("axis length {size:?} is not a whole number below 2^64"))
+        };
+        text.split(',').map(size).collect()
+    }
+}

@@ -1,0 +1,388 @@
+//! numpy's `.npy` files, read with bounds and written atomically.
+//!
+//! The header of a foreign file is not trusted: it is parsed by a grammar of its own (general parsers of Python literals
+//! recurse as deep as the file tells them to), its length is limited, and the size it declares must be exactly the size of
+//! the file before memory is allocated. Pickled objects are refused: reading them would mean running code.
+
+mod header;
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+use crate::dataset::check_labels;
+use crate::error::{DataError, Result};
+use crate::images::{Images, Layout};
+use header::{Header, Kind};
+
+/// The values of an [`Array`] in row-major (C) order.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Data {
+    /// From `float32`.
+    F32(Vec<f32>),
+    /// From `float64`.
+    F64(Vec<f64>),
+    /// From `bool` and integers of 8 to 64 bits, signed and unsigned.
+    I64(Vec<i64>),
+}
+
+/// An array read from a `.npy` file: a shape without zeros, and values in row-major order whatever the order in the file.
+///
+/// ```
+/// use entk_data::npy;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("gram.npy");
+/// npy::write(&path, &[2, 2], &[1.0_f64, 0.5, 0.5, 1.0])?;
+/// let gram = npy::read(&path)?;
+/// assert_eq!(gram.shape(), [2, 2]);
+/// assert_eq!(gram.to_f64(), [1.0, 0.5, 0.5, 1.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    file: String,
+    shape: Vec<usize>,
+    data: Data,
+}
+
+/// Reads a `.npy` file of floats (32 or 64 bits), integers or booleans.
+///
+/// Both byte orders and both axis orders are read; Fortran order is turned into row-major order, which needs twice the memory
+/// for a moment. Values may be NaN or infinite: [`Array::to_images`] and [`Array::check_finite`] refuse them.
+///
+/// # Errors
+/// [`DataError::Io`] if the file cannot be read or memory is short, otherwise as [`parse`].
+pub fn read(path: impl AsRef<Path>) -> Result<Array> {
+    let path = path.as_ref();
+    let file = File::open(path).map_err(DataError::io("open", path))?;
+    let length = file.metadata().map_err(DataError::io("read the size of", path))?.len();
+    read_from(BufReader::new(file), length, &path.display().to_string())
+}
+
+/// The array in the bytes of a `.npy` file; `file` names them in errors.
+///
+/// # Errors
+/// [`DataError::NpyHeader`] if the header does not follow the format, [`DataError::Dtype`] for element types not listed at
+/// [`read`] (for pickled objects with the way out), [`DataError::Empty`] for an axis of length 0, [`DataError::Truncated`] or
+/// [`DataError::Oversized`] if the length does not fit the shape.
+pub fn parse(bytes: &[u8], file: &str) -> Result<Array> {
+    read_from(bytes, bytes.len() as u64, file)
+}
+
+fn read_from(mut reader: impl Read, length: u64, file: &str) -> Result<Array> {
+    let header = Header::read(&mut reader, file)?;
+    let (expected, found) = (header.payload(), length.saturating_sub(header.length));
+    if found < expected {
+        return Err(DataError::Truncated { file: file.to_owned(), what: "array", expected, found });
+    }
+    if found > expected {
+        return Err(DataError::Oversized { file: file.to_owned(), what: "array", expected });
+    }
+    let data = read_data(&mut reader, &header, file)?;
+    let data = if header.fortran { data.to_row_major(&header.shape) } else { data };
+    Ok(Array { file: file.to_owned(), shape: header.shape, data })
+}
+
+fn read_data(reader: &mut impl Read, header: &Header, file: &str) -> Result<Data> {
+    let low4 = |b: [u8; 8]| [b[0], b[1], b[2], b[3]];
+    let data = match (header.kind, header.item) {
+        (Kind::Float, 4) => {
+            read_items(reader, header, |b| f32::from_le_bytes(low4(b))).map(Data::F32)
+        }
+        (Kind::Float, _) => read_items(reader, header, f64::from_le_bytes).map(Data::F64),
+        (Kind::Unsigned, _) => read_items(reader, header, i64::from_le_bytes).map(Data::I64),
+        (Kind::Signed, item) => {
+            // Shift the sign bit of the short integer to the top and back, so that it is extended.
+            let shift = 64 - 8 * item as u32;
+            read_items(reader, header, |b| (i64::from_le_bytes(b) << shift) >> shift).map(Data::I64)
+        }
+    };
+    let data = data.map_err(DataError::io("read", file))?;
+    match &data {
+        Data::I64(values)
+            if header.kind == Kind::Unsigned && values.iter().any(|&value| value < 0) =>
+        {
+            Err(DataError::Dtype {
+                what: file.to_owned(),
+                expected: "integers below 2^63",
+                found: "uint64 above it".to_owned(),
+                advice: "convert in numpy to int64 or float64",
+            })
+        }
+        _ => Ok(data),
+    }
+}
+
+/// Reads the items, each widened with zeros to eight little-endian bytes for `convert`.
+fn read_items<T>(
+    reader: &mut impl Read,
+    header: &Header,
+    convert: impl Fn([u8; 8]) -> T,
+) -> io::Result<Vec<T>> {
+    let mut values = Vec::new();
+    values
+        .try_reserve_exact(header.count)
+        .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let mut buffer = vec![0; header.item * ITEMS_AT_A_TIME];
+    while values.len() < header.count {
+        let items = ITEMS_AT_A_TIME.min(header.count - values.len());
+        let bytes = &mut buffer[..items * header.item];
+        reader.read_exact(bytes)?;
+        values.extend(bytes.chunks_exact_mut(header.item).map(|item| {
+            if header.big_endian {
+                item.reverse();
+            }
+            let mut wide = [0; 8];
+            wide[..item.len()].copy_from_slice(item);
+            convert(wide)
+        }));
+    }
+    Ok(values)
+}
+
+const ITEMS_AT_A_TIME: usize = 8192;
+const MAX_AXES: usize = 32;
+
+impl Data {
+    /// From column-major order of `shape`.
+    fn to_row_major(&self, shape: &[usize]) -> Self {
+        match self {
+            Self::F32(values) => Self::F32(row_major(values, shape)),
+            Self::F64(values) => Self::F64(row_major(values, shape)),
+            Self::I64(values) => Self::I64(row_major(values, shape)),
+        }
+    }
+}
+
+fn row_major<T: Copy>(values: &[T], shape: &[usize]) -> Vec<T> {
+    // Stride of each axis in the column-major file.
+    let strides: Vec<usize> = shape
+        .iter()
+        .scan(1, |stride, &size| {
+            let own = *stride;
+            *stride *= size;
+            Some(own)
+        })
+        .collect();
+    let mut index = vec![0; shape.len()];
+    let mut at = 0;
+    let mut out = Vec::with_capacity(values.len());
+    while out.len() < values.len() {
+        out.push(values[at]);
+        // Count up, the last axis fastest, and keep `at` in step.
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            at += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            at -= strides[axis] * shape[axis];
+            index[axis] = 0;
+        }
+    }
+    out
+}
+
+impl Array {
+    /// Length of each axis; empty for a single number.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The values in row-major order.
+    #[must_use]
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// Shape and values, without a copy.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<usize>, Data) {
+        (self.shape, self.data)
+    }
+
+    /// The values as f64, in row-major order. Integers above 2^53 are rounded.
+    #[must_use]
+    pub fn to_f64(&self) -> Vec<f64> {
+        match &self.data {
+            Data::F32(values) => values.iter().copied().map(f64::from).collect(),
+            Data::F64(values) => values.clone(),
+            Data::I64(values) => values.iter().map(|&value| value as f64).collect(),
+        }
+    }
+
+    /// Refuses NaN and infinity.
+    ///
+    /// # Errors
+    /// [`DataError::NonFinite`] at the first of them.
+    pub fn check_finite(&self) -> Result<()> {
+        let found = match &self.data {
+            Data::F32(values) => {
+                values.iter().map(|&x| f64::from(x)).enumerate().find(|(_, x)| !x.is_finite())
+            }
+            Data::F64(values) => values.iter().copied().enumerate().find(|(_, x)| !x.is_finite()),
+            Data::I64(_) => None,
+        };
+        match found {
+            None => Ok(()),
+            Some((index, value)) => {
+                Err(DataError::NonFinite { what: self.file.clone(), index, value })
+            }
+        }
+    }
+
+    /// A tensor on the CPU with the same shape, element type (f32, f64 or i64) and values.
+    ///
+    /// # Errors
+    /// [`DataError::Tensor`] if candle refuses the shape.
+    pub fn to_tensor(&self) -> Result<Tensor> {
+        let shape = self.shape.as_slice();
+        Ok(match &self.data {
+            Data::F32(values) => Tensor::from_slice(values, shape, &Device::Cpu)?,
+            Data::F64(values) => Tensor::from_slice(values, shape, &Device::Cpu)?,
+            Data::I64(values) => Tensor::from_slice(values, shape, &Device::Cpu)?,
+        })
+    }
+
+    /// Images from four axes in the order of `layout`. Values are rounded to f32 but not scaled: bytes stay 0 to 255.
+    ///
+    /// # Errors
+    /// [`DataError::Shape`] if there are not four axes, [`DataError::NonFinite`] for NaN, infinity, and values beyond f32.
+    pub fn to_images(&self, layout: Layout) -> Result<Images> {
+        if self.shape.len() != 4 {
+            return Err(DataError::Shape {
+                what: self.file.clone(),
+                expected: "four axes, images by channels, rows and columns".to_owned(),
+                found: self.shape.clone(),
+            });
+        }
+        self.check_finite()?;
+        Images::with_layout(&self.to_tensor()?.to_dtype(candle_core::DType::F32)?, layout)
+    }
+
+    /// Labels from one axis of whole numbers (of any element type), each below `classes`.
+    ///
+    /// # Errors
+    /// [`DataError::Shape`] if there is not one axis, [`DataError::Dtype`] at a value that is not a whole number from 0 to 255,
+    /// [`DataError::Label`] at a label that is not below `classes`.
+    pub fn to_labels(&self, classes: usize) -> Result<Vec<u8>> {
+        if self.shape.len() != 1 {
+            let expected = "one axis of labels".to_owned();
+            return Err(DataError::Shape {
+                what: self.file.clone(),
+                expected,
+                found: self.shape.clone(),
+            });
+        }
+        let values = self.to_f64();
+        let is_label = |value: &f64| value.fract() == 0.0 && (0.0..=255.0).contains(value);
+        if let Some(index) = values.iter().position(|value| !is_label(value)) {
+            return Err(DataError::Dtype {
+                what: format!("{} at index {index}", self.file),
+                expected: "a whole number from 0 to 255",
+                found: values[index].to_string(),
+                advice: "number the classes from 0",
+            });
+        }
+        let labels: Vec<u8> = values.iter().map(|&value| value as u8).collect();
+        check_labels(&labels, classes, &self.file)?;
+        Ok(labels)
+    }
+}
+
+/// Element types that [`write()`] accepts: f32, f64, i64 and u8.
+pub trait Element: Copy + sealed::Sealed {
+    /// numpy's name of the type, little-endian.
+    #[doc(hidden)]
+    const DESCR: &'static str;
+    /// Appends the little-endian bytes.
+    #[doc(hidden)]
+    fn append(self, bytes: &mut Vec<u8>);
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! element {
+    ($($type:ty: $descr:literal),*) => {$(
+        impl sealed::Sealed for $type {}
+        impl Element for $type {
+            const DESCR: &'static str = $descr;
+            fn append(self, bytes: &mut Vec<u8>) {
+                bytes.extend_from_slice(&self.to_le_bytes());
+            }
+        }
+    )*};
+}
+
+element!(f32: "<f4", f64: "<f8", i64: "<i8", u8: "|u1");
+
+/// Writes values in row-major order of `shape` as a `.npy` file (version 1.0), replacing one that is there.
+///
+/// Atomic: the bytes go to a temporary file in the same folder, are flushed to the disk, and the file is then renamed, so
+/// that a reader sees the old file or the whole new one. NaN and infinity are written as they are.
+///
+/// # Errors
+/// [`DataError::Shape`] if the number of values is not the product of `shape`, or with more than 32 axes (numpy's limit);
+/// [`DataError::Empty`] without a value;
+/// [`DataError::Io`] with the path if the folder is missing or not writable or the disk is full.
+pub fn write<T: Element>(path: impl AsRef<Path>, shape: &[usize], values: &[T]) -> Result<()> {
+    let path = path.as_ref();
+    if values.is_empty() {
+        return Err(DataError::Empty { what: format!("array for {}", path.display()) });
+    }
+    let product = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+    if product != Some(values.len()) || shape.len() > MAX_AXES {
+        let expected = format!(
+            "at most {MAX_AXES} axes and a product of {}, the number of values",
+            values.len()
+        );
+        return Err(DataError::Shape {
+            what: format!("array for {}", path.display()),
+            expected,
+            found: shape.to_vec(),
+        });
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let temporary =
+        new_file(folder).map_err(DataError::io("create a file in the folder", folder))?;
+    write_to(temporary.as_file(), shape, values).map_err(DataError::io("write", path))?;
+    temporary.persist(path).map_err(|error| DataError::io("write", path)(error.error))?;
+    // The rename itself is on the disk once the folder is.
+    #[cfg(unix)]
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(DataError::io("flush the folder", folder))?;
+    Ok(())
+}
+
+/// A temporary file that is removed unless renamed, with the permissions of an ordinary new file.
+fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".entk-").suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
+fn write_to<T: Element>(file: &File, shape: &[usize], values: &[T]) -> io::Result<()> {
+    let mut out = BufWriter::new(file);
+    out.write_all(&header::bytes(T::DESCR, shape))?;
+    let mut bytes = Vec::new();
+    for block in values.chunks(ITEMS_AT_A_TIME) {
+        bytes.clear();
+        block.iter().for_each(|value| value.append(&mut bytes));
+        out.write_all(&bytes)?;
+    }
+    out.flush()?;
+    file.sync_all()
+}

@@ -1,0 +1,304 @@
+//! [`load`]: finds and reads a data set by name.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::dataset::Split;
+use crate::embedded::embedded;
+use crate::error::{DataError, Result};
+use crate::{cifar, idx};
+
+/// Environment variable that names the folder of data sets.
+pub const DATA_VARIABLE: &str = "ENTK_DATA";
+
+/// The data sets that [`load`] knows. Parsed from and shown as `fashion-mnist`, `mnist`, `cifar10`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DataSource {
+    /// Fashion-MNIST: 60,000 + 10,000 images, (1, 28, 28); a slice is embedded.
+    #[default]
+    FashionMnist,
+    /// MNIST: 60,000 + 10,000 images, (1, 28, 28).
+    Mnist,
+    /// CIFAR-10: 50,000 + 10,000 images, (3, 32, 32).
+    Cifar10,
+}
+
+/// Where loaded data came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The folder that the files were read from.
+    Path(PathBuf),
+    /// The slice inside the crate.
+    Embedded,
+}
+
+/// A data set and where it came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Training and test part; pixels / 255, not standardised.
+    pub split: Split,
+    /// Where they came from.
+    pub origin: Origin,
+}
+
+/// Loads a data set: from `folder` if given; else from the folder in the environment variable `ENTK_DATA` if it holds the
+/// files; else, for Fashion-MNIST, the embedded slice.
+///
+/// A folder may hold the files themselves or one of the usual subfolders, which are tried first:
+///
+/// | data set | files | subfolders |
+/// |---|---|---|
+/// | `fashion-mnist` | the four IDX files, each with or without `.gz` | `fashion-mnist`, `FashionMNIST/raw` |
+/// | `mnist` | the four IDX files, each with or without `.gz` | `mnist`, `MNIST/raw` |
+/// | `cifar10` | `data_batch_1.bin` to `data_batch_5.bin`, `test_batch.bin` | `cifar10`, `cifar-10-batches-bin` and the latter in the former |
+///
+/// The files of MNIST and Fashion-MNIST have the same names: keep them in subfolders.
+///
+/// # Errors
+/// [`DataError::NotAFolder`] if `folder` or `ENTK_DATA` is not one; [`DataError::NotFound`], with the folders looked in, if
+/// `folder` holds no file of the data set, or if none is given and there is no other place; [`DataError::Incomplete`] if only
+/// some files are there; otherwise the errors of [`idx::read_split`] and [`cifar::read_split`].
+///
+/// ```
+/// use entk_data::{DataSource, load};
+///
+/// let source: DataSource = "fashion-mnist".parse()?;
+/// let loaded = load(source, None)?;
+/// let (split, _) = loaded.split.standardized()?;
+/// assert_eq!(split.train.images().image_shape(), (1, 28, 28));
+/// # Ok::<(), entk_data::DataError>(())
+/// ```
+pub fn load(source: DataSource, folder: Option<&Path>) -> Result<Loaded> {
+    load_from(source, folder, std::env::var_os(DATA_VARIABLE).map(PathBuf::from).as_deref())
+}
+
+/// [`load`] with the value of the environment variable as an argument.
+fn load_from(source: DataSource, folder: Option<&Path>, variable: Option<&Path>) -> Result<Loaded> {
+    let given = match (folder, variable) {
+        (Some(folder), _) => Some((folder, "the data folder given")),
+        (None, Some(variable)) if !variable.as_os_str().is_empty() => {
+            Some((variable, "environment variable ENTK_DATA"))
+        }
+        _ => None,
+    };
+    let looked = match given {
+        None => Vec::new(),
+        Some((path, given_by)) if !path.is_dir() => {
+            return Err(DataError::NotAFolder {
+                given_by,
+                path: path.to_owned(),
+                dataset: source.name(),
+            });
+        }
+        Some((path, _)) => source.folders(path),
+    };
+    if let Some(found) = looked.iter().find(|folder| source.is_in(folder)) {
+        return Ok(Loaded { split: source.read(found)?, origin: Origin::Path(found.clone()) });
+    }
+    if source == DataSource::FashionMnist && folder.is_none() {
+        return Ok(Loaded { split: embedded()?, origin: Origin::Embedded });
+    }
+    Err(DataError::NotFound {
+        dataset: source.name(),
+        file: source.first_file(),
+        looked,
+        advice: source.advice(),
+    })
+}
+
+impl DataSource {
+    /// Every data set.
+    pub const ALL: [Self; 3] = [Self::FashionMnist, Self::Mnist, Self::Cifar10];
+
+    /// The name, as [`FromStr`] reads it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FashionMnist => "fashion-mnist",
+            Self::Mnist => "mnist",
+            Self::Cifar10 => "cifar10",
+        }
+    }
+
+    /// Folders that may hold the files, the most specific first.
+    fn folders(self, root: &Path) -> Vec<PathBuf> {
+        let subfolders: &[&str] = match self {
+            Self::FashionMnist => &["fashion-mnist", "FashionMNIST/raw", ""],
+            Self::Mnist => &["mnist", "MNIST/raw", ""],
+            Self::Cifar10 => {
+                &["cifar10", "cifar10/cifar-10-batches-bin", "cifar-10-batches-bin", ""]
+            }
+        };
+        let join = |subfolder: &&str| {
+            if subfolder.is_empty() { root.to_owned() } else { root.join(subfolder) }
+        };
+        subfolders.iter().map(join).collect()
+    }
+
+    /// Whether a folder holds at least one file of the data set. What is missing is then an error, not a reason to look on.
+    fn is_in(self, folder: &Path) -> bool {
+        match self {
+            Self::FashionMnist | Self::Mnist => {
+                idx::FILES.iter().any(|file| idx::find(folder, file).is_some())
+            }
+            Self::Cifar10 => cifar::FILES.iter().any(|file| folder.join(file).is_file()),
+        }
+    }
+
+    fn read(self, folder: &Path) -> Result<Split> {
+        match self {
+            Self::FashionMnist | Self::Mnist => idx::read_split(folder, self.name()),
+            Self::Cifar10 => cifar::read_split(folder),
+        }
+    }
+
+    fn first_file(self) -> &'static str {
+        match self {
+            Self::FashionMnist | Self::Mnist => idx::FILES[0],
+            Self::Cifar10 => cifar::FILES[0],
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::FashionMnist => {
+                "Fetch the four IDX files (Debian package dataset-fashion-mnist, or github.com/zalandoresearch/fashion-mnist) \
+                 and give their folder, or give none to use the embedded slice"
+            }
+            Self::Mnist => {
+                "Fetch the four IDX files of MNIST and give their folder, or set ENTK_DATA to a folder with subfolder mnist"
+            }
+            Self::Cifar10 => {
+                "Fetch cifar-10-binary.tar.gz (www.cs.toronto.edu/~kriz/cifar.html), unpack it and give its folder, or set \
+                 ENTK_DATA to a folder with subfolder cifar10"
+            }
+        }
+    }
+}
+
+impl fmt::Display for DataSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl FromStr for DataSource {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|source| source.name() == name);
+        found.ok_or_else(|| DataError::UnknownSource { found: name.to_owned() })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(formatter),
+            Self::Embedded => formatter.pad("embedded slice"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Writes a data set of one training and one test image of `side` x `side` pixels.
+    fn write_idx(folder: &Path, side: u8) {
+        fs::create_dir_all(folder).expect("folder");
+        for file in idx::FILES {
+            let bytes = if file.contains("images") {
+                let header = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, side, 0, 0, 0, side];
+                [header.as_slice(), &vec![9; usize::from(side).pow(2)]].concat()
+            } else {
+                vec![0, 0, 8, 1, 0, 0, 0, 1, 3]
+            };
+            fs::write(folder.join(file), bytes).expect("written");
+        }
+    }
+
+    #[test]
+    fn the_lookup_order_is_path_variable_embedded() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        let (first, second) = (root.path().join("first"), root.path().join("second"));
+        write_idx(&first, 4);
+        write_idx(&second.join("fashion-mnist"), 5);
+        let side = |folder, variable| {
+            load_from(DataSource::FashionMnist, folder, variable)
+                .expect("loaded")
+                .split
+                .test
+                .images()
+                .height()
+        };
+        assert_eq!(side(Some(first.as_path()), Some(second.as_path())), 4);
+        assert_eq!(side(None, Some(second.as_path())), 5);
+        assert_eq!(side(None, None), 28);
+        assert_eq!(side(None, Some(Path::new(""))), 28);
+    }
+
+    #[test]
+    fn a_subfolder_goes_before_the_folder_itself() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        write_idx(root.path(), 3);
+        write_idx(&root.path().join("MNIST/raw"), 6);
+        let loaded = |source| load_from(source, None, Some(root.path())).expect("loaded");
+        let mnist = loaded(DataSource::Mnist);
+        assert_eq!(mnist.split.train.images().width(), 6);
+        assert_eq!(mnist.origin, Origin::Path(root.path().join("MNIST/raw")));
+        assert_eq!(loaded(DataSource::FashionMnist).split.train.images().width(), 3);
+    }
+
+    #[test]
+    fn a_variable_without_this_data_set_leaves_the_embedded_slice() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        let loaded = load_from(DataSource::FashionMnist, None, Some(root.path())).expect("loaded");
+        assert_eq!(loaded.origin, Origin::Embedded);
+        let error = load_from(DataSource::FashionMnist, Some(root.path()), None)
+            .expect_err("nothing there");
+        assert!(matches!(error, DataError::NotFound { .. }), "{error}");
+    }
+
+    #[test]
+    fn nothing_found_says_where_it_looked_and_what_to_do() {
+        let root = tempfile::tempdir().expect("temporary folder");
+        let message = load_from(DataSource::Cifar10, None, Some(root.path()))
+            .expect_err("nothing there")
+            .to_string();
+        for part in [
+            "cifar10",
+            "data_batch_1.bin",
+            "cifar-10-batches-bin",
+            "ENTK_DATA",
+            "cifar-10-binary.tar.gz",
+        ] {
+            assert!(message.contains(part), "{part} is not in: {message}");
+        }
+        let message =
+            load_from(DataSource::Mnist, None, None).expect_err("nothing set").to_string();
+        assert!(message.contains("ENTK_DATA not set"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_folder_is_named_with_who_gave_it() {
+        let missing = Path::new("no such folder");
+        let message = load_from(DataSource::FashionMnist, None, Some(missing))
+            .expect_err("no folder")
+            .to_string();
+        assert!(message.contains("ENTK_DATA") && message.contains("no such folder"), "{message}");
+        let error = load_from(DataSource::Mnist, Some(missing), None).expect_err("no folder");
+        assert!(matches!(error, DataError::NotAFolder { .. }), "{error}");
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for source in DataSource::ALL {
+            assert_eq!(source.to_string().parse::<DataSource>().expect("known"), source);
+        }
+        assert!(matches!("imagenet".parse::<DataSource>(), Err(DataError::UnknownSource { .. })));
+    }
+}
