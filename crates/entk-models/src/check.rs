@@ -17,9 +17,7 @@ pub fn ensure_finite(tensor: &Tensor, what: &str) -> Result<()> {
     };
     match bad {
         None => Ok(()),
-        Some((index, value)) => {
-            Err(ModelError::NonFinite { what: what.to_string(), index, value })
-        }
+        Some((index, value)) => Err(ModelError::NonFinite { what: what.to_string(), index, value }),
     }
 }
 

@@ -44,9 +44,7 @@ pub enum ModelError {
         known: Vec<String>,
     },
     /// NaN or infinity where a number is needed.
-    #[error(
-        "{what} holds {value} at flat index {index}; remove or repair such entries before use"
-    )]
+    #[error("{what} holds {value} at flat index {index}; remove or repair such entries before use")]
     NonFinite {
         /// Which tensor.
         what: String,
@@ -85,17 +83,10 @@ impl ModelError {
         expected: impl Into<String>,
         got: &[usize],
     ) -> Self {
-        Self::Shape {
-            what: what.into(),
-            expected: expected.into(),
-            got: got.to_vec(),
-        }
+        Self::Shape { what: what.into(), expected: expected.into(), got: got.to_vec() }
     }
 
     pub(crate) fn config(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Config {
-            field: field.into(),
-            reason: reason.into(),
-        }
+        Self::Config { field: field.into(), reason: reason.into() }
     }
 }

@@ -64,5 +64,7 @@ fn stream(seed: u64, name: &str) -> ChaCha8Rng {
 
 /// The 64-bit FNV-1a hash: a fixed, published function, so that streams never change.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -38,10 +38,7 @@ impl Params {
     ///
     /// # Errors
     /// Tensors of differing dtype or device, non-finite entries, or no tensor at all.
-    pub fn new(
-        theta: Vec<(String, Tensor)>,
-        statistics: Vec<(String, Tensor)>,
-    ) -> Result<Self> {
+    pub fn new(theta: Vec<(String, Tensor)>, statistics: Vec<(String, Tensor)>) -> Result<Self> {
         let Some((_, first)) = theta.first() else {
             return Err(ModelError::config("parameters", "there are none"));
         };
@@ -259,11 +256,8 @@ impl Params {
     /// # Errors
     /// Those of `f`.
     pub fn map(&self, mut f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        let theta = self
-            .theta
-            .iter()
-            .map(|(name, t)| Ok((name.clone(), f(t)?)))
-            .collect::<Result<_>>()?;
+        let theta =
+            self.theta.iter().map(|(name, t)| Ok((name.clone(), f(t)?))).collect::<Result<_>>()?;
         Ok(Self { theta, ..self.clone() })
     }
 
@@ -302,12 +296,10 @@ impl Params {
 }
 
 fn find<'a>(list: &'a [(String, Tensor)], name: &str) -> Result<&'a Tensor> {
-    list.iter()
-        .find_map(|(n, t)| (n == name).then_some(t))
-        .ok_or_else(|| ModelError::UnknownName {
-            name: name.to_string(),
-            known: list.iter().map(|(n, _)| n.clone()).collect(),
-        })
+    list.iter().find_map(|(n, t)| (n == name).then_some(t)).ok_or_else(|| ModelError::UnknownName {
+        name: name.to_string(),
+        known: list.iter().map(|(n, _)| n.clone()).collect(),
+    })
 }
 
 fn check_same_names(a: &[(String, Tensor)], b: &[(String, Tensor)]) -> Result<()> {

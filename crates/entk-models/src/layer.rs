@@ -1,0 +1,98 @@
+use std::fmt::Debug;
+
+use candle_core::Tensor;
+
+use crate::{error::Result, factor::Factor, params::Params, spec::ParamSpec};
+
+/// Where batch norms take their mean and variance from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormMode {
+    /// The stored running statistics: examples do not interact.
+    Frozen,
+    /// Those of the batch at hand, as in training.
+    Batch,
+}
+
+/// What a layer's forward pass keeps for its derivatives.
+#[derive(Debug, Clone, Default)]
+pub struct Cache {
+    /// Tensors of this layer.
+    pub tensors: Vec<Tensor>,
+    /// Caches of the layers inside this one.
+    pub children: Vec<Cache>,
+}
+
+impl Cache {
+    /// A cache of tensors only.
+    pub fn of(tensors: impl IntoIterator<Item = Tensor>) -> Self {
+        Self { tensors: tensors.into_iter().collect(), children: Vec::new() }
+    }
+}
+
+/// Takes the factors of a backward sweep one by one, last layer first.
+pub type FactorSink<'a> = dyn FnMut(Factor) -> Result<()> + 'a;
+
+/// One differentiable step of a network: the price of a new layer is these five functions.
+///
+/// A layer holds its configuration and the full names of its parameters, never their values.
+pub trait Layer: Debug + Send + Sync {
+    /// The tensors it uses, in order.
+    fn specs(&self) -> Vec<ParamSpec> {
+        Vec::new()
+    }
+
+    /// Shape of one example's output for one example's input.
+    ///
+    /// # Errors
+    /// An input that the layer cannot take.
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
+
+    /// Values for a batch, and what the derivatives need.
+    ///
+    /// # Errors
+    /// Missing parameters, or those of the device.
+    fn forward(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<(Tensor, Cache)>;
+
+    /// Forward-mode derivative: the tangent of the output for a tangent of the parameters and a
+    /// tangent `dx` of the input. `None` stands for an exactly zero tangent.
+    ///
+    /// # Errors
+    /// Missing parameters, or those of the device.
+    fn jvp(
+        &self,
+        params: &Params,
+        tangent: &Params,
+        cache: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<Option<Tensor>>;
+
+    /// Reverse-mode derivative: passes the layer's gradient factors to `sink` and returns the
+    /// cotangent of the input, or `None` where `needs_dx` is false.
+    ///
+    /// # Errors
+    /// Missing parameters, those of the device, or those of `sink`.
+    fn vjp(
+        &self,
+        params: &Params,
+        cache: &Cache,
+        dy: &Tensor,
+        needs_dx: bool,
+        sink: &mut FactorSink<'_>,
+    ) -> Result<Option<Tensor>>;
+
+    /// The running statistics after a forward pass in [`NormMode::Batch`], by name.
+    ///
+    /// # Errors
+    /// Missing statistics, or those of the device.
+    fn new_statistics(&self, _params: &Params, _cache: &Cache) -> Result<Vec<(String, Tensor)>> {
+        Ok(Vec::new())
+    }
+}
+
+/// Sum of two optional tangents.
+pub(crate) fn add_tangents(a: Option<Tensor>, b: Option<Tensor>) -> Result<Option<Tensor>> {
+    Ok(match (a, b) {
+        (Some(a), Some(b)) => Some((a + b)?),
+        (a, b) => a.or(b),
+    })
+}

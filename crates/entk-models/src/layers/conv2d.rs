@@ -1,0 +1,136 @@
+use candle_core::Tensor;
+
+use crate::{
+    error::{ModelError, Result},
+    factor::Factor,
+    init::Initializer,
+    layer::{Cache, FactorSink, Layer, NormMode, add_tangents},
+    ops::{
+        conv::{conv2d, input_vjp},
+        geometry::{Geometry, Padding},
+    },
+    params::Params,
+    spec::ParamSpec,
+};
+
+/// Two-dimensional cross-correlation with weight (out, in, k, k).
+#[derive(Debug, Clone)]
+pub struct Conv2d {
+    weight: String,
+    bias: Option<String>,
+    channels: usize,
+    filters: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: Padding,
+}
+
+impl Conv2d {
+    /// A square kernel, stride 1, `Padding::Same`, parameters `NAME.weight` and `NAME.bias`.
+    pub fn new(name: &str, channels: usize, filters: usize, kernel: usize) -> Self {
+        Self {
+            weight: format!("{name}.weight"),
+            bias: Some(format!("{name}.bias")),
+            channels,
+            filters,
+            kernel: [kernel; 2],
+            stride: [1; 2],
+            padding: Padding::Same,
+        }
+    }
+
+    /// The same without bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Self { bias: None, ..self }
+    }
+
+    /// The same with this stride on both axes.
+    #[must_use]
+    pub fn with_stride(self, stride: usize) -> Self {
+        Self { stride: [stride; 2], ..self }
+    }
+
+    /// The same with this padding.
+    #[must_use]
+    pub fn with_padding(self, padding: Padding) -> Self {
+        Self { padding, ..self }
+    }
+
+    fn geometry(&self, input: &[usize]) -> Result<Geometry> {
+        let &[channels, height, width] = input else {
+            return Err(ModelError::shape(&self.weight, "(N, C, H, W)", input));
+        };
+        if channels != self.channels || height * width == 0 {
+            let expected = format!("(N, {}, H, W)", self.channels);
+            return Err(ModelError::shape(&self.weight, expected, input));
+        }
+        if self.stride.contains(&0) || self.kernel.contains(&0) || self.filters == 0 {
+            return Err(ModelError::config(
+                &self.weight,
+                "kernel, stride and filters must be >= 1",
+            ));
+        }
+        let sizes = [channels, height, width];
+        Geometry::new(&self.weight, sizes, self.filters, self.kernel, self.stride, self.padding)
+    }
+}
+
+impl Layer for Conv2d {
+    fn specs(&self) -> Vec<ParamSpec> {
+        let [kh, kw] = self.kernel;
+        let init = Initializer::LecunNormal { fan_in: self.channels * kh * kw };
+        let shape = [self.filters, self.channels, kh, kw];
+        let bias = (self.bias.as_ref())
+            .map(|b| ParamSpec::trainable(b, &[self.filters], Initializer::Zeros));
+        std::iter::once(ParamSpec::trainable(&self.weight, &shape, init)).chain(bias).collect()
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        let g = self.geometry(input)?;
+        Ok(vec![g.filters, g.output[0], g.output[1]])
+    }
+
+    fn forward(&self, params: &Params, x: &Tensor, _: NormMode) -> Result<(Tensor, Cache)> {
+        let geometry = self.geometry(&x.dims()[1..])?;
+        let bias = self.bias.as_ref().map(|b| params.get(b)).transpose()?;
+        let y = conv2d(x, params.get(&self.weight)?, bias, geometry)?;
+        Ok((y, Cache::of([x.clone()])))
+    }
+
+    fn jvp(
+        &self,
+        params: &Params,
+        tangent: &Params,
+        cache: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let x = &cache.tensors[0];
+        let geometry = self.geometry(&x.dims()[1..])?;
+        let bias = self.bias.as_ref().map(|b| tangent.get(b)).transpose()?;
+        let moved = conv2d(x, tangent.get(&self.weight)?, bias, geometry)?;
+        let through =
+            dx.map(|dx| conv2d(dx, params.get(&self.weight)?, None, geometry)).transpose()?;
+        add_tangents(Some(moved), through)
+    }
+
+    fn vjp(
+        &self,
+        params: &Params,
+        cache: &Cache,
+        dy: &Tensor,
+        needs_dx: bool,
+        sink: &mut FactorSink<'_>,
+    ) -> Result<Option<Tensor>> {
+        let x = &cache.tensors[0];
+        let geometry = self.geometry(&x.dims()[1..])?;
+        sink(Factor::Conv {
+            weight: self.weight.clone(),
+            bias: self.bias.clone(),
+            inputs: x.clone(),
+            cotangents: dy.clone(),
+            geometry,
+        })?;
+        needs_dx.then(|| input_vjp(dy, params.get(&self.weight)?, geometry)).transpose()
+    }
+}

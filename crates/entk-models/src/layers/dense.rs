@@ -1,0 +1,96 @@
+use candle_core::Tensor;
+
+use crate::{
+    error::{ModelError, Result},
+    factor::Factor,
+    init::Initializer,
+    layer::{Cache, FactorSink, Layer, NormMode, add_tangents},
+    ops::matmul::{matmul, matmul_bt},
+    params::Params,
+    spec::ParamSpec,
+};
+
+/// y = x W^T + b, W (out, in).
+#[derive(Debug, Clone)]
+pub struct Dense {
+    weight: String,
+    bias: Option<String>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Dense {
+    /// A layer with parameters `NAME.weight` and `NAME.bias`.
+    pub fn new(name: &str, inputs: usize, outputs: usize) -> Self {
+        Self {
+            weight: format!("{name}.weight"),
+            bias: Some(format!("{name}.bias")),
+            inputs,
+            outputs,
+        }
+    }
+
+    /// The same without bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Self { bias: None, ..self }
+    }
+
+    fn add_bias(&self, y: Tensor, params: &Params) -> Result<Tensor> {
+        match &self.bias {
+            Some(bias) => Ok(y.broadcast_add(params.get(bias)?)?),
+            None => Ok(y),
+        }
+    }
+}
+
+impl Layer for Dense {
+    fn specs(&self) -> Vec<ParamSpec> {
+        let init = Initializer::LecunNormal { fan_in: self.inputs };
+        let weight = ParamSpec::trainable(&self.weight, &[self.outputs, self.inputs], init);
+        let bias = (self.bias.as_ref())
+            .map(|b| ParamSpec::trainable(b, &[self.outputs], Initializer::Zeros));
+        std::iter::once(weight).chain(bias).collect()
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        if input != [self.inputs] {
+            return Err(ModelError::shape(&self.weight, format!("(N, {})", self.inputs), input));
+        }
+        Ok(vec![self.outputs])
+    }
+
+    fn forward(&self, params: &Params, x: &Tensor, _: NormMode) -> Result<(Tensor, Cache)> {
+        let y = self.add_bias(matmul_bt(x, params.get(&self.weight)?)?, params)?;
+        Ok((y, Cache::of([x.clone()])))
+    }
+
+    fn jvp(
+        &self,
+        params: &Params,
+        tangent: &Params,
+        cache: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let moved = matmul_bt(&cache.tensors[0], tangent.get(&self.weight)?)?;
+        let through = dx.map(|dx| matmul_bt(dx, params.get(&self.weight)?)).transpose()?;
+        add_tangents(Some(self.add_bias(moved, tangent)?), through)
+    }
+
+    fn vjp(
+        &self,
+        params: &Params,
+        cache: &Cache,
+        dy: &Tensor,
+        needs_dx: bool,
+        sink: &mut FactorSink<'_>,
+    ) -> Result<Option<Tensor>> {
+        sink(Factor::Dense {
+            weight: self.weight.clone(),
+            bias: self.bias.clone(),
+            inputs: cache.tensors[0].clone(),
+            cotangents: dy.clone(),
+        })?;
+        needs_dx.then(|| matmul(dy, params.get(&self.weight)?)).transpose()
+    }
+}

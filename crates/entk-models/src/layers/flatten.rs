@@ -1,0 +1,42 @@
+use candle_core::Tensor;
+
+use crate::{
+    error::Result,
+    layer::{Cache, FactorSink, Layer, NormMode},
+    params::Params,
+};
+
+/// (N, C, H, W) -> (N, C H W), channel-major.
+#[derive(Debug, Clone, Copy)]
+pub struct Flatten;
+
+impl Layer for Flatten {
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        Ok(vec![input.iter().product()])
+    }
+
+    fn forward(&self, _: &Params, x: &Tensor, _: NormMode) -> Result<(Tensor, Cache)> {
+        Ok((x.flatten_from(1)?, Cache::of([x.clone()])))
+    }
+
+    fn jvp(
+        &self,
+        _: &Params,
+        _: &Params,
+        _: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        Ok(dx.map(|dx| dx.flatten_from(1)).transpose()?)
+    }
+
+    fn vjp(
+        &self,
+        _: &Params,
+        cache: &Cache,
+        dy: &Tensor,
+        needs_dx: bool,
+        _: &mut FactorSink<'_>,
+    ) -> Result<Option<Tensor>> {
+        Ok(needs_dx.then(|| dy.reshape(cache.tensors[0].shape())).transpose()?)
+    }
+}

@@ -1,0 +1,92 @@
+use std::sync::Arc;
+
+use candle_core::Tensor;
+
+use crate::{
+    error::Result,
+    layer::{Cache, FactorSink, Layer, NormMode},
+    params::Params,
+    spec::ParamSpec,
+};
+
+/// Layers one after another.
+#[derive(Debug, Clone, Default)]
+pub struct Sequential {
+    layers: Vec<Arc<dyn Layer>>,
+}
+
+impl Sequential {
+    /// The identity.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a layer.
+    #[must_use]
+    pub fn then(mut self, layer: impl Layer + 'static) -> Self {
+        self.layers.push(Arc::new(layer));
+        self
+    }
+}
+
+impl Layer for Sequential {
+    fn specs(&self) -> Vec<ParamSpec> {
+        self.layers.iter().flat_map(|layer| layer.specs()).collect()
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        self.layers.iter().try_fold(input.to_vec(), |shape, layer| layer.output_shape(&shape))
+    }
+
+    fn forward(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<(Tensor, Cache)> {
+        let mut value = x.clone();
+        let mut cache = Cache::default();
+        for layer in &self.layers {
+            let (y, child) = layer.forward(params, &value, mode)?;
+            cache.children.push(child);
+            value = y;
+        }
+        Ok((value, cache))
+    }
+
+    fn jvp(
+        &self,
+        params: &Params,
+        tangent: &Params,
+        cache: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let mut moving = dx.cloned();
+        for (layer, cache) in self.layers.iter().zip(&cache.children) {
+            moving = layer.jvp(params, tangent, cache, moving.as_ref())?;
+        }
+        Ok(moving)
+    }
+
+    fn vjp(
+        &self,
+        params: &Params,
+        cache: &Cache,
+        dy: &Tensor,
+        needs_dx: bool,
+        sink: &mut FactorSink<'_>,
+    ) -> Result<Option<Tensor>> {
+        // Below the first layer with parameters nobody asks for a cotangent.
+        let lowest = self.layers.iter().position(|layer| !layer.specs().is_empty());
+        let lowest = if needs_dx { 0 } else { lowest.unwrap_or(self.layers.len()) };
+        let mut cotangent = Some(dy.clone());
+        for (at, (layer, cache)) in self.layers.iter().zip(&cache.children).enumerate().rev() {
+            let Some(dy) = cotangent.filter(|_| at >= lowest) else { return Ok(None) };
+            cotangent = layer.vjp(params, cache, &dy, needs_dx || at > lowest, sink)?;
+        }
+        Ok(cotangent)
+    }
+
+    fn new_statistics(&self, params: &Params, cache: &Cache) -> Result<Vec<(String, Tensor)>> {
+        let mut all = Vec::new();
+        for (layer, cache) in self.layers.iter().zip(&cache.children) {
+            all.extend(layer.new_statistics(params, cache)?);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,53 @@
+use crate::{
+    error::{ModelError, Result},
+    layers::{Dense, Flatten, Sequential},
+    network::Network,
+    ops::activation::Activation,
+};
+
+/// The multilayer perceptron of the paper: flatten, then dense layers `fc1`, `fc2`, ... with an
+/// activation between them, all with bias. 317,501 parameters at its default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MlpConfig {
+    /// Input shape (C, H, W).
+    pub input: [usize; 3],
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Number of outputs.
+    pub outputs: usize,
+    /// Activation after every hidden layer.
+    pub activation: Activation,
+}
+
+impl Default for MlpConfig {
+    fn default() -> Self {
+        Self {
+            input: [3, 32, 32],
+            hidden: vec![100, 100],
+            outputs: 1,
+            activation: Activation::Relu,
+        }
+    }
+}
+
+impl MlpConfig {
+    /// Builds the network.
+    ///
+    /// # Errors
+    /// A width of zero.
+    pub fn network(&self) -> Result<Network> {
+        let mut width = self.input.iter().product();
+        let mut layers = Sequential::new().then(Flatten);
+        for (at, &next) in self.hidden.iter().chain([&self.outputs]).enumerate() {
+            if width * next == 0 {
+                return Err(ModelError::config("mlp widths", "must all be at least 1"));
+            }
+            if at > 0 {
+                layers = layers.then(self.activation);
+            }
+            layers = layers.then(Dense::new(&format!("fc{}", at + 1), width, next));
+            width = next;
+        }
+        Network::new(&self.input, layers)
+    }
+}

@@ -1,0 +1,7 @@
+//! The paper's architectures as configurations.
+
+mod lenet5;
+mod mlp;
+
+pub use lenet5::LeNet5Config;
+pub use mlp::MlpConfig;

@@ -1,0 +1,95 @@
+use candle_core::Tensor;
+
+use crate::{
+    check::ensure_batch,
+    error::{ModelError, Result},
+    layer::{Layer, NormMode},
+    layers::Sequential,
+    model::{Model, Sweep, TrainingSweep},
+    params::Params,
+    spec::{ParamSpec, name_differences},
+};
+
+/// A stack of layers with a fixed input shape: any architecture built from this crate's layers.
+///
+/// ```
+/// # use entk_models::{Activation, Conv2d, Dense, Flatten, Model, Network, Sequential};
+/// let layers = Sequential::new()
+///     .then(Conv2d::new("conv", 1, 4, 3))
+///     .then(Activation::Gelu)
+///     .then(Flatten)
+///     .then(Dense::new("head", 4 * 8 * 8, 1));
+/// let network = Network::new(&[1, 8, 8], layers)?;
+/// assert_eq!(network.outputs(), 1);
+/// # Ok::<(), entk_models::ModelError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Network {
+    input: Vec<usize>,
+    outputs: usize,
+    layers: Sequential,
+    specs: Vec<ParamSpec>,
+}
+
+impl Network {
+    /// Checks that the shapes fit through all layers and that the result is a vector.
+    ///
+    /// # Errors
+    /// The first layer that cannot take its input, two parameters of one name, or an output that
+    /// is no vector.
+    pub fn new(input: &[usize], layers: Sequential) -> Result<Self> {
+        let output = layers.output_shape(input)?;
+        let &[outputs] = output.as_slice() else {
+            return Err(ModelError::shape("network output", "(N, outputs)", &output));
+        };
+        let specs = layers.specs();
+        for (at, spec) in specs.iter().enumerate() {
+            if specs[..at].iter().any(|other| other.name == spec.name) {
+                return Err(ModelError::config(&spec.name, "two parameters have this name"));
+            }
+        }
+        Ok(Self { input: input.to_vec(), outputs, layers, specs })
+    }
+
+    fn check(&self, params: &Params, x: &Tensor) -> Result<()> {
+        ensure_batch(x, &self.input, params.dtype(), "network input")?;
+        let found: Vec<_> =
+            params.iter().chain(params.statistics()).map(|(n, t)| (n, t.dims())).collect();
+        let fits = found.len() == self.specs.len()
+            && (self.specs.iter())
+                .all(|s| found.iter().any(|(n, d)| *n == s.name && *d == s.shape));
+        if fits {
+            return Ok(());
+        }
+        let expected: Vec<_> =
+            self.specs.iter().map(|s| (s.name.as_str(), s.shape.as_slice())).collect();
+        Err(name_differences(&expected, &found))
+    }
+}
+
+impl Model for Network {
+    fn specs(&self) -> Vec<ParamSpec> {
+        self.specs.clone()
+    }
+
+    fn input_shape(&self) -> &[usize] {
+        &self.input
+    }
+
+    fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    fn sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>> {
+        self.check(params, x)?;
+        let (outputs, cache) = self.layers.forward(params, x, NormMode::Frozen)?;
+        Ok(Sweep::new(outputs, &self.layers, params, cache))
+    }
+
+    fn training_sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<TrainingSweep<'a>> {
+        self.check(params, x)?;
+        let (outputs, cache) = self.layers.forward(params, x, NormMode::Batch)?;
+        let statistics = self.layers.new_statistics(params, &cache)?;
+        Ok(TrainingSweep { sweep: Sweep::new(outputs, &self.layers, params, cache), statistics })
+    }
+}

@@ -1,0 +1,58 @@
+//! Sums over the pixels of each channel.
+
+use candle_core::{Shape, Tensor};
+use rayon::prelude::*;
+
+use super::{
+    kernel::{Kernel, apply},
+    matmul::matmul,
+    real::Real,
+};
+use crate::error::Result;
+
+struct PixelSum {
+    batch: usize,
+    channels: usize,
+}
+
+impl Kernel for PixelSum {
+    const NAME: &'static str = "pixel_sum";
+
+    fn output(&self) -> Shape {
+        (self.batch, self.channels).into()
+    }
+
+    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
+        let pixels = inputs[0].len() / out.len();
+        (out.par_iter_mut().with_min_len(64))
+            .zip(inputs[0].par_chunks(pixels))
+            .for_each(|(sum, plane)| *sum = sum_slice(plane));
+    }
+}
+
+/// Sum in eight lanes, then over the lanes: vectorises, and in a fixed order.
+pub(crate) fn sum_slice<T: Real>(values: &[T]) -> T {
+    let mut lanes = [T::zero(); 8];
+    let chunks = values.chunks_exact(8);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, v) in lanes.iter_mut().zip(chunk) {
+            *lane += *v;
+        }
+    }
+    let mut sum = T::zero();
+    lanes.iter().chain(rest).for_each(|v| sum += *v);
+    sum
+}
+
+/// (N, C, H, W) -> (N, C), summed over pixels.
+pub(crate) fn pixel_sum(x: &Tensor) -> Result<Tensor> {
+    let (batch, channels, _, _) = x.dims4()?;
+    apply(PixelSum { batch, channels }, &[x])
+}
+
+/// (N, P) -> (P), summed over the batch.
+pub(crate) fn batch_sum(x: &Tensor) -> Result<Tensor> {
+    let ones = Tensor::ones((1, x.dim(0)?), x.dtype(), x.device())?;
+    Ok(matmul(&ones, x)?.squeeze(0)?)
+}

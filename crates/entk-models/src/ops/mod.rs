@@ -1,0 +1,10 @@
+//! CPU kernels behind the layers, and the tensor functions that call them.
+
+pub(crate) mod activation;
+pub(crate) mod channel;
+pub(crate) mod conv;
+pub(crate) mod geometry;
+pub(crate) mod kernel;
+pub(crate) mod matmul;
+pub(crate) mod pool;
+pub(crate) mod real;
