@@ -1,0 +1,234 @@
+//! The one error type of this crate.
+
+/// Everything that can go wrong here. Each variant carries the numbers that
+/// made it fail, and its message says what to do about it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpectralError {
+    /// A matrix without rows or without columns.
+    #[error("the {what} is empty ({rows} x {cols}); it needs at least one sample on each side")]
+    Empty {
+        /// Which matrix.
+        what: &'static str,
+        /// Rows asked for.
+        rows: usize,
+        /// Columns asked for.
+        cols: usize,
+    },
+
+    /// `rows * cols` does not fit a `usize`.
+    #[error(
+        "a {rows} x {cols} matrix has more entries than this machine can address; use fewer samples"
+    )]
+    TooLarge {
+        /// Rows asked for.
+        rows: usize,
+        /// Columns asked for.
+        cols: usize,
+    },
+
+    /// A buffer whose length does not belong to the stated shape.
+    #[error(
+        "the buffer of the {what} has {found} entries, its shape needs {expected}; pass it row by row and in full"
+    )]
+    BufferLength {
+        /// What the buffer holds.
+        what: &'static str,
+        /// Entries that the shape needs.
+        expected: usize,
+        /// Entries that the buffer has.
+        found: usize,
+    },
+
+    /// A NaN or an infinity in a kernel matrix.
+    #[error(
+        "kernel entry ({row}, {col}) is {value}; look for NaN or infinity in the inputs and weights of sample {row} and {col}"
+    )]
+    NonFiniteEntry {
+        /// Row of the first such entry in row-major order.
+        row: usize,
+        /// Its column.
+        col: usize,
+        /// Its value.
+        value: f64,
+    },
+
+    /// An index beyond what there is.
+    #[error("{what} index {index} is out of range: there are {len}, counted from 0")]
+    IndexOutOfRange {
+        /// What is counted.
+        what: &'static str,
+        /// The offending index.
+        index: usize,
+        /// How many there are.
+        len: usize,
+    },
+
+    /// A vector or a stack of vectors of the wrong length.
+    #[error(
+        "got {found} vector entries, expected {dim} per vector; pass whole vectors one after the other, at least one"
+    )]
+    VectorLength {
+        /// Entries of one vector.
+        dim: usize,
+        /// Entries passed in all.
+        found: usize,
+    },
+
+    /// A NaN or an infinity in a vector.
+    #[error("entry {index} of vector {vector} is {value}; every entry must be finite")]
+    NonFiniteVector {
+        /// Position of the vector in the stack.
+        vector: usize,
+        /// Position inside the vector.
+        index: usize,
+        /// Its value.
+        value: f64,
+    },
+
+    /// A zero vector where a direction is needed.
+    #[error("vector {vector} is zero, so its ratio is undefined; leave it out")]
+    ZeroVector {
+        /// Position of the vector in the stack.
+        vector: usize,
+    },
+
+    /// The kernel is zero everywhere, so nothing can be aligned with it.
+    #[error(
+        "the {n} x {n} kernel is zero everywhere, so alignment with it is undefined; check that some parameter has a non-zero gradient"
+    )]
+    ZeroGram {
+        /// Number of samples.
+        n: usize,
+    },
+
+    /// A number of eigenpairs outside `1..=available`.
+    #[error(
+        "K = {k} eigenpairs asked for, {available} are available; choose K from 1 to {available}"
+    )]
+    InvalidK {
+        /// Pairs asked for.
+        k: usize,
+        /// Pairs there are.
+        available: usize,
+    },
+
+    /// A measure of the whole spectrum asked of a part of it.
+    #[error(
+        "the {measure} needs all {dim} eigenpairs, only {found} are there; compute it before truncating"
+    )]
+    NeedsAllPairs {
+        /// What was asked for.
+        measure: &'static str,
+        /// Pairs needed.
+        dim: usize,
+        /// Pairs found.
+        found: usize,
+    },
+
+    /// Eigenpairs and kernel of different sizes.
+    #[error(
+        "the eigenvectors have {pairs} entries, the kernel has {gram} samples; both must come from the same sample"
+    )]
+    SizeMismatch {
+        /// Dimension of the eigenvectors.
+        pairs: usize,
+        /// Samples of the kernel.
+        gram: usize,
+    },
+
+    /// The dense solver gave up.
+    #[error(
+        "the dense eigensolver did not converge on this {n} x {n} kernel; please report it with the matrix"
+    )]
+    NoConvergence {
+        /// Number of samples.
+        n: usize,
+    },
+
+    /// The dense solver answered, but the answer fails a check.
+    #[error(
+        "the dense eigensolver's answer for this {n} x {n} kernel fails its check of {check}: found {found:e}, allowed {bound:e}; please report it with the matrix"
+    )]
+    UntrustedSolution {
+        /// Number of samples.
+        n: usize,
+        /// Which check.
+        check: &'static str,
+        /// Measured value.
+        found: f64,
+        /// Largest accepted value.
+        bound: f64,
+    },
+
+    /// Eigenpairs handed in from outside that cannot be such.
+    #[error("eigenpair {index} is invalid: {reason}")]
+    InvalidPair {
+        /// Index of the pair, from 0.
+        index: usize,
+        /// What is wrong and what was expected.
+        reason: &'static str,
+    },
+
+    /// An allocation failed.
+    #[error(
+        "no memory for {bytes} bytes of {what}; use fewer samples, or a solver for the top K pairs only"
+    )]
+    OutOfMemory {
+        /// What the memory was for.
+        what: &'static str,
+        /// How many bytes.
+        bytes: usize,
+    },
+
+    /// A negative eigenvalue that round-off does not explain.
+    #[error(
+        "smallest eigenvalue {smallest:e} is below the round-off bound {bound:e} (largest {largest:e}, {negative} negative): this is no Gram matrix of gradients; assemble it in f64, or check how it was made"
+    )]
+    NotPositiveSemidefinite {
+        /// Smallest eigenvalue.
+        smallest: f64,
+        /// Largest eigenvalue.
+        largest: f64,
+        /// The accepted bound, -10 N eps lambda_1.
+        bound: f64,
+        /// How many eigenvalues are negative.
+        negative: usize,
+    },
+
+    /// The inverse of a kernel that is singular to working accuracy.
+    #[error(
+        "the kernel is singular to working accuracy: smallest eigenvalue {smallest:e}, noise floor {floor:e} (largest {largest:e}); drop duplicate samples, use f64, or restrict the target to the leading eigenvectors"
+    )]
+    Singular {
+        /// Smallest eigenvalue.
+        smallest: f64,
+        /// Largest eigenvalue.
+        largest: f64,
+        /// Eigenvalues at or below this are not distinguishable from zero.
+        floor: f64,
+    },
+
+    /// A finite input whose result does not fit an f64.
+    #[error("the {quantity} overflows f64; divide the kernel or the vectors by a constant")]
+    Overflow {
+        /// What overflowed.
+        quantity: &'static str,
+    },
+
+    /// A class label other than 0 and 1.
+    #[error("label {value} of sample {index} is neither 0 nor 1")]
+    InvalidLabel {
+        /// Index of the sample.
+        index: usize,
+        /// The label found.
+        value: u8,
+    },
+
+    /// A margin bound that is negative or not finite.
+    #[error("margin bound {bound} must be finite and not negative")]
+    InvalidBound {
+        /// The bound passed.
+        bound: f64,
+    },
+}

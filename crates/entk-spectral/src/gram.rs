@@ -1,0 +1,231 @@
+//! The kernel matrix of one sample.
+
+use std::fmt;
+
+use rayon::prelude::*;
+
+use crate::entries::{Entries, Precision, Scalar, Storage, with_entries};
+use crate::matrix::{Matrix, check_finite, check_shape};
+use crate::vector::finite;
+use crate::{CrossGram, SpectralError};
+
+/// Rows mirrored together, so that each page of the lower triangle is touched
+/// by one group of tasks at a time.
+const MIRROR_ROWS: usize = 64;
+/// Rows that one task mirrors: a cache line of f64.
+const MIRROR_TASK: usize = 8;
+
+/// The kernel matrix K of one sample of N inputs: K\[i\]\[j\] = Theta(x_i, x_j).
+///
+/// N x N, row by row, entries in f32 or f64. Two properties hold by
+/// construction and need no further check anywhere: every entry is finite,
+/// and K\[i\]\[j\] and K\[j\]\[i\] are the same bits. There is no
+/// normalisation: no 1/N and no 1/P. Positive semi-definiteness is a property
+/// of the spectrum; see [`check_psd`](crate::check_psd).
+///
+/// ```
+/// use entk_spectral::Gram;
+///
+/// // Only the lower triangle is read; the zero above the diagonal is replaced.
+/// let gram = Gram::from_lower_f64(2, vec![2.0, 0.0, 1.0, 3.0])?;
+/// assert_eq!(gram.get(0, 1), 1.0);
+/// assert_eq!(gram.trace()?, 5.0);
+/// assert_eq!(gram.matvec(&[1.0, 1.0])?, [3.0, 4.0]);
+/// # Ok::<(), entk_spectral::SpectralError>(())
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct Gram {
+    matrix: Matrix,
+}
+
+impl Gram {
+    /// Builds the Gram from an N x N row-major f32 buffer of which only the
+    /// lower triangle (j <= i) is read; the upper one is overwritten with its
+    /// mirror image, in place.
+    ///
+    /// # Errors
+    /// [`Empty`](SpectralError::Empty) for n = 0,
+    /// [`BufferLength`](SpectralError::BufferLength) unless the buffer has n * n
+    /// entries, [`NonFiniteEntry`](SpectralError::NonFiniteEntry) with the first
+    /// NaN or infinity of the lower triangle in row-major order.
+    pub fn from_lower_f32(n: usize, mut entries: Vec<f32>) -> Result<Self, SpectralError> {
+        symmetrise(n, &mut entries)?;
+        Ok(Self { matrix: Matrix::from_checked(Storage::F32(entries), n, n) })
+    }
+
+    /// As [`from_lower_f32`](Self::from_lower_f32), with f64 entries.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn from_lower_f64(n: usize, mut entries: Vec<f64>) -> Result<Self, SpectralError> {
+        symmetrise(n, &mut entries)?;
+        Ok(Self { matrix: Matrix::from_checked(Storage::F64(entries), n, n) })
+    }
+
+    /// Number of samples N.
+    pub fn n(&self) -> usize {
+        self.matrix.rows()
+    }
+
+    /// The type in which entries are stored.
+    pub fn precision(&self) -> Precision {
+        self.matrix.precision()
+    }
+
+    /// Entry K\[i\]\[j\].
+    ///
+    /// # Panics
+    /// As indexing a slice does, unless i < N and j < N.
+    pub fn get(&self, i: usize, j: usize) -> f64 {
+        self.matrix.get(i, j)
+    }
+
+    /// Row i, which is also column i: N entries.
+    ///
+    /// # Panics
+    /// As indexing a slice does, unless i < N.
+    pub fn row(&self, i: usize) -> Entries<'_> {
+        self.matrix.row(i)
+    }
+
+    /// All N * N entries, row by row.
+    pub fn entries(&self) -> Entries<'_> {
+        self.matrix.entries()
+    }
+
+    /// The diagonal K\[i\]\[i\] = ||grad f(x_i)||^2, in f64.
+    pub fn diagonal(&self) -> Vec<f64> {
+        with_entries!(self.entries(), x => x.iter().step_by(self.n() + 1).map(|x| x.widen()).collect())
+    }
+
+    /// The sum of the diagonal, which is the sum of the eigenvalues.
+    ///
+    /// # Errors
+    /// [`Overflow`](SpectralError::Overflow) if it does not fit an f64.
+    pub fn trace(&self) -> Result<f64, SpectralError> {
+        finite(self.diagonal().iter().sum(), "trace")
+    }
+
+    /// The Frobenius norm, (sum of K\[i\]\[j\]^2)^(1/2), which is the l2 norm of
+    /// the eigenvalues.
+    ///
+    /// # Errors
+    /// [`Overflow`](SpectralError::Overflow) if it does not fit an f64; entries of
+    /// any finite size are squared safely.
+    pub fn frobenius(&self) -> Result<f64, SpectralError> {
+        finite(self.matrix.frobenius(), "Frobenius norm")
+    }
+
+    /// The largest |K\[i\]\[j\]|.
+    pub fn max_abs(&self) -> f64 {
+        self.matrix.max_abs()
+    }
+
+    /// The same kernel with f64 entries; exact, and N^2 * 8 bytes.
+    pub fn to_f64(&self) -> Self {
+        Self { matrix: self.matrix.to_f64() }
+    }
+
+    /// The principal submatrix on `indices`: entry (a, b) of the result is
+    /// K\[indices\[a\]\]\[indices\[b\]\]. It is the Gram of that part of the sample,
+    /// in that order; an index may repeat and then stands for a repeated input.
+    ///
+    /// # Errors
+    /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange), or
+    /// [`Empty`](SpectralError::Empty) without indices.
+    pub fn principal(&self, indices: &[usize]) -> Result<Self, SpectralError> {
+        Ok(Self { matrix: self.matrix.gather(indices, indices)? })
+    }
+
+    /// The rectangular part with the given rows and columns, for instance test
+    /// against training inputs of one joint sample.
+    ///
+    /// # Errors
+    /// As [`principal`](Self::principal).
+    pub fn block(&self, rows: &[usize], cols: &[usize]) -> Result<CrossGram, SpectralError> {
+        Ok(CrossGram::from_matrix(self.matrix.gather(rows, cols)?))
+    }
+
+    /// y = K x in f64: x and y have N entries. The bits do not depend on the
+    /// number of threads. Cost: N^2 multiply-adds, one pass over the entries.
+    ///
+    /// # Errors
+    /// [`VectorLength`](SpectralError::VectorLength),
+    /// [`NonFiniteVector`](SpectralError::NonFiniteVector), or
+    /// [`Overflow`](SpectralError::Overflow).
+    pub fn matvec(&self, x: &[f64]) -> Result<Vec<f64>, SpectralError> {
+        self.matrix.matvec(x)
+    }
+
+    /// Y = K X for k columns, accumulated in f64. The columns of N entries lie
+    /// one after the other, in `columns` as in the result; this is the layout of
+    /// [`Eigenpairs::vectors`](crate::Eigenpairs::vectors). The bits do not
+    /// depend on the number of threads. Cost: k N^2 multiply-adds at the speed of
+    /// a matrix product, one pass over the entries.
+    ///
+    /// # Errors
+    /// As [`matvec`](Self::matvec); the length must be a non-zero multiple of N.
+    pub fn product(&self, columns: &[f64]) -> Result<Vec<f64>, SpectralError> {
+        self.matrix.product(columns)
+    }
+}
+
+impl fmt::Debug for Gram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gram")
+            .field("n", &self.n())
+            .field("precision", &self.precision())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Checks the lower triangle and mirrors it.
+fn symmetrise<T: Scalar>(n: usize, entries: &mut [T]) -> Result<(), SpectralError> {
+    check_shape("Gram matrix", n, n, entries.len())?;
+    check_finite(entries, n, |row| row + 1)?;
+    mirror(n, entries);
+    Ok(())
+}
+
+/// Copies the lower triangle onto the upper one, block row by block row: the
+/// rows of a block are written in parallel, reading only rows below them.
+fn mirror<T: Scalar>(n: usize, entries: &mut [T]) {
+    let mut rest = entries;
+    for first in (0..n).step_by(MIRROR_ROWS) {
+        let rows = MIRROR_ROWS.min(n - first);
+        let (block, below) = rest.split_at_mut(rows * n);
+        mirror_within(n, first, block);
+        let below = &*below;
+        block.par_chunks_mut(MIRROR_TASK * n).enumerate().for_each(|(task, strip)| {
+            mirror_from_below(n, first + rows, first + task * MIRROR_TASK, below, strip)
+        });
+        rest = &mut rest[rows * n..];
+    }
+}
+
+/// Mirrors the diagonal block of the rows `first..`.
+fn mirror_within<T: Scalar>(n: usize, first: usize, block: &mut [T]) {
+    let rows = block.len() / n;
+    for i in 0..rows {
+        for j in i + 1..rows {
+            block[i * n + first + j] = block[j * n + first + i];
+        }
+    }
+}
+
+/// Fills the columns from `start` on of the rows from `first` on with the
+/// columns of the rows below, one short run of each row at a time.
+fn mirror_from_below<T: Scalar>(
+    n: usize,
+    start: usize,
+    first: usize,
+    below: &[T],
+    strip: &mut [T],
+) {
+    let rows = strip.len() / n;
+    for (j, row) in below.chunks_exact(n).enumerate() {
+        for (i, &x) in row[first..first + rows].iter().enumerate() {
+            strip[i * n + start + j] = x;
+        }
+    }
+}

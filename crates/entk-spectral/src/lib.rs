@@ -1,0 +1,83 @@
+//! Spectra of kernel matrices: eigenpairs, alignment, energy concentration.
+//!
+//! This crate knows no networks. It starts from a [`Gram`], the matrix
+//! Theta(x_i, x_j) of the empirical neural tangent kernel (or any other kernel) on
+//! a sample, and answers what the kernel says about learning a target:
+//!
+//! * [`eigh`] gives all [`Eigenpairs`] of a Gram, with descending eigenvalues, unit
+//!   vectors and a fixed sign; [`residual_ratio`], [`orthogonality_ratio`] and
+//!   [`residual_norms`] say how good they are, [`check_psd`] whether they can come
+//!   from a Gram of gradients.
+//! * [`BinaryTarget`] turns an eigenvector phi_j into the labels of a
+//!   classification task, sign(phi_j).
+//! * [`alignment`] (f^T K f / m^2, the paper's text) and [`rayleigh_alignment`]
+//!   (y^T K y / ||y||^2, its figures) measure how easy a target is for the kernel;
+//!   [`energy_concentration`] how much of it lies in the leading eigenvectors;
+//!   [`inverse_quadratic`] its norm in the kernel's Hilbert space.
+//! * [`CrossGram`] is the kernel between two samples, for predictions.
+//!
+//! "The paper" is *What can linearized neural networks actually say about
+//! generalization?*, NeurIPS 2021. Index 0 here is its index 1.
+//!
+//! # Example
+//!
+//! ```
+//! use entk_spectral::{BinaryTarget, Gram, alignment, eigh, energy_concentration};
+//!
+//! // The kernel of a linear model with features (1, x) at x = -3, -1, 1, 3.
+//! let x = [-3.0, -1.0, 1.0, 3.0];
+//! let entries = x.iter().flat_map(|a| x.map(|b| 1.0 + a * b)).collect();
+//! let gram = Gram::from_lower_f64(4, entries)?;
+//!
+//! let pairs = eigh(&gram)?;
+//! assert!((pairs.values()[0] - 20.0).abs() < 1e-13);
+//! assert!(pairs.values()[2].abs() < 1e-13, "two features: rank 2");
+//!
+//! // The first eigenvector splits the line; its labels are easy for this kernel,
+//! // while inner against outer points are invisible to it.
+//! let easy = BinaryTarget::from_pair(&pairs, 0)?;
+//! assert_eq!(easy.labels(), [1, 1, 0, 0]);
+//! let hard = BinaryTarget::from_labels(vec![1, 0, 0, 1])?;
+//! assert!((alignment(&gram, &easy.signs())? - 4.0).abs() < 1e-13);
+//! assert!(alignment(&gram, &hard.signs())?.abs() < 1e-13);
+//! assert!((energy_concentration(&pairs, &easy.signs(), 1)?.ratio - 0.8_f64.sqrt()).abs() < 1e-13);
+//! # Ok::<(), entk_spectral::SpectralError>(())
+//! ```
+//!
+//! # Precision and repeatability
+//!
+//! A Gram stores f32 or f64; every sum, vector and eigenvalue is f64. Products
+//! with a Gram and the metrics give the same bits for any number of threads.
+//! [`eigh`] is repeatable at a fixed number of threads and differs by round-off
+//! between different numbers. No function panics on bad input, except plain
+//! element access, which indexes as slices do and says so.
+
+#![forbid(unsafe_code)]
+
+mod alignment;
+mod cross;
+mod eigenpairs;
+mod eigh;
+mod energy;
+mod entries;
+mod error;
+mod gram;
+mod matrix;
+mod psd;
+mod ratios;
+mod rkhs;
+mod target;
+mod vector;
+
+pub use alignment::{alignment, alignments, rayleigh_alignment, rayleigh_alignments};
+pub use cross::CrossGram;
+pub use eigenpairs::{Eigenpairs, SIGN_TIE};
+pub use eigh::eigh;
+pub use energy::{EnergyConcentration, energy_concentration, energy_curve};
+pub use entries::{Entries, Precision};
+pub use error::SpectralError;
+pub use gram::Gram;
+pub use psd::{PsdReport, check_psd};
+pub use ratios::{orthogonality_ratio, residual_norms, residual_ratio};
+pub use rkhs::{InverseQuadratic, inverse_quadratic};
+pub use target::{BinaryTarget, uncertain_labels};
