@@ -1,0 +1,105 @@
+//! The spread of a curve over seeds.
+
+use anyhow::{Result, ensure};
+use serde::Serialize;
+
+/// Median and extremes of some numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The middle value, or the mean of the two middle values.
+    pub median: f64,
+    /// The smallest value.
+    pub min: f64,
+    /// The largest value.
+    pub max: f64,
+}
+
+/// Summarizes `values`; `None` when there are none or one of them is NaN.
+///
+/// ```
+/// let summary = entk_examples::summarize(&[3.0, 1.0, 2.0, 10.0]).expect("four numbers");
+/// assert_eq!((summary.median, summary.min, summary.max), (2.5, 1.0, 10.0));
+/// ```
+pub fn summarize(values: &[f64]) -> Option<Summary> {
+    if values.iter().any(|value| value.is_nan()) {
+        return None;
+    }
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (min, max) = (*sorted.first()?, *sorted.last()?);
+    let upper = sorted[sorted.len() / 2];
+    let lower = sorted[(sorted.len() - 1) / 2];
+    Some(Summary { median: lower + (upper - lower) / 2.0, min, max })
+}
+
+/// A curve with its spread: at each `x` the [`Summary`] over several runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bands {
+    x: Vec<f64>,
+    summaries: Vec<Summary>,
+}
+
+impl Bands {
+    /// Summarizes `runs`, each holding one value for every entry of `x`.
+    ///
+    /// # Errors
+    ///
+    /// When there are no runs, a run is not as long as `x`, or holds a NaN.
+    pub fn over_runs(x: &[f64], runs: &[Vec<f64>]) -> Result<Self> {
+        ensure!(!runs.is_empty(), "no runs to summarize");
+        for (run, values) in runs.iter().enumerate() {
+            let (found, expected) = (values.len(), x.len());
+            ensure!(found == expected, "run {run} has {found} values for {expected} positions");
+        }
+        let mut summaries = Vec::with_capacity(x.len());
+        for (position, at) in x.iter().enumerate() {
+            let values: Vec<f64> = runs.iter().map(|run| run[position]).collect();
+            let summary = summarize(&values);
+            summaries.push(summary.ok_or_else(|| anyhow::anyhow!("a run is NaN at x = {at}"))?);
+        }
+        Ok(Self { x: x.to_vec(), summaries })
+    }
+
+    /// The summaries, in the order of `x`.
+    pub fn summaries(&self) -> &[Summary] {
+        &self.summaries
+    }
+
+    /// The points (x, median).
+    pub fn medians(&self) -> Vec<(f64, f64)> {
+        self.x.iter().zip(&self.summaries).map(|(&x, summary)| (x, summary.median)).collect()
+    }
+
+    /// The (min, max) pairs, in the order of `x`.
+    pub fn extremes(&self) -> Vec<(f64, f64)> {
+        self.summaries.iter().map(|summary| (summary.min, summary.max)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_is_its_own_summary() {
+        assert_eq!(summarize(&[4.0]), Some(Summary { median: 4.0, min: 4.0, max: 4.0 }));
+        assert_eq!(summarize(&[]), None);
+        assert_eq!(summarize(&[1.0, f64::NAN]), None);
+    }
+
+    #[test]
+    fn bands_are_taken_position_by_position() -> Result<()> {
+        let runs = [vec![1.0, 5.0], vec![3.0, 4.0], vec![2.0, 9.0]];
+        let bands = Bands::over_runs(&[10.0, 20.0], &runs)?;
+        assert_eq!(bands.medians(), [(10.0, 2.0), (20.0, 5.0)]);
+        assert_eq!(bands.extremes(), [(1.0, 3.0), (4.0, 9.0)]);
+        Ok(())
+    }
+
+    #[test]
+    fn unequal_runs_are_refused_with_the_numbers() {
+        let error =
+            Bands::over_runs(&[1.0, 2.0], &[vec![1.0, 2.0], vec![1.0]]).map_err(|e| e.to_string());
+        assert_eq!(error, Err("run 1 has 1 values for 2 positions".to_owned()));
+    }
+}

@@ -1,0 +1,264 @@
+//! The flags that all programs understand.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::builder::ArgPredicate;
+use clap::{Args, Parser, ValueEnum};
+use serde::Serialize;
+
+/// The networks of the paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelName {
+    /// Fully connected, two hidden layers of 100
+    Mlp,
+    /// Two convolutions and three dense layers
+    #[value(name = "lenet5", alias = "lenet")]
+    LeNet5,
+    /// Residual network of 18 layers
+    #[value(name = "resnet18")]
+    ResNet18,
+}
+
+/// The data sets of the paper, and the one that is embedded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataName {
+    /// 28x28 grayscale clothing; a slice is embedded and needs no download
+    FashionMnist,
+    /// 28x28 grayscale digits
+    Mnist,
+    /// 32x32 colour photographs
+    #[value(name = "cifar10")]
+    #[serde(rename = "cifar10")]
+    Cifar10,
+}
+
+/// Writes the name that the flag takes.
+fn write_name(value: &impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match value.to_possible_value() {
+        Some(name) => f.pad(name.get_name()),
+        None => Ok(()),
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(self, f)
+    }
+}
+
+impl fmt::Display for DataName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(self, f)
+    }
+}
+
+/// Flags to be flattened into a program's own; parse them with [`parse_flags`], which sets the defaults.
+///
+/// | flag | purpose | range |
+/// |---|---|---|
+/// | `--model` | the network | `mlp`, `lenet5` (or `lenet`), `resnet18` |
+/// | `--data` | the data set | `fashion-mnist`, `mnist`, `cifar10` |
+/// | `--data-root` | where its files are | a folder |
+/// | `--train`, `--test` | images used | at least 1 |
+/// | `--epochs` | passes over the training images | at least 1 |
+/// | `--seed` | initialisation, subset and batch order | any |
+/// | `--out` | the results folder | a folder that can be written |
+/// | `--quick` | smaller sizes where none are given | a switch |
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CommonFlags {
+    /// Network
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = ModelName::Mlp)]
+    pub model: ModelName,
+
+    /// Data set
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = DataName::FashionMnist)]
+    pub data: DataName,
+
+    /// Folder with the files of the data set [default: the environment, then the embedded slice]
+    #[arg(long, value_name = "DIR")]
+    pub data_root: Option<PathBuf>,
+
+    /// Training images
+    #[arg(long, value_name = "N", value_parser = parse_size)]
+    pub train: usize,
+
+    /// Test images
+    #[arg(long, value_name = "N", value_parser = parse_size)]
+    pub test: usize,
+
+    /// Epochs of training
+    #[arg(long, value_name = "N", value_parser = parse_size)]
+    pub epochs: usize,
+
+    /// Seed of the initialisation, the subset and the order of the batches
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Folder for the results [default: results/FIGURE]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Smaller sizes, for a first look; sizes given by hand win
+    #[arg(long)]
+    pub quick: bool,
+}
+
+fn parse_size(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(size) => Ok(size),
+        Err(_) => Err("expected a whole number".into()),
+    }
+}
+
+/// A size by default, and with `--quick`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Without `--quick`.
+    pub usual: usize,
+    /// With `--quick`.
+    pub quick: usize,
+}
+
+impl Size {
+    /// `usual`, or `quick` with `--quick`.
+    pub const fn new(usual: usize, quick: usize) -> Self {
+        Self { usual, quick }
+    }
+}
+
+/// What a program takes where the user says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// Network.
+    pub model: ModelName,
+    /// Data set.
+    pub data: DataName,
+    /// Training images.
+    pub train: Size,
+    /// Test images.
+    pub test: Size,
+    /// Epochs.
+    pub epochs: Size,
+}
+
+impl Default for Defaults {
+    /// The embedded data set, in sizes that two cores finish in minutes.
+    fn default() -> Self {
+        Self {
+            model: ModelName::Mlp,
+            data: DataName::FashionMnist,
+            train: Size::new(2_000, 500),
+            test: Size::new(1_000, 250),
+            epochs: Size::new(100, 20),
+        }
+    }
+}
+
+/// Parses the command line of program `C`, which flattens [`CommonFlags`], with the program's own defaults.
+///
+/// `--help` shows the defaults of this program, with and without `--quick`. On a mistake, prints it and
+/// exits, as clap does.
+pub fn parse_flags<C: Parser>(defaults: &Defaults) -> C {
+    match try_parse_flags(defaults, std::env::args_os()) {
+        Ok(flags) => flags,
+        Err(error) => error.exit(),
+    }
+}
+
+fn try_parse_flags<C: Parser>(
+    defaults: &Defaults,
+    arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+) -> clap::error::Result<C> {
+    let mut command = with_defaults(C::command(), defaults);
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+fn with_defaults(mut command: clap::Command, defaults: &Defaults) -> clap::Command {
+    let (model, data) = (defaults.model.to_string(), defaults.data.to_string());
+    command = command.mut_arg("model", |arg| arg.default_value(model));
+    command = command.mut_arg("data", |arg| arg.default_value(data));
+    for (name, size) in
+        [("train", defaults.train), ("test", defaults.test), ("epochs", defaults.epochs)]
+    {
+        command = command.mut_arg(name, |arg| {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            arg.required(false)
+                .default_value(size.usual.to_string())
+                .default_value_if(
+                    "quick",
+                    ArgPredicate::Equals("true".into()),
+                    size.quick.to_string(),
+                )
+                .help(format!("{help}; {} with --quick", size.quick))
+        });
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[derive(Parser, Debug)]
+    struct Program {
+        #[command(flatten)]
+        common: CommonFlags,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<CommonFlags, String> {
+        let line = ["fig02"].iter().chain(arguments);
+        try_parse_flags::<Program>(&Defaults::default(), line)
+            .map(|program| program.common)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_the_programs() -> Result<(), String> {
+        let flags = parse(&[])?;
+        assert_eq!((flags.train, flags.test, flags.epochs), (2_000, 1_000, 100));
+        assert_eq!((flags.model, flags.data), (ModelName::Mlp, DataName::FashionMnist));
+        assert!(!flags.quick);
+        Ok(())
+    }
+
+    #[test]
+    fn quick_shrinks_only_what_was_not_given() -> Result<(), String> {
+        let flags = parse(&["--quick", "--train", "700"])?;
+        assert_eq!((flags.train, flags.test, flags.epochs), (700, 250, 20));
+        Ok(())
+    }
+
+    #[test]
+    fn lenet_is_lenet5_and_names_print_as_they_parse() -> Result<(), String> {
+        assert_eq!(parse(&["--model", "lenet"])?.model, ModelName::LeNet5);
+        for model in ModelName::value_variants() {
+            assert_eq!(parse(&["--model", &model.to_string()])?.model, *model);
+        }
+        for data in DataName::value_variants() {
+            assert_eq!(parse(&["--data", &data.to_string()])?.data, *data);
+            let json = serde_json::to_string(data).map_err(|e| e.to_string())?;
+            assert_eq!(json, format!("\"{data}\""));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_to_train_on_is_refused() {
+        let error = parse(&["--train", "0"]).expect_err("zero images");
+        assert!(error.contains("must be at least 1"), "{error}");
+    }
+
+    #[test]
+    fn help_shows_both_defaults() {
+        let help =
+            with_defaults(Program::command(), &Defaults::default()).render_help().to_string();
+        assert!(help.contains("Training images; 500 with --quick [default: 2000]"), "{help}");
+    }
+}

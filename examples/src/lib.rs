@@ -1,0 +1,54 @@
+//! What the example programs share: flags, progress, run folders, records, tables and figures.
+//!
+//! A program is thin: it parses its flags, calls the library, and hands the numbers to a [`Run`], which
+//! names the files, times the stages and writes `record.json`. Figures are declared, not drawn: a
+//! [`plot::Figure`] lists its axes, series and baselines, and the same drawing goes to SVG and to PNG,
+//! with every number of it to CSV.
+//!
+//! ```
+//! use entk_examples::Run;
+//! use entk_examples::plot::{Axis, Baseline, Figure, Series};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! # let folder = tempfile::tempdir()?;
+//! # let out = Some(folder.path());
+//! let mut run = Run::start("fig02", out)?; // refuses an unwritable folder before any work
+//! let indices = [1.0, 10.0, 100.0];
+//! let accuracy = run.stage("training", indices.len() as u64, |stage| {
+//!     let mut accuracy = Vec::new();
+//!     for index in indices {
+//!         accuracy.push((index, 1.0 - 0.1 * f64::log10(index)));
+//!         stage.advance(1);
+//!     }
+//!     Ok(accuracy)
+//! })?;
+//! let figure = Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
+//!     .series(Series::new("network", accuracy).color(0))
+//!     .baseline(Baseline::horizontal("chance", 0.5));
+//! run.save_figure("accuracy", &figure)?; // accuracy.svg, accuracy.png, accuracy.csv
+//! run.finish(0, &serde_json::json!({ "train": 4000 }), &())?; // record.json
+//! # assert!(folder.path().join("record.json").exists());
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod atomic;
+mod bands;
+mod csv_table;
+mod flags;
+mod index_list;
+pub mod plot;
+mod progress;
+mod record;
+mod run;
+
+pub use atomic::write_atomically;
+pub use bands::{Bands, Summary, summarize};
+pub use csv_table::write_csv;
+pub use flags::{CommonFlags, DataName, Defaults, ModelName, Size, parse_flags};
+pub use index_list::IndexList;
+pub use progress::{Progress, Stage};
+pub use record::{Elapsed, Record, StageTime, Stages, Stopwatch};
+pub use run::{Run, RunFolder};

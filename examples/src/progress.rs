@@ -1,0 +1,158 @@
+//! Progress on stderr: a bar with the time left on a terminal, plain lines in a log.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// In a log, at most one line a minute.
+const LINE_EVERY: Duration = Duration::from_secs(60);
+
+const BAR: &str =
+    "{prefix:>20} [{bar:30}] {pos}/{len}  {elapsed_precise} (left: {eta})  {wide_msg}";
+
+/// Reports stages on stderr.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    terminal: bool,
+}
+
+impl Progress {
+    /// Bars if stderr is a terminal, plain lines otherwise.
+    pub fn new() -> Self {
+        Self { terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// Starts a stage of `total` steps.
+    pub fn stage(&self, name: &str, total: u64) -> Stage {
+        let target = match self.terminal {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(Some(total), target).with_prefix(name.to_owned());
+        if let Ok(style) = ProgressStyle::with_template(BAR) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        if self.terminal {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        } else {
+            eprintln!("{name}: started");
+        }
+        let started = Instant::now();
+        Stage {
+            name: name.to_owned(),
+            bar,
+            terminal: self.terminal,
+            started,
+            last_line: Mutex::new(started),
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A stage in progress. Can be advanced from several threads.
+#[derive(Debug)]
+pub struct Stage {
+    name: String,
+    bar: ProgressBar,
+    terminal: bool,
+    started: Instant,
+    last_line: Mutex<Instant>,
+}
+
+impl Stage {
+    /// Counts `steps` more as done.
+    pub fn advance(&self, steps: u64) {
+        self.bar.inc(steps);
+        self.maybe_line();
+    }
+
+    /// Says that `done` steps are done in all.
+    pub fn set_done(&self, done: u64) {
+        self.bar.set_position(done);
+        self.maybe_line();
+    }
+
+    /// Changes the number of steps, where it becomes known late.
+    pub fn set_total(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    /// Says what is being done, such as an epoch's loss.
+    pub fn message(&self, message: impl Into<String>) {
+        self.bar.set_message(message.into());
+        self.maybe_line();
+    }
+
+    /// Steps done.
+    pub fn done(&self) -> u64 {
+        self.bar.position()
+    }
+
+    /// Ends the stage and says how long it took. A stage dropped without this, as by an error, ends silently.
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+        eprintln!("{}: done in {:.1} s", self.name, self.started.elapsed().as_secs_f64());
+    }
+
+    fn maybe_line(&self) {
+        if self.terminal {
+            return;
+        }
+        let Ok(mut last) = self.last_line.try_lock() else { return };
+        if last.elapsed() < LINE_EVERY {
+            return;
+        }
+        *last = Instant::now();
+        eprintln!("{}", self.line());
+    }
+
+    fn line(&self) -> String {
+        let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
+        let left = HumanDuration(self.bar.eta());
+        format!("{}: {done}/{total}, {left:#} left  {}", self.name, self.bar.message())
+            .trim_end()
+            .to_owned()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !self.bar.is_finished() {
+            self.bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_says_how_far_it_is() {
+        let stage = Progress { terminal: false }.stage("gram", 10);
+        stage.advance(3);
+        stage.message("tile 3");
+        assert_eq!(stage.done(), 3);
+        let line = stage.line();
+        assert!(line.starts_with("gram: 3/10, ") && line.ends_with("left  tile 3"), "{line}");
+        stage.finish();
+    }
+
+    #[test]
+    fn threads_advance_together() {
+        let stage = Progress { terminal: false }.stage("gram", 200);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..100).for_each(|_| stage.advance(1)));
+            }
+        });
+        assert_eq!(stage.done(), 200);
+    }
+}

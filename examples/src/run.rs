@@ -1,0 +1,205 @@
+//! The folder of a run, and the run itself.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::atomic::temporary_file;
+use crate::plot::Drawing;
+use crate::{Progress, Record, Stage, Stages, write_csv};
+
+/// Written last; a folder without it was not finished.
+const RECORD: &str = "record.json";
+
+/// A folder that exists and can be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes `out`, or `results/<figure>` if `None`, and checks by writing that it can be written.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot; nothing has been computed by then.
+    pub fn create(figure: &str, out: Option<&Path>) -> Result<Self> {
+        let path = out.map_or_else(|| Path::new("results").join(figure), Path::to_path_buf);
+        let advice = || {
+            let shown = path.display();
+            format!(
+                "cannot write results to {shown}: choose another folder with --out or change its permissions"
+            )
+        };
+        std::fs::create_dir_all(&path).with_context(advice)?;
+        temporary_file(&path).with_context(advice)?;
+        Ok(Self { path })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// A program's run: its folder, its progress and its times.
+#[derive(Debug)]
+pub struct Run {
+    program: String,
+    folder: RunFolder,
+    progress: Progress,
+    stages: Stages,
+}
+
+impl Run {
+    /// Starts the clock and makes the folder, `results/<program>` if `out` is `None`.
+    ///
+    /// A `record.json` of an earlier run is removed: until [`Run::finish`] writes it, the folder does not look whole.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be written; call this before any work.
+    pub fn start(program: &str, out: Option<&Path>) -> Result<Self> {
+        let folder = RunFolder::create(program, out)?;
+        remove_if_present(&folder.file(RECORD))?;
+        Ok(Self {
+            program: program.to_owned(),
+            folder,
+            progress: Progress::new(),
+            stages: Stages::start(),
+        })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// The times so far.
+    pub fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
+    /// Runs `work` as a stage of `total` steps: with progress, and timed under `name`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, with the stage's name in front.
+    pub fn stage<T>(
+        &mut self,
+        name: &str,
+        total: u64,
+        work: impl FnOnce(&Stage) -> Result<T>,
+    ) -> Result<T> {
+        let stage = self.progress.stage(name, total);
+        let result = self
+            .stages
+            .time(name, || work(&stage))
+            .with_context(|| format!("stage {name:?} failed"))?;
+        stage.finish();
+        Ok(result)
+    }
+
+    /// Writes `<stem>.svg`, `<stem>.png`, and every number drawn to `<stem>.csv`.
+    ///
+    /// # Errors
+    ///
+    /// When the figure has nothing to draw or a file cannot be written.
+    pub fn save_figure(&self, stem: &str, figure: &impl Drawing) -> Result<()> {
+        write_csv(&self.folder.file(&format!("{stem}.csv")), &figure.numbers())?;
+        figure.save(self.folder.path(), stem)?;
+        Ok(())
+    }
+
+    /// Writes `rows` to `<stem>.csv`.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_csv`].
+    pub fn save_table<R: Serialize>(&self, stem: &str, rows: &[R]) -> Result<()> {
+        write_csv(&self.folder.file(&format!("{stem}.csv")), rows)
+    }
+
+    /// Writes `record.json` and says on stderr where the results are. A folder without it was not finished.
+    ///
+    /// `results` are numbers that belong to no table; `&()` for none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Record::new`] and [`Record::write`].
+    pub fn finish(
+        self,
+        seed: u64,
+        settings: &impl Serialize,
+        results: &impl Serialize,
+    ) -> Result<Record> {
+        let record = Record::new(&self.program, seed, settings, results, &self.stages)?;
+        record.write(&self.folder.file(RECORD))?;
+        eprintln!("results: {} ({:.1} s)", self.folder.path().display(), record.total.wall_s);
+        Ok(record)
+    }
+}
+
+fn remove_if_present(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_made_with_its_parents_and_left_empty() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let out = root.path().join("a/b");
+        let folder = RunFolder::create("fig02", Some(&out))?;
+        assert_eq!(folder.file("x.csv"), out.join("x.csv"));
+        assert_eq!(std::fs::read_dir(&out)?.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_refused_with_advice() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let out = root.path().join("taken");
+        std::fs::write(&out, b"x")?;
+        let error =
+            RunFolder::create("fig02", Some(&out)).expect_err("a file is no folder").to_string();
+        assert!(error.contains("cannot write results to") && error.contains("--out"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_record_is_there_only_after_the_end() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let record = root.path().join("record.json");
+        Run::start("fig02", Some(root.path()))?.finish(1, &(), &())?;
+        assert!(record.exists());
+        let run = Run::start("fig02", Some(root.path()))?;
+        assert!(!record.exists());
+        assert_eq!(run.finish(1, &(), &())?, Record::read(&record)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_failed_stage_is_named_and_timed() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let mut run = Run::start("fig02", Some(root.path()))?;
+        let failed: Result<()> = run.stage("gram", 1, |_| anyhow::bail!("no memory"));
+        let error = failed.map_err(|error| format!("{error:#}"));
+        assert_eq!(error, Err("stage \"gram\" failed: no memory".to_owned()));
+        assert!(run.stages().of("gram").is_some());
+        Ok(())
+    }
+}
