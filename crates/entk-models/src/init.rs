@@ -4,7 +4,7 @@ use rand_distr::StandardNormal;
 use crate::spec::ParamSpec;
 
 /// The standard deviation of a standard normal truncated to -2..=2.
-const TRUNCATED_STD: f64 = 0.879_625_661_034_239_78;
+const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
 
 /// The law from which a tensor is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

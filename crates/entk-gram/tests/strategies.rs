@@ -1,0 +1,236 @@
+//! All strategies against each other and against the per-example oracle, on one list of cases.
+
+use candle_core::{DType, Device, Tensor};
+use entk_gram::{GramConfig, GramError, Outputs, Strategy, cross_gram, gram};
+use entk_linearize::Linearized;
+use entk_models::{
+    Activation, Conv2d, Dense, Flatten, Initializer, LeNet5Config, MlpConfig, Model, Network,
+    ParamSpec, Params, Sequential,
+};
+use entk_spectral::Gram;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// f64 round-off of sums of a few thousand products, relative to sqrt(K_ii K_jj).
+const DOUBLE: f64 = 1e-12;
+/// The same in f32.
+const SINGLE: f64 = 1e-5;
+
+struct Case {
+    name: &'static str,
+    network: Network,
+    theta: Params,
+    x: Tensor,
+}
+
+fn cases() -> Result<Vec<Case>, GramError> {
+    let networks = [
+        (
+            "mlp",
+            MlpConfig { input: [1, 4, 5], hidden: vec![30, 20], ..Default::default() }.network()?,
+        ),
+        (
+            "mlp, three outputs",
+            MlpConfig { input: [1, 4, 5], hidden: vec![30], outputs: 3, ..Default::default() }
+                .network()?,
+        ),
+        (
+            "lenet5",
+            LeNet5Config {
+                input: [2, 8, 8],
+                filters: [3, 4],
+                hidden: [12, 8],
+                activation: Activation::Gelu,
+                ..Default::default()
+            }
+            .network()?,
+        ),
+        ("no bias", without_bias()?),
+    ];
+    (networks.into_iter())
+        .map(|(name, network)| {
+            let specs = network.specs();
+            let noise = Params::standard_normal(&specs, 2, DType::F64, &Device::Cpu)?;
+            let theta = network.init(1, DType::F64, &Device::Cpu)?.add_scaled(0.1, &noise)?;
+            let shape = [&[83], network.input_shape()].concat();
+            Ok(Case { name, x: normal(&shape, 3)?, network, theta })
+        })
+        .collect()
+}
+
+fn without_bias() -> Result<Network, GramError> {
+    let layers = Sequential::new()
+        .then(Conv2d::new("conv", 1, 3, 3).without_bias())
+        .then(Activation::Relu)
+        .then(Flatten)
+        .then(Dense::new("fc1", 3 * 6 * 6, 10).without_bias())
+        .then(Activation::Tanh)
+        .then(Dense::new("fc2", 10, 1).without_bias());
+    Ok(Network::new(&[1, 6, 6], layers)?)
+}
+
+fn normal(shape: &[usize], seed: u64) -> Result<Tensor, GramError> {
+    let spec = ParamSpec::trainable("x", shape, Initializer::Normal);
+    Ok(Tensor::from_vec(Initializer::Normal.draw(&spec, seed), shape, &Device::Cpu)?)
+}
+
+/// max |a_ij - b_ij| / sqrt(b_ii b_jj); NaN if either holds one.
+fn distance(a: &Gram, b: &Gram) -> f64 {
+    assert_eq!(a.n(), b.n());
+    let d = b.diagonal();
+    let pairs = (0..a.n()).flat_map(|i| (0..a.n()).map(move |j| (i, j)));
+    let entry = |(i, j): (usize, usize)| (a.get(i, j) - b.get(i, j)).abs() / (d[i] * d[j]).sqrt();
+    pairs.map(entry).fold(0.0, |worst, e| if e <= worst { worst } else { e })
+}
+
+fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
+    GramConfig { strategy, outputs, tile: 30, micro_batch: 9 }
+}
+
+#[test]
+fn strategies_agree_in_both_precisions() -> TestResult {
+    for case in cases()? {
+        for outputs in [Outputs::Trace, Outputs::SumOfLogits] {
+            let oracle = config(Strategy::PerExample, outputs);
+            let oracle = gram(&case.network, &case.theta, &case.x, &oracle)?;
+            for strategy in [Strategy::Structured, Strategy::JacobianContraction] {
+                let config = config(strategy, outputs);
+                let double = gram(&case.network, &case.theta, &case.x, &config)?;
+                let error = distance(&double, &oracle);
+                assert!(error <= DOUBLE, "{} {strategy:?} {outputs:?}: {error:e}", case.name);
+
+                let theta = case.theta.to_dtype(DType::F32)?;
+                let x = case.x.to_dtype(DType::F32)?;
+                let single = gram(&case.network, &theta, &x, &config)?;
+                let error = distance(&single, &oracle);
+                assert!(error <= SINGLE, "{} {strategy:?} {outputs:?}: {error:e}", case.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn entries_are_inner_products_of_central_differences() -> TestResult {
+    // K_nm = sum_p df_n/dp df_m/dp, one parameter p at a time.
+    let network =
+        MlpConfig { input: [1, 2, 2], hidden: vec![3], ..Default::default() }.network()?;
+    let theta = network.init(5, DType::F64, &Device::Cpu)?;
+    let x = normal(&[4, 1, 2, 2], 6)?;
+    let h = 1e-6;
+    let mut rows = vec![Vec::new(); 4];
+    for (name, tensor) in theta.iter() {
+        for at in 0..tensor.elem_count() {
+            let step = Params::from_fn(&network.specs(), DType::F64, &Device::Cpu, |spec| {
+                let on = |p: usize| f64::from(u8::from(spec.name == name && p == at));
+                (0..spec.elem_count()).map(on).collect()
+            })?;
+            let f = |t: f64| -> Result<Vec<f64>, GramError> {
+                let outputs = network.forward(&theta.add_scaled(t, &step)?, &x)?;
+                Ok(outputs.flatten_all()?.to_vec1()?)
+            };
+            let (plus, minus) = (f(h)?, f(-h)?);
+            for (row, (p, m)) in rows.iter_mut().zip(plus.iter().zip(&minus)) {
+                row.push((p - m) / (2.0 * h));
+            }
+        }
+    }
+    let kernel = gram(&network, &theta, &x, &GramConfig::default())?;
+    for (i, a) in rows.iter().enumerate() {
+        for (j, b) in rows.iter().enumerate() {
+            let expected: f64 = a.iter().zip(b).map(|(p, q)| p * q).sum();
+            assert!((kernel.get(i, j) - expected).abs() <= 1e-7 * (1.0 + expected.abs()));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn tiles_and_threads_change_no_bit() -> TestResult {
+    for case in cases()? {
+        let theta = case.theta.to_dtype(DType::F32)?;
+        let x = case.x.to_dtype(DType::F32)?;
+        let run = |tile: usize, threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+            let config = GramConfig { tile, ..GramConfig::default() };
+            let kernel = pool.install(|| gram(&case.network, &theta, &x, &config))?;
+            let bits = |i: usize| (0..kernel.n()).map(move |j| (i, j));
+            let all = (0..kernel.n()).flat_map(bits);
+            Ok::<_, Box<dyn std::error::Error>>(
+                all.map(|(i, j)| kernel.get(i, j).to_bits()).collect::<Vec<_>>(),
+            )
+        };
+        let first = run(256, 1)?;
+        for (tile, threads) in [(256, 2), (1, 1), (16, 2), (17, 1), (33, 2), (41, 4), (82, 1)] {
+            assert!(run(tile, threads)? == first, "{}: tile {tile}, {threads} threads", case.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn cross_gram_is_the_off_diagonal_block() -> TestResult {
+    for case in cases()? {
+        for strategy in [Strategy::Structured, Strategy::JacobianContraction, Strategy::PerExample]
+        {
+            let config = config(strategy, Outputs::Trace);
+            let whole = gram(&case.network, &case.theta, &case.x, &config)?;
+            let (left, right) = (case.x.narrow(0, 0, 9)?, case.x.narrow(0, 9, 74)?);
+            let cross = cross_gram(&case.network, &case.theta, &left, &right, &config)?;
+            assert_eq!((cross.rows(), cross.cols()), (9, 74));
+            for i in 0..9 {
+                for j in 0..74 {
+                    let scale = (whole.get(i, i) * whole.get(9 + j, 9 + j)).sqrt();
+                    let error = (cross.get(i, j) - whole.get(i, 9 + j)).abs();
+                    assert!(error <= DOUBLE * scale, "{} {strategy:?}", case.name);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_gram_of_a_linearization_never_moves() -> TestResult {
+    for case in cases()? {
+        let linear = Linearized::new(&case.network, case.theta.clone());
+        let config = GramConfig::default();
+        let start = gram(&case.network, &case.theta, &case.x, &config)?;
+        for seed in 0..3 {
+            let specs = case.network.specs();
+            let far = Params::standard_normal(&specs, seed, DType::F64, &Device::Cpu)?;
+            let moved = gram(&linear, &far, &case.x, &config)?;
+            assert!(distance(&moved, &start) == 0.0, "{}", case.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn bad_input_is_an_error() -> TestResult {
+    let case = &cases()?[0];
+    let run = |x: &Tensor, theta: &Params, config: &GramConfig| {
+        gram(&case.network, theta, x, config).map(|_| ()).map_err(|e| e.to_string())
+    };
+    let config = GramConfig::default();
+    let message = |r: Result<(), String>| r.expect_err("an error");
+
+    let zero_tile = GramConfig { tile: 0, ..config.clone() };
+    assert!(message(run(&case.x, &case.theta, &zero_tile)).contains("tile is 0"));
+    let empty = case.x.narrow(0, 0, 0)?;
+    assert!(message(run(&empty, &case.theta, &config)).contains("examples is 0"));
+    let other_shape = case.x.reshape((83, 1, 5, 4))?;
+    assert!(message(run(&other_shape, &case.theta, &config)).contains("expected shape"));
+    let single = case.x.to_dtype(DType::F32)?;
+    assert!(message(run(&single, &case.theta, &config)).contains("F32"));
+
+    let mut values = case.x.flatten_all()?.to_vec1::<f64>()?;
+    for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        values[57] = bad;
+        let x = Tensor::from_vec(values.clone(), case.x.shape(), &Device::Cpu)?;
+        assert!(message(run(&x, &case.theta, &config)).contains("flat index 57"));
+    }
+    let huge = case.theta.scale(1e200)?;
+    assert!(message(run(&case.x, &huge, &config)).contains("model outputs"));
+    Ok(())
+}

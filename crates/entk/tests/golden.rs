@@ -1,0 +1,259 @@
+//! The whole path against float64 reference values of an independent implementation
+//! (`golden/README.md` says how they were made).
+
+use std::path::PathBuf;
+
+use candle_core::{DType, Device, Tensor};
+use entk::{
+    gram::{GramConfig, Strategy, gram},
+    linearize::{Jacobian, Linearized},
+    models::{
+        Activation, LeNet5Config, MlpConfig, Model, Network, ParamKind, Params,
+    },
+    spectral::{
+        Gram, alignment, alignments, eigh, energy_concentration, rayleigh_alignment,
+    },
+};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Two independent f64 implementations: round-off of sums of up to 3e5 terms.
+const DOUBLE: f64 = 1e-10;
+/// f32 against f64, relative to sqrt(K_ii K_jj) or to the norm of the vector.
+const SINGLE: f64 = 1e-5;
+
+struct Case {
+    name: &'static str,
+    network: Network,
+    theta: Params,
+    expected: Value,
+}
+
+fn path(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file)
+}
+
+fn cases() -> Result<Vec<Case>> {
+    let mlp = || MlpConfig::default().network();
+    let lenet = |activation| LeNet5Config { activation, ..Default::default() }.network();
+    let networks = [
+        ("mlp", mlp()?),
+        ("mlp_moved", mlp()?),
+        ("lenet5", lenet(Activation::Relu)?),
+        ("lenet5_moved", lenet(Activation::Relu)?),
+        ("lenet5_gelu_moved", lenet(Activation::Gelu)?),
+    ];
+    let expected: Value = serde_json::from_str(&std::fs::read_to_string(path("expected.json"))?)?;
+    (networks.into_iter())
+        .map(|(name, network)| {
+            let file = path(&format!("{name}.safetensors"));
+            let theta = Params::load(&network.specs(), file, DType::F64, &Device::Cpu)?;
+            let expected = expected["cases"][name].clone();
+            assert!(expected.is_object(), "no reference values for {name}");
+            Ok(Case { name, network, theta, expected })
+        })
+        .collect()
+}
+
+fn inputs() -> Result<Tensor> {
+    let bytes = std::fs::read(path("inputs.safetensors"))?;
+    let file = SafeTensors::deserialize(&bytes)?;
+    let view = file.tensor("normal")?;
+    let values: Vec<f32> =
+        view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    Ok(Tensor::from_vec(values, view.shape(), &Device::Cpu)?.to_dtype(DType::F64)?)
+}
+
+/// A float64 array of `expected.safetensors`.
+fn array(name: &str) -> Result<Vec<f64>> {
+    let bytes = std::fs::read(path("expected.safetensors"))?;
+    let file = SafeTensors::deserialize(&bytes)?;
+    let words = file.tensor(name)?.data().chunks_exact(8).map(<[u8; 8]>::try_from);
+    Ok(words.map(|b| b.map(f64::from_le_bytes)).collect::<std::result::Result<_, _>>()?)
+}
+
+/// The counter-based stream of the references: n values in [-1, 1).
+fn stream(n: usize, seed: u64) -> impl Iterator<Item = f64> {
+    (0..n as u64).map(move |i| {
+        let mut z = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+            .wrapping_add((i + 1).wrapping_mul(0xD134_2543_DE82_EF95));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        (z >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    })
+}
+
+/// The references' direction in parameter space: one stream over the names in ascending order.
+fn direction(network: &Network) -> Result<Params> {
+    let mut specs = network.specs();
+    specs.retain(|spec| spec.kind == ParamKind::Trainable);
+    specs.sort_by(|a, b| a.name.cmp(&b.name));
+    let total = specs.iter().map(|s| s.elem_count()).sum();
+    let mut values = stream(total, 1);
+    let mut parts: Vec<(String, Vec<f64>)> = (specs.iter())
+        .map(|s| (s.name.clone(), values.by_ref().take(s.elem_count()).collect()))
+        .collect();
+    Ok(Params::from_fn(&network.specs(), DType::F64, &Device::Cpu, |spec| {
+        let part = parts.iter_mut().find(|(name, _)| *name == spec.name);
+        part.map_or_else(|| vec![0.0; spec.elem_count()], |(_, v)| std::mem::take(v))
+    })?)
+}
+
+fn labels(n: usize) -> Vec<f64> {
+    stream(n, 4).map(|v| if v >= 0.0 { 1.0 } else { -1.0 }).collect()
+}
+
+fn norm(v: &[f64]) -> f64 {
+    v.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// ||a - b|| / ||b||.
+fn relative(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let difference: Vec<f64> = a.iter().zip(b).map(|(x, y)| x - y).collect();
+    norm(&difference) / norm(b)
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value.as_array().expect("an array").iter().map(number).collect()
+}
+
+#[test]
+fn parameter_counts() -> Result<()> {
+    for case in cases()? {
+        assert_eq!(Some(case.theta.count() as u64), case.expected["params"].as_u64());
+    }
+    assert_eq!(MlpConfig::default().network()?.init(0, DType::F32, &Device::Cpu)?.count(), 317_501);
+    Ok(())
+}
+
+#[test]
+fn outputs_jvp_and_vjp() -> Result<()> {
+    let x = inputs()?;
+    for case in cases()? {
+        let jacobian = Jacobian::new(&case.network, &case.theta, &x)?.with_batch(10);
+        let outputs = array(&format!("{}/outputs", case.name))?;
+        assert!(relative(&jacobian.outputs()?, &outputs) <= DOUBLE, "{}", case.name);
+        let v = direction(&case.network)?;
+        let jvp = array(&format!("{}/jvp", case.name))?;
+        assert!(relative(&jacobian.jvp(&v)?, &jvp) <= DOUBLE, "{}", case.name);
+
+        let u: Vec<f64> = stream(32, 2).collect();
+        let gradient = jacobian.vjp(&u)?;
+        let scale = gradient.norm()?;
+        for (name, tensor) in gradient.iter() {
+            let expected = &case.expected["vjp_fingerprint"][name];
+            let flat = tensor.flatten_all()?.to_vec1::<f64>()?;
+            let close = |got: f64, key: &str| {
+                let error = (got - number(&expected[key])).abs();
+                assert!(error <= DOUBLE * scale * (flat.len() as f64).sqrt(), "{name} {key}");
+            };
+            close(norm(&flat), "l2");
+            close(flat.iter().sum(), "sum");
+            let along = v.get(name)?.flatten_all()?.to_vec1::<f64>()?;
+            close(flat.iter().zip(&along).map(|(a, b)| a * b).sum(), "dot_direction");
+            let samples: Vec<f64> = (0..8).map(|j| flat[j * flat.len() / 8]).collect();
+            let expected = numbers(&expected["samples"]);
+            assert!(samples.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= DOUBLE * scale));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn gram_in_double_precision_by_every_strategy() -> Result<()> {
+    let x = inputs()?;
+    for case in cases()? {
+        let expected = array(&format!("{}/gram", case.name))?;
+        for strategy in
+            [Strategy::Structured, Strategy::JacobianContraction, Strategy::PerExample]
+        {
+            let config = GramConfig { strategy, ..GramConfig::default() };
+            let kernel = gram(&case.network, &case.theta, &x, &config)?;
+            let error = relative(&kernel.entries().to_f64_vec(), &expected);
+            assert!(error <= DOUBLE, "{} {strategy:?}: {error:e}", case.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn gram_and_products_in_single_precision() -> Result<()> {
+    let x = inputs()?;
+    for case in cases()? {
+        let expected = array(&format!("{}/gram", case.name))?;
+        let (theta, x) = (case.theta.to_dtype(DType::F32)?, x.to_dtype(DType::F32)?);
+        for strategy in [Strategy::Structured, Strategy::JacobianContraction] {
+            let config = GramConfig { strategy, ..GramConfig::default() };
+            let kernel = gram(&case.network, &theta, &x, &config)?;
+            for i in 0..32 {
+                for j in 0..32 {
+                    let scale = (expected[33 * i] * expected[33 * j]).sqrt();
+                    let error = (kernel.get(i, j) - expected[32 * i + j]).abs() / scale;
+                    assert!(error <= SINGLE, "{} {strategy:?} {i} {j}: {error:e}", case.name);
+                }
+            }
+        }
+        let jacobian = Jacobian::new(&case.network, &theta, &x)?;
+        let outputs = array(&format!("{}/outputs", case.name))?;
+        assert!(relative(&jacobian.outputs()?, &outputs) <= SINGLE, "{}", case.name);
+        let jvp = array(&format!("{}/jvp", case.name))?;
+        let v = direction(&case.network)?.to_dtype(DType::F32)?;
+        assert!(relative(&jacobian.jvp(&v)?, &jvp) <= SINGLE, "{}", case.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn spectrum_alignment_and_energy() -> Result<()> {
+    let x = inputs()?;
+    let y = labels(32);
+    for case in cases()? {
+        let kernel = gram(&case.network, &case.theta, &x, &GramConfig::default())?;
+        let pairs = eigh(&kernel)?;
+        let expected = |key: &str| number(&case.expected[key]);
+        let close = |got: f64, key: &str| {
+            let error = (got - expected(key)).abs() / expected(key).abs();
+            assert!(error <= DOUBLE, "{} {key}: {error:e}", case.name);
+        };
+        let top = numbers(&case.expected["top10_eigenvalues"]);
+        assert!(relative(&pairs.values()[..10], &top) <= DOUBLE, "{}", case.name);
+        close(kernel.trace()?, "trace");
+        close(kernel.frobenius()?, "frobenius");
+        close(alignment(&kernel, &y)?, "alignment_over_n2");
+        close(rayleigh_alignment(&kernel, &y)?, "alignment_authors_over_yty");
+        close(alignments(&kernel, &y)?[0], "alignment_over_n2");
+        let jacobian = Jacobian::new(&case.network, &case.theta, &x)?;
+        close(jacobian.alignment(&y)?, "alignment_over_n2");
+        // The top ten are defined up to round-off over the gap to the eleventh.
+        let gap = expected("eig_gap_10_11_rel");
+        let energy = energy_concentration(&pairs, &y, 10)?;
+        for (got, key) in [
+            (energy.ratio, "energy_k10_norm_ratio"),
+            (energy.squared, "energy_k10_squared_ratio"),
+        ] {
+            assert!((got - expected(key)).abs() <= DOUBLE / gap, "{} {key}", case.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_linearization_has_the_same_gram_everywhere() -> Result<()> {
+    let x = inputs()?;
+    for case in cases()? {
+        let linear = Linearized::new(&case.network, case.theta.clone());
+        let far = case.theta.add_scaled(3.0, &direction(&case.network)?)?;
+        let here = gram(&linear, &case.theta, &x, &GramConfig::default())?;
+        let there: Gram = gram(&linear, &far, &x, &GramConfig::default())?;
+        assert_eq!(here.entries().to_f64_vec(), there.entries().to_f64_vec(), "{}", case.name);
+    }
+    Ok(())
+}
