@@ -1,1 +1,58 @@
+//! Training of binary classifiers: any [`Model`](entk_models::Model), network or linearization.
+//!
+//! [`Examples`] are inputs with labels 0 or 1. [`fit`] trains on them by SGD with momentum
+//! ([`SgdConfig`], by default the paper's settings) and returns the parameters with a [`History`]:
+//! loss and accuracy over *all* examples after each epoch, the loss of the last minibatch beside
+//! them, and how far the parameters have moved ([`Distance`]). [`evaluate`] measures [`Metrics`]
+//! at any parameters. Nothing is printed; a callback sees every epoch and may stop the run.
+//!
+//! The pieces are public, so that another solver can share them: the minibatch order
+//! ([`Minibatches`]), the [`Schedule`], the loss ([`sigmoid_cross_entropy`]) and the update
+//! ([`Sgd`]).
+//!
+//! Everything is a function of the parameters, the examples and the seed: two runs on one machine
+//! give the same bits.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use candle_core::{DType, Device, Tensor};
+//! use entk_models::{MlpConfig, Model};
+//! use entk_train::{Examples, SgdConfig, fit};
+//!
+//! // Two pixels; class 1 is where the first is the larger.
+//! let pixels: Vec<f64> = (0..64).flat_map(|i| [f64::from(i % 8), f64::from(i / 8)]).collect();
+//! let labels = pixels.chunks(2).map(|p| u8::from(p[0] > p[1])).collect();
+//! let train = Examples::new(Tensor::from_vec(pixels, (64, 1, 1, 2), &Device::Cpu)?, labels)?;
+//!
+//! let network = MlpConfig { input: [1, 1, 2], hidden: vec![16], ..MlpConfig::default() }.network()?;
+//! let start = network.init(0, DType::F64, &Device::Cpu)?;
+//! let config = SgdConfig { batch: 16, epochs: 60, ..SgdConfig::default() };
+//! let trained = fit(&network, &start, &train, None, &config, |_| ControlFlow::Continue(()))?;
+//!
+//! let end = trained.history.last().and_then(|record| record.train);
+//! assert!(end.is_some_and(|metrics| metrics.accuracy > 0.95));
+//! # Ok::<(), entk_train::TrainError>(())
+//! ```
+#![forbid(unsafe_code)]
 
+mod axpy;
+mod batches;
+mod error;
+mod examples;
+mod fit;
+mod history;
+mod loss;
+mod metrics;
+mod schedule;
+mod sgd;
+
+pub use batches::{EpochOrder, Minibatches};
+pub use error::{Result, TrainError};
+pub use examples::Examples;
+pub use fit::{Fit, fit};
+pub use history::{EpochRecord, History, Outcome};
+pub use loss::{predicted_label, sigmoid_cross_entropy, sigmoid_cross_entropy_cotangent};
+pub use metrics::{Distance, Metrics, evaluate, logits};
+pub use schedule::Schedule;
+pub use sgd::{Sgd, SgdConfig};

@@ -1,0 +1,111 @@
+use entk_models::ModelError;
+
+/// Everything that can go wrong in training and evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Inputs that are no batch of examples.
+    #[error("inputs have shape {found:?}; expected (N, C, H, W) with N at least 1")]
+    Inputs {
+        /// The shape found.
+        found: Vec<usize>,
+    },
+    /// Not one number for each example.
+    #[error("{found} {what} for {expected} examples; there must be one for each")]
+    Count {
+        /// What was counted: labels, logits.
+        what: &'static str,
+        /// Number of examples.
+        expected: usize,
+        /// Number found.
+        found: usize,
+    },
+    /// A label other than 0 and 1.
+    #[error("label {index} is {value}; binary labels are 0 or 1: map the classes to them first")]
+    Label {
+        /// Its position, from 0.
+        index: usize,
+        /// The label.
+        value: u8,
+    },
+    /// More examples than minibatch indices can count.
+    #[error("{examples} examples; at most {} can be indexed: train on a subset", u32::MAX)]
+    TooManyExamples {
+        /// Number of examples.
+        examples: usize,
+    },
+    /// Fewer examples than one minibatch.
+    #[error(
+        "{examples} examples do not fill one minibatch of {batch}, and incomplete ones are dropped; set `batch` to at most {examples}"
+    )]
+    TooFewExamples {
+        /// Number of examples.
+        examples: usize,
+        /// Examples of a minibatch.
+        batch: usize,
+    },
+    /// A setting outside its range.
+    #[error("{field} is {found}; it must be {range}")]
+    Setting {
+        /// The field of the configuration.
+        field: &'static str,
+        /// Its value.
+        found: f64,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// A model with other than one output.
+    #[error(
+        "the model has {found} outputs; binary classification needs exactly one logit: build the model with one output"
+    )]
+    Outputs {
+        /// Number of outputs.
+        found: usize,
+    },
+    /// NaN or infinity for a logit.
+    #[error(
+        "the logit of example {index} is {value}; the parameters are too large or not finite: check them and the scale of the inputs"
+    )]
+    NonFiniteLogit {
+        /// The example, from 0, counted within the batch or set at hand.
+        index: usize,
+        /// The logit.
+        value: f64,
+    },
+    /// Training left the numbers that carry information: a value that is not finite, or a loss above
+    /// 1e8 nats.
+    #[error(
+        "training diverged in epoch {epoch}, step {step} of {steps}: {what} is {value:e}; {}",
+        remedy(*epoch, *step, *learning_rate)
+    )]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step within the epoch, from 1.
+        step: usize,
+        /// Steps of an epoch.
+        steps: usize,
+        /// The quantity that is not finite, or too large.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The initial learning rate of the run.
+        learning_rate: f64,
+    },
+    /// The model refused its parameters or inputs.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tensor library refused an operation.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, TrainError>;
+
+/// Before the first step is taken no learning rate is to blame.
+fn remedy(epoch: usize, step: usize, learning_rate: f64) -> String {
+    if (epoch, step) == (1, 1) {
+        return "this is the first step: scale the inputs or the initial parameters down".into();
+    }
+    format!("try a learning rate well below {learning_rate}, such as {}", learning_rate / 10.0)
+}

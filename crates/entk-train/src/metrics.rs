@@ -1,0 +1,171 @@
+use candle_core::{DType, Device, Tensor};
+use entk_models::{Model, Params};
+
+use crate::{
+    error::{Result, TrainError},
+    examples::Examples,
+    loss::{check_logits, predicted_label, sigmoid_cross_entropy},
+};
+
+/// Loss and accuracy over a set of examples.
+///
+/// ```
+/// use entk_train::Metrics;
+///
+/// let metrics = Metrics::of(&[2.0, -1.0, 0.0], &[1, 1, 0])?;
+/// assert!((metrics.accuracy - 2.0 / 3.0).abs() < 1e-15);
+/// # Ok::<(), entk_train::TrainError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metrics {
+    /// Mean sigmoid cross-entropy, in nats: [`sigmoid_cross_entropy`].
+    pub loss: f64,
+    /// Fraction of right predictions, in 0..=1: [`predicted_label`].
+    pub accuracy: f64,
+}
+
+impl Metrics {
+    /// The metrics of given logits.
+    ///
+    /// # Errors
+    /// As [`sigmoid_cross_entropy`].
+    pub fn of(logits: &[f64], labels: &[u8]) -> Result<Self> {
+        let loss = sigmoid_cross_entropy(logits, labels)?;
+        let right = logits.iter().zip(labels).filter(|&(&z, &y)| predicted_label(z) == y).count();
+        Ok(Self { loss, accuracy: right as f64 / logits.len() as f64 })
+    }
+}
+
+/// Loss and accuracy of `model` at `params` over all of `examples`, none dropped.
+///
+/// As [`logits`]: batch norms are frozen, and `batch` changes memory and round-off only. The
+/// paper's code drops the incomplete last batch here; this does not.
+///
+/// # Errors
+/// As [`logits`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use entk_models::{MlpConfig, Model};
+/// use entk_train::{Examples, evaluate};
+///
+/// let network = MlpConfig { input: [1, 2, 2], ..MlpConfig::default() }.network()?;
+/// let theta = network.init(0, DType::F32, &Device::Cpu)?.scale(0.0)?;
+/// let x = Tensor::ones((5, 1, 2, 2), DType::F32, &Device::Cpu)?;
+/// let metrics = evaluate(&network, &theta, &Examples::new(x, vec![0, 0, 1, 0, 1])?, 128)?;
+/// // All logits are 0, which predicts class 0.
+/// assert_eq!((metrics.loss, metrics.accuracy), (2f64.ln(), 0.6));
+/// # Ok::<(), entk_train::TrainError>(())
+/// ```
+pub fn evaluate<M: Model + ?Sized>(
+    model: &M,
+    params: &Params,
+    examples: &Examples,
+    batch: usize,
+) -> Result<Metrics> {
+    Metrics::of(&logits(model, params, examples.inputs(), batch)?, examples.labels())
+}
+
+/// The logits f(theta, x), N of them in f64, of inputs x (N, C, H, W).
+///
+/// Forward passes with frozen statistics over `batch` examples at a time, the last one over what is
+/// left. The batch bounds the memory; results for different ones differ by round-off.
+///
+/// # Errors
+/// [`TrainError::Outputs`] unless the model has one output, [`TrainError::Setting`] for a batch of
+/// 0, [`TrainError::NonFiniteLogit`], and the model's own for inputs or parameters that do not fit.
+pub fn logits<M: Model + ?Sized>(
+    model: &M,
+    params: &Params,
+    inputs: &Tensor,
+    batch: usize,
+) -> Result<Vec<f64>> {
+    check_one_output(model)?;
+    if batch == 0 {
+        return Err(TrainError::Setting { field: "batch", found: 0.0, range: "at least 1" });
+    }
+    let count = inputs.dims().first().copied().unwrap_or(0);
+    let mut all = Vec::with_capacity(count);
+    for start in (0..count).step_by(batch) {
+        let x = inputs.narrow(0, start, batch.min(count - start))?;
+        all.extend(host(&model.forward(params, &x)?)?);
+    }
+    check_logits(&all)?;
+    Ok(all)
+}
+
+/// Refuses a model with other than one output.
+pub(crate) fn check_one_output<M: Model + ?Sized>(model: &M) -> Result<()> {
+    match model.outputs() {
+        1 => Ok(()),
+        found => Err(TrainError::Outputs { found }),
+    }
+}
+
+/// The entries of a tensor as f64 on the host, row-major.
+pub(crate) fn host(tensor: &Tensor) -> Result<Vec<f64>> {
+    let flat = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?;
+    Ok(flat.to_vec1()?)
+}
+
+/// How far parameters have moved, as flat vectors; batch-norm statistics do not count.
+///
+/// Paper: figure 3.
+///
+/// ```
+/// use candle_core::{DType, Device};
+/// use entk_models::{MlpConfig, Model};
+/// use entk_train::Distance;
+///
+/// let theta = MlpConfig::default().network()?.init(0, DType::F64, &Device::Cpu)?;
+/// let moved = Distance::between(&theta, &theta.scale(3.0)?)?;
+/// assert!((moved.l2 - 2.0 * theta.norm()?).abs() < 1e-9);
+/// assert!(moved.cosine.is_some_and(|c| c.abs() < 1e-12));
+/// # Ok::<(), entk_train::TrainError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Distance {
+    /// The l2 norm of theta - theta_0.
+    pub l2: f64,
+    /// 1 - cos(theta, theta_0), in 0..=2 up to round-off; none where either vector is zero.
+    pub cosine: Option<f64>,
+}
+
+impl Distance {
+    /// The distance of `now` from `start`, summed in f64. Cost: one pass over P numbers and two host
+    /// copies.
+    ///
+    /// # Errors
+    /// [`ModelError::Names`](entk_models::ModelError::Names) if the two differ in names or shapes.
+    pub fn between(start: &Params, now: &Params) -> Result<Self> {
+        start.check_same_shape(now)?;
+        let mut sums = Products::default();
+        for ((_, a), (_, b)) in start.iter().zip(now.iter()) {
+            sums.add(&host(a)?, &host(b)?);
+        }
+        let norms = sums.aa.sqrt() * sums.bb.sqrt();
+        let cosine = if norms == 0.0 { None } else { Some(1.0 - sums.ab / norms) };
+        Ok(Self { l2: sums.gap.sqrt(), cosine })
+    }
+}
+
+/// Sums over two vectors a and b.
+#[derive(Default)]
+struct Products {
+    aa: f64,
+    bb: f64,
+    ab: f64,
+    /// Of (a - b)^2.
+    gap: f64,
+}
+
+impl Products {
+    fn add(&mut self, a: &[f64], b: &[f64]) {
+        for (a, b) in a.iter().zip(b) {
+            self.aa += a * a;
+            self.bb += b * b;
+            self.ab += a * b;
+            self.gap += (a - b) * (a - b);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+use std::ops::ControlFlow;
+
+use candle_core::{DType, Device, Tensor};
+use entk_models::{
+    Activation, Cache, Dense, FactorSink, Flatten, Initializer, Layer, Model, Network, NormMode,
+    ParamSpec, Params, Result as ModelResult, Sequential,
+};
+use entk_train::{
+    Distance, Examples, Fit, Outcome, Schedule, SgdConfig, evaluate, fit, logits,
+    sigmoid_cross_entropy_cotangent,
+};
+
+use crate::tasks::{flat, go_on, lenet, line, mlp, normals, separable, start};
+
+fn settings(epochs: usize) -> SgdConfig {
+    SgdConfig { batch: 16, epochs, ..SgdConfig::default() }
+}
+
+#[test]
+fn separable_data_are_learned() {
+    let networks = [mlp([1, 8, 8], &[20, 20], Activation::Relu), lenet([1, 8, 8])];
+    for (network, dtype) in networks.iter().flat_map(|n| [(n, DType::F32), (n, DType::F64)]) {
+        let train = separable([96, 1, 8, 8], 1.0, dtype, 2);
+        let test = separable([50, 1, 8, 8], 1.0, dtype, 3);
+        let theta = start(network, dtype);
+        let before = evaluate(network, &theta, &train, 16).unwrap();
+        let Fit { params, history } =
+            fit(network, &theta, &train, Some(&test), &settings(60), go_on).unwrap();
+        let end = history.last().unwrap();
+        let (trained, tested) = (end.train.unwrap(), end.test.unwrap());
+        assert!(trained.loss < 0.01 * before.loss, "{trained:?}, before {before:?}");
+        assert_eq!(trained.accuracy, 1.0);
+        assert!(tested.accuracy > 0.7, "{tested:?}");
+        assert!(history.convergence_epoch(0.01).is_some_and(|epoch| epoch > 1));
+        // The record is about the parameters that are returned.
+        assert_eq!(trained, evaluate(network, &params, &train, 128).unwrap());
+        assert_eq!(end.distance, Distance::between(&theta, &params).unwrap());
+        assert!(end.distance.l2 > 0.0 && end.distance.cosine.unwrap() > 0.0);
+    }
+}
+
+/// The loss of a linear model is convex, and on these data it has a minimum: the gradient over all
+/// examples vanishes there and nowhere else.
+#[test]
+fn a_linear_model_converges_to_the_optimum() {
+    let network = line([1, 1, 3]);
+    let x = Tensor::from_vec(normals(120, 8), (40, 1, 1, 3), &Device::Cpu).unwrap();
+    let labels = normals(40, 9).iter().map(|&v| u8::from(v > 0.0)).collect();
+    let task = Examples::new(x, labels).unwrap();
+    let config = SgdConfig {
+        learning_rate: 0.5,
+        batch: 40,
+        epochs: 1000,
+        schedule: Schedule::Constant,
+        eval_every: 100,
+        ..SgdConfig::default()
+    };
+    let fitted = fit(&network, &start(&network, DType::F64), &task, None, &config, go_on).unwrap();
+    let z = logits(&network, &fitted.params, task.inputs(), 40).unwrap();
+    let u = sigmoid_cross_entropy_cotangent(&z, task.labels()).unwrap();
+    let u = Tensor::from_vec(u, (40, 1), &Device::Cpu).unwrap();
+    let sweep = network.sweep(&fitted.params, task.inputs()).unwrap();
+    let gradient = sweep.vjp(&u).unwrap().norm().unwrap();
+    // A sum of 40 terms of size at most |x|/40: a few roundings of numbers of size 1.
+    assert!(gradient <= 64.0 * f64::EPSILON, "{gradient}");
+    let losses: Vec<f64> =
+        fitted.history.epochs.iter().filter_map(|e| e.train).map(|m| m.loss).collect();
+    assert!(losses.windows(2).all(|w| w[1] <= w[0] + 4.0 * f64::EPSILON), "{losses:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let network = lenet([1, 8, 8]);
+    for dtype in [DType::F32, DType::F64] {
+        let train = separable([60, 1, 8, 8], 0.5, dtype, 2);
+        let theta = start(&network, dtype);
+        let before = flat(&theta);
+        let run = |seed| {
+            let config = SgdConfig { seed, ..settings(3) };
+            fit(&network, &theta, &train, Some(&train), &config, go_on).unwrap()
+        };
+        let (one, two, other) = (run(1), run(1), run(2));
+        assert_eq!(flat(&one.params), flat(&two.params));
+        assert_eq!(one.history, two.history);
+        assert_ne!(flat(&one.params), flat(&other.params));
+        assert_eq!(flat(&theta), before, "the parameters given were changed");
+    }
+}
+
+#[test]
+fn a_model_behind_a_reference_trains_alike() {
+    let network = line([1, 2, 2]);
+    let train = separable([32, 1, 2, 2], 0.5, DType::F64, 2);
+    let theta = start(&network, DType::F64);
+    let object: &dyn Model = &network;
+    let a = fit(object, &theta, &train, None, &settings(2), go_on).unwrap();
+    let b = fit(&network, &theta, &train, None, &settings(2), go_on).unwrap();
+    assert_eq!(flat(&a.params), flat(&b.params));
+}
+
+#[test]
+fn the_callback_sees_every_epoch_and_may_stop() {
+    let network = line([1, 2, 2]);
+    let train = separable([32, 1, 2, 2], 0.5, DType::F64, 2);
+    let theta = start(&network, DType::F64);
+    let mut seen = Vec::new();
+    let stopped = fit(&network, &theta, &train, None, &settings(10), |record| {
+        seen.push(record.clone());
+        if record.epoch == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .unwrap();
+    assert_eq!(stopped.history.outcome, Outcome::Stopped);
+    assert_eq!(stopped.history.epochs, seen);
+    assert_eq!(seen.iter().map(|e| e.epoch).collect::<Vec<_>>(), [1, 2, 3]);
+
+    let whole = fit(&network, &theta, &train, None, &settings(10), go_on).unwrap();
+    assert_eq!(whole.history.outcome, Outcome::Completed);
+    assert_eq!(whole.history.epochs.len(), 10);
+    assert_eq!(whole.history.epochs[..3], seen);
+}
+
+#[test]
+fn evaluation_is_as_frequent_as_asked() {
+    let network = line([1, 2, 2]);
+    let train = separable([32, 1, 2, 2], 0.5, DType::F64, 2);
+    let theta = start(&network, DType::F64);
+    let config = SgdConfig { eval_every: 3, ..settings(8) };
+    let run =
+        |test: Option<&Examples>| fit(&network, &theta, &train, test, &config, go_on).unwrap();
+    let (with, without) = (run(Some(&train)).history, run(None).history);
+    let evaluated = |epochs: &[entk_train::EpochRecord]| {
+        epochs.iter().filter(|e| e.train.is_some()).map(|e| e.epoch).collect::<Vec<_>>()
+    };
+    assert_eq!(evaluated(&with.epochs), [3, 6, 8]);
+    assert_eq!(evaluated(&without.epochs), [3, 6, 8]);
+    assert!(with.epochs.iter().all(|e| e.test == e.train));
+    assert!(without.epochs.iter().all(|e| e.test.is_none()));
+    assert!(with.epochs.iter().all(|e| e.minibatch_loss.is_finite() && e.distance.l2 > 0.0));
+    // Measuring does not change training.
+    let every = fit(&network, &theta, &train, None, &settings(8), go_on).unwrap();
+    assert_eq!(flat(&every.params), flat(&run(None).params));
+    // The first evaluated epoch at or below the threshold; a NaN threshold is never reached.
+    let losses: Vec<f64> = every.history.epochs.iter().map(|e| e.train.unwrap().loss).collect();
+    assert_eq!(every.history.convergence_epoch(losses[3]), Some(4));
+    assert_eq!(with.convergence_epoch(losses[3]), Some(6));
+    assert_eq!(with.convergence_epoch(0.0), None);
+    assert_eq!(with.convergence_epoch(f64::NAN), None);
+}
+
+/// The identity, with a statistic that counts the examples of training passes.
+#[derive(Debug)]
+struct Counter;
+
+impl Layer for Counter {
+    fn specs(&self) -> Vec<ParamSpec> {
+        vec![ParamSpec::statistic("seen", &[1], Initializer::Zeros)]
+    }
+
+    fn output_shape(&self, input: &[usize]) -> ModelResult<Vec<usize>> {
+        Ok(input.to_vec())
+    }
+
+    fn forward(&self, _: &Params, x: &Tensor, _: NormMode) -> ModelResult<(Tensor, Cache)> {
+        Ok((x.clone(), Cache::of([x.clone()])))
+    }
+
+    fn jvp(
+        &self,
+        _: &Params,
+        _: &Params,
+        _: &Cache,
+        dx: Option<&Tensor>,
+    ) -> ModelResult<Option<Tensor>> {
+        Ok(dx.cloned())
+    }
+
+    fn vjp(
+        &self,
+        _: &Params,
+        _: &Cache,
+        dy: &Tensor,
+        needs_dx: bool,
+        _: &mut FactorSink<'_>,
+    ) -> ModelResult<Option<Tensor>> {
+        Ok(needs_dx.then(|| dy.clone()))
+    }
+
+    fn new_statistics(&self, params: &Params, cache: &Cache) -> ModelResult<Vec<(String, Tensor)>> {
+        let batch = cache.tensors[0].dims()[0] as f64;
+        Ok(vec![("seen".to_string(), (params.statistic("seen")? + batch)?)])
+    }
+}
+
+#[test]
+fn statistics_follow_the_training_passes_alone() {
+    let layers = Sequential::new().then(Counter).then(Flatten).then(Dense::new("line", 4, 1));
+    let counting = Network::new(&[1, 2, 2], layers).unwrap();
+    let plain = line([1, 2, 2]);
+    let train = separable([40, 1, 2, 2], 0.5, DType::F64, 2);
+    let run = |network: &Network| {
+        fit(network, &start(network, DType::F64), &train, Some(&train), &settings(3), go_on)
+            .unwrap()
+            .params
+    };
+    let trained = run(&counting);
+    let seen = trained.statistic("seen").unwrap().to_vec1::<f64>().unwrap();
+    // Three epochs of two minibatches of 16; evaluation adds nothing.
+    assert_eq!(seen, [96.0]);
+    assert_eq!(flat(&trained), flat(&run(&plain)));
+}

@@ -1,0 +1,13 @@
+//! Tests of the public interface, one module for each noun.
+
+// Helpers outside `#[test]` functions unwrap too: a failure there is a failed test.
+#![allow(clippy::unwrap_used)]
+
+mod batches;
+mod examples;
+mod fit;
+mod loss;
+mod metrics;
+mod refusals;
+mod sgd;
+mod tasks;
