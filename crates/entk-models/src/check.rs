@@ -1,4 +1,4 @@
-use candle_core::{DType, Device, Tensor};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 
 use crate::error::{ModelError, Result};
 
@@ -35,4 +35,15 @@ pub(crate) fn ensure_batch(x: &Tensor, example: &[usize], dtype: DType, what: &s
         return Err(ModelError::DType { what: what.to_string(), expected: dtype, got: x.dtype() });
     }
     Ok(())
+}
+
+/// Whether every entry is exactly zero. On the host nothing is copied, and a first entry that is
+/// not zero ends the search.
+pub(crate) fn all_zero(tensor: &Tensor) -> Result<bool> {
+    let (storage, layout) = tensor.storage_and_layout();
+    Ok(match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(v)), Some((a, b))) => v[a..b].iter().all(|x| *x == 0.0),
+        (Storage::Cpu(CpuStorage::F64(v)), Some((a, b))) => v[a..b].iter().all(|x| *x == 0.0),
+        _ => tensor.abs()?.max_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()? == 0.0,
+    })
 }

@@ -53,6 +53,17 @@ pub enum ModelError {
         /// The entry.
         value: f64,
     },
+    /// A gradient that was predicted to be exactly zero is not.
+    #[error(
+        "the gradient of {name} was left out as exactly zero, but its largest entry is {largest}; \
+         use the network `without_skipping` and report this"
+    )]
+    NotZero {
+        /// The parameter.
+        name: String,
+        /// The largest magnitude found.
+        largest: f64,
+    },
     /// A configuration that no network can have.
     #[error("{field}: {reason}")]
     Config {

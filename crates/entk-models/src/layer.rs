@@ -2,7 +2,13 @@ use std::fmt::Debug;
 
 use candle_core::Tensor;
 
-use crate::{error::Result, factor::Factor, params::Params, spec::ParamSpec};
+use crate::{
+    error::Result,
+    factor::Factor,
+    ops::activation::add,
+    params::Params,
+    spec::{ParamKind, ParamSpec},
+};
 
 /// Where batch norms take their mean and variance from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +26,27 @@ pub struct Cache {
     pub tensors: Vec<Tensor>,
     /// Caches of the layers inside this one.
     pub children: Vec<Cache>,
+    /// The map from input to output is exactly constant at these parameters: tangents do not pass
+    /// and cotangents are exactly zero below, so neither is computed. See [`Layer::stops`].
+    pub stops: bool,
 }
 
 impl Cache {
     /// A cache of tensors only.
     pub fn of(tensors: impl IntoIterator<Item = Tensor>) -> Self {
-        Self { tensors: tensors.into_iter().collect(), children: Vec::new() }
+        Self { tensors: tensors.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The same, where the layer [`stops`](Layer::stops).
+    #[must_use]
+    pub fn stopping(self, stops: bool) -> Self {
+        Self { stops, ..self }
+    }
+
+    /// Forgets what stops, here and inside: derivatives are then computed everywhere.
+    pub(crate) fn enter_all(&mut self) {
+        self.stops = false;
+        self.children.iter_mut().for_each(Self::enter_all);
     }
 }
 
@@ -67,7 +88,8 @@ pub trait Layer: Debug + Send + Sync {
     ) -> Result<Option<Tensor>>;
 
     /// Reverse-mode derivative: passes the layer's gradient factors to `sink` and returns the
-    /// cotangent of the input, or `None` where `needs_dx` is false.
+    /// cotangent of the input, or `None` where `needs_dx` is false or that cotangent is exactly
+    /// zero ([`Cache::stops`]).
     ///
     /// # Errors
     /// Missing parameters, those of the device, or those of `sink`.
@@ -87,12 +109,32 @@ pub trait Layer: Debug + Send + Sync {
     fn new_statistics(&self, _params: &Params, _cache: &Cache) -> Result<Vec<(String, Tensor)>> {
         Ok(Vec::new())
     }
+
+    /// Whether the output does not depend on the input at these parameters, exactly: all weights
+    /// of a dense layer or convolution zero, or all scales of a batch norm. Everything before such
+    /// a layer has gradient zero unless another path leads around it.
+    ///
+    /// # Errors
+    /// Missing parameters.
+    fn stops(&self, _params: &Params) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Names of the trainable tensors whose gradient is not known to be exactly zero, given that
+    /// a cotangent arrives at the output.
+    ///
+    /// # Errors
+    /// Missing parameters.
+    fn active(&self, _params: &Params) -> Result<Vec<String>> {
+        let trainable = |spec: ParamSpec| (spec.kind == ParamKind::Trainable).then_some(spec.name);
+        Ok(self.specs().into_iter().filter_map(trainable).collect())
+    }
 }
 
-/// Sum of two optional tangents.
+/// Sum of two optional tangents or cotangents.
 pub(crate) fn add_tangents(a: Option<Tensor>, b: Option<Tensor>) -> Result<Option<Tensor>> {
     Ok(match (a, b) {
-        (Some(a), Some(b)) => Some((a + b)?),
+        (Some(a), Some(b)) => Some(add(&a, &b)?),
         (a, b) => a.or(b),
     })
 }

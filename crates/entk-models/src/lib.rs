@@ -6,7 +6,7 @@
 //! per-example gradients as unexpanded [`Factor`]s, of which every kernel, training step and
 //! alignment is a contraction.
 //!
-//! The paper's networks are configurations: [`MlpConfig`] and [`LeNet5Config`].
+//! The paper's networks are configurations: [`MlpConfig`], [`LeNet5Config`] and [`ResNetConfig`].
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -27,6 +27,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod active;
 mod check;
 mod error;
 mod factor;
@@ -41,14 +42,17 @@ mod params;
 mod spec;
 mod weights;
 
+pub use active::ActiveParameters;
 pub use check::ensure_finite;
 pub use error::{ModelError, Result};
 pub use factor::Factor;
 pub use init::Initializer;
 pub use layer::{Cache, FactorSink, Layer, NormMode};
-pub use layers::{AvgPool2d, Conv2d, Dense, Flatten, Sequential};
+pub use layers::{
+    AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, Residual, Sequential,
+};
 pub use model::{Model, Sweep, TrainingSweep};
-pub use nets::{LeNet5Config, MlpConfig};
+pub use nets::{LeNet5Config, MlpConfig, ResNetConfig};
 pub use network::Network;
 pub use ops::{
     activation::Activation,

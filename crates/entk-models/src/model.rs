@@ -3,6 +3,7 @@ use std::fmt::Debug;
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
+    active::ActiveParameters,
     error::{ModelError, Result},
     factor::Factor,
     layer::{Cache, FactorSink, Layer},
@@ -59,6 +60,24 @@ pub trait Model: Debug + Send + Sync {
     /// As [`sweep`](Model::sweep).
     fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
         Ok(self.sweep(params, x)?.outputs)
+    }
+
+    /// The trainable tensors whose gradient is not known to be exactly zero at `params`; the
+    /// others are left out of factors and backward sweeps.
+    ///
+    /// # Errors
+    /// Missing parameters.
+    fn active_parameters(&self, _params: &Params) -> Result<ActiveParameters> {
+        Ok(ActiveParameters::all(&self.specs()))
+    }
+
+    /// The same, after a backward sweep over the batch x that leaves nothing out and finds those
+    /// gradients to be zero indeed. A few examples are enough; without left-out tensors it is free.
+    ///
+    /// # Errors
+    /// [`ModelError::NotZero`], and as [`sweep`](Model::sweep).
+    fn verify_active_parameters(&self, params: &Params, _x: &Tensor) -> Result<ActiveParameters> {
+        self.active_parameters(params)
     }
 
     /// Parameters at the initial law: weights LeCun normal, biases 0, norm scales 1 or 0. Each

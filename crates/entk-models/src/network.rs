@@ -1,9 +1,10 @@
 use candle_core::Tensor;
 
 use crate::{
+    active::{ActiveParameters, ensure_zero_outside, probe},
     check::ensure_batch,
     error::{ModelError, Result},
-    layer::{Layer, NormMode},
+    layer::{Cache, Layer, NormMode},
     layers::Sequential,
     model::{Model, Sweep, TrainingSweep},
     params::Params,
@@ -29,6 +30,7 @@ pub struct Network {
     outputs: usize,
     layers: Sequential,
     specs: Vec<ParamSpec>,
+    skip: bool,
 }
 
 impl Network {
@@ -48,7 +50,23 @@ impl Network {
                 return Err(ModelError::config(&spec.name, "two parameters have this name"));
             }
         }
-        Ok(Self { input: input.to_vec(), outputs, layers, specs })
+        Ok(Self { input: input.to_vec(), outputs, layers, specs, skip: true })
+    }
+
+    /// The same network with every derivative computed, also those known to be exactly zero
+    /// ([`ActiveParameters`]). Slower, and for checks: it changes no result.
+    #[must_use]
+    pub fn without_skipping(self) -> Self {
+        Self { skip: false, ..self }
+    }
+
+    fn pass(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<(Tensor, Cache)> {
+        self.check(params, x)?;
+        let (outputs, mut cache) = self.layers.forward(params, x, mode)?;
+        if !self.skip {
+            cache.enter_all();
+        }
+        Ok((outputs, cache))
     }
 
     fn check(&self, params: &Params, x: &Tensor) -> Result<()> {
@@ -81,15 +99,30 @@ impl Model for Network {
     }
 
     fn sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>> {
-        self.check(params, x)?;
-        let (outputs, cache) = self.layers.forward(params, x, NormMode::Frozen)?;
+        let (outputs, cache) = self.pass(params, x, NormMode::Frozen)?;
         Ok(Sweep::new(outputs, &self.layers, params, cache))
     }
 
     fn training_sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<TrainingSweep<'a>> {
-        self.check(params, x)?;
-        let (outputs, cache) = self.layers.forward(params, x, NormMode::Batch)?;
+        let (outputs, cache) = self.pass(params, x, NormMode::Batch)?;
         let statistics = self.layers.new_statistics(params, &cache)?;
         Ok(TrainingSweep { sweep: Sweep::new(outputs, &self.layers, params, cache), statistics })
+    }
+
+    fn active_parameters(&self, params: &Params) -> Result<ActiveParameters> {
+        if !self.skip {
+            return Ok(ActiveParameters::all(&self.specs));
+        }
+        Ok(ActiveParameters::new(&self.specs, &self.layers.active(params)?))
+    }
+
+    fn verify_active_parameters(&self, params: &Params, x: &Tensor) -> Result<ActiveParameters> {
+        let active = self.active_parameters(params)?;
+        if active.count() < active.total() {
+            let entered = self.clone().without_skipping();
+            let cotangent = probe(self, params, x.dim(0)?)?;
+            ensure_zero_outside(&active, &entered.sweep(params, x)?.vjp(&cotangent)?)?;
+        }
+        Ok(active)
     }
 }

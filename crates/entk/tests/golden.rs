@@ -8,11 +8,9 @@ use entk::{
     gram::{GramConfig, Strategy, gram},
     linearize::{Jacobian, Linearized},
     models::{
-        Activation, LeNet5Config, MlpConfig, Model, Network, ParamKind, Params,
+        Activation, LeNet5Config, MlpConfig, Model, Network, ParamKind, Params, ResNetConfig,
     },
-    spectral::{
-        Gram, alignment, alignments, eigh, energy_concentration, rayleigh_alignment,
-    },
+    spectral::{Gram, alignment, alignments, eigh, energy_concentration, rayleigh_alignment},
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -38,12 +36,15 @@ fn path(file: &str) -> PathBuf {
 fn cases() -> Result<Vec<Case>> {
     let mlp = || MlpConfig::default().network();
     let lenet = |activation| LeNet5Config { activation, ..Default::default() }.network();
+    let resnet = || ResNetConfig { width: 8, ..Default::default() }.network();
     let networks = [
         ("mlp", mlp()?),
         ("mlp_moved", mlp()?),
         ("lenet5", lenet(Activation::Relu)?),
         ("lenet5_moved", lenet(Activation::Relu)?),
         ("lenet5_gelu_moved", lenet(Activation::Gelu)?),
+        ("resnet18_w8", resnet()?),
+        ("resnet18_w8_moved", resnet()?),
     ];
     let expected: Value = serde_json::from_str(&std::fs::read_to_string(path("expected.json"))?)?;
     (networks.into_iter())
@@ -68,7 +69,12 @@ fn inputs() -> Result<Tensor> {
 
 /// A float64 array of `expected.safetensors`.
 fn array(name: &str) -> Result<Vec<f64>> {
-    let bytes = std::fs::read(path("expected.safetensors"))?;
+    array_of("expected.safetensors", name)
+}
+
+/// A float64 array of a reference file.
+fn array_of(file: &str, name: &str) -> Result<Vec<f64>> {
+    let bytes = std::fs::read(path(file))?;
     let file = SafeTensors::deserialize(&bytes)?;
     let words = file.tensor(name)?.data().chunks_exact(8).map(<[u8; 8]>::try_from);
     Ok(words.map(|b| b.map(f64::from_le_bytes)).collect::<std::result::Result<_, _>>()?)
@@ -172,8 +178,7 @@ fn gram_in_double_precision_by_every_strategy() -> Result<()> {
     let x = inputs()?;
     for case in cases()? {
         let expected = array(&format!("{}/gram", case.name))?;
-        for strategy in
-            [Strategy::Structured, Strategy::JacobianContraction, Strategy::PerExample]
+        for strategy in [Strategy::Structured, Strategy::JacobianContraction, Strategy::PerExample]
         {
             let config = GramConfig { strategy, ..GramConfig::default() };
             let kernel = gram(&case.network, &case.theta, &x, &config)?;
@@ -235,10 +240,9 @@ fn spectrum_alignment_and_energy() -> Result<()> {
         // The top ten are defined up to round-off over the gap to the eleventh.
         let gap = expected("eig_gap_10_11_rel");
         let energy = energy_concentration(&pairs, &y, 10)?;
-        for (got, key) in [
-            (energy.ratio, "energy_k10_norm_ratio"),
-            (energy.squared, "energy_k10_squared_ratio"),
-        ] {
+        for (got, key) in
+            [(energy.ratio, "energy_k10_norm_ratio"), (energy.squared, "energy_k10_squared_ratio")]
+        {
             assert!((got - expected(key)).abs() <= DOUBLE / gap, "{} {key}", case.name);
         }
     }
@@ -256,4 +260,46 @@ fn a_linearization_has_the_same_gram_everywhere() -> Result<()> {
         assert_eq!(here.entries().to_f64_vec(), there.entries().to_f64_vec(), "{}", case.name);
     }
     Ok(())
+}
+
+/// One step in training mode: outputs, gradients through the batch statistics, new running
+/// statistics.
+#[test]
+fn training_step_of_batch_norm_in_both_precisions() -> Result<()> {
+    let targets: Vec<f64> = labels(32).iter().map(|y| (y + 1.0) / 2.0).collect();
+    for case in cases()?.iter().filter(|case| case.name.starts_with("resnet")) {
+        let file = format!("{}_training_step.safetensors", case.name);
+        for (dtype, tolerance) in [(DType::F64, DOUBLE), (DType::F32, SINGLE)] {
+            let theta = case.theta.to_dtype(dtype)?;
+            let sweep = case.network.training_sweep(&theta, &inputs()?.to_dtype(dtype)?)?;
+            let outputs = host(sweep.outputs())?;
+            let error = relative(&outputs, &array_of(&file, "outputs")?);
+            assert!(error <= tolerance, "{} {dtype:?} outputs: {error:e}", case.name);
+
+            // The gradient of the mean sigmoid cross-entropy.
+            let u =
+                outputs.iter().zip(&targets).map(|(f, y)| (1.0 / (1.0 + (-f).exp()) - y) / 32.0);
+            let u = Tensor::from_vec(u.collect::<Vec<f64>>(), (32, 1), &Device::Cpu)?;
+            let gradient = sweep.vjp(&u.to_dtype(dtype)?)?;
+            let scale = gradient.norm()?;
+            for (name, tensor) in gradient.iter() {
+                let expected = array_of(&file, &format!("grad.{name}"))?;
+                let difference: Vec<f64> =
+                    host(tensor)?.iter().zip(&expected).map(|(a, b)| a - b).collect();
+                let error = norm(&difference) / scale;
+                assert!(error <= tolerance, "{} {dtype:?} {name}: {error:e}", case.name);
+            }
+            for (name, tensor) in sweep.statistics() {
+                let expected = array_of(&file, &format!("new.{name}"))?;
+                let error = relative(&host(tensor)?, &expected);
+                assert!(error <= tolerance, "{} {dtype:?} {name}: {error:e}", case.name);
+            }
+            assert_eq!(sweep.statistics().len(), theta.statistics().count());
+        }
+    }
+    Ok(())
+}
+
+fn host(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?)
 }

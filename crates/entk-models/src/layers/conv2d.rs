@@ -1,6 +1,7 @@
 use candle_core::Tensor;
 
 use crate::{
+    check::all_zero,
     error::{ModelError, Result},
     factor::Factor,
     init::Initializer,
@@ -95,7 +96,7 @@ impl Layer for Conv2d {
         let geometry = self.geometry(&x.dims()[1..])?;
         let bias = self.bias.as_ref().map(|b| params.get(b)).transpose()?;
         let y = conv2d(x, params.get(&self.weight)?, bias, geometry)?;
-        Ok((y, Cache::of([x.clone()])))
+        Ok((y, Cache::of([x.clone()]).stopping(self.stops(params)?)))
     }
 
     fn jvp(
@@ -109,8 +110,10 @@ impl Layer for Conv2d {
         let geometry = self.geometry(&x.dims()[1..])?;
         let bias = self.bias.as_ref().map(|b| tangent.get(b)).transpose()?;
         let moved = conv2d(x, tangent.get(&self.weight)?, bias, geometry)?;
-        let through =
-            dx.map(|dx| conv2d(dx, params.get(&self.weight)?, None, geometry)).transpose()?;
+        let through = dx
+            .filter(|_| !cache.stops)
+            .map(|dx| conv2d(dx, params.get(&self.weight)?, None, geometry))
+            .transpose()?;
         add_tangents(Some(moved), through)
     }
 
@@ -131,6 +134,12 @@ impl Layer for Conv2d {
             cotangents: dy.clone(),
             geometry,
         })?;
-        needs_dx.then(|| input_vjp(dy, params.get(&self.weight)?, geometry)).transpose()
+        (needs_dx && !cache.stops)
+            .then(|| input_vjp(dy, params.get(&self.weight)?, geometry))
+            .transpose()
+    }
+
+    fn stops(&self, params: &Params) -> Result<bool> {
+        all_zero(params.get(&self.weight)?)
     }
 }

@@ -1,6 +1,7 @@
 use candle_core::Tensor;
 
 use crate::{
+    check::all_zero,
     error::{ModelError, Result},
     factor::Factor,
     init::Initializer,
@@ -62,7 +63,7 @@ impl Layer for Dense {
 
     fn forward(&self, params: &Params, x: &Tensor, _: NormMode) -> Result<(Tensor, Cache)> {
         let y = self.add_bias(matmul_bt(x, params.get(&self.weight)?)?, params)?;
-        Ok((y, Cache::of([x.clone()])))
+        Ok((y, Cache::of([x.clone()]).stopping(self.stops(params)?)))
     }
 
     fn jvp(
@@ -73,7 +74,10 @@ impl Layer for Dense {
         dx: Option<&Tensor>,
     ) -> Result<Option<Tensor>> {
         let moved = matmul_bt(&cache.tensors[0], tangent.get(&self.weight)?)?;
-        let through = dx.map(|dx| matmul_bt(dx, params.get(&self.weight)?)).transpose()?;
+        let through = dx
+            .filter(|_| !cache.stops)
+            .map(|dx| matmul_bt(dx, params.get(&self.weight)?))
+            .transpose()?;
         add_tangents(Some(self.add_bias(moved, tangent)?), through)
     }
 
@@ -91,6 +95,10 @@ impl Layer for Dense {
             inputs: cache.tensors[0].clone(),
             cotangents: dy.clone(),
         })?;
-        needs_dx.then(|| matmul(dy, params.get(&self.weight)?)).transpose()
+        (needs_dx && !cache.stops).then(|| matmul(dy, params.get(&self.weight)?)).transpose()
+    }
+
+    fn stops(&self, params: &Params) -> Result<bool> {
+        all_zero(params.get(&self.weight)?)
     }
 }

@@ -43,6 +43,7 @@ impl Layer for Sequential {
         let mut cache = Cache::default();
         for layer in &self.layers {
             let (y, child) = layer.forward(params, &value, mode)?;
+            cache.stops |= child.stops;
             cache.children.push(child);
             value = y;
         }
@@ -56,8 +57,10 @@ impl Layer for Sequential {
         cache: &Cache,
         dx: Option<&Tensor>,
     ) -> Result<Option<Tensor>> {
-        let mut moving = dx.cloned();
-        for (layer, cache) in self.layers.iter().zip(&cache.children) {
+        // No tangent passes a layer that stops: begin at the last of them.
+        let first = cache.children.iter().rposition(|child| child.stops);
+        let mut moving = dx.filter(|_| first.is_none()).cloned();
+        for (layer, cache) in self.layers.iter().zip(&cache.children).skip(first.unwrap_or(0)) {
             moving = layer.jvp(params, tangent, cache, moving.as_ref())?;
         }
         Ok(moving)
@@ -88,5 +91,25 @@ impl Layer for Sequential {
             all.extend(layer.new_statistics(params, cache)?);
         }
         Ok(all)
+    }
+
+    fn stops(&self, params: &Params) -> Result<bool> {
+        for layer in &self.layers {
+            if layer.stops(params)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn active(&self, params: &Params) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for layer in self.layers.iter().rev() {
+            names.splice(0..0, layer.active(params)?);
+            if layer.stops(params)? {
+                break;
+            }
+        }
+        Ok(names)
     }
 }

@@ -133,3 +133,77 @@ pub(crate) fn value(activation: Activation, x: &Tensor) -> Result<Tensor> {
 pub(crate) fn derivative_product(activation: Activation, x: &Tensor, d: &Tensor) -> Result<Tensor> {
     apply(DerivativeProduct { activation, shape: x.shape().clone() }, &[x, d])
 }
+
+struct Sum {
+    activation: Option<Activation>,
+    shape: Shape,
+}
+
+impl Kernel for Sum {
+    const NAME: &'static str = "sum";
+
+    fn output(&self) -> Shape {
+        self.shape.clone()
+    }
+
+    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
+        (out.par_chunks_mut(TASK))
+            .zip(inputs[0].par_chunks(TASK))
+            .zip(inputs[1].par_chunks(TASK))
+            .for_each(|((out, a), b)| {
+                let triples = out.iter_mut().zip(a.iter().zip(b));
+                match self.activation {
+                    None => triples.for_each(|(o, (a, b))| *o = *a + *b),
+                    Some(act) => triples.for_each(|(o, (a, b))| *o = act.value(*a + *b)),
+                }
+            });
+    }
+}
+
+struct SumDerivative {
+    activation: Activation,
+    shape: Shape,
+}
+
+impl Kernel for SumDerivative {
+    const NAME: &'static str = "sum_derivative";
+
+    fn output(&self) -> Shape {
+        self.shape.clone()
+    }
+
+    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
+        (out.par_chunks_mut(TASK))
+            .zip(inputs[0].par_chunks(TASK).zip(inputs[1].par_chunks(TASK)))
+            .zip(inputs[2].par_chunks(TASK))
+            .for_each(|((out, (a, b)), d)| {
+                for ((o, d), (a, b)) in out.iter_mut().zip(d).zip(a.iter().zip(b)) {
+                    *o = self.activation.derivative(*a + *b) * *d;
+                }
+            });
+    }
+}
+
+/// a + b, entry by entry.
+pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    apply(Sum { activation: None, shape: a.shape().clone() }, &[a, b])
+}
+
+/// act(a + b), entry by entry.
+pub(crate) fn activated_sum(
+    activation: Option<Activation>,
+    a: &Tensor,
+    b: &Tensor,
+) -> Result<Tensor> {
+    apply(Sum { activation, shape: a.shape().clone() }, &[a, b])
+}
+
+/// act'(a + b) d, entry by entry.
+pub(crate) fn sum_derivative_product(
+    activation: Activation,
+    a: &Tensor,
+    b: &Tensor,
+    d: &Tensor,
+) -> Result<Tensor> {
+    apply(SumDerivative { activation, shape: a.shape().clone() }, &[a, b, d])
+}

@@ -45,6 +45,22 @@ pub(crate) fn sum_slice<T: Real>(values: &[T]) -> T {
     sum
 }
 
+/// `sum_p d_p (x_p - center)`, in the order of [`sum_slice`].
+pub(crate) fn dot_slice<T: Real>(d: &[T], x: &[T], center: T) -> T {
+    let mut lanes = [T::zero(); 8];
+    let (ds, xs) = (d.chunks_exact(8), x.chunks_exact(8));
+    let rest = ds.remainder().iter().zip(xs.remainder());
+    for (d, x) in ds.zip(xs) {
+        for (lane, (d, x)) in lanes.iter_mut().zip(d.iter().zip(x)) {
+            *lane += *d * (*x - center);
+        }
+    }
+    let mut sum = T::zero();
+    lanes.iter().for_each(|v| sum += *v);
+    rest.for_each(|(d, x)| sum += *d * (*x - center));
+    sum
+}
+
 /// (N, C, H, W) -> (N, C), summed over pixels.
 pub(crate) fn pixel_sum(x: &Tensor) -> Result<Tensor> {
     let (batch, channels, _, _) = x.dims4()?;

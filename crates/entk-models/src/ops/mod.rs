@@ -6,5 +6,6 @@ pub(crate) mod conv;
 pub(crate) mod geometry;
 pub(crate) mod kernel;
 pub(crate) mod matmul;
+pub(crate) mod norm;
 pub(crate) mod pool;
 pub(crate) mod real;

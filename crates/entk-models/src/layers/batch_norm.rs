@@ -1,0 +1,229 @@
+use candle_core::{DType, Device, Tensor};
+
+use crate::{
+    check::all_zero,
+    error::{ModelError, Result},
+    factor::Factor,
+    init::Initializer,
+    layer::{Cache, FactorSink, Layer, NormMode},
+    ops::{
+        activation::Activation,
+        norm::{Channel, Combination, Mask, combine, gradients, moments, normalize},
+    },
+    params::Params,
+    spec::ParamSpec,
+};
+
+/// Added to every variance.
+const EPSILON: f64 = 1e-5;
+/// Share of the batch's statistics in the running ones after a training pass.
+const MOMENTUM: f64 = 0.1;
+
+/// Batch normalisation of images (N, C, H, W), with an optional activation fused behind it:
+/// `y = act(z)`, `z = x_hat weight + bias`, `x_hat = (x - mean) / sqrt(variance + 1e-5)`, channel by
+/// channel.
+///
+/// Frozen, mean and variance are the stored running statistics and the layer is affine: examples
+/// do not interact. In batch mode they are those of the batch, the variance biased (1/n), and the
+/// running statistics move to `0.9 running + 0.1 batch`, with that same biased variance (PyTorch
+/// would store the unbiased one).
+///
+/// Parameters `NAME.weight` and `NAME.bias`, statistics `NAME.running_mean` and
+/// `NAME.running_var`. With every scale exactly zero the layer stops gradients
+/// ([`Layer::stops`]); the paper's ResNets start so at the end of each residual branch.
+///
+/// Cost: forward one pass over memory frozen and two in batch mode, backward two.
+#[derive(Debug, Clone)]
+pub struct BatchNorm2d {
+    weight: String,
+    bias: String,
+    mean: String,
+    variance: String,
+    channels: usize,
+    scale: Initializer,
+    activation: Option<Activation>,
+}
+
+impl BatchNorm2d {
+    /// A norm over `channels` channels that starts with scale 1.
+    pub fn new(name: &str, channels: usize) -> Self {
+        Self {
+            weight: format!("{name}.weight"),
+            bias: format!("{name}.bias"),
+            mean: format!("{name}.running_mean"),
+            variance: format!("{name}.running_var"),
+            channels,
+            scale: Initializer::Ones,
+            activation: None,
+        }
+    }
+
+    /// The same, starting with scale 0.
+    #[must_use]
+    pub fn with_zero_scale(self) -> Self {
+        Self { scale: Initializer::Zeros, ..self }
+    }
+
+    /// The same with an activation behind it: one pass over memory less each way than a layer of
+    /// its own, and one activation less to keep.
+    #[must_use]
+    pub fn with_activation(self, activation: Activation) -> Self {
+        Self { activation: Some(activation), ..self }
+    }
+
+    /// The channels' maps from mean and variance (2, C) of the batch or, without, the stored ones.
+    fn channel_maps(&self, params: &Params, batch: Option<&Tensor>) -> Result<Vec<Channel>> {
+        let (mean, variance) = match batch {
+            Some(moments) => (host(&moments.get(0)?)?, host(&moments.get(1)?)?),
+            None => {
+                (host(params.statistic(&self.mean)?)?, host(params.statistic(&self.variance)?)?)
+            }
+        };
+        if let Some(at) = variance.iter().position(|v| *v < 0.0) {
+            let reason = format!("channel {at} has the negative variance {}", variance[at]);
+            return Err(ModelError::config(&self.variance, reason));
+        }
+        let (weight, bias) = (host(params.get(&self.weight)?)?, host(params.get(&self.bias)?)?);
+        Ok((mean.iter().zip(&variance).zip(weight.iter().zip(&bias)))
+            .map(|((mean, variance), (weight, bias))| Channel {
+                mean: *mean,
+                inverse: (variance + EPSILON).sqrt().recip(),
+                weight: *weight,
+                bias: *bias,
+            })
+            .collect())
+    }
+
+    /// Batch mode: means over batch and pixels of (u, u x_hat); frozen: zeros. A cotangent and a
+    /// tangent need the same two numbers, the normalisation being a symmetric map.
+    fn projections(&self, cache: &Cache, gradients: &Tensor) -> Result<Vec<[f64; 2]>> {
+        let mut means = vec![[0.0; 2]; self.channels];
+        if batch_moments(cache).is_some() {
+            let count = (cache.tensors[0].elem_count() / self.channels) as f64;
+            for (which, rows) in
+                gradients.to_dtype(DType::F64)?.to_vec3::<f64>()?.iter().enumerate()
+            {
+                for row in rows {
+                    means.iter_mut().zip(row).for_each(|(mean, sum)| mean[which] += sum / count);
+                }
+            }
+        }
+        Ok(means)
+    }
+
+    fn ensure_channels(&self, input: &[usize]) -> Result<()> {
+        match *input {
+            [channels, height, width] if channels == self.channels && height * width > 0 => Ok(()),
+            _ => {
+                let expected = format!("(N, {}, H, W)", self.channels);
+                Err(ModelError::shape(&self.weight, expected, input))
+            }
+        }
+    }
+}
+
+/// `inverse weight (u - mean(u) - x_hat mean(u x_hat)) + weight' x_hat + bias'`, as a combination
+/// of u, x - mean and 1.
+fn combination(channel: &Channel, [u, along]: [f64; 2], moved: (f64, f64)) -> Combination {
+    let slope = channel.inverse * channel.weight;
+    let b = channel.inverse * (moved.0 - slope * along);
+    Combination { a: slope, b, c: moved.1 - slope * u }
+}
+
+/// Mean and variance of the batch, (2, C), where the forward pass was in batch mode.
+fn batch_moments(cache: &Cache) -> Option<&Tensor> {
+    cache.tensors.get(1)
+}
+
+fn host(tensor: &Tensor) -> Result<Vec<f64>> {
+    Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()?)
+}
+
+impl Layer for BatchNorm2d {
+    fn specs(&self) -> Vec<ParamSpec> {
+        let shape = [self.channels];
+        vec![
+            ParamSpec::trainable(&self.weight, &shape, self.scale),
+            ParamSpec::trainable(&self.bias, &shape, Initializer::Zeros),
+            ParamSpec::statistic(&self.mean, &shape, Initializer::Zeros),
+            ParamSpec::statistic(&self.variance, &shape, Initializer::Ones),
+        ]
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        self.ensure_channels(input)?;
+        Ok(input.to_vec())
+    }
+
+    fn forward(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<(Tensor, Cache)> {
+        let batch = (mode == NormMode::Batch).then(|| moments(x)).transpose()?;
+        let maps = self.channel_maps(params, batch.as_ref())?;
+        let y = normalize(x, &maps, self.activation)?;
+        let cache = Cache::of(std::iter::once(x.clone()).chain(batch));
+        Ok((y, cache.stopping(self.stops(params)?)))
+    }
+
+    fn jvp(
+        &self,
+        params: &Params,
+        tangent: &Params,
+        cache: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let x = &cache.tensors[0];
+        let maps = self.channel_maps(params, batch_moments(cache))?;
+        let means = match dx.filter(|_| batch_moments(cache).is_some()) {
+            Some(dx) => self.projections(cache, &gradients(dx, x, &maps, None)?)?,
+            None => vec![[0.0; 2]; self.channels],
+        };
+        let (weight, bias) = (host(tangent.get(&self.weight)?)?, host(tangent.get(&self.bias)?)?);
+        let moved = weight.into_iter().zip(bias);
+        let combinations: Vec<_> = (maps.iter().zip(means).zip(moved))
+            .map(|((channel, means), moved)| match dx {
+                Some(_) => combination(channel, means, moved),
+                None => Combination { a: 0.0, ..combination(channel, means, moved) },
+            })
+            .collect();
+        let mask = self.activation.map_or(Mask::None, Mask::Output);
+        Ok(Some(combine(dx.unwrap_or(x), x, &maps, &combinations, mask)?))
+    }
+
+    fn vjp(
+        &self,
+        params: &Params,
+        cache: &Cache,
+        dy: &Tensor,
+        needs_dx: bool,
+        sink: &mut FactorSink<'_>,
+    ) -> Result<Option<Tensor>> {
+        let x = &cache.tensors[0];
+        let maps = self.channel_maps(params, batch_moments(cache))?;
+        let rows = gradients(dy, x, &maps, self.activation)?;
+        sink(Factor::Rows { name: self.bias.clone(), rows: rows.get(0)? })?;
+        sink(Factor::Rows { name: self.weight.clone(), rows: rows.get(1)? })?;
+        if !needs_dx || cache.stops {
+            return Ok(None);
+        }
+        let means = self.projections(cache, &rows)?;
+        let combinations: Vec<_> = (maps.iter().zip(means))
+            .map(|(channel, means)| combination(channel, means, (0.0, 0.0)))
+            .collect();
+        let mask = self.activation.map_or(Mask::None, Mask::Input);
+        Ok(Some(combine(dy, x, &maps, &combinations, mask)?))
+    }
+
+    fn new_statistics(&self, params: &Params, cache: &Cache) -> Result<Vec<(String, Tensor)>> {
+        let Some(moments) = batch_moments(cache) else { return Ok(Vec::new()) };
+        let names = [&self.mean, &self.variance].into_iter().enumerate();
+        names
+            .map(|(which, name)| {
+                let running = (params.statistic(name)? * (1.0 - MOMENTUM))?;
+                Ok((name.clone(), (running + (moments.get(which)? * MOMENTUM)?)?))
+            })
+            .collect()
+    }
+
+    fn stops(&self, params: &Params) -> Result<bool> {
+        all_zero(params.get(&self.weight)?)
+    }
+}

@@ -1,0 +1,57 @@
+use candle_core::Tensor;
+
+use crate::{
+    error::{ModelError, Result},
+    layer::{Cache, FactorSink, Layer, NormMode},
+    ops::{
+        channel::pixel_sum,
+        pool::{Windows, average_vjp},
+    },
+    params::Params,
+};
+
+/// Mean over all pixels, (N, C, H, W) -> (N, C).
+#[derive(Debug, Clone, Copy)]
+pub struct GlobalMean;
+
+fn mean(x: &Tensor) -> Result<Tensor> {
+    let (_, _, height, width) = x.dims4()?;
+    Ok((pixel_sum(x)? * (1.0 / (height * width) as f64))?)
+}
+
+impl Layer for GlobalMean {
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        match *input {
+            [channels, height, width] if height * width > 0 => Ok(vec![channels]),
+            _ => Err(ModelError::shape("global mean", "(N, C, H, W)", input)),
+        }
+    }
+
+    fn forward(&self, _: &Params, x: &Tensor, _: NormMode) -> Result<(Tensor, Cache)> {
+        Ok((mean(x)?, Cache::of([x.clone()])))
+    }
+
+    fn jvp(
+        &self,
+        _: &Params,
+        _: &Params,
+        _: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        dx.map(mean).transpose()
+    }
+
+    fn vjp(
+        &self,
+        _: &Params,
+        cache: &Cache,
+        dy: &Tensor,
+        needs_dx: bool,
+        _: &mut FactorSink<'_>,
+    ) -> Result<Option<Tensor>> {
+        let (batch, channels, height, width) = cache.tensors[0].dims4()?;
+        let windows =
+            Windows { planes: [batch, channels], output: [1, 1], window: [height, width] };
+        needs_dx.then(|| average_vjp(dy, windows)).transpose()
+    }
+}

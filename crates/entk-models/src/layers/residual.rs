@@ -1,0 +1,127 @@
+use candle_core::Tensor;
+
+use crate::{
+    error::{ModelError, Result},
+    layer::{Cache, FactorSink, Layer, NormMode, add_tangents},
+    layers::Sequential,
+    ops::activation::{Activation, activated_sum, sum_derivative_product},
+    params::Params,
+    spec::ParamSpec,
+};
+
+/// Two paths from one input, added: `y = act(shortcut(x) + branch(x))`.
+///
+/// The shortcut is the identity unless one is given, and so is the activation. The two paths'
+/// parameters are in that order: branch, then shortcut.
+///
+/// ```
+/// # use entk_models::{Activation, BatchNorm2d, Conv2d, Residual, Sequential};
+/// let branch = Sequential::new()
+///     .then(Conv2d::new("conv1", 8, 8, 3).without_bias())
+///     .then(BatchNorm2d::new("bn1", 8).with_activation(Activation::Relu))
+///     .then(Conv2d::new("conv2", 8, 8, 3).without_bias())
+///     .then(BatchNorm2d::new("bn2", 8).with_zero_scale());
+/// let block = Residual::new(branch).with_activation(Activation::Relu);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Residual {
+    branch: Sequential,
+    shortcut: Sequential,
+    activation: Option<Activation>,
+}
+
+impl Residual {
+    /// `x + branch(x)`.
+    pub fn new(branch: Sequential) -> Self {
+        Self { branch, shortcut: Sequential::new(), activation: None }
+    }
+
+    /// The same with this path in place of the identity.
+    #[must_use]
+    pub fn with_shortcut(self, shortcut: Sequential) -> Self {
+        Self { shortcut, ..self }
+    }
+
+    /// The same with this activation of the sum.
+    #[must_use]
+    pub fn with_activation(self, activation: Activation) -> Self {
+        Self { activation: Some(activation), ..self }
+    }
+
+    /// `act'(shortcut(x) + branch(x)) d`.
+    fn through_activation(&self, cache: &Cache, d: &Tensor) -> Result<Tensor> {
+        match (self.activation, cache.tensors.as_slice()) {
+            (Some(act), [a, b]) => sum_derivative_product(act, a, b, d),
+            _ => Ok(d.clone()),
+        }
+    }
+}
+
+impl Layer for Residual {
+    fn specs(&self) -> Vec<ParamSpec> {
+        [self.branch.specs(), self.shortcut.specs()].concat()
+    }
+
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        let (branch, shortcut) =
+            (self.branch.output_shape(input)?, self.shortcut.output_shape(input)?);
+        if branch != shortcut {
+            let expected = format!("(N, {shortcut:?}), as the shortcut gives");
+            return Err(ModelError::shape("residual branch", expected, &branch));
+        }
+        Ok(branch)
+    }
+
+    fn forward(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<(Tensor, Cache)> {
+        let (a, shortcut) = self.shortcut.forward(params, x, mode)?;
+        let (b, branch) = self.branch.forward(params, x, mode)?;
+        let y = activated_sum(self.activation, &a, &b)?;
+        let cache = match self.activation {
+            Some(_) => Cache::of([a, b]),
+            None => Cache::default(),
+        };
+        let stops = branch.stops && shortcut.stops;
+        Ok((y, Cache { children: vec![branch, shortcut], stops, ..cache }))
+    }
+
+    fn jvp(
+        &self,
+        params: &Params,
+        tangent: &Params,
+        cache: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let branch = self.branch.jvp(params, tangent, &cache.children[0], dx)?;
+        let shortcut = self.shortcut.jvp(params, tangent, &cache.children[1], dx)?;
+        let sum = add_tangents(shortcut, branch)?;
+        sum.map(|dz| self.through_activation(cache, &dz)).transpose()
+    }
+
+    fn vjp(
+        &self,
+        params: &Params,
+        cache: &Cache,
+        dy: &Tensor,
+        needs_dx: bool,
+        sink: &mut FactorSink<'_>,
+    ) -> Result<Option<Tensor>> {
+        let dz = self.through_activation(cache, dy)?;
+        let shortcut = self.shortcut.vjp(params, &cache.children[1], &dz, needs_dx, sink)?;
+        let branch = self.branch.vjp(params, &cache.children[0], &dz, needs_dx, sink)?;
+        add_tangents(shortcut, branch)
+    }
+
+    fn new_statistics(&self, params: &Params, cache: &Cache) -> Result<Vec<(String, Tensor)>> {
+        let mut all = self.branch.new_statistics(params, &cache.children[0])?;
+        all.extend(self.shortcut.new_statistics(params, &cache.children[1])?);
+        Ok(all)
+    }
+
+    fn stops(&self, params: &Params) -> Result<bool> {
+        Ok(self.branch.stops(params)? && self.shortcut.stops(params)?)
+    }
+
+    fn active(&self, params: &Params) -> Result<Vec<String>> {
+        Ok([self.branch.active(params)?, self.shortcut.active(params)?].concat())
+    }
+}
