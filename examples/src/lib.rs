@@ -50,5 +50,5 @@ pub use csv_table::write_csv;
 pub use flags::{CommonFlags, DataName, Defaults, ModelName, Size, parse_flags};
 pub use index_list::IndexList;
 pub use progress::{Progress, Stage};
-pub use record::{Elapsed, Record, StageTime, Stages, Stopwatch};
+pub use record::{Elapsed, Record, StageTime, Stages, Stopwatch, peak_rss_mb};
 pub use run::{Run, RunFolder};

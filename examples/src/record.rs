@@ -189,8 +189,10 @@ fn threads() -> usize {
     asked.filter(|&threads| threads > 0).unwrap_or_else(available)
 }
 
+/// Largest resident memory of this process so far, in MB of 10^6 bytes; `None` where the system does not tell.
+///
 /// The `VmHWM` line of `/proc/self/status`.
-fn peak_rss_mb() -> Option<f64> {
+pub fn peak_rss_mb() -> Option<f64> {
     parse_peak_rss_mb(&std::fs::read_to_string("/proc/self/status").ok()?)
 }
 

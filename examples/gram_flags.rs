@@ -1,0 +1,144 @@
+//! The flags of `gram`.
+
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Parser, ValueEnum};
+use entk::data::Layout;
+use entk::models::Activation;
+use entk_examples::ModelName;
+use serde::Serialize;
+
+/// Empirical NTK Gram matrix of your network on your inputs.
+///
+/// Writes gram.npy (N, N), outputs.npy (N, C), eigvals.npy (descending), eigvecs.npy (one eigenvector a row),
+/// cross.npy with --cross, and record.json, which comes last: a folder without it was not finished.
+#[derive(Parser, Clone, Debug, Serialize)]
+#[command(name = "gram", version, verbatim_doc_comment)]
+pub struct Flags {
+    /// Network; its input shape is that of the inputs
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = ModelName::Mlp)]
+    pub model: ModelName,
+
+    /// Weights with PyTorch's names and layouts [default: the paper's initialisation with --seed]
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub weights: Option<PathBuf>,
+
+    /// Activation of the network
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
+    pub activation: ActivationName,
+
+    /// Inputs with four axes in the order of --layout [default: the embedded slice of Fashion-MNIST,
+    /// standardised, N images with equally many of each class]
+    #[arg(long, value_name = "FILE.npy")]
+    pub inputs: Option<PathBuf>,
+
+    /// Labels for alignment and energies: -1 and 1, or 0 and 1, or classes 0 to 9, of which 0 to 4 become 1
+    /// [default: those of the embedded slice with the embedded inputs, otherwise none]
+    #[arg(long, value_name = "FILE.npy", requires = "inputs")]
+    pub labels: Option<PathBuf>,
+
+    /// Second set of inputs: cross.npy is the kernel between the first set (rows) and this one (columns)
+    #[arg(long, value_name = "FILE.npy")]
+    pub cross: Option<PathBuf>,
+
+    /// Order of the axes of --inputs and --cross
+    #[arg(long, value_enum, value_name = "ORDER", default_value_t = LayoutName::Nchw)]
+    pub layout: LayoutName,
+
+    /// Use the first N inputs [default: all; 1000 of the embedded slice]
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub n: Option<usize>,
+
+    /// Element type of weights, inputs and kernel
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = DTypeName::F32)]
+    pub dtype: DTypeName,
+
+    /// Leading eigenvectors whose share of the labels is the energy concentration [default: 50, or N if fewer]
+    #[arg(long, value_name = "K", value_parser = positive())]
+    pub top: Option<usize>,
+
+    /// Leave the eigenpairs out: no eigvals.npy, eigvecs.npy and energies
+    #[arg(long)]
+    pub no_eigen: bool,
+
+    /// Seed of the initialisation and of the choice from the embedded slice
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Print one line of JSON on stdout: kernel_s and cpu_s are the assembly alone, sweeps included
+    #[arg(long)]
+    pub json: bool,
+
+    /// Folder for the results [default: results/gram]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Whole numbers from 1.
+fn positive() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+/// Activations by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActivationName {
+    /// max(x, 0)
+    Relu,
+    /// GELU in its tanh form
+    Gelu,
+    /// x sigmoid(x)
+    Silu,
+    /// Hyperbolic tangent
+    Tanh,
+}
+
+impl From<ActivationName> for Activation {
+    fn from(name: ActivationName) -> Self {
+        match name {
+            ActivationName::Relu => Self::Relu,
+            ActivationName::Gelu => Self::Gelu,
+            ActivationName::Silu => Self::Silu,
+            ActivationName::Tanh => Self::Tanh,
+        }
+    }
+}
+
+/// Axis orders by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayoutName {
+    /// Images, channels, rows, columns (PyTorch)
+    Nchw,
+    /// Images, rows, columns, channels (JAX, TensorFlow)
+    Nhwc,
+}
+
+impl From<LayoutName> for Layout {
+    fn from(name: LayoutName) -> Self {
+        match name {
+            LayoutName::Nchw => Self::Nchw,
+            LayoutName::Nhwc => Self::Nhwc,
+        }
+    }
+}
+
+/// Element types by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DTypeName {
+    /// 32-bit floating point
+    F32,
+    /// 64-bit floating point
+    F64,
+}
+
+impl From<DTypeName> for candle_core::DType {
+    fn from(name: DTypeName) -> Self {
+        match name {
+            DTypeName::F32 => Self::F32,
+            DTypeName::F64 => Self::F64,
+        }
+    }
+}

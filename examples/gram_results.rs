@@ -1,0 +1,115 @@
+//! What `gram` writes.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use candle_core::{DType, Tensor};
+use entk::data::npy;
+use entk::models::{Model, Params};
+use entk::spectral::{
+    Eigenpairs, Entries, Gram, alignment, energy_concentration, rayleigh_alignment,
+};
+use entk_examples::RunFolder;
+use serde::Serialize;
+
+/// Files of a run besides record.json.
+const FILES: [&str; 5] = ["gram.npy", "outputs.npy", "eigvals.npy", "eigvecs.npy", "cross.npy"];
+
+/// Images per forward pass.
+const BATCH: usize = 256;
+
+/// Numbers of record.json.
+#[derive(Serialize)]
+pub struct Summary {
+    pub inputs: usize,
+    pub parameters: usize,
+    /// Sum of the eigenvalues.
+    pub trace: f64,
+    /// Time of the assembly alone.
+    pub kernel_s: f64,
+    pub cpu_s: Option<f64>,
+    /// Memory of the process when the Gram was there.
+    pub peak_rss_mb: Option<f64>,
+    pub largest_eigenvalue: Option<f64>,
+    pub smallest_eigenvalue: Option<f64>,
+    pub labels: Option<LabelSummary>,
+}
+
+/// What the kernel says about the labels y in {-1, +1}.
+#[derive(Serialize)]
+pub struct LabelSummary {
+    /// Labels +1.
+    pub positive: usize,
+    /// Labels -1.
+    pub negative: usize,
+    /// y^T K y / N^2, the paper's text.
+    pub alignment: f64,
+    /// y^T K y / ||y||^2, the paper's figures.
+    pub rayleigh_alignment: f64,
+    /// Number K of leading eigenvectors of the two energies.
+    pub top: Option<usize>,
+    /// ||Phi y|| / ||y||, the paper's Table 1.
+    pub energy_ratio: Option<f64>,
+    /// ||Phi y||^2 / ||y||^2.
+    pub energy_squared: Option<f64>,
+}
+
+impl LabelSummary {
+    pub fn new(gram: &Gram, pairs: Option<&Eigenpairs>, y: &[f64], top: usize) -> Result<Self> {
+        let positive = y.iter().filter(|&&y| y > 0.0).count();
+        let energy = pairs.map(|pairs| energy_concentration(pairs, y, top)).transpose()?;
+        Ok(Self {
+            positive,
+            negative: y.len() - positive,
+            alignment: alignment(gram, y)?,
+            rayleigh_alignment: rayleigh_alignment(gram, y)?,
+            top: energy.map(|_| top),
+            energy_ratio: energy.map(|energy| energy.ratio),
+            energy_squared: energy.map(|energy| energy.squared),
+        })
+    }
+}
+
+/// Removes the files of an earlier run, so that what is there at the end is of this one.
+pub fn clear(folder: &RunFolder) -> Result<()> {
+    for name in FILES {
+        let path = folder.file(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A matrix in its own element type.
+pub fn write_matrix(path: &Path, shape: [usize; 2], entries: Entries<'_>) -> Result<()> {
+    Ok(match entries {
+        Entries::F32(values) => npy::write(path, &shape, values),
+        Entries::F64(values) => npy::write(path, &shape, values),
+    }?)
+}
+
+/// eigvals.npy, descending, and eigvecs.npy, one eigenvector a row.
+pub fn write_pairs(folder: &RunFolder, pairs: &Eigenpairs) -> Result<()> {
+    npy::write(folder.file("eigvals.npy"), &[pairs.len()], pairs.values())?;
+    npy::write(folder.file("eigvecs.npy"), &[pairs.len(), pairs.dim()], pairs.vectors())?;
+    Ok(())
+}
+
+/// The outputs f(theta, x), (N, C).
+pub fn write_outputs(path: &Path, model: &dyn Model, theta: &Params, x: &Tensor) -> Result<()> {
+    let n = x.dim(0)?;
+    let batches = (0..n).step_by(BATCH).map(|start| {
+        let batch = x.narrow(0, start, BATCH.min(n - start))?;
+        Ok(model.forward(theta, &batch)?)
+    });
+    let outputs = Tensor::cat(&batches.collect::<Result<Vec<_>>>()?, 0)?;
+    let (shape, flat) = (outputs.dims(), outputs.flatten_all()?);
+    Ok(match outputs.dtype() {
+        DType::F64 => npy::write(path, shape, &flat.to_vec1::<f64>()?),
+        _ => npy::write(path, shape, &flat.to_vec1::<f32>()?),
+    }?)
+}

@@ -1,0 +1,132 @@
+//! What `gram` works on: inputs, targets, network and parameters.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{DType, Device, Tensor};
+use entk::data::{Layout, embedded, npy};
+use entk::models::{LeNet5Config, MlpConfig, Model, Network, Params, ensure_finite};
+use entk_examples::ModelName;
+
+use crate::flags::Flags;
+
+/// Images taken from the embedded slice where --n says nothing.
+const EMBEDDED_N: usize = 1_000;
+
+/// Inputs (N, C, H, W) and, where there are labels, targets in {-1, +1}.
+pub struct Sample {
+    pub inputs: Tensor,
+    pub targets: Option<Vec<f64>>,
+}
+
+impl Sample {
+    pub fn read(flags: &Flags) -> Result<Self> {
+        match &flags.inputs {
+            Some(path) => Self::of_files(path, flags),
+            None => Self::of_embedded(flags),
+        }
+    }
+
+    fn of_embedded(flags: &Flags) -> Result<Self> {
+        let (split, _) = embedded()?.standardized()?;
+        let count = split.train.images().count();
+        let n = flags.n.unwrap_or(EMBEDDED_N);
+        ensure!(
+            n <= count,
+            "--n {n}: the embedded slice has {count} training images; lower --n or give --inputs"
+        );
+        let subset = split.train.stratified_subset(n, flags.seed)?;
+        let inputs = subset.images().tensor().to_dtype(flags.dtype.into())?;
+        Ok(Self { inputs, targets: Some(subset.binary_signs()) })
+    }
+
+    fn of_files(path: &Path, flags: &Flags) -> Result<Self> {
+        let all = read_images(path, flags.layout.into(), flags.dtype.into())?;
+        let count = all.dim(0)?;
+        let n = flags.n.unwrap_or(count);
+        ensure!(n <= count, "--n {n}: {} has {count} inputs; lower --n", path.display());
+        let targets = flags.labels.as_deref().map(|labels| read_targets(labels, count));
+        let targets = targets.transpose()?.map(|mut targets| {
+            targets.truncate(n);
+            targets
+        });
+        Ok(Self { inputs: all.narrow(0, 0, n)?, targets })
+    }
+}
+
+/// Images of a .npy file as a finite (N, C, H, W) tensor of `dtype`.
+pub fn read_images(path: &Path, layout: Layout, dtype: DType) -> Result<Tensor> {
+    let array = npy::read(path)?;
+    let found = array.shape();
+    ensure!(
+        found.len() == 4,
+        "{}: expected four axes (images, channels, rows, columns, in the order of --layout), found shape {found:?}; \
+         reshape the array",
+        path.display()
+    );
+    array.check_finite()?;
+    let tensor = array.to_tensor()?.to_dtype(dtype)?;
+    let tensor = match layout {
+        Layout::Nchw => tensor,
+        Layout::Nhwc => tensor.permute((0, 3, 1, 2))?.contiguous()?,
+    };
+    ensure_finite(&tensor, &format!("{} as {}", path.display(), dtype.as_str()))?;
+    Ok(tensor)
+}
+
+/// Targets in {-1, +1} from `count` labels.
+fn read_targets(path: &Path, count: usize) -> Result<Vec<f64>> {
+    let array = npy::read(path)?;
+    let (shape, labels) = (array.shape(), array.to_f64());
+    ensure!(
+        shape == [count],
+        "{}: expected one label for each of the {count} inputs, found shape {shape:?}",
+        path.display()
+    );
+    signs(&labels).with_context(|| format!("labels {}", path.display()))
+}
+
+/// Labels -1 and 1 as they are, 0 and 1 as -1 and 1, classes 0 to 9 as 1 below 5 and else -1.
+fn signs(labels: &[f64]) -> Result<Vec<f64>> {
+    let all = |allowed: &[f64]| labels.iter().all(|label| allowed.contains(label));
+    let split_at = |above: bool, at: f64| {
+        let positive = move |label: &f64| (*label >= at) == above;
+        labels.iter().map(|label| if positive(label) { 1.0 } else { -1.0 }).collect()
+    };
+    if all(&[-1.0, 1.0]) || all(&[0.0, 1.0]) {
+        return Ok(split_at(true, 1.0));
+    }
+    let is_class = |label: &f64| label.fract() == 0.0 && (0.0..=9.0).contains(label);
+    if let Some(index) = labels.iter().position(|label| !is_class(label)) {
+        bail!(
+            "expected -1 and 1, or 0 and 1, or classes 0 to 9, found {} at index {index}; recode the labels",
+            labels[index]
+        );
+    }
+    Ok(split_at(false, 5.0))
+}
+
+/// The network of the flags for these inputs.
+pub fn network(flags: &Flags, inputs: &Tensor) -> Result<Network> {
+    let (_, channels, height, width) = inputs.dims4()?;
+    let input = [channels, height, width];
+    let activation = flags.activation.into();
+    let network = match flags.model {
+        ModelName::Mlp => MlpConfig { input, activation, ..Default::default() }.network(),
+        ModelName::LeNet5 => LeNet5Config { input, activation, ..Default::default() }.network(),
+        ModelName::ResNet18 => bail!("--model resnet18 is not supported yet; use mlp or lenet5"),
+    };
+    network.with_context(|| format!("--model {} on inputs of shape {input:?}", flags.model))
+}
+
+/// The weights of the file, or the paper's initialisation.
+pub fn parameters(flags: &Flags, network: &Network) -> Result<Params> {
+    let (dtype, device) = (flags.dtype.into(), Device::Cpu);
+    Ok(match &flags.weights {
+        Some(path) => Params::load(&network.specs(), path, dtype, &device).with_context(|| {
+            let (model, shape) = (flags.model, network.input_shape());
+            format!("--weights {} for {model} on inputs of shape {shape:?}", path.display())
+        })?,
+        None => network.init(flags.seed, dtype, &device)?,
+    })
+}
