@@ -1,9 +1,16 @@
-//! Convolution and its derivatives as im2col and matrix products.
+//! Convolution and its derivatives as matrix products over row-lowered images.
 //!
-//! A *block* is a run of output pixels for which one patch matrix fits the second-level cache:
-//! some rows of one large image, or several small images side by side.
+//! Only the horizontal taps are unrolled: row (c, dj) of the lowered image holds channel c read
+//! at horizontal tap dj, for every input row. The vertical tap di is then a shift by whole rows,
+//! so that y = sum_di W_di L[shifted by di], one product a vertical tap, and the lowered image is
+//! k times the input instead of k k. With a vertical stride s, input rows are kept in s phases.
+//!
+//! A *block* is what one product sees: some output rows of one large image, or several small
+//! images side by side, each followed by the few rows that only its last taps read. Those gap
+//! columns hold numbers that nobody reads.
 
 use candle_core::{Shape, Tensor};
+use faer::{MatMut, MatRef};
 use rayon::prelude::*;
 
 use super::{
@@ -14,8 +21,10 @@ use super::{
 };
 use crate::error::Result;
 
-/// Output pixels that a block aims at.
+/// Output pixels that a block of small images aims at.
 const BLOCK_PIXELS: usize = 256;
+/// Numbers in the lowered image of one block: half a second-level cache in f32.
+const BLOCK_NUMBERS: usize = 1 << 17;
 /// Weights up to this size are summed over the batch by tasks of whole examples.
 const SMALL_WEIGHT: usize = 1 << 15;
 /// Number of example tasks for small weights; fixed, so that bits do not depend on the threads.
@@ -37,70 +46,225 @@ impl Blocks {
     fn new(geometry: Geometry) -> Self {
         let [height, width] = geometry.output;
         let images = (BLOCK_PIXELS / geometry.output_pixels()).max(1);
-        let rows = (BLOCK_PIXELS / width).clamp(1, height);
-        Self { geometry, images, rows }
+        let numbers_per_row = geometry.channels * geometry.kernel[1] * width;
+        let rows = if images > 1 { height } else { BLOCK_NUMBERS / numbers_per_row };
+        Self { geometry, images, rows: rows.clamp(1, height) }
     }
 
-    /// The row ranges of one image.
-    fn row_ranges(self) -> impl Iterator<Item = [usize; 2]> {
+    /// The blocks of one run of images, `count` of them.
+    fn of_images(self, count: usize) -> impl Iterator<Item = Block> {
         let height = self.geometry.output[0];
-        (0..height).step_by(self.rows).map(move |r| [r, (r + self.rows).min(height)])
+        (0..height).step_by(self.rows).map(move |from| Block {
+            geometry: self.geometry,
+            images: count,
+            from,
+            height: self.rows.min(height - from),
+        })
+    }
+}
+
+/// Output rows `from..from + height` of `images` consecutive images.
+#[derive(Clone, Copy)]
+struct Block {
+    geometry: Geometry,
+    images: usize,
+    from: usize,
+    height: usize,
+}
+
+impl Block {
+    /// Rows (c, dj) of the lowered image.
+    fn taps(self) -> usize {
+        self.geometry.channels * self.geometry.kernel[1]
     }
 
-    /// Pixels per image in the row range.
-    fn pixels(self, [from, to]: [usize; 2]) -> usize {
-        (to - from) * self.geometry.output[1]
+    /// Input rows of one phase per image.
+    fn lowered_rows(self) -> usize {
+        self.height + self.geometry.kernel[0].div_ceil(self.geometry.stride[0]) - 1
     }
 
-    /// Patches of `images` (consecutive input images) as a (patch, images * pixels) matrix.
-    fn patches<T: Real>(self, images: &[T], range: [usize; 2], columns: &mut Vec<T>) -> usize {
-        let g = &self.geometry;
-        let (count, pixels) = (images.len() / g.input_len(), self.pixels(range));
-        columns.clear();
-        columns.resize(g.patch() * count * pixels, T::zero());
-        for (i, image) in images.chunks_exact(g.input_len()).enumerate() {
-            g.im2col(image, range, columns, count * pixels, i * pixels);
+    /// Columns from one image to the next.
+    fn pitch(self) -> usize {
+        self.lowered_rows() * self.geometry.output[1]
+    }
+
+    /// Columns of one phase of the lowered image.
+    fn columns(self) -> usize {
+        self.images * self.pitch()
+    }
+
+    /// Output pixels of one image.
+    fn pixels(self) -> usize {
+        self.height * self.geometry.output[1]
+    }
+
+    /// Output columns, gaps included.
+    fn width(self) -> usize {
+        (self.images - 1) * self.pitch() + self.pixels()
+    }
+
+    fn phases(self) -> usize {
+        self.geometry.stride[0].min(self.geometry.kernel[0])
+    }
+
+    /// Phase and column shift of a vertical tap.
+    fn shift(self, di: usize) -> (usize, usize) {
+        let stride = self.geometry.stride[0];
+        (di % stride, di / stride * self.geometry.output[1])
+    }
+
+    /// Calls `visit(input row in the image stack, channel tap, start of its columns)` for every
+    /// lowered row; the input row is `None` where padding is read.
+    fn for_each_row(self, mut visit: impl FnMut(Option<usize>, usize, usize)) {
+        let g = self.geometry;
+        let size = self.taps() * self.columns();
+        for phase in 0..self.phases() {
+            for tap in 0..self.taps() {
+                for image in 0..self.images {
+                    let plane = image * g.channels + tap / g.kernel[1];
+                    for q in 0..self.lowered_rows() {
+                        let y = (self.from + q) * g.stride[0] + phase;
+                        let inside = y >= g.before[0] && y - g.before[0] < g.input[0];
+                        let row = inside.then(|| plane * g.input[0] + y - g.before[0]);
+                        let at = phase * size + tap * self.columns();
+                        visit(row, tap, at + image * self.pitch() + q * g.output[1]);
+                    }
+                }
+            }
         }
-        count * pixels
     }
 
-    /// The outputs (or cotangents) of `images` at the row range, filter by pixel, side by side.
-    fn gather<T: Real>(self, images: &[T], range: [usize; 2], matrix: &mut Vec<T>) {
-        let g = &self.geometry;
-        let (area, pixels) = (g.output_pixels(), self.pixels(range));
-        let start = range[0] * g.output[1];
+    /// Lowers the images: every entry of `lowered` is written.
+    fn lower<T: Real>(self, images: &[T], lowered: &mut Vec<T>) {
+        let g = self.geometry;
+        lowered.resize(self.phases() * self.taps() * self.columns(), T::zero());
+        self.for_each_row(|row, tap, at| {
+            let target = &mut lowered[at..at + g.output[1]];
+            let dj = tap % g.kernel[1];
+            match row.zip(g.columns_inside(dj)) {
+                None => target.fill(T::zero()),
+                Some((row, (first, last))) => {
+                    let x = row * g.input[1] + first * g.stride[1] + dj - g.before[1];
+                    target[..first].fill(T::zero());
+                    target[last..].fill(T::zero());
+                    let target = &mut target[first..last];
+                    if g.stride[1] == 1 {
+                        target.copy_from_slice(&images[x..x + target.len()]);
+                    } else {
+                        let source = images[x..].iter().step_by(g.stride[1]);
+                        target.iter_mut().zip(source).for_each(|(t, v)| *t = *v);
+                    }
+                }
+            }
+        });
+    }
+
+    /// The adjoint of [`lower`](Self::lower): adds every entry to the pixel it was read from.
+    fn raise<T: Real>(self, lowered: &[T], images: &mut [T]) {
+        let g = self.geometry;
+        self.for_each_row(|row, tap, at| {
+            let dj = tap % g.kernel[1];
+            if let Some((row, (first, last))) = row.zip(g.columns_inside(dj)) {
+                let x = row * g.input[1] + first * g.stride[1] + dj - g.before[1];
+                let source = &lowered[at + first..at + last];
+                if g.stride[1] == 1 {
+                    let target = &mut images[x..x + source.len()];
+                    target.iter_mut().zip(source).for_each(|(t, v)| *t += *v);
+                } else {
+                    let target = images[x..].iter_mut().step_by(g.stride[1]);
+                    target.zip(source).for_each(|(t, v)| *t += *v);
+                }
+            }
+        });
+    }
+
+    /// The part of the lowered image that vertical tap `di` reads, (taps, width).
+    fn tap_view<T>(self, lowered: &[T], di: usize) -> MatRef<'_, T> {
+        let (phase, shift) = self.shift(di);
+        let size = self.taps() * self.columns();
+        let part = rows(&lowered[phase * size..(phase + 1) * size], self.taps(), self.columns());
+        part.subcols(shift, self.width())
+    }
+
+    /// As [`tap_view`](Self::tap_view), to write to.
+    fn tap_view_mut<T>(self, lowered: &mut [T], di: usize) -> MatMut<'_, T> {
+        let (phase, shift) = self.shift(di);
+        let size = self.taps() * self.columns();
+        let part = &mut lowered[phase * size..(phase + 1) * size];
+        rows_mut(part, self.taps(), self.columns()).subcols_mut(shift, self.width())
+    }
+
+    /// The columns of this block in one output image, (filters, pixels).
+    fn of_output<T>(self, image: &[T]) -> MatRef<'_, T> {
+        let g = self.geometry;
+        let start = self.from * g.output[1];
+        rows(image, g.filters, g.output_pixels()).subcols(start, self.pixels())
+    }
+
+    /// Output images side by side, (filters, width), zero in the gaps.
+    fn gather<T: Real>(self, images: &[T], matrix: &mut Vec<T>) {
+        let g = self.geometry;
         matrix.clear();
-        for filter in 0..g.filters {
-            for image in images.chunks_exact(g.output_len()) {
-                let at = filter * area + start;
-                matrix.extend_from_slice(&image[at..at + pixels]);
+        matrix.resize(g.filters * self.width(), T::zero());
+        for (i, image) in images.chunks_exact(g.output_len()).enumerate() {
+            for filter in 0..g.filters {
+                let to = filter * self.width() + i * self.pitch();
+                let from = filter * g.output_pixels() + self.from * g.output[1];
+                let source = &image[from..from + self.pixels()];
+                matrix[to..to + self.pixels()].copy_from_slice(source);
             }
         }
     }
 
     /// The reverse of [`gather`](Self::gather).
-    fn scatter<T: Real>(self, matrix: &[T], range: [usize; 2], images: &mut [T]) {
-        let g = &self.geometry;
-        let (area, pixels) = (g.output_pixels(), self.pixels(range));
-        let (start, count) = (range[0] * g.output[1], images.len() / g.output_len());
+    fn scatter<T: Real>(self, matrix: &[T], images: &mut [T]) {
+        let g = self.geometry;
         for (i, image) in images.chunks_exact_mut(g.output_len()).enumerate() {
             for filter in 0..g.filters {
-                let (to, from) = (filter * area + start, (filter * count + i) * pixels);
-                image[to..to + pixels].copy_from_slice(&matrix[from..from + pixels]);
+                let from = filter * self.width() + i * self.pitch();
+                let to = filter * g.output_pixels() + self.from * g.output[1];
+                let source = &matrix[from..from + self.pixels()];
+                image[to..to + self.pixels()].copy_from_slice(source);
             }
         }
     }
 }
 
+/// Weights reordered by vertical tap: W_di is (filters, (c, dj)).
+struct TapWeights<T> {
+    values: Vec<T>,
+    shape: [usize; 2],
+}
+
+impl<T: Real> TapWeights<T> {
+    fn new(weight: &[T], g: &Geometry) -> Self {
+        let [kh, kw] = g.kernel;
+        let shape = [g.filters, g.channels * kw];
+        let mut values = vec![T::zero(); weight.len()];
+        for (at, kernel) in weight.chunks_exact(kh * kw).enumerate() {
+            for (di, taps) in kernel.chunks_exact(kw).enumerate() {
+                let to = di * shape[0] * shape[1] + at * kw;
+                values[to..to + kw].copy_from_slice(taps);
+            }
+        }
+        Self { values, shape }
+    }
+
+    fn tap(&self, di: usize) -> MatRef<'_, T> {
+        let size = self.shape[0] * self.shape[1];
+        rows(&self.values[di * size..(di + 1) * size], self.shape[0], self.shape[1])
+    }
+}
+
 /// Scratch memory of one task.
 struct Scratch<T> {
-    columns: Vec<T>,
+    lowered: Vec<T>,
     matrix: Vec<T>,
 }
 
 impl<T> Scratch<T> {
     fn new() -> Self {
-        Self { columns: Vec::new(), matrix: Vec::new() }
+        Self { lowered: Vec::new(), matrix: Vec::new() }
     }
 }
 
@@ -119,22 +283,23 @@ impl Kernel for Forward {
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
         let (g, blocks) = (self.geometry, Blocks::new(self.geometry));
-        let weight = rows(inputs[1], g.filters, g.patch());
-        let bias = inputs.get(2);
+        let (weight, bias) = (TapWeights::new(inputs[1], &g), inputs.get(2));
         (out.par_chunks_mut(blocks.images * g.output_len()))
             .zip(inputs[0].par_chunks(blocks.images * g.input_len()))
             .for_each_init(Scratch::new, |scratch, (y, x)| {
-                for range in blocks.row_ranges() {
-                    let width = blocks.patches(x, range, &mut scratch.columns);
-                    let result = &mut scratch.matrix;
+                for block in blocks.of_images(x.len() / g.input_len()) {
+                    block.lower(x, &mut scratch.lowered);
+                    let (result, width) = (&mut scratch.matrix, block.width());
                     result.clear();
                     match bias {
                         Some(b) => b.iter().for_each(|b| result.resize(result.len() + width, *b)),
                         None => result.resize(g.filters * width, T::zero()),
                     }
-                    let columns = rows(&scratch.columns, g.patch(), width);
-                    add_product(rows_mut(result, g.filters, width), weight, columns);
-                    blocks.scatter(result, range, y);
+                    for di in 0..g.kernel[0] {
+                        let taps = block.tap_view(&scratch.lowered, di);
+                        add_product(rows_mut(result, g.filters, width), weight.tap(di), taps);
+                    }
+                    block.scatter(result, y);
                 }
             });
     }
@@ -155,21 +320,21 @@ impl Kernel for InputVjp {
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
         let (g, blocks) = (self.geometry, Blocks::new(self.geometry));
-        let weight = rows(inputs[1], g.filters, g.patch()).transpose();
+        let weight = TapWeights::new(inputs[1], &g);
         (out.par_chunks_mut(blocks.images * g.input_len()))
             .zip(inputs[0].par_chunks(blocks.images * g.output_len()))
             .for_each_init(Scratch::new, |scratch, (dx, dy)| {
-                for range in blocks.row_ranges() {
-                    blocks.gather(dy, range, &mut scratch.matrix);
-                    let (pixels, count) = (blocks.pixels(range), dy.len() / g.output_len());
-                    let width = count * pixels;
-                    scratch.columns.clear();
-                    scratch.columns.resize(g.patch() * width, T::zero());
-                    let columns = rows_mut(&mut scratch.columns, g.patch(), width);
-                    add_product(columns, weight, rows(&scratch.matrix, g.filters, width));
-                    for (i, image) in dx.chunks_exact_mut(g.input_len()).enumerate() {
-                        g.col2im(&scratch.columns, range, image, width, i * pixels);
+                for block in blocks.of_images(dy.len() / g.output_len()) {
+                    block.gather(dy, &mut scratch.matrix);
+                    let cotangents = rows(&scratch.matrix, g.filters, block.width());
+                    scratch.lowered.clear();
+                    let size = block.phases() * block.taps() * block.columns();
+                    scratch.lowered.resize(size, T::zero());
+                    for di in 0..g.kernel[0] {
+                        let taps = block.tap_view_mut(&mut scratch.lowered, di);
+                        add_product(taps, weight.tap(di).transpose(), cotangents);
                     }
+                    block.raise(&scratch.lowered, dx);
                 }
             });
     }
@@ -180,19 +345,35 @@ struct WeightVjp {
 }
 
 impl WeightVjp {
-    /// Adds the weight cotangents of `filters` summed over the given images to `dw`.
-    fn add<T: Real>(&self, x: &[T], dy: &[T], filters: [usize; 2], dw: &mut [T]) {
+    /// The weight cotangents of filters `first..first + count`, (count, C, k, k), summed over the
+    /// given images and added to `dw`.
+    fn add<T: Real>(&self, x: &[T], dy: &[T], [first, count]: [usize; 2], dw: &mut [T]) {
         let (g, blocks) = (self.geometry, Blocks::new(self.geometry));
         let mut scratch = Scratch::new();
-        let count = filters[1] - filters[0];
+        let [kh, kw] = g.kernel;
+        let taps = g.channels * kw;
+        let mut sums = vec![T::zero(); dw.len()];
         let images = x.chunks(blocks.images * g.input_len());
         for (x, dy) in images.zip(dy.chunks(blocks.images * g.output_len())) {
-            for range in blocks.row_ranges() {
-                let width = blocks.patches(x, range, &mut scratch.columns);
-                blocks.gather(dy, range, &mut scratch.matrix);
-                let cotangents = rows(&scratch.matrix, g.filters, width).subrows(filters[0], count);
-                let patches = rows(&scratch.columns, g.patch(), width).transpose();
-                add_product(rows_mut(dw, count, g.patch()), cotangents, patches);
+            for block in blocks.of_images(x.len() / g.input_len()) {
+                block.lower(x, &mut scratch.lowered);
+                let cotangents = if block.images == 1 {
+                    block.of_output(dy)
+                } else {
+                    block.gather(dy, &mut scratch.matrix);
+                    rows(&scratch.matrix, g.filters, block.width())
+                };
+                for (di, sum) in sums.chunks_exact_mut(count * taps).enumerate() {
+                    let view = block.tap_view(&scratch.lowered, di).transpose();
+                    let part = cotangents.subrows(first, count);
+                    add_product(rows_mut(sum, count, taps), part, view);
+                }
+            }
+        }
+        for (at, kernel) in dw.chunks_exact_mut(kh * kw).enumerate() {
+            for (di, target) in kernel.chunks_exact_mut(kw).enumerate() {
+                let from = di * count * taps + at * kw;
+                target.iter_mut().zip(&sums[from..from + kw]).for_each(|(t, v)| *t += *v);
             }
         }
     }
@@ -220,8 +401,7 @@ impl WeightVjp {
     fn by_filters<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T]) {
         let g = &self.geometry;
         dw.par_chunks_mut(TASK_FILTERS * g.patch()).enumerate().for_each(|(task, part)| {
-            let first = task * TASK_FILTERS;
-            self.add(x, dy, [first, first + part.len() / g.patch()], part);
+            self.add(x, dy, [task * TASK_FILTERS, part.len() / g.patch()], part);
         });
     }
 }

@@ -1,4 +1,3 @@
-use super::real::Real;
 use crate::error::{ModelError, Result};
 
 /// How the border of an image is extended with zeros.
@@ -107,88 +106,11 @@ impl Geometry {
         self.filters * self.output_pixels()
     }
 
-    /// Calls `visit(patch_row, column, pixel, run)` for every run of consecutive output pixels of
-    /// output rows `from..to` whose taps are inside the image: `run` columns starting at `column`
-    /// (counted from the first pixel of row `from`) of patch row `patch_row` read the input image
-    /// from flat index `pixel` on, with the horizontal stride.
-    fn for_each_run(
-        &self,
-        [from, to]: [usize; 2],
-        mut visit: impl FnMut(usize, usize, usize, usize),
-    ) {
-        let [kh, kw] = self.kernel;
-        for patch_row in 0..self.patch() {
-            let (channel, tap) = (patch_row / (kh * kw), patch_row % (kh * kw));
-            let (di, dj) = (tap / kw, tap % kw);
-            let Some((first, last)) = self.columns_inside(dj) else { continue };
-            for row in from..to {
-                let y = row * self.stride[0] + di;
-                if y < self.before[0] || y - self.before[0] >= self.input[0] {
-                    continue;
-                }
-                let x = first * self.stride[1] + dj - self.before[1];
-                let pixel = (channel * self.input[0] + y - self.before[0]) * self.input[1] + x;
-                let column = (row - from) * self.output[1] + first;
-                visit(patch_row, column, pixel, last - first);
-            }
-        }
-    }
-
     /// The output columns `first..last` whose horizontal tap `dj` is inside the image.
-    fn columns_inside(&self, dj: usize) -> Option<(usize, usize)> {
+    pub(crate) fn columns_inside(&self, dj: usize) -> Option<(usize, usize)> {
         let [pad, stride, width] = [self.before[1], self.stride[1], self.input[1]];
         let first = pad.saturating_sub(dj).div_ceil(stride);
         let last = (width + pad).saturating_sub(dj).div_ceil(stride).min(self.output[1]);
         (first < last).then_some((first, last))
-    }
-
-    /// Writes the patches of output rows `rows` of `image` as columns: entry (patch row, output
-    /// pixel) lands at `columns[patch_row * pitch + offset + pixel]`. Taps outside the image are
-    /// left untouched, so `columns` must hold zeros there.
-    pub(crate) fn im2col<T: Real>(
-        &self,
-        image: &[T],
-        rows: [usize; 2],
-        columns: &mut [T],
-        pitch: usize,
-        offset: usize,
-    ) {
-        let stride = self.stride[1];
-        self.for_each_run(rows, |patch_row, column, pixel, run| {
-            let at = patch_row * pitch + offset + column;
-            let target = &mut columns[at..at + run];
-            if stride == 1 {
-                target.copy_from_slice(&image[pixel..pixel + run]);
-            } else {
-                for (t, v) in target.iter_mut().zip(image[pixel..].iter().step_by(stride)) {
-                    *t = *v;
-                }
-            }
-        });
-    }
-
-    /// The adjoint of [`im2col`](Self::im2col): adds each column entry to the pixel it was read from.
-    pub(crate) fn col2im<T: Real>(
-        &self,
-        columns: &[T],
-        rows: [usize; 2],
-        image: &mut [T],
-        pitch: usize,
-        offset: usize,
-    ) {
-        let stride = self.stride[1];
-        self.for_each_run(rows, |patch_row, column, pixel, run| {
-            let at = patch_row * pitch + offset + column;
-            let source = &columns[at..at + run];
-            if stride == 1 {
-                for (t, v) in image[pixel..pixel + run].iter_mut().zip(source) {
-                    *t += *v;
-                }
-            } else {
-                for (t, v) in image[pixel..].iter_mut().step_by(stride).zip(source) {
-                    *t += *v;
-                }
-            }
-        });
     }
 }

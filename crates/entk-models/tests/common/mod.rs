@@ -2,19 +2,16 @@
 
 #![allow(dead_code)]
 
-use std::collections::HashMap;
-
 use candle_core::{DType, Device, Tensor};
 use entk_models::{
-    Activation, AvgPool2d, Conv2d, Dense, Flatten, Initializer, LeNet5Config, MlpConfig, Model,
-    Network, Padding, ParamSpec, Params, Result, Sequential,
+    Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, Initializer,
+    LeNet5Config, MlpConfig, Model, Network, Padding, ParamSpec, Params, ResNetConfig, Residual,
+    Result, Sequential,
 };
 
-/// The forward pass in candle's own operations, for those it differentiates correctly.
-pub type Autograd = fn(&Weights, &Tensor) -> candle_core::Result<Tensor>;
+pub mod autograd;
 
-/// Parameters by name.
-pub type Weights = HashMap<String, Tensor>;
+use autograd::{Autograd, lenet_autograd, mlp_autograd, resnet_autograd, strided_autograd};
 
 pub struct Case {
     pub name: &'static str,
@@ -35,14 +32,46 @@ impl Case {
         let theta = Params::init(&specs, 11, DType::F64, &Device::Cpu)?;
         // Biases away from zero, so that their derivatives show.
         let noise = Params::standard_normal(&specs, 12, DType::F64, &Device::Cpu)?;
-        let theta = theta.add_scaled(0.1, &noise)?;
+        let theta = moved_statistics(&theta.add_scaled(0.1, &noise)?, 14)?;
         let shape = [&[batch], network.input_shape()].concat();
         Ok(Self { name, network, theta, x: standard_normal(&shape, 13)?, autograd })
+    }
+
+    /// The same network at other parameters.
+    fn at(self, f: impl FnOnce(&Params) -> Result<Params>) -> Result<Self> {
+        Ok(Self { theta: f(&self.theta)?, ..self })
     }
 
     pub fn direction(&self, seed: u64) -> Result<Params> {
         Params::standard_normal(&self.network.specs(), seed, DType::F64, &Device::Cpu)
     }
+}
+
+/// The same theta with running means of size 0.3 and running variances between 0.5 and 1.5.
+pub fn moved_statistics(theta: &Params, seed: u64) -> Result<Params> {
+    let moved = (theta.statistics())
+        .map(|(name, tensor)| {
+            let noise = (standard_normal(tensor.dims(), seed)? * 0.3)?;
+            let moved = match name.ends_with("running_var") {
+                true => ((noise.tanh()? * 0.5)? + 1.0)?,
+                false => noise,
+            };
+            Ok((name.to_string(), moved))
+        })
+        .collect::<Result<_>>()?;
+    theta.with_statistics(moved)
+}
+
+/// The same theta with every scale called `*bn2.weight` exactly zero.
+pub fn with_zero_branches(theta: &Params) -> Result<Params> {
+    let zeroed = (theta.iter())
+        .map(|(name, tensor)| match name.ends_with("bn2.weight") {
+            true => Ok((name.to_string(), tensor.zeros_like()?)),
+            false => Ok((name.to_string(), tensor.clone())),
+        })
+        .collect::<Result<_>>()?;
+    let statistics = theta.statistics().map(|(n, t)| (n.to_string(), t.clone())).collect();
+    Params::new(zeroed, statistics)
 }
 
 pub fn standard_normal(shape: &[usize], seed: u64) -> Result<Tensor> {
@@ -81,7 +110,53 @@ pub fn cases() -> Result<Vec<Case>> {
         Case::new("lenet5 gelu", small(Activation::Gelu).network()?, 6, None)?,
         Case::new("strided convolutions", strided()?, 3, Some(strided_autograd))?,
         Case::new("large filters", large_filters()?, 3, None)?,
+        Case::new("resnet relu", resnet(Activation::Relu).network()?, 5, Some(resnet_autograd))?,
+        Case::new("resnet gelu, two blocks, symmetric", wide_resnet().network()?, 4, None)?,
+        Case::new("resnet, zero branches", resnet(Activation::Gelu).network()?, 5, None)?
+            .at(with_zero_branches)?,
+        Case::new("norms and activations apart", apart()?, 4, None)?,
     ])
+}
+
+/// Two stages of one block on 8 x 8 pixels.
+pub fn resnet(activation: Activation) -> ResNetConfig {
+    ResNetConfig {
+        input: [2, 8, 8],
+        blocks: vec![1, 1],
+        width: 3,
+        activation,
+        ..Default::default()
+    }
+}
+
+/// Odd sides, two outputs, two blocks a stage, padding as in torchvision.
+fn wide_resnet() -> ResNetConfig {
+    ResNetConfig {
+        input: [1, 7, 5],
+        blocks: vec![2, 2],
+        width: 2,
+        outputs: 2,
+        activation: Activation::Gelu,
+        symmetric_padding: true,
+        zero_init_residual: false,
+    }
+}
+
+/// A residual without activation whose shortcut ends in a norm, and layers that could be fused.
+fn apart() -> Result<Network> {
+    let branch = Sequential::new()
+        .then(BatchNorm2d::new("n1", 3).with_activation(Activation::Tanh))
+        .then(Conv2d::new("c1", 3, 4, 3));
+    let shortcut =
+        Sequential::new().then(Conv2d::new("s", 3, 4, 1)).then(BatchNorm2d::new("n2", 4));
+    let layers = Sequential::new()
+        .then(Conv2d::new("a", 2, 3, 3))
+        .then(BatchNorm2d::new("n0", 3))
+        .then(Activation::Silu)
+        .then(Residual::new(branch).with_shortcut(shortcut))
+        .then(GlobalMean)
+        .then(Dense::new("head", 4, 1));
+    Network::new(&[2, 5, 3], layers)
 }
 
 /// Odd sizes, stride 2, no bias, asymmetric and absent padding.
@@ -107,41 +182,4 @@ fn large_filters() -> Result<Network> {
         .then(Flatten)
         .then(Dense::new("head", 80, 1));
     Network::new(&[1, 4, 4], layers)
-}
-
-fn dense(w: &Weights, name: &str, x: &Tensor) -> candle_core::Result<Tensor> {
-    let linear = candle_nn::Linear::new(
-        w[&format!("{name}.weight")].clone(),
-        Some(w[&format!("{name}.bias")].clone()),
-    );
-    candle_nn::Module::forward(&linear, x)
-}
-
-fn conv(w: &Weights, name: &str, x: &Tensor, padding: usize) -> candle_core::Result<Tensor> {
-    let bias = w[&format!("{name}.bias")].reshape((1, (), 1, 1))?;
-    x.conv2d(&w[&format!("{name}.weight")], padding, 1, 1, 1)?.broadcast_add(&bias)
-}
-
-fn mlp_autograd(w: &Weights, x: &Tensor) -> candle_core::Result<Tensor> {
-    let x = dense(w, "fc1", &x.flatten_from(1)?)?.relu()?;
-    let x = dense(w, "fc2", &x)?.relu()?;
-    dense(w, "fc3", &x)
-}
-
-fn lenet_autograd(w: &Weights, x: &Tensor) -> candle_core::Result<Tensor> {
-    let x = conv(w, "conv1", x, 2)?.relu()?.avg_pool2d(2)?;
-    let x = conv(w, "conv2", &x, 2)?.relu()?.avg_pool2d(2)?;
-    let x = dense(w, "fc1", &x.flatten_from(1)?)?.relu()?;
-    let x = dense(w, "fc2", &x)?.relu()?;
-    dense(w, "fc3", &x)
-}
-
-fn strided_autograd(w: &Weights, x: &Tensor) -> candle_core::Result<Tensor> {
-    // SAME at stride 2 on 10 pixels: one zero row and column, after.
-    let x = x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?;
-    let x = x.conv2d(&w["a.weight"], 0, 2, 1, 1)?.tanh()?;
-    let x = conv(w, "b", &x, 0)?.tanh()?;
-    let bias = w["c.bias"].reshape((1, (), 1, 1))?;
-    let x = x.conv2d(&w["c.weight"], 0, 2, 1, 1)?.broadcast_add(&bias)?;
-    x.flatten_from(1)?.matmul(&w["head.weight"].t()?)
 }

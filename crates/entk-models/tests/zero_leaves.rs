@@ -1,0 +1,136 @@
+//! Gradients that are exactly zero: which they are, that the prediction is checked, and that
+//! leaving them out changes no result.
+
+mod common;
+
+use candle_core::{DType, Device, Tensor};
+use common::{cases, standard_normal};
+use entk_models::{
+    Activation, Cache, Conv2d, Dense, FactorSink, GlobalMean, Layer, Model, ModelError, Network,
+    NormMode, Params, ResNetConfig, Result, Sequential,
+};
+
+#[test]
+fn the_papers_resnet18_starts_with_180_033_active_parameters() -> Result<()> {
+    let network = ResNetConfig::default().network()?;
+    let theta = network.init(0, DType::F32, &Device::Cpu)?;
+    let active = network.active_parameters(&theta)?;
+    assert_eq!((active.count(), active.total()), (180_033, 11_169_345));
+    assert_eq!(theta.count(), 11_169_345);
+    assert!(active.contains("layer3.1.bn2.weight") && !active.contains("layer3.1.bn1.weight"));
+    let x = standard_normal(&[2, 3, 32, 32], 1)?.to_dtype(DType::F32)?;
+    assert_eq!(network.verify_active_parameters(&theta, &x)?, active);
+
+    let ones = ResNetConfig { zero_init_residual: false, ..ResNetConfig::default() }.network()?;
+    let theta = ones.init(0, DType::F32, &Device::Cpu)?;
+    assert_eq!(ones.active_parameters(&theta)?.count(), 11_169_345);
+    let deep = ResNetConfig::resnet34().network()?;
+    assert_eq!(deep.init(0, DType::F32, &Device::Cpu)?.count(), 21_277_505);
+    Ok(())
+}
+
+#[test]
+fn left_out_factors_are_zero_and_the_others_unchanged() -> Result<()> {
+    for case in cases()? {
+        let active = case.network.verify_active_parameters(&case.theta, &case.x)?;
+        let entered = case.network.clone().without_skipping();
+        assert_eq!(entered.active_parameters(&case.theta)?.count(), active.total());
+        let (sweep, full) =
+            (case.network.sweep(&case.theta, &case.x)?, entered.sweep(&case.theta, &case.x)?);
+        let factors = sweep.output_factors(0)?;
+        let kept: usize = factors.iter().map(|factor| factor.width()).sum();
+        assert_eq!(kept, active.count(), "{}", case.name);
+        let (u, v) = (standard_normal(sweep.outputs().dims(), 2)?, case.direction(3)?);
+        assert_eq!(sweep.vjp(&u)?.sub(&full.vjp(&u)?)?.norm()?, 0.0, "{}", case.name);
+        let difference = (sweep.jvp(&v)? - full.jvp(&v)?)?.abs()?.max_all()?;
+        assert_eq!(difference.to_scalar::<f64>()?, 0.0, "{}", case.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn zero_weights_stop_gradients_too() -> Result<()> {
+    let layers = Sequential::new()
+        .then(Conv2d::new("a", 1, 2, 3))
+        .then(Activation::Tanh)
+        .then(Conv2d::new("b", 2, 3, 3))
+        .then(GlobalMean)
+        .then(Dense::new("head", 3, 1));
+    let network = Network::new(&[1, 4, 4], layers)?;
+    let theta = network.init(0, DType::F64, &Device::Cpu)?;
+    let without = |name: &str| {
+        Params::from_fn(&network.specs(), DType::F64, &Device::Cpu, |spec| {
+            match spec.name == name {
+                true => vec![0.0; spec.elem_count()],
+                false => spec.init.draw(spec, 0),
+            }
+        })
+    };
+    let x = standard_normal(&[3, 1, 4, 4], 1)?;
+    let names = |theta: &Params| -> Result<Vec<String>> {
+        Ok(network.verify_active_parameters(theta, &x)?.names().to_vec())
+    };
+    assert_eq!(names(&theta)?.len(), 6);
+    assert_eq!(names(&without("b.weight")?)?, ["b.weight", "b.bias", "head.weight", "head.bias"]);
+    assert_eq!(names(&without("head.weight")?)?, ["head.weight", "head.bias"]);
+    Ok(())
+}
+
+/// Claims to be constant, and is the identity.
+#[derive(Debug)]
+struct Liar;
+
+impl Layer for Liar {
+    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        Ok(input.to_vec())
+    }
+
+    fn forward(&self, _: &Params, x: &Tensor, _: NormMode) -> Result<(Tensor, Cache)> {
+        Ok((x.clone(), Cache::default()))
+    }
+
+    fn jvp(
+        &self,
+        _: &Params,
+        _: &Params,
+        _: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<Option<Tensor>> {
+        Ok(dx.cloned())
+    }
+
+    fn vjp(
+        &self,
+        _: &Params,
+        _: &Cache,
+        dy: &Tensor,
+        _: bool,
+        _: &mut FactorSink<'_>,
+    ) -> Result<Option<Tensor>> {
+        Ok(Some(dy.clone()))
+    }
+
+    fn stops(&self, _: &Params) -> Result<bool> {
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_wrong_prediction_is_an_error() -> Result<()> {
+    let layers = Sequential::new()
+        .then(Conv2d::new("a", 1, 2, 3))
+        .then(Liar)
+        .then(GlobalMean)
+        .then(Dense::new("head", 2, 1));
+    let network = Network::new(&[1, 4, 4], layers)?;
+    let theta = network.init(0, DType::F64, &Device::Cpu)?;
+    let x = standard_normal(&[3, 1, 4, 4], 1)?;
+    match network.verify_active_parameters(&theta, &x) {
+        Err(ModelError::NotZero { name, largest }) => {
+            assert_eq!(name, "a.weight");
+            assert!(largest > 0.0);
+        }
+        other => panic!("{other:?}"),
+    }
+    Ok(())
+}
