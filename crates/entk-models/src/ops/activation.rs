@@ -28,42 +28,108 @@ const GELU_SLOPE: f64 = 0.797_884_560_802_865_4;
 /// The cubic coefficient of the tanh form of the GELU.
 const GELU_CUBE: f64 = 0.044_715;
 
-impl Activation {
+/// An activation as a type: a loop over it is compiled for it alone, and vectorises.
+pub(crate) trait Pointwise: Copy + Send + Sync {
     /// The value at x.
-    pub(crate) fn value<T: Real>(self, x: T) -> T {
-        let c = T::from_f64;
-        match self {
-            Self::Relu if x <= T::zero() => T::zero(),
-            Self::Relu => x,
-            Self::Gelu => c(0.5) * x * (T::one() + gelu_tanh(x)),
-            Self::Silu => x * sigmoid(x),
-            Self::Tanh => Real::tanh(x),
-            Self::Square => x * x,
-        }
-    }
-
+    fn value<T: Real>(self, x: T) -> T;
     /// The first derivative at x.
-    pub(crate) fn derivative<T: Real>(self, x: T) -> T {
-        let c = T::from_f64;
-        let one = T::one();
-        match self {
-            Self::Relu if x <= T::zero() => T::zero(),
-            Self::Relu => one,
-            Self::Gelu => {
-                let t = gelu_tanh(x);
-                let inner = c(GELU_SLOPE) * (one + c(3.0 * GELU_CUBE) * x * x);
-                c(0.5) * (one + t) + c(0.5) * x * (one - t * t) * inner
+    fn derivative<T: Real>(self, x: T) -> T;
+}
+
+/// Evaluates `$body` with `$f` bound to the [`Pointwise`] type of an [`Activation`]: the choice
+/// is made once, outside the loops in `$body`.
+macro_rules! specialise {
+    ($activation:expr, $f:ident => $body:expr) => {{
+        use $crate::ops::activation::{self as pointwise, Activation, Pointwise as _};
+        match $activation {
+            Activation::Relu => {
+                let $f = pointwise::Relu;
+                $body
             }
-            Self::Silu => {
-                let s = sigmoid(x);
-                s * (one + x * (one - s))
+            Activation::Gelu => {
+                let $f = pointwise::Gelu;
+                $body
             }
-            Self::Tanh => {
-                let t = Real::tanh(x);
-                one - t * t
+            Activation::Silu => {
+                let $f = pointwise::Silu;
+                $body
             }
-            Self::Square => c(2.0) * x,
+            Activation::Tanh => {
+                let $f = pointwise::Tanh;
+                $body
+            }
+            Activation::Square => {
+                let $f = pointwise::Square;
+                $body
+            }
         }
+    }};
+}
+pub(crate) use specialise;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Relu;
+
+impl Pointwise for Relu {
+    /// NaN is no less than zero and passes through.
+    fn value<T: Real>(self, x: T) -> T {
+        if x <= T::zero() { T::zero() } else { x }
+    }
+    fn derivative<T: Real>(self, x: T) -> T {
+        if x <= T::zero() { T::zero() } else { T::one() }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Gelu;
+
+impl Pointwise for Gelu {
+    fn value<T: Real>(self, x: T) -> T {
+        T::from_f64(0.5) * x * (T::one() + gelu_tanh(x))
+    }
+    fn derivative<T: Real>(self, x: T) -> T {
+        let c = T::from_f64;
+        let (one, t) = (T::one(), gelu_tanh(x));
+        let inner = c(GELU_SLOPE) * (one + c(3.0 * GELU_CUBE) * x * x);
+        c(0.5) * (one + t) + c(0.5) * x * (one - t * t) * inner
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Silu;
+
+impl Pointwise for Silu {
+    fn value<T: Real>(self, x: T) -> T {
+        x * sigmoid(x)
+    }
+    fn derivative<T: Real>(self, x: T) -> T {
+        let s = sigmoid(x);
+        s * (T::one() + x * (T::one() - s))
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Tanh;
+
+impl Pointwise for Tanh {
+    fn value<T: Real>(self, x: T) -> T {
+        Real::tanh(x)
+    }
+    fn derivative<T: Real>(self, x: T) -> T {
+        let t = Real::tanh(x);
+        T::one() - t * t
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Square;
+
+impl Pointwise for Square {
+    fn value<T: Real>(self, x: T) -> T {
+        x * x
+    }
+    fn derivative<T: Real>(self, x: T) -> T {
+        x + x
     }
 }
 
@@ -93,9 +159,9 @@ impl Kernel for Value {
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
         out.par_chunks_mut(TASK).zip(inputs[0].par_chunks(TASK)).for_each(|(out, x)| {
-            for (o, x) in out.iter_mut().zip(x) {
-                *o = self.activation.value(*x);
-            }
+            specialise!(self.activation, act => {
+                out.iter_mut().zip(x).for_each(|(o, x)| *o = act.value(*x));
+            });
         });
     }
 }
@@ -117,9 +183,10 @@ impl Kernel for DerivativeProduct {
             .zip(inputs[0].par_chunks(TASK))
             .zip(inputs[1].par_chunks(TASK))
             .for_each(|((out, x), d)| {
-                for ((o, x), d) in out.iter_mut().zip(x).zip(d) {
-                    *o = self.activation.derivative(*x) * *d;
-                }
+                specialise!(self.activation, act => {
+                    let pairs = x.iter().zip(d);
+                    out.iter_mut().zip(pairs).for_each(|(o, (x, d))| *o = act.derivative(*x) * *d);
+                });
             });
     }
 }
@@ -154,7 +221,9 @@ impl Kernel for Sum {
                 let triples = out.iter_mut().zip(a.iter().zip(b));
                 match self.activation {
                     None => triples.for_each(|(o, (a, b))| *o = *a + *b),
-                    Some(act) => triples.for_each(|(o, (a, b))| *o = act.value(*a + *b)),
+                    Some(act) => specialise!(act, act => {
+                        triples.for_each(|(o, (a, b))| *o = act.value(*a + *b));
+                    }),
                 }
             });
     }
@@ -177,9 +246,11 @@ impl Kernel for SumDerivative {
             .zip(inputs[0].par_chunks(TASK).zip(inputs[1].par_chunks(TASK)))
             .zip(inputs[2].par_chunks(TASK))
             .for_each(|((out, (a, b)), d)| {
-                for ((o, d), (a, b)) in out.iter_mut().zip(d).zip(a.iter().zip(b)) {
-                    *o = self.activation.derivative(*a + *b) * *d;
-                }
+                specialise!(self.activation, act => {
+                    for ((o, d), (a, b)) in out.iter_mut().zip(d).zip(a.iter().zip(b)) {
+                        *o = act.derivative(*a + *b) * *d;
+                    }
+                });
             });
     }
 }

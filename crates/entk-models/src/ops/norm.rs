@@ -8,7 +8,7 @@ use candle_core::{Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    activation::Activation,
+    activation::{Activation, specialise},
     channel::{dot_slice, sum_slice},
     kernel::{Kernel, apply},
     real::Real,
@@ -129,7 +129,9 @@ impl Kernel for Normalize<'_> {
                 let pairs = out.iter_mut().zip(x);
                 match self.activation {
                     None => pairs.for_each(|(o, x)| *o = line.at(*x)),
-                    Some(act) => pairs.for_each(|(o, x)| *o = act.value(line.at(*x))),
+                    Some(act) => specialise!(act, act => {
+                        pairs.for_each(|(o, x)| *o = act.value(line.at(*x)));
+                    }),
                 }
             });
     }
@@ -164,9 +166,10 @@ impl Kernel for Gradients<'_> {
                     None => dy,
                     Some(act) => {
                         masked.clear();
-                        masked.extend(
-                            (dy.iter().zip(x)).map(|(d, x)| act.derivative(line.at(*x)) * *d),
-                        );
+                        let pairs = dy.iter().zip(x);
+                        specialise!(act, act => {
+                            masked.extend(pairs.map(|(d, x)| act.derivative(line.at(*x)) * *d));
+                        });
                         masked
                     }
                 };
@@ -213,12 +216,12 @@ impl Combine<'_> {
         let map = |u: T, x: T| a * u + (b * (x - line.mean) + c);
         match self.mask {
             Mask::None => triples.for_each(|(o, (u, x))| *o = map(*u, *x)),
-            Mask::Input(act) => {
+            Mask::Input(act) => specialise!(act, act => {
                 triples.for_each(|(o, (u, x))| *o = map(act.derivative(line.at(*x)) * *u, *x));
-            }
-            Mask::Output(act) => {
+            }),
+            Mask::Output(act) => specialise!(act, act => {
                 triples.for_each(|(o, (u, x))| *o = act.derivative(line.at(*x)) * map(*u, *x));
-            }
+            }),
         }
     }
 }
