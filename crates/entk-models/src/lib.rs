@@ -31,6 +31,7 @@ mod active;
 mod check;
 mod error;
 mod factor;
+mod flax;
 mod init;
 mod layer;
 mod layers;
@@ -46,6 +47,7 @@ pub use active::ActiveParameters;
 pub use check::ensure_finite;
 pub use error::{ModelError, Result};
 pub use factor::Factor;
+pub use flax::FlaxTable;
 pub use init::Initializer;
 pub use layer::{Cache, FactorSink, Layer, NormMode};
 pub use layers::{

@@ -30,20 +30,12 @@ impl Params {
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| file_error(path, e))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| file_error(path, e))?;
-        let views: Vec<_> =
-            file.iter().filter(|(name, _)| !name.ends_with(IGNORED_SUFFIX)).collect();
-        check_names(specs, &views)?;
-        let mut values = HashMap::new();
-        for (name, view) in &views {
-            values
-                .insert(*name, decode(view).map_err(|e| file_error(path, format!("{name}: {e}")))?);
-        }
-        Self::from_fn(specs, dtype, device, |spec| {
-            values.remove(spec.name.as_str()).unwrap_or_default()
-        })
+        let mut values = read(path.as_ref(), |found| {
+            let expected: Vec<_> =
+                specs.iter().map(|s| (s.name.as_str(), s.shape.as_slice())).collect();
+            check_names(&expected, found)
+        })?;
+        Self::from_fn(specs, dtype, device, |spec| values.remove(&spec.name).unwrap_or_default())
     }
 
     /// Writes theta and the statistics to a safetensors file, through a temporary file in the
@@ -76,11 +68,28 @@ impl Params {
     }
 }
 
-fn check_names(specs: &[ParamSpec], views: &[(&str, TensorView<'_>)]) -> Result<()> {
-    let expected: Vec<_> = specs.iter().map(|s| (s.name.as_str(), s.shape.as_slice())).collect();
+/// Tensors of a safetensors file by name, row-major, once `check` has seen all names and shapes.
+pub(crate) fn read(
+    path: &Path,
+    check: impl FnOnce(&[(&str, &[usize])]) -> Result<()>,
+) -> Result<HashMap<String, Vec<f64>>> {
+    let bytes = std::fs::read(path).map_err(|e| file_error(path, e))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| file_error(path, e))?;
+    let views: Vec<_> = file.iter().filter(|(name, _)| !name.ends_with(IGNORED_SUFFIX)).collect();
     let found: Vec<_> = views.iter().map(|(name, view)| (*name, view.shape())).collect();
+    check(&found)?;
+    (views.iter())
+        .map(|(name, view)| {
+            let values = decode(view).map_err(|e| file_error(path, format!("{name}: {e}")))?;
+            Ok(((*name).to_string(), values))
+        })
+        .collect()
+}
+
+/// Refuses `found` unless it is `expected`, in any order.
+pub(crate) fn check_names(expected: &[(&str, &[usize])], found: &[(&str, &[usize])]) -> Result<()> {
     let fits = expected.len() == found.len() && expected.iter().all(|e| found.contains(e));
-    if fits { Ok(()) } else { Err(name_differences(&expected, &found)) }
+    if fits { Ok(()) } else { Err(name_differences(expected, found)) }
 }
 
 fn decode(view: &TensorView<'_>) -> std::result::Result<Vec<f64>, String> {

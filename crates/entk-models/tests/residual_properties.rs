@@ -123,7 +123,7 @@ impl Block {
 
 fn config() -> Config {
     Config {
-        cases: 64,
+        cases: 256,
         failure_persistence: None,
         rng_algorithm: RngAlgorithm::ChaCha,
         rng_seed: RngSeed::Fixed(3),
