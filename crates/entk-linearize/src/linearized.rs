@@ -1,5 +1,5 @@
 use candle_core::Tensor;
-use entk_models::{Model, ModelError, ParamSpec, Params, Sweep};
+use entk_models::{ActiveParameters, Model, ModelError, ParamSpec, Params, Sweep};
 
 /// The first-order Taylor expansion of a model around theta_0, itself a [`Model`].
 ///
@@ -71,5 +71,17 @@ impl Model for Linearized<'_> {
         let moved = sweep.jvp(&params.sub(&self.theta0)?)?;
         let outputs = if self.offset { (sweep.outputs() + moved)? } else { moved };
         sweep.with_outputs(outputs)
+    }
+
+    fn active_parameters(&self, _: &Params) -> Result<ActiveParameters, ModelError> {
+        self.model.active_parameters(&self.theta0)
+    }
+
+    fn verify_active_parameters(
+        &self,
+        _: &Params,
+        x: &Tensor,
+    ) -> Result<ActiveParameters, ModelError> {
+        self.model.verify_active_parameters(&self.theta0, x)
     }
 }

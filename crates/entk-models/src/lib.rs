@@ -32,6 +32,7 @@ mod check;
 mod error;
 mod factor;
 mod flax;
+mod frozen;
 mod init;
 mod layer;
 mod layers;
@@ -48,6 +49,7 @@ pub use check::ensure_finite;
 pub use error::{ModelError, Result};
 pub use factor::Factor;
 pub use flax::FlaxTable;
+pub use frozen::FrozenNorms;
 pub use init::Initializer;
 pub use layer::{Cache, FactorSink, Layer, NormMode};
 pub use layers::{

@@ -8,7 +8,9 @@ use common::{
     autograd::{resnet_autograd, weights},
     cases, moved_statistics, relative_error, resnet, standard_normal, with_zero_branches,
 };
-use entk_models::{Activation, BatchNorm2d, Cache, Layer, Model, NormMode, Params, Result};
+use entk_models::{
+    Activation, BatchNorm2d, Cache, FrozenNorms, Layer, Model, NormMode, Params, Result,
+};
 
 /// f64 round-off times the growth through a few thousand-term sums.
 const ROUND_OFF: f64 = 1e-11;
@@ -138,5 +140,22 @@ fn skipping_zero_branches_changes_no_bit_of_a_training_step() -> Result<()> {
         let norm = tensor.sqr()?.sum_all()?.to_scalar::<f64>()?;
         assert_eq!(norm > 0.0, active.contains(name), "{name}");
     }
+    Ok(())
+}
+
+#[test]
+fn frozen_training_follows_the_stored_statistics() -> Result<()> {
+    let network = resnet(Activation::Tanh).network()?;
+    let noise = Params::standard_normal(&network.specs(), 3, DType::F64, &Device::Cpu)?;
+    let theta = network.init(2, DType::F64, &Device::Cpu)?.add_scaled(0.1, &noise)?;
+    let theta = moved_statistics(&theta, 4)?;
+    let (x, u) = (standard_normal(&[6, 2, 8, 8], 4)?, standard_normal(&[6, 1], 5)?);
+    let frozen = FrozenNorms::new(&network);
+    let sweep = frozen.training_sweep(&theta, &x)?;
+    let expected = network.sweep(&theta, &x)?;
+    assert!(sweep.statistics().is_empty());
+    assert_eq!(relative_error(sweep.outputs(), expected.outputs())?, 0.0);
+    assert_eq!(sweep.vjp(&u)?.sub(&expected.vjp(&u)?)?.norm()?, 0.0);
+    assert_eq!(frozen.active_parameters(&theta)?, network.active_parameters(&theta)?);
     Ok(())
 }
