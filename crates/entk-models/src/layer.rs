@@ -74,6 +74,14 @@ pub trait Layer: Debug + Send + Sync {
     /// Missing parameters, or those of the device.
     fn forward(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<(Tensor, Cache)>;
 
+    /// The values alone. A layer that holds others frees what only their derivatives need.
+    ///
+    /// # Errors
+    /// As [`forward`](Layer::forward).
+    fn value(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<Tensor> {
+        Ok(self.forward(params, x, mode)?.0)
+    }
+
     /// Forward-mode derivative: the tangent of the output for a tangent of the parameters and a
     /// tangent `dx` of the input. `None` stands for an exactly zero tangent.
     ///

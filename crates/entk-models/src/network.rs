@@ -109,6 +109,12 @@ impl Model for Network {
         Ok(TrainingSweep { sweep: Sweep::new(outputs, &self.layers, params, cache), statistics })
     }
 
+    /// Without a sweep: activations are freed as soon as the next layer has read them.
+    fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+        self.check(params, x)?;
+        self.layers.value(params, x, NormMode::Frozen)
+    }
+
     fn active_parameters(&self, params: &Params) -> Result<ActiveParameters> {
         if !self.skip {
             return Ok(ActiveParameters::all(&self.specs));

@@ -126,3 +126,14 @@ fn params_are_a_vector_space() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn values_are_the_outputs_of_a_sweep() -> Result<()> {
+    for case in cases()? {
+        let values = case.network.forward(&case.theta, &case.x)?;
+        let sweep = case.network.sweep(&case.theta, &case.x)?;
+        let difference = (values - sweep.outputs())?.abs()?.max_all()?.to_scalar::<f64>()?;
+        assert_eq!(difference, 0.0, "{}", case.name);
+    }
+    Ok(())
+}

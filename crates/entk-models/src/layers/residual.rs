@@ -84,6 +84,11 @@ impl Layer for Residual {
         Ok((y, Cache { children: vec![branch, shortcut], stops, ..cache }))
     }
 
+    fn value(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<Tensor> {
+        let shortcut = self.shortcut.value(params, x, mode)?;
+        activated_sum(self.activation, &shortcut, &self.branch.value(params, x, mode)?)
+    }
+
     fn jvp(
         &self,
         params: &Params,

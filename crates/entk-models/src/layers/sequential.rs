@@ -50,6 +50,10 @@ impl Layer for Sequential {
         Ok((value, cache))
     }
 
+    fn value(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<Tensor> {
+        self.layers.iter().try_fold(x.clone(), |x, layer| layer.value(params, &x, mode))
+    }
+
     fn jvp(
         &self,
         params: &Params,
