@@ -26,8 +26,19 @@ pub enum Outputs {
     SumOfLogits,
 }
 
+/// The type in which products are summed over chunks of 512 parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Accumulate {
+    /// That of the parameters.
+    #[default]
+    Native,
+    /// f64, also where parameters and gradients are f32: the kernel is then f64. Costs about a
+    /// tenth more time and twice the memory of the kernel.
+    F64,
+}
+
 /// Settings of an assembly. None of them changes a bit of the result on the CPU but `strategy`,
-/// `outputs` and `micro_batch`.
+/// `outputs`, `accumulate` and `micro_batch`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GramConfig {
     /// How the kernel is computed.
@@ -38,6 +49,11 @@ pub struct GramConfig {
     pub tile: usize,
     /// Examples per forward and backward sweep; the last sweep is padded to it.
     pub micro_batch: usize,
+    /// The type in which products are summed.
+    pub accumulate: Accumulate,
+    /// Bytes that the rows of long convolutions may take at a time. They are expanded from their
+    /// factors where they are multiplied, once for every block of the kernel.
+    pub expansion: usize,
 }
 
 impl Default for GramConfig {
@@ -47,6 +63,8 @@ impl Default for GramConfig {
             outputs: Outputs::default(),
             tile: 256,
             micro_batch: 64,
+            accumulate: Accumulate::default(),
+            expansion: 256 << 20,
         }
     }
 }

@@ -28,6 +28,15 @@ pub enum GramError {
         /// Columns.
         cols: usize,
     },
+    /// Memory that the system refused.
+    #[error("the system refused {:.3} GiB of memory; use fewer examples or a store on disk", *bytes as f64 / (1u64 << 30) as f64)]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+    /// The caller asked to stop.
+    #[error("stopped on request; finished tiles of a store are kept")]
+    Stopped,
     /// The model, its parameters or the inputs are at fault.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -1,14 +1,8 @@
-use candle_core::{DType, Tensor};
-use entk_models::{Model, Params, Real, ensure_finite};
+use candle_core::Tensor;
+use entk_models::{Model, Params};
 use entk_spectral::{CrossGram, Gram};
 
-use crate::{
-    assemble::{Observer, Part, assemble},
-    config::{GramConfig, Strategy},
-    error::{GramError, Result},
-    features::Features,
-    per_example::{gradients, inner_products},
-};
+use crate::{assembly::Assembly, config::GramConfig, engine::Observer, error::Result};
 
 /// The empirical NTK Gram matrix `K[n, m] = grad f(x_n) . grad f(x_m)` of a model at `params` on
 /// `inputs` (N, C, H, W): a plain sum over parameters, no 1/N and no 1/P.
@@ -42,7 +36,7 @@ pub fn gram(
     inputs: &Tensor,
     config: &GramConfig,
 ) -> Result<Gram> {
-    gram_observed(model, params, inputs, config, &|_, _| {})
+    Assembly::new(model, params, inputs, config)?.gram()
 }
 
 /// As [`gram`], telling `observe` how many entries are done.
@@ -56,11 +50,7 @@ pub fn gram_observed(
     config: &GramConfig,
     observe: &Observer<'_>,
 ) -> Result<Gram> {
-    let n = inputs.dim(0)?;
-    Ok(match kernel(model, params, inputs, None, config, observe)? {
-        Kernel::F32(entries) => Gram::from_lower_f32(n, entries)?,
-        Kernel::F64(entries) => Gram::from_lower_f64(n, entries)?,
-    })
+    Assembly::new(model, params, inputs, config)?.observed(observe).gram()
 }
 
 /// The kernel between two samples, `K[n, m] = grad f(x_n) . grad f(z_m)`, rows x `left` and
@@ -75,69 +65,5 @@ pub fn cross_gram(
     right: &Tensor,
     config: &GramConfig,
 ) -> Result<CrossGram> {
-    let (m, n) = (left.dim(0)?, right.dim(0)?);
-    Ok(match kernel(model, params, left, Some(right), config, &|_, _| {})? {
-        Kernel::F32(entries) => CrossGram::from_f32(m, n, entries)?,
-        Kernel::F64(entries) => CrossGram::from_f64(m, n, entries)?,
-    })
-}
-
-/// Entries in the dtype of the parameters, row-major.
-enum Kernel {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-}
-
-/// The kernel between `left` and `right`, or the lower triangle of that of `left` with itself.
-fn kernel(
-    model: &dyn Model,
-    params: &Params,
-    left: &Tensor,
-    right: Option<&Tensor>,
-    config: &GramConfig,
-    observe: &Observer<'_>,
-) -> Result<Kernel> {
-    config.check()?;
-    for inputs in std::iter::once(left).chain(right) {
-        check_inputs(inputs)?;
-    }
-    match (config.strategy, params.dtype()) {
-        (Strategy::PerExample, dtype) => {
-            let rows = gradients(model, params, left, config)?;
-            let cols = right.map(|x| gradients(model, params, x, config)).transpose()?;
-            let entries = inner_products(&rows, cols.as_ref().unwrap_or(&rows));
-            Ok(match dtype {
-                DType::F64 => Kernel::F64(entries),
-                _ => Kernel::F32(entries.iter().map(|k| *k as f32).collect()),
-            })
-        }
-        (_, DType::F32) => tiled(model, params, left, right, config, observe).map(Kernel::F32),
-        (_, DType::F64) => tiled(model, params, left, right, config, observe).map(Kernel::F64),
-        (_, other) => Err(GramError::DType(other)),
-    }
-}
-
-fn tiled<T: Real>(
-    model: &dyn Model,
-    params: &Params,
-    left: &Tensor,
-    right: Option<&Tensor>,
-    config: &GramConfig,
-    observe: &Observer<'_>,
-) -> Result<Vec<T>> {
-    let rows = Features::<T>::collect(model, params, left, config)?;
-    match right {
-        None => assemble(&rows, &rows, Part::Lower, config.tile, observe),
-        Some(right) => {
-            let cols = Features::<T>::collect(model, params, right, config)?;
-            assemble(&rows, &cols, Part::Whole, config.tile, observe)
-        }
-    }
-}
-
-fn check_inputs(inputs: &Tensor) -> Result<()> {
-    if inputs.elem_count() == 0 {
-        return Err(GramError::Setting { field: "number of examples", got: 0, least: 1 });
-    }
-    Ok(ensure_finite(inputs, "inputs")?)
+    Assembly::new(model, params, left, config)?.cross(right)
 }

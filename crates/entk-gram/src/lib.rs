@@ -4,18 +4,25 @@
 //! return an [`entk_spectral::Gram`]. One forward and backward sweep collects per-example
 //! gradient factors; tiles of the lower triangle are then contractions of them. The
 //! [`Strategy`] says which contraction, and the three are tested against each other.
+//! [`Assembly`] is the same as a value, with progress and a way to stop it.
 #![forbid(unsafe_code)]
 
-mod assemble;
+mod assembly;
 mod config;
+mod conv_pair;
+mod engine;
 mod error;
 mod features;
 mod gram;
+mod grid;
 mod per_example;
+mod rows;
+mod sum;
 mod sweeps;
-mod tile;
 
-pub use assemble::Observer;
-pub use config::{GramConfig, Outputs, Strategy};
+pub use assembly::Assembly;
+pub use config::{Accumulate, GramConfig, Outputs, Strategy};
+pub use engine::Observer;
 pub use error::{GramError, Result};
 pub use gram::{cross_gram, gram, gram_observed};
+pub use grid::{Grid, TileIndex};

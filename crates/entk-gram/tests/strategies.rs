@@ -1,13 +1,13 @@
 //! All strategies against each other and against the per-example oracle, on one list of cases.
 
 use candle_core::{DType, Device, Tensor};
-use entk_gram::{GramConfig, GramError, Outputs, Strategy, cross_gram, gram};
+use entk_gram::{Accumulate, GramConfig, GramError, Outputs, Strategy, cross_gram, gram};
 use entk_linearize::Linearized;
 use entk_models::{
     Activation, Conv2d, Dense, Flatten, Initializer, LeNet5Config, MlpConfig, Model, Network,
-    ParamSpec, Params, Sequential,
+    ParamSpec, Params, ResNetConfig, Sequential,
 };
-use entk_spectral::Gram;
+use entk_spectral::{Gram, Precision};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -46,6 +46,12 @@ fn cases() -> Result<Vec<Case>, GramError> {
             .network()?,
         ),
         ("no bias", without_bias()?),
+        ("long convolutions", long_convolutions()?),
+        (
+            "resnet",
+            ResNetConfig { input: [2, 8, 8], width: 6, outputs: 2, ..Default::default() }
+                .network()?,
+        ),
     ];
     (networks.into_iter())
         .map(|(name, network)| {
@@ -69,6 +75,19 @@ fn without_bias() -> Result<Network, GramError> {
     Ok(Network::new(&[1, 6, 6], layers)?)
 }
 
+/// Convolutions with more parameters than inputs and outputs: their rows are expanded in parts.
+fn long_convolutions() -> Result<Network, GramError> {
+    let layers = Sequential::new()
+        .then(Conv2d::new("conv1", 1, 24, 3).with_stride(2))
+        .then(Activation::Gelu)
+        .then(Conv2d::new("conv2", 24, 37, 3))
+        .then(Activation::Tanh)
+        .then(Conv2d::new("conv3", 37, 40, 3).with_stride(2).without_bias())
+        .then(Flatten)
+        .then(Dense::new("fc", 40, 1));
+    Ok(Network::new(&[1, 4, 4], layers)?)
+}
+
 fn normal(shape: &[usize], seed: u64) -> Result<Tensor, GramError> {
     let spec = ParamSpec::trainable("x", shape, Initializer::Normal);
     Ok(Tensor::from_vec(Initializer::Normal.draw(&spec, seed), shape, &Device::Cpu)?)
@@ -84,7 +103,7 @@ fn distance(a: &Gram, b: &Gram) -> f64 {
 }
 
 fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
-    GramConfig { strategy, outputs, tile: 30, micro_batch: 9 }
+    GramConfig { strategy, outputs, tile: 30, micro_batch: 9, ..GramConfig::default() }
 }
 
 #[test]
@@ -102,7 +121,13 @@ fn strategies_agree_in_both_precisions() -> TestResult {
                 let theta = case.theta.to_dtype(DType::F32)?;
                 let x = case.x.to_dtype(DType::F32)?;
                 let single = gram(&case.network, &theta, &x, &config)?;
-                let error = distance(&single, &oracle);
+                let native = distance(&single, &oracle);
+                assert!(native <= SINGLE, "{} {strategy:?} {outputs:?}: {native:e}", case.name);
+
+                let config = GramConfig { accumulate: Accumulate::F64, ..config };
+                let wide = gram(&case.network, &theta, &x, &config)?;
+                assert_eq!(wide.precision(), Precision::F64);
+                let error = distance(&wide, &oracle);
                 assert!(error <= SINGLE, "{} {strategy:?} {outputs:?}: {error:e}", case.name);
             }
         }
@@ -152,7 +177,8 @@ fn tiles_and_threads_change_no_bit() -> TestResult {
         let x = case.x.to_dtype(DType::F32)?;
         let run = |tile: usize, threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-            let config = GramConfig { tile, ..GramConfig::default() };
+            let expansion = 100_000 * tile; // another number of passes each time
+            let config = GramConfig { tile, expansion, ..GramConfig::default() };
             let kernel = pool.install(|| gram(&case.network, &theta, &x, &config))?;
             let bits = |i: usize| (0..kernel.n()).map(move |j| (i, j));
             let all = (0..kernel.n()).flat_map(bits);

@@ -1,0 +1,183 @@
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use candle_core::{DType, Tensor};
+use entk_models::{Model, Params, Real};
+use entk_spectral::{CrossGram, Gram};
+use faer::MatMut;
+
+use crate::{
+    config::{Accumulate, GramConfig, Strategy},
+    engine::{Engine, Observer, Region, Watch},
+    error::{GramError, Result},
+    features::Features,
+    per_example::{gradients, inner_products},
+    sum::Sum,
+    sweeps::check_inputs,
+};
+
+/// The assembly of one kernel: a model at its parameters on its inputs, and how.
+///
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// use candle_core::{DType, Device, Tensor};
+/// use entk_gram::{Assembly, GramConfig, GramError};
+/// use entk_models::{MlpConfig, Model};
+///
+/// let network = MlpConfig { input: [1, 4, 4], ..MlpConfig::default() }.network()?;
+/// let theta = network.init(0, DType::F32, &Device::Cpu)?;
+/// let x = Tensor::ones((3, 1, 4, 4), DType::F32, &Device::Cpu)?;
+/// let stop = AtomicBool::new(false); // a signal handler may set it
+/// let assembly = Assembly::new(&network, &theta, &x, &GramConfig::default())?.stoppable(&stop);
+/// assert_eq!(assembly.gram()?.n(), 3);
+///
+/// stop.store(true, std::sync::atomic::Ordering::Relaxed);
+/// assert!(matches!(assembly.gram(), Err(GramError::Stopped)));
+/// # Ok::<(), GramError>(())
+/// ```
+pub struct Assembly<'a> {
+    pub(crate) model: &'a dyn Model,
+    pub(crate) params: &'a Params,
+    pub(crate) inputs: &'a Tensor,
+    pub(crate) config: GramConfig,
+    observe: &'a Observer<'a>,
+    stop: Option<&'a AtomicBool>,
+}
+
+/// Entries in the dtype of the kernel, row-major.
+enum Kernel {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+impl<'a> Assembly<'a> {
+    /// Checks the settings and the inputs (N, C, H, W).
+    ///
+    /// # Errors
+    /// A setting of 0, an empty data set, NaN or infinity in it, a dtype other than f32 and f64.
+    pub fn new(
+        model: &'a dyn Model,
+        params: &'a Params,
+        inputs: &'a Tensor,
+        config: &GramConfig,
+    ) -> Result<Self> {
+        config.check()?;
+        check_inputs(inputs)?;
+        if !matches!(params.dtype(), DType::F32 | DType::F64) {
+            return Err(GramError::DType(params.dtype()));
+        }
+        Ok(Self { model, params, inputs, config: config.clone(), observe: &|_, _| {}, stop: None })
+    }
+
+    /// Tells `observe` after every finished tile how many entries are done.
+    #[must_use]
+    pub fn observed(self, observe: &'a Observer<'a>) -> Self {
+        Self { observe, ..self }
+    }
+
+    /// Ends with [`GramError::Stopped`] soon after `stop` becomes true.
+    #[must_use]
+    pub fn stoppable(self, stop: &'a AtomicBool) -> Self {
+        Self { stop: Some(stop), ..self }
+    }
+
+    /// The element type of the kernel.
+    pub fn dtype(&self) -> DType {
+        match self.config.accumulate {
+            Accumulate::F64 => DType::F64,
+            Accumulate::Native => self.params.dtype(),
+        }
+    }
+
+    /// The Gram matrix in memory.
+    ///
+    /// # Errors
+    /// As [`gram`](crate::gram()), and [`GramError::Stopped`].
+    pub fn gram(&self) -> Result<Gram> {
+        let n = self.inputs.dim(0)?;
+        Ok(match self.kernel(None)? {
+            Kernel::F32(entries) => Gram::from_lower_f32(n, entries)?,
+            Kernel::F64(entries) => Gram::from_lower_f64(n, entries)?,
+        })
+    }
+
+    /// The kernel between the inputs (rows) and `others` (columns), in memory.
+    ///
+    /// # Errors
+    /// As [`Assembly::gram`].
+    pub fn cross(&self, others: &Tensor) -> Result<CrossGram> {
+        check_inputs(others)?;
+        let (m, n) = (self.inputs.dim(0)?, others.dim(0)?);
+        Ok(match self.kernel(Some(others))? {
+            Kernel::F32(entries) => CrossGram::from_f32(m, n, entries)?,
+            Kernel::F64(entries) => CrossGram::from_f64(m, n, entries)?,
+        })
+    }
+
+    fn kernel(&self, others: Option<&Tensor>) -> Result<Kernel> {
+        match (self.config.strategy, self.params.dtype(), self.dtype()) {
+            (Strategy::PerExample, _, dtype) => self.oracle(others, dtype),
+            (_, DType::F32, DType::F32) => self.whole::<f32, f32>(others).map(Kernel::F32),
+            (_, DType::F32, _) => self.whole::<f32, f64>(others).map(Kernel::F64),
+            (_, _, _) => self.whole::<f64, f64>(others).map(Kernel::F64),
+        }
+    }
+
+    /// One gradient at a time.
+    fn oracle(&self, others: Option<&Tensor>, dtype: DType) -> Result<Kernel> {
+        let of = |x: &Tensor| gradients(self.model, self.params, x, &self.config);
+        let (rows, cols) = (of(self.inputs)?, others.map(of).transpose()?);
+        let entries = inner_products(&rows, cols.as_ref().unwrap_or(&rows));
+        Ok(match dtype {
+            DType::F64 => Kernel::F64(entries),
+            _ => Kernel::F32(entries.iter().map(|k| *k as f32).collect()),
+        })
+    }
+
+    /// The whole kernel with `others`, or its lower triangle with itself, as one block.
+    fn whole<T: Real, A: Sum<T>>(&self, others: Option<&Tensor>) -> Result<Vec<A>> {
+        let (m, n) = (self.inputs.dim(0)?, others.unwrap_or(self.inputs).dim(0)?);
+        let left = self.features::<T>(self.inputs)?;
+        let right = others.map(|x| self.features::<T>(x)).transpose()?;
+        let right = right.as_ref().unwrap_or(&left);
+        let mut entries = zeros::<A>(m, n)?;
+        let engine = self.engine(&left, right);
+        let region = Region { rows: 0..m, cols: 0..n, lower: others.is_none() };
+        let watch = self.watch(engine.work(&region));
+        engine.fill(&region, &watch, MatMut::from_row_major_slice_mut(&mut entries, m, n))?;
+        Ok(entries)
+    }
+
+    pub(crate) fn features<T: Real>(&self, inputs: &Tensor) -> Result<Features<T>> {
+        Features::collect(self.model, self.params, inputs, &self.config, self.stop)
+    }
+
+    pub(crate) fn engine<'f, T>(
+        &self,
+        left: &'f Features<T>,
+        right: &'f Features<T>,
+    ) -> Engine<'f, T> {
+        Engine { left, right, tile: self.config.tile, expansion: self.config.expansion }
+    }
+
+    pub(crate) fn watch(&self, total: usize) -> Watch<'a> {
+        Watch { stop: self.stop, observe: self.observe, done: AtomicUsize::new(0), total }
+    }
+}
+
+impl std::fmt::Debug for Assembly<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Assembly")
+            .field("model", &self.model)
+            .field("inputs", &self.inputs.dims())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An m x n matrix of zeros, pages untouched.
+pub(crate) fn zeros<A: Real>(m: usize, n: usize) -> Result<Vec<A>> {
+    let size = m.checked_mul(n).filter(|size| *size <= isize::MAX as usize / size_of::<A>());
+    let size = size.ok_or(GramError::TooLarge { rows: m, cols: n })?;
+    Ok(vec![A::zero(); size])
+}

@@ -1,0 +1,284 @@
+use std::{
+    ops::Range,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use entk_models::Real;
+use faer::MatMut;
+use rayon::prelude::*;
+
+use crate::{
+    conv_pair::ConvPair,
+    error::{GramError, Result},
+    features::Features,
+    rows::{Rows, SHORTEST, lengthened},
+    sum::Sum,
+};
+
+/// Told after every finished tile: (entries done, entries in all). Called from worker threads.
+pub type Observer<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+/// A block of K: some rows, some columns, and whether what lies above the diagonal is left out.
+#[derive(Debug, Clone)]
+pub(crate) struct Region {
+    pub(crate) rows: Range<usize>,
+    pub(crate) cols: Range<usize>,
+    pub(crate) lower: bool,
+}
+
+impl Region {
+    fn needs(&self, rows: &Range<usize>, cols: &Range<usize>) -> bool {
+        !self.lower || cols.start < rows.end
+    }
+}
+
+/// Counts finished entries, and carries the request to stop.
+pub(crate) struct Watch<'a> {
+    pub(crate) stop: Option<&'a AtomicBool>,
+    pub(crate) observe: &'a Observer<'a>,
+    pub(crate) done: AtomicUsize,
+    pub(crate) total: usize,
+}
+
+impl Watch<'_> {
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => Err(GramError::Stopped),
+            _ => Ok(()),
+        }
+    }
+
+    fn advance(&self, entries: usize) {
+        let done = self.done.fetch_add(entries, Ordering::Relaxed) + entries;
+        (self.observe)(done, self.total);
+    }
+}
+
+/// Computes blocks of the kernel between two sets of features.
+pub(crate) struct Engine<'a, T> {
+    pub(crate) left: &'a Features<T>,
+    pub(crate) right: &'a Features<T>,
+    /// Edge of the tiles that one task computes.
+    pub(crate) tile: usize,
+    /// Bytes that expanded convolution rows may take at a time.
+    pub(crate) expansion: usize,
+}
+
+/// Scratch memory of one task.
+struct Scratch<T, A> {
+    tile: Vec<A>,
+    inputs: Vec<A>,
+    cotangents: Vec<A>,
+    product: Vec<T>,
+}
+
+/// A part of the target that one task computes.
+type Task<'m, A> = (Range<usize>, Range<usize>, MatMut<'m, A>);
+
+impl<T: Real> Engine<'_, T> {
+    /// Fills `target` with a block of K, in tiles, one task each.
+    ///
+    /// Each entry is one fixed sequence of operations: short layers, dense layers in the order
+    /// of the backward sweep, convolutions filter by filter. It depends neither on the tile nor
+    /// on the block, the threads or the memory.
+    pub(crate) fn fill<A: Sum<T>>(
+        &self,
+        region: &Region,
+        watch: &Watch<'_>,
+        mut target: MatMut<'_, A>,
+    ) -> Result<()> {
+        let pool = Mutex::new(Vec::new());
+        self.for_each_tile(region, watch, &pool, target.as_mut(), |rows, cols, scratch| {
+            self.resident(rows, cols, scratch);
+        })?;
+        for (layer, (left, right)) in self.left.conv.iter().zip(&self.right.conv).enumerate() {
+            for units in self.groups(layer, region) {
+                watch.check()?;
+                let a = expand(left, &region.rows, &units)?;
+                let b = match std::ptr::eq(left, right) && region.rows == region.cols {
+                    true => None,
+                    false => Some(expand(right, &region.cols, &units)?),
+                };
+                let b = b.as_ref().unwrap_or(&a);
+                self.for_each_tile(
+                    region,
+                    watch,
+                    &pool,
+                    target.as_mut(),
+                    |rows, cols, scratch| {
+                        let rows = relative(rows, region.rows.start);
+                        let cols = relative(cols, region.cols.start);
+                        for (a, b) in a.iter().zip(b) {
+                            add_rows(a, &rows, b, &cols, &mut scratch.tile, &mut scratch.product);
+                        }
+                    },
+                )?;
+            }
+        }
+        watch.check()
+    }
+
+    /// Entries that [`fill`](Self::fill) reports, each as often as it passes over it.
+    pub(crate) fn work(&self, region: &Region) -> usize {
+        let columns = cuts(&region.cols, self.tile);
+        let needed = |rows: &Range<usize>| -> usize {
+            let needed = columns.iter().filter(|cols| region.needs(rows, cols));
+            needed.map(|cols| rows.len() * cols.len()).sum()
+        };
+        let entries: usize = cuts(&region.rows, self.tile).iter().map(needed).sum();
+        let groups = |layer| self.groups(layer, region).len();
+        entries * (1 + (0..self.left.conv.len()).map(groups).sum::<usize>())
+    }
+
+    /// The units of one convolution, as many together as the memory for expansions allows.
+    fn groups(&self, layer: usize, region: &Region) -> Vec<Vec<Range<usize>>> {
+        let pair = &self.left.conv[layer];
+        let examples =
+            region.rows.len() + if region.rows == region.cols { 0 } else { region.cols.len() };
+        let mut groups: Vec<Vec<Range<usize>>> = Vec::new();
+        let mut bytes = usize::MAX;
+        for unit in pair.units() {
+            let more = pair.columns(&unit) * (examples + SHORTEST) * size_of::<T>();
+            match groups.last_mut() {
+                Some(group) if bytes.saturating_add(more) <= self.expansion => group.push(unit),
+                _ => {
+                    groups.push(vec![unit]);
+                    bytes = 0;
+                }
+            }
+            bytes += more;
+        }
+        groups
+    }
+
+    /// Runs `add` on every tile of the region: it finds the tile's present entries in scratch
+    /// memory, row-major with sides of at least [`SHORTEST`], and leaves the new ones there.
+    fn for_each_tile<A: Sum<T>>(
+        &self,
+        region: &Region,
+        watch: &Watch<'_>,
+        pool: &Mutex<Vec<Scratch<T, A>>>,
+        target: MatMut<'_, A>,
+        add: impl Fn(&Range<usize>, &Range<usize>, &mut Scratch<T, A>) + Sync,
+    ) -> Result<()> {
+        let tasks = split(region, self.tile, target);
+        tasks.into_par_iter().with_max_len(1).try_for_each(|(rows, cols, mut target)| {
+            watch.check()?;
+            let mut scratch = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
+            load(&target, &mut scratch.tile);
+            add(&lengthened(&rows), &lengthened(&cols), &mut scratch);
+            store(&scratch.tile, &mut target);
+            if let Ok(mut pool) = pool.lock() {
+                pool.push(scratch);
+            }
+            watch.advance(rows.len() * cols.len());
+            Ok(())
+        })
+    }
+
+    /// Adds the layers whose factors are multiplied as they are.
+    fn resident<A: Sum<T>>(
+        &self,
+        rows: &Range<usize>,
+        cols: &Range<usize>,
+        scratch: &mut Scratch<T, A>,
+    ) {
+        let Scratch { tile, inputs, cotangents, product } = scratch;
+        add_rows(&self.left.rows, rows, &self.right.rows, cols, tile, product);
+        for (l, r) in self.left.dense.iter().zip(&self.right.dense) {
+            for buffer in [&mut *inputs, &mut *cotangents] {
+                buffer.clear();
+                buffer.resize(tile.len(), A::zero());
+            }
+            add_rows(&l.inputs, rows, &r.inputs, cols, inputs, product);
+            add_rows(&l.cotangents, rows, &r.cotangents, cols, cotangents, product);
+            let bias = if l.bias { A::one() } else { A::zero() };
+            for ((k, a), d) in tile.iter_mut().zip(&*inputs).zip(&*cotangents) {
+                *k += (*a + bias) * *d;
+            }
+        }
+    }
+}
+
+impl<T, A> Default for Scratch<T, A> {
+    fn default() -> Self {
+        Self { tile: Vec::new(), inputs: Vec::new(), cotangents: Vec::new(), product: Vec::new() }
+    }
+}
+
+/// `tile += left[rows] right[cols]^T`.
+fn add_rows<T: Real, A: Sum<T>>(
+    left: &Rows<T>,
+    rows: &Range<usize>,
+    right: &Rows<T>,
+    cols: &Range<usize>,
+    tile: &mut [A],
+    product: &mut Vec<T>,
+) {
+    A::add_products(tile, left.view(rows), right.view(cols), product);
+}
+
+/// Jacobian rows of some examples, one matrix per unit of filters.
+fn expand<T: Real>(
+    pair: &ConvPair<T>,
+    examples: &Range<usize>,
+    units: &[Range<usize>],
+) -> Result<Vec<Rows<T>>> {
+    units.iter().map(|unit| pair.expand(examples, unit)).collect()
+}
+
+fn relative(range: &Range<usize>, start: usize) -> Range<usize> {
+    range.start - start..range.end - start
+}
+
+/// Cuts a range into pieces of `edge`, a rest too short for a product joined to the last one.
+fn cuts(range: &Range<usize>, edge: usize) -> Vec<Range<usize>> {
+    let (edge, n) = (edge.max(SHORTEST), range.len());
+    let whole = (n / edge).max(1);
+    let count = if n > whole * edge && n - whole * edge >= SHORTEST { whole + 1 } else { whole };
+    let at = |c: usize| range.start + c * edge;
+    (0..count).map(|c| at(c)..if c + 1 == count { range.end } else { at(c + 1) }).collect()
+}
+
+/// One mutable part of the target per tile that the region needs.
+fn split<'m, A>(region: &Region, edge: usize, mut target: MatMut<'m, A>) -> Vec<Task<'m, A>> {
+    let columns = cuts(&region.cols, edge);
+    let mut tasks = Vec::new();
+    for rows in cuts(&region.rows, edge) {
+        let (mut panel, rest) = target.split_at_row_mut(rows.len());
+        target = rest;
+        for cols in &columns {
+            let (tile, rest) = panel.split_at_col_mut(cols.len());
+            panel = rest;
+            if region.needs(&rows, cols) {
+                tasks.push((rows.clone(), cols.clone(), tile));
+            }
+        }
+    }
+    tasks
+}
+
+/// Copies a part of the target to scratch memory with sides of at least [`SHORTEST`].
+fn load<A: Real>(target: &MatMut<'_, A>, tile: &mut Vec<A>) {
+    let (rows, cols) = (target.nrows().max(SHORTEST), target.ncols().max(SHORTEST));
+    tile.clear();
+    tile.resize(rows * cols, A::zero());
+    for (i, row) in tile.chunks_exact_mut(cols).take(target.nrows()).enumerate() {
+        if let Some(source) = target.as_ref().row(i).try_as_row_major() {
+            row[..target.ncols()].copy_from_slice(source.as_slice());
+        }
+    }
+}
+
+/// The reverse of [`load`].
+fn store<A: Real>(tile: &[A], target: &mut MatMut<'_, A>) {
+    let (cols, ncols) = (target.ncols().max(SHORTEST), target.ncols());
+    for (i, row) in tile.chunks_exact(cols).take(target.nrows()).enumerate() {
+        if let Some(to) = target.as_mut().row_mut(i).try_as_row_major_mut() {
+            to.as_slice_mut().copy_from_slice(&row[..ncols]);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+use std::ops::Range;
+
+use entk_models::Real;
+use faer::MatRef;
+
+use crate::error::{GramError, Result};
+
+/// Shortest side of a product. faer takes other routes, with other roundings, for products with a
+/// side below 8; shorter tiles are computed this long and cropped.
+pub(crate) const SHORTEST: usize = 16;
+
+/// A row-major matrix with one row per example, followed by rows of zeros on which a range of
+/// examples that is too short for a product may lean.
+#[derive(Debug)]
+pub(crate) struct Rows<T> {
+    values: Vec<T>,
+    width: usize,
+}
+
+impl<T: Real> Rows<T> {
+    /// No rows yet, and memory for `count` of `width` numbers.
+    pub(crate) fn with_capacity(count: usize, width: usize) -> Result<Self> {
+        Ok(Self { values: reserved(count + SHORTEST, width)?, width })
+    }
+
+    /// The rows in `values`, which has one of `width` after the other.
+    pub(crate) fn from_values(values: Vec<T>, width: usize) -> Self {
+        Self { values, width }.padded()
+    }
+
+    pub(crate) fn extend(&mut self, values: &[T]) {
+        self.values.extend_from_slice(values);
+    }
+
+    /// Appends the zeros; call once, after the last row.
+    pub(crate) fn padded(mut self) -> Self {
+        self.values.resize(self.values.len() + (SHORTEST - 1) * self.width, T::zero());
+        self
+    }
+
+    /// A block of rows; the range may reach into the zeros.
+    pub(crate) fn view(&self, range: &Range<usize>) -> MatRef<'_, T> {
+        let part = &self.values[range.start * self.width..range.end * self.width];
+        MatRef::from_row_major_slice(part, range.len(), self.width)
+    }
+}
+
+/// The range, lengthened to what a product needs.
+pub(crate) fn lengthened(range: &Range<usize>) -> Range<usize> {
+    range.start..range.end.max(range.start + SHORTEST)
+}
+
+/// An empty vector with memory for `count` times `width` numbers, exactly.
+pub(crate) fn reserved<T>(count: usize, width: usize) -> Result<Vec<T>> {
+    let size = count.checked_mul(width);
+    let size = size.ok_or(GramError::TooLarge { rows: count, cols: width })?;
+    let mut values = Vec::new();
+    (values.try_reserve_exact(size))
+        .map_err(|_| GramError::OutOfMemory { bytes: size.saturating_mul(size_of::<T>()) })?;
+    Ok(values)
+}
