@@ -20,6 +20,10 @@ pub struct Flags {
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ModelName::Mlp)]
     pub model: ModelName,
 
+    /// Filters of the first stage of resnet18; 64 is the paper's
+    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 64)]
+    pub width: usize,
+
     /// Weights with PyTorch's names and layouts [default: the paper's initialisation with --seed]
     #[arg(long, value_name = "FILE.safetensors")]
     pub weights: Option<PathBuf>,

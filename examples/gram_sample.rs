@@ -5,8 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use entk::data::{Layout, embedded, npy};
-use entk::models::{LeNet5Config, MlpConfig, Model, Network, Params, ensure_finite};
-use entk_examples::ModelName;
+use entk::models::{Model, Network, Params, ensure_finite};
 
 use crate::flags::Flags;
 
@@ -110,13 +109,7 @@ fn signs(labels: &[f64]) -> Result<Vec<f64>> {
 pub fn network(flags: &Flags, inputs: &Tensor) -> Result<Network> {
     let (_, channels, height, width) = inputs.dims4()?;
     let input = [channels, height, width];
-    let activation = flags.activation.into();
-    let network = match flags.model {
-        ModelName::Mlp => MlpConfig { input, activation, ..Default::default() }.network(),
-        ModelName::LeNet5 => LeNet5Config { input, activation, ..Default::default() }.network(),
-        ModelName::ResNet18 => bail!("--model resnet18 is not supported yet; use mlp or lenet5"),
-    };
-    network.with_context(|| format!("--model {} on inputs of shape {input:?}", flags.model))
+    flags.model.network(input, flags.width, flags.activation.into())
 }
 
 /// The weights of the file, or the paper's initialisation.

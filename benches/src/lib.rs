@@ -1,0 +1,45 @@
+//! Inputs shared by the benchmarks: fixed seeds, a range of sizes, parameters in every name.
+
+use candle_core::{DType, Device, Tensor};
+use entk::models::{
+    Initializer, LeNet5Config, MlpConfig, Model, ModelError, Network, ParamSpec, Params,
+};
+
+/// As the example programs: an allocator that keeps the pages of freed tensors.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A network at its initial parameters, f32.
+#[derive(Debug)]
+pub struct Subject {
+    /// Name in the benchmark's title.
+    pub name: &'static str,
+    /// The network.
+    pub network: Network,
+    /// Its parameters.
+    pub theta: Params,
+}
+
+/// The paper's MLP and LeNet5 at their default sizes.
+///
+/// # Errors
+/// None in practice; those of the tensor library.
+pub fn subjects() -> Result<Vec<Subject>, ModelError> {
+    [("mlp", MlpConfig::default().network()?), ("lenet5", LeNet5Config::default().network()?)]
+        .into_iter()
+        .map(|(name, network)| {
+            let theta = network.init(0, DType::F32, &Device::Cpu)?;
+            Ok(Subject { name, network, theta })
+        })
+        .collect()
+}
+
+/// `n` standard-normal images of 3 x 32 x 32, f32.
+///
+/// # Errors
+/// None in practice; those of the tensor library.
+pub fn images(n: usize) -> Result<Tensor, ModelError> {
+    let spec = ParamSpec::trainable("images", &[n, 3, 32, 32], Initializer::Normal);
+    let values = spec.init.draw(&spec, 0);
+    Ok(Tensor::from_vec(values, spec.shape, &Device::Cpu)?.to_dtype(DType::F32)?)
+}

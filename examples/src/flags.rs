@@ -43,6 +43,28 @@ fn write_name(value: &impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result
     }
 }
 
+impl ModelName {
+    /// The name as a figure prints it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Mlp => "MLP",
+            Self::LeNet5 => "LeNet5",
+            Self::ResNet18 => "ResNet18",
+        }
+    }
+}
+
+impl DataName {
+    /// The name as a figure prints it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::FashionMnist => "Fashion-MNIST",
+            Self::Mnist => "MNIST",
+            Self::Cifar10 => "CIFAR-10",
+        }
+    }
+}
+
 impl fmt::Display for ModelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_name(self, f)
@@ -60,6 +82,7 @@ impl fmt::Display for DataName {
 /// | flag | purpose | range |
 /// |---|---|---|
 /// | `--model` | the network | `mlp`, `lenet5` (or `lenet`), `resnet18` |
+/// | `--width` | filters of the first stage of `resnet18` | at least 1 |
 /// | `--data` | the data set | `fashion-mnist`, `mnist`, `cifar10` |
 /// | `--data-root` | where its files are | a folder |
 /// | `--train`, `--test` | images used | at least 1 |
@@ -72,6 +95,10 @@ pub struct CommonFlags {
     /// Network
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ModelName::Mlp)]
     pub model: ModelName,
+
+    /// Filters of the first stage of resnet18; 64 is the paper's
+    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 64)]
+    pub width: usize,
 
     /// Data set
     #[arg(long, value_enum, value_name = "NAME", default_value_t = DataName::FashionMnist)]

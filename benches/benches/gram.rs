@@ -1,0 +1,23 @@
+//! Whole Gram matrices, sweeps included.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use entk::gram::{GramConfig, gram};
+use entk_benches::{images, subjects};
+
+fn assembly(c: &mut Criterion) {
+    for subject in subjects().expect("networks") {
+        let mut group = c.benchmark_group(format!("gram/{}/cpu", subject.name));
+        group.sample_size(10);
+        for n in [500, 1000, 2000] {
+            let x = images(n).expect("images");
+            group.throughput(Throughput::Elements((n * (n + 1) / 2) as u64));
+            group.bench_function(n.to_string(), |b| {
+                let config = GramConfig::default();
+                b.iter(|| gram(&subject.network, &subject.theta, &x, &config).expect("a Gram"));
+            });
+        }
+    }
+}
+
+criterion_group!(benches, assembly);
+criterion_main!(benches);

@@ -1,0 +1,109 @@
+//! What a figure works on: images, labels, a network and its initial parameters.
+
+use anyhow::{Context, Result, ensure};
+use candle_core::{DType, Device, Tensor};
+use entk::data::{DataSource, Dataset, load};
+use entk::models::{Activation, LeNet5Config, MlpConfig, Model, Network, Params, ResNetConfig};
+use entk::train::Examples;
+
+use crate::{CommonFlags, DataName, ModelName};
+
+impl DataName {
+    /// The reader of this data set.
+    pub fn source(self) -> DataSource {
+        match self {
+            Self::FashionMnist => DataSource::FashionMnist,
+            Self::Mnist => DataSource::Mnist,
+            Self::Cifar10 => DataSource::Cifar10,
+        }
+    }
+}
+
+impl ModelName {
+    /// The paper's network for inputs of this shape, with one output. `width` is the number of filters of
+    /// ResNet18's first stage; the others have no such setting.
+    ///
+    /// # Errors
+    /// An input that the network cannot take.
+    pub fn network(
+        self,
+        input: [usize; 3],
+        width: usize,
+        activation: Activation,
+    ) -> Result<Network> {
+        let network = match self {
+            Self::Mlp => MlpConfig { input, activation, ..Default::default() }.network(),
+            Self::LeNet5 => LeNet5Config { input, activation, ..Default::default() }.network(),
+            Self::ResNet18 => {
+                ResNetConfig { input, width, activation, ..Default::default() }.network()
+            }
+        };
+        network.with_context(|| format!("--model {self} on inputs of shape {input:?}"))
+    }
+}
+
+/// The sample, network and start of one run.
+#[derive(Debug)]
+pub struct Experiment {
+    /// Training images first, then test images, (N, C, H, W), standardised with the statistics of the
+    /// full training set.
+    pub images: Tensor,
+    /// How many of them are training images.
+    pub train: usize,
+    /// The paper's binary labels (CIFAR2 on CIFAR-10): 1 for classes 0 to 4.
+    pub labels: Vec<u8>,
+    /// The network.
+    pub network: Network,
+    /// Its parameters at initialisation, f32.
+    pub theta0: Params,
+    /// Where the images come from.
+    pub origin: String,
+}
+
+impl Experiment {
+    /// Loads what the flags ask for; subsets are stratified on the ten classes.
+    ///
+    /// # Errors
+    /// Data that cannot be read, or more images asked for than there are.
+    pub fn load(flags: &CommonFlags) -> Result<Self> {
+        let loaded = load(flags.data.source(), flags.data_root.as_deref())?;
+        let (split, _) = loaded.split.standardized()?;
+        let train = subset(&split.train, "--train", flags.train, flags.seed)?;
+        let test = subset(&split.test, "--test", flags.test, flags.seed)?;
+        let sample = train.concat(&test)?;
+        let (channels, height, width) = sample.images().image_shape();
+        let network =
+            flags.model.network([channels, height, width], flags.width, Activation::Relu)?;
+        Ok(Self {
+            images: sample.images().tensor().clone(),
+            train: train.count(),
+            labels: sample.binary_labels(),
+            theta0: network.init(flags.seed, DType::F32, &Device::Cpu)?,
+            network,
+            origin: loaded.origin.to_string(),
+        })
+    }
+
+    /// Training and test examples of a task on the whole sample.
+    ///
+    /// # Errors
+    /// Labels that are not one of 0 and 1 for each image.
+    pub fn examples(&self, labels: &[u8]) -> Result<(Examples, Examples)> {
+        let (n, train) = (self.images.dim(0)?, self.train);
+        ensure!(labels.len() == n, "{} labels for {n} images", labels.len());
+        let part = |from: usize, to: usize| -> Result<Examples> {
+            Ok(Examples::new(self.images.narrow(0, from, to - from)?, labels[from..to].to_vec())?)
+        };
+        Ok((part(0, train)?, part(train, n)?))
+    }
+}
+
+fn subset(data: &Dataset, flag: &str, n: usize, seed: u64) -> Result<Dataset> {
+    ensure!(
+        n <= data.count(),
+        "{flag} {n}: {} has {} such images; lower it or give a larger set with --data-root",
+        data.name(),
+        data.count()
+    );
+    Ok(data.stratified_subset(n, seed)?)
+}
