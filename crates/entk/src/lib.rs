@@ -63,3 +63,8 @@ pub use entk_linearize as linearize;
 pub use entk_models as models;
 pub use entk_spectral as spectral;
 pub use entk_train as train;
+
+/// Compiles the README's examples as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
