@@ -1,12 +1,10 @@
 //! All eigenpairs of a Gram, by a dense solver behind gates.
 
-use faer::diag::DiagMut;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
-use faer::{MatMut, MatRef, Par};
+use faer::MatRef;
 use rayon::prelude::*;
 
 use crate::entries::{Scalar, with_entries};
+use crate::projected::dense_eigen;
 use crate::vector::{BinaryScale, finite, norm, zeros};
 use crate::{Eigenpairs, Gram, SpectralError};
 
@@ -29,9 +27,8 @@ const GROWTH: f64 = 10.0;
 /// [`orthogonality_ratio`](crate::orthogonality_ratio) measure the result.
 ///
 /// Cost: about 9 N^3 operations; memory beyond the Gram about 5 * 8 N^2 bytes,
-/// of which 8 N^2 stay in the result. Uses the current rayon pool. Results are
-/// repeatable at a fixed number of threads; between different numbers the
-/// vectors differ by round-off divided by the gap between eigenvalues.
+/// of which 8 N^2 stay in the result. Uses the current rayon pool, in a fixed
+/// number of parts: the bits are the same for any number of threads.
 ///
 /// # Errors
 /// [`NoConvergence`](SpectralError::NoConvergence) or
@@ -58,7 +55,8 @@ pub fn eigh(gram: &Gram) -> Result<Eigenpairs, SpectralError> {
     let (n, scale) = (gram.n(), BinaryScale::of(largest));
     let (mut values, mut vectors) = {
         let scaled = scaled_entries(gram, scale)?;
-        let (values, vectors) = solve(&scaled, n)?;
+        // Symmetric: row-major and column-major are the same matrix.
+        let (values, vectors) = dense_eigen(MatRef::from_column_major_slice(&scaled, n, n))?;
         check_solution(&scaled, &values, &vectors)?;
         (values, vectors)
     };
@@ -89,32 +87,6 @@ fn scaled_entries(gram: &Gram, scale: BinaryScale) -> Result<Vec<f64>, SpectralE
         out.iter_mut().zip(row).for_each(|(out, x)| *out = scale.down(x.widen()));
     }));
     Ok(scaled)
-}
-
-/// Eigenvalues in ascending order and their vectors, one after the other.
-fn solve(scaled: &[f64], n: usize) -> Result<(Vec<f64>, Vec<f64>), SpectralError> {
-    let mut values = zeros(n, "eigenvalues")?;
-    let mut vectors = zeros(n * n, "eigenvectors")?;
-    // The number of threads is passed, not read from faer's global setting,
-    // which panics where a program has disabled it.
-    let par = Par::rayon(0);
-    let request =
-        self_adjoint_evd_scratch::<f64>(n, ComputeEigenvectors::Yes, par, Default::default());
-    let mut memory = MemBuffer::try_new(request).map_err(|_| SpectralError::OutOfMemory {
-        what: "the eigensolver's workspace",
-        bytes: request.size_bytes(),
-    })?;
-    self_adjoint_evd(
-        // Symmetric: row-major and column-major are the same matrix.
-        MatRef::from_column_major_slice(scaled, n, n),
-        DiagMut::from_slice_mut(&mut values),
-        Some(MatMut::from_column_major_slice_mut(&mut vectors, n, n)),
-        par,
-        MemStack::new(&mut memory),
-        Default::default(),
-    )
-    .map_err(|_| SpectralError::NoConvergence { n })?;
-    Ok((values, vectors))
 }
 
 /// The gate after the solver: it has been seen to answer with NaN as success.

@@ -170,6 +170,48 @@ pub enum SpectralError {
         reason: &'static str,
     },
 
+    /// An operator whose product with a finite vector is not finite.
+    #[error(
+        "entry {row} of a product of the operator is {value}; its entries must be finite and their sums within the range of f64"
+    )]
+    NonFiniteImage {
+        /// Row of the product.
+        row: usize,
+        /// Its value.
+        value: f64,
+    },
+
+    /// A setting outside its range.
+    #[error("setting {field} must be {expected}")]
+    InvalidSetting {
+        /// Name of the setting.
+        field: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+
+    /// An operator that could not be read.
+    #[error("the operator failed: {reason}")]
+    Operator {
+        /// What its implementation says.
+        reason: String,
+    },
+
+    /// The iterative solver stopped at a limit before every pair had converged.
+    #[error(
+        "{got} of {wanted} eigenpairs converged within the {limit}; raise it, loosen the tolerance, or ask for fewer pairs"
+    )]
+    NotConverged {
+        /// Pairs asked for.
+        wanted: usize,
+        /// Leading pairs that reached the tolerance.
+        got: usize,
+        /// Estimated residual of every wanted pair, divided by the largest eigenvalue.
+        residuals: Vec<f64>,
+        /// Which limit stopped it.
+        limit: &'static str,
+    },
+
     /// An allocation failed.
     #[error(
         "no memory for {bytes} bytes of {what}; use fewer samples, or a solver for the top K pairs only"

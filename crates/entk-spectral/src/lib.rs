@@ -47,36 +47,45 @@
 //! # Precision and repeatability
 //!
 //! A Gram stores f32 or f64; every sum, vector and eigenvalue is f64. Products
-//! with a Gram and the metrics give the same bits for any number of threads.
-//! [`eigh`] is repeatable at a fixed number of threads and differs by round-off
-//! between different numbers. No function panics on bad input, except plain
-//! element access, which indexes as slices do and says so.
+//! with a Gram, solvers and metrics give the same bits for any number of threads.
+//! No function panics on bad input, except plain element access, which indexes as
+//! slices do and says so.
 
 #![forbid(unsafe_code)]
 
 mod alignment;
+mod certificate;
 mod cross;
 mod eigenpairs;
 mod eigh;
+mod eigsh;
 mod energy;
 mod entries;
 mod error;
 mod gram;
+mod krylov;
 mod matrix;
+mod operator;
+mod panels;
+mod projected;
 mod psd;
+mod qr;
 mod ratios;
 mod rkhs;
 mod target;
 mod vector;
 
 pub use alignment::{alignment, alignments, rayleigh_alignment, rayleigh_alignments};
+pub use certificate::{CLUSTER, TopPairs};
 pub use cross::CrossGram;
 pub use eigenpairs::{Eigenpairs, SIGN_TIE};
 pub use eigh::eigh;
+pub use eigsh::{EigshConfig, Solver, eigsh};
 pub use energy::{EnergyConcentration, energy_concentration, energy_curve};
 pub use entries::{Entries, Precision};
 pub use error::SpectralError;
 pub use gram::Gram;
+pub use operator::SymmetricOperator;
 pub use psd::{PsdReport, check_psd};
 pub use ratios::{orthogonality_ratio, residual_norms, residual_ratio};
 pub use rkhs::{InverseQuadratic, inverse_quadratic};

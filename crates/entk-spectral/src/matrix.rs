@@ -194,7 +194,7 @@ fn matvec<T: Scalar>(entries: &[T], x: &[f64]) -> Vec<f64> {
 }
 
 /// Copies the columns `start..start + width` of consecutive rows from `first` on.
-fn widen_tile<T: Scalar>(
+pub(crate) fn widen_tile<T: Scalar>(
     entries: &[T],
     cols: usize,
     first: usize,

@@ -1,4 +1,5 @@
 use entk_models::ModelError;
+use entk_spectral::SpectralError;
 
 /// Everything that can go wrong in training and evaluation.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +92,17 @@ pub enum TrainError {
         /// The initial learning rate of the run.
         learning_rate: f64,
     },
+    /// An allocation failed.
+    #[error("no memory for {numbers} numbers of {what}; train fewer targets at a time")]
+    OutOfMemory {
+        /// What they are for.
+        what: &'static str,
+        /// How many, of 8 bytes each.
+        numbers: usize,
+    },
+    /// A kernel matrix refused an operation.
+    #[error(transparent)]
+    Spectral(#[from] SpectralError),
     /// The model refused its parameters or inputs.
     #[error(transparent)]
     Model(#[from] ModelError),

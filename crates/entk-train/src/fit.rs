@@ -4,18 +4,14 @@ use candle_core::{Device, Tensor};
 use entk_models::{Model, Params};
 
 use crate::{
-    batches::Minibatches,
-    error::{Result, TrainError},
+    error::Result,
     examples::Examples,
     history::{EpochRecord, History, Outcome},
-    loss::{sigmoid_cross_entropy, sigmoid_cross_entropy_cotangent},
+    loss::sigmoid_cross_entropy_cotangent,
     metrics::{Distance, check_one_output, evaluate, host, logits},
+    pace::{At, Pace},
     sgd::{Sgd, SgdConfig},
 };
-
-/// The loss of a minibatch, in nats, above which a run counts as diverged. All cotangents are
-/// saturated long before; units die there, and a run that carries on ends with finite nonsense.
-const LOSS_CEILING: f64 = 1e8;
 
 /// What [`fit`] returns.
 #[derive(Debug, Clone)]
@@ -98,18 +94,10 @@ pub fn fit<M: Model + ?Sized>(
 struct Run<'a, M: ?Sized> {
     model: &'a M,
     train: &'a Examples,
-    config: &'a SgdConfig,
-    batches: Minibatches,
+    pace: Pace<'a>,
     start: &'a Params,
     params: Params,
     sgd: Sgd,
-}
-
-/// Where a run is: the epoch and the step in it, both from 1.
-#[derive(Clone, Copy)]
-struct At {
-    epoch: usize,
-    step: usize,
 }
 
 impl<'a, M: Model + ?Sized> Run<'a, M> {
@@ -119,17 +107,16 @@ impl<'a, M: Model + ?Sized> Run<'a, M> {
         train: &'a Examples,
         config: &'a SgdConfig,
     ) -> Result<Self> {
-        config.check()?;
         check_one_output(model)?;
-        let batches = Minibatches::new(train.count(), config.batch, config.seed)?;
+        let pace = Pace::new(config, train.count())?;
         let sgd = Sgd::new(config.momentum)?;
-        Ok(Self { model, train, config, batches, start, params: start.clone(), sgd })
+        Ok(Self { model, train, pace, start, params: start.clone(), sgd })
     }
 
     /// One pass over the data; returns the loss of the last minibatch.
     fn epoch(&mut self, epoch: usize) -> Result<f64> {
         let mut loss = f64::NAN;
-        for (index, indices) in self.batches.epoch(epoch).iter().enumerate() {
+        for (index, indices) in self.pace.batches().epoch(epoch).iter().enumerate() {
             loss = self.step(At { epoch, step: index + 1 }, indices)?;
         }
         Ok(loss)
@@ -141,27 +128,16 @@ impl<'a, M: Model + ?Sized> Run<'a, M> {
         let sweep = self.model.training_sweep(&self.params, &x)?;
         let outputs = sweep.outputs();
         let logits = host(outputs)?;
-        let loss =
-            sigmoid_cross_entropy(&logits, &labels).map_err(|error| self.diverged(at, error))?;
-        if loss.is_nan() || loss > LOSS_CEILING {
-            return Err(self.diverged_by(at, "the loss of the minibatch", loss));
-        }
+        let loss = self.pace.loss(at, &logits, &labels)?;
         let cotangent = sigmoid_cross_entropy_cotangent(&logits, &labels)?;
         let cotangent = Tensor::from_vec(cotangent, outputs.dims(), &Device::Cpu)?
             .to_dtype(outputs.dtype())?
             .to_device(outputs.device())?;
         let gradient = sweep.vjp(&cotangent)?;
         let statistics = sweep.statistics().to_vec();
-        let rate = self.rate(at);
-        let next = self.sgd.step(&self.params, &gradient, rate)?;
+        let next = self.sgd.step(&self.params, &gradient, self.pace.rate(at))?;
         self.params = if statistics.is_empty() { next } else { next.with_statistics(statistics)? };
         Ok(loss)
-    }
-
-    fn rate(&self, at: At) -> f64 {
-        let per_epoch = self.batches.per_epoch();
-        let step = (at.epoch - 1) * per_epoch + at.step - 1;
-        self.config.rate(step, self.config.epochs.saturating_mul(per_epoch))
     }
 
     /// Measures after an epoch. A distance that is not finite reveals such parameters, even where
@@ -172,42 +148,23 @@ impl<'a, M: Model + ?Sized> Run<'a, M> {
         minibatch_loss: f64,
         test: Option<&Examples>,
     ) -> Result<EpochRecord> {
-        let at = At { epoch, step: self.batches.per_epoch() };
+        let at = self.pace.end_of(epoch);
         let distance = Distance::between(self.start, &self.params)?;
         if !distance.l2.is_finite() {
-            return Err(self.diverged_by(at, "the norm of theta - theta_0", distance.l2));
+            return Err(self.pace.diverged_by(at, "the norm of theta - theta_0", distance.l2));
         }
-        let due = epoch.is_multiple_of(self.config.eval_every) || epoch == self.config.epochs;
+        let due = self.pace.evaluates(epoch);
         let measure = |examples: &Examples| {
-            evaluate(self.model, &self.params, examples, self.config.eval_batch)
-                .map_err(|error| self.diverged(at, error))
+            evaluate(self.model, &self.params, examples, self.pace.config().eval_batch)
+                .map_err(|error| self.pace.diverged(at, error))
         };
         Ok(EpochRecord {
             epoch,
-            learning_rate: self.rate(At { epoch, step: 1 }),
+            learning_rate: self.pace.rate(At { epoch, step: 1 }),
             train: due.then(|| measure(self.train)).transpose()?,
             test: test.filter(|_| due).map(measure).transpose()?,
             minibatch_loss,
             distance,
         })
-    }
-
-    /// A logit that is not finite means divergence here; any other error stays what it is.
-    fn diverged(&self, at: At, error: TrainError) -> TrainError {
-        match error {
-            TrainError::NonFiniteLogit { value, .. } => self.diverged_by(at, "a logit", value),
-            other => other,
-        }
-    }
-
-    fn diverged_by(&self, at: At, what: &'static str, value: f64) -> TrainError {
-        TrainError::Diverged {
-            epoch: at.epoch,
-            step: at.step,
-            steps: self.batches.per_epoch(),
-            what,
-            value,
-            learning_rate: self.config.learning_rate,
-        }
     }
 }

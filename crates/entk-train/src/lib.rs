@@ -6,6 +6,9 @@
 //! them, and how far the parameters have moved ([`Distance`]). [`evaluate`] measures [`Metrics`]
 //! at any parameters. Nothing is printed; a callback sees every epoch and may stop the run.
 //!
+//! [`DualSgd`] trains linearizations without a network: the same SGD, exactly, in the space of one
+//! coefficient for each training example, over a Gram; for any number of targets at once.
+//!
 //! The pieces are public, so that another solver can share them: the minibatch order
 //! ([`Minibatches`]), the [`Schedule`], the loss ([`sigmoid_cross_entropy`]) and the update
 //! ([`Sgd`]).
@@ -38,16 +41,22 @@
 
 mod axpy;
 mod batches;
+mod dual;
+mod dual_run;
 mod error;
 mod examples;
 mod fit;
 mod history;
 mod loss;
 mod metrics;
+mod pace;
+mod panels;
+mod recurrence;
 mod schedule;
 mod sgd;
 
 pub use batches::{EpochOrder, Minibatches};
+pub use dual::{DualFit, DualSgd};
 pub use error::{Result, TrainError};
 pub use examples::Examples;
 pub use fit::{Fit, fit};

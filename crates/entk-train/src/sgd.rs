@@ -79,11 +79,6 @@ impl SgdConfig {
         }
         Ok(())
     }
-
-    /// The learning rate of step `step`, from 0, in a run of `steps`.
-    pub(crate) fn rate(&self, step: usize, steps: usize) -> f64 {
-        self.learning_rate * self.schedule.factor(step, steps)
-    }
 }
 
 fn check_momentum(momentum: f64) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::support::{
 
 /// Runs the case on a thread of its own; a hang fails the test.
 #[track_caller]
-fn watched(case: impl FnOnce() + Send + 'static) {
+pub(crate) fn watched(case: impl FnOnce() + Send + 'static) {
     let (done, finished) = mpsc::channel();
     let worker = std::thread::spawn(move || {
         case();

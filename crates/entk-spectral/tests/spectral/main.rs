@@ -1,12 +1,14 @@
 //! Tests through the public API. Where a new one belongs:
 //! `gram` construction, access and products; `solver` quality of `eigh` on
 //! ordinary kernels; `degenerate` the table of kernels that break solvers;
+//! `eigsh` the iterative one;
 //! `pairs` ordering, sign, truncation, stored pairs; `metrics` alignment, energy
 //! and binary targets; `lemmas` identities from the paper, as properties.
 
 #![allow(clippy::unwrap_used)]
 
 mod degenerate;
+mod eigsh;
 mod gram;
 mod lemmas;
 mod metrics;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod batches;
+mod dual;
 mod examples;
 mod fit;
 mod loss;

@@ -1,0 +1,161 @@
+//! SGD of linearizations, in the space of coefficients on the training examples.
+
+use std::ops::ControlFlow;
+
+use entk_spectral::{CrossGram, Gram};
+
+use crate::{
+    dual_run::DualRun,
+    error::{Result, TrainError},
+    examples::check_labels,
+    history::{EpochRecord, History, Outcome},
+    loss::check_logits,
+    sgd::SgdConfig,
+};
+
+/// What [`DualSgd::fit`] returns for one target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DualFit {
+    /// What was measured on the way; `distance.cosine` is none, since it takes theta_0 itself.
+    pub history: History,
+    /// The coefficients a, one for each training example: theta - theta_0 = J^T a.
+    pub coefficients: Vec<f64>,
+    /// The logits at the end, of the training examples and then of the test examples.
+    pub logits: Vec<f64>,
+}
+
+/// SGD with momentum on linearizations, exactly, without a network: over the Gram alone.
+///
+/// The gradients of a linearization f_0 + J (theta - theta_0) never leave the span of J's rows, so
+/// `theta - theta_0 = J^T a` and the velocity is `J^T b`, with one coefficient for each of the n
+/// training examples. On the minibatch B a step is, with z the logits and y the labels,
+///
+/// ```text
+/// b <- momentum b;   b_i += (s(z_i) - y_i) / |B|  for i in B;   a <- a - rate b;   z = f_0 + K a
+/// ```
+///
+/// and ||theta - theta_0||^2 = a^T K a. This is what [`fit`](crate::fit) does to
+/// `Linearized`, step by step: the same [`SgdConfig`] gives the same minibatches and rates, and
+/// results equal up to round-off, if the Gram, the labels and f_0 are those of the model. It is not
+/// an approximation, and it does not hold for Adam, whose step is not linear in the gradients. Any
+/// number of targets on the same kernel is trained at once.
+///
+/// What moves is z itself: K b and K a obey the recurrence of b and a, driven by the columns of K
+/// in B, which cost |B| n T multiply-adds a step for T targets. The logits of the training examples,
+/// and with them the distance, are then known at every step for nothing; those of m test examples
+/// cost m n T where they are evaluated. Memory beyond the Gram: 5 n T numbers. Sums are in f64
+/// whatever the Gram is stored in, and their bits do not depend on the number of threads.
+///
+/// For weights: `Jacobian::vjp(&coefficients)` of entk-linearize, over the training inputs, is
+/// theta - theta_0.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use entk_spectral::Gram;
+/// use entk_train::{DualSgd, SgdConfig};
+///
+/// // Features (1, x) at x = -3, -1, 1, 3 and, for the test, 5.
+/// let x = [-3.0, -1.0, 1.0, 3.0, 5.0];
+/// let entries = x.iter().flat_map(|a| x.map(|b| 1.0 + a * b)).collect();
+/// let gram = Gram::from_lower_f64(5, entries)?;
+///
+/// let tasks = [[0, 0, 1, 1, 1], [1, 1, 1, 0, 0]];
+/// let config = SgdConfig { batch: 2, epochs: 200, ..SgdConfig::default() };
+/// let dual = DualSgd::new(&gram, 4, &[0.0; 5])?;
+/// let fits = dual.fit(&tasks, &config, |_| ControlFlow::Continue(()))?;
+/// for (fit, task) in fits.iter().zip(&tasks) {
+///     let right = fit.logits.iter().zip(task).all(|(&z, &y)| (z > 0.0) == (y == 1));
+///     assert!(right && fit.coefficients.len() == 4);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct DualSgd<'a> {
+    pub(crate) gram: &'a Gram,
+    pub(crate) cross: Option<&'a CrossGram>,
+    pub(crate) train: usize,
+    pub(crate) f0: &'a [f64],
+}
+
+impl<'a> DualSgd<'a> {
+    /// Over one Gram on training and test examples together: the first `train` samples are for
+    /// training, the others, if any, for the test.
+    ///
+    /// `f0` are the outputs f(theta_0, x) on all N samples; zeros train the linearization without
+    /// its offset. Nothing is copied.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`] unless 1 <= train <= N, [`TrainError::Count`] unless there are N
+    /// outputs, [`TrainError::NonFiniteLogit`] for NaN or infinity among them.
+    pub fn new(gram: &'a Gram, train: usize, f0: &'a [f64]) -> Result<Self> {
+        if train == 0 || train > gram.n() {
+            let range = "at least 1 and at most the number of samples of the Gram";
+            return Err(TrainError::Setting { field: "train", found: train as f64, range });
+        }
+        Self { gram, cross: None, train, f0 }.checked()
+    }
+
+    /// Over a Gram on the training examples and a kernel with the test examples for rows and the
+    /// training examples for columns; `f0` has the training and then the test outputs.
+    ///
+    /// # Errors
+    /// [`TrainError::Count`] unless `cross` has a column for each sample of the Gram; for `f0` as
+    /// [`new`](Self::new).
+    pub fn with_cross(gram: &'a Gram, cross: &'a CrossGram, f0: &'a [f64]) -> Result<Self> {
+        if cross.cols() != gram.n() {
+            let (expected, found) = (gram.n(), cross.cols());
+            return Err(TrainError::Count { what: "columns of the cross-Gram", expected, found });
+        }
+        Self { gram, cross: Some(cross), train: gram.n(), f0 }.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        let (expected, found) = (self.count(), self.f0.len());
+        if found != expected {
+            return Err(TrainError::Count { what: "outputs at theta_0", expected, found });
+        }
+        check_logits(self.f0)?;
+        Ok(self)
+    }
+
+    /// Training and test examples.
+    fn count(&self) -> usize {
+        self.gram.n() + self.cross.map_or(0, CrossGram::rows)
+    }
+
+    /// Trains one linearization for each target: labels 0 or 1 of the training and then the test
+    /// examples.
+    ///
+    /// After every epoch `on_epoch` is given the records of all targets, in order; with
+    /// [`ControlFlow::Break`] it ends the run of all of them. Metrics are over all examples, at the
+    /// epochs that `config` asks for; `eval_batch` has no meaning here.
+    ///
+    /// # Errors
+    /// Settings out of range, fewer examples than a minibatch, no targets, labels that do not fit;
+    /// [`TrainError::Diverged`] as in [`fit`](crate::fit), for any of the targets.
+    pub fn fit<L: AsRef<[u8]> + Sync>(
+        &self,
+        targets: &[L],
+        config: &SgdConfig,
+        mut on_epoch: impl FnMut(&[EpochRecord]) -> ControlFlow<()>,
+    ) -> Result<Vec<DualFit>> {
+        for labels in targets {
+            check_labels(labels.as_ref(), self.count())?;
+        }
+        let mut run = DualRun::new(self, targets, config)?;
+        let mut histories = vec![History::default(); targets.len()];
+        for epoch in 1..=config.epochs {
+            let records = run.epoch(epoch)?;
+            let flow = on_epoch(&records);
+            for (history, record) in histories.iter_mut().zip(records) {
+                history.epochs.push(record);
+            }
+            if flow.is_break() {
+                histories.iter_mut().for_each(|history| history.outcome = Outcome::Stopped);
+                break;
+            }
+        }
+        run.finish(histories)
+    }
+}

@@ -1,0 +1,229 @@
+//! The state of many linearizations in training, in coefficient space.
+
+use rayon::prelude::*;
+
+use crate::{
+    dual::{DualFit, DualSgd},
+    error::{Result, TrainError},
+    history::{EpochRecord, History},
+    loss::{check_logits, sigmoid_cross_entropy_cotangent},
+    metrics::{Distance, Metrics},
+    pace::{At, Pace},
+    panels::{Coefficients, Panels, product},
+    recurrence::{EpochMap, StepMap},
+    sgd::SgdConfig,
+};
+
+/// Targets that a task takes at least, in loops over the targets.
+const MIN_TARGETS: usize = 4;
+
+/// The step of an example that no minibatch of the epoch holds.
+const NEVER: usize = usize::MAX;
+
+pub(crate) struct DualRun<'a, L> {
+    dual: &'a DualSgd<'a>,
+    targets: &'a [L],
+    pace: Pace<'a>,
+    /// K b and K a on the training examples.
+    logits: Panels<'a>,
+    /// b, as of the end of the last epoch; like all below one column of n for each target.
+    velocity: Vec<f64>,
+    /// a, likewise.
+    coefficients: Vec<f64>,
+    /// What each example added to b in this epoch.
+    residuals: Vec<f64>,
+    /// The step of this epoch in which it did, from 0.
+    steps: Vec<usize>,
+}
+
+impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
+    pub(crate) fn new(
+        dual: &'a DualSgd<'a>,
+        targets: &'a [L],
+        config: &'a SgdConfig,
+    ) -> Result<Self> {
+        if targets.is_empty() {
+            return Err(TrainError::Setting {
+                field: "targets",
+                found: 0.0,
+                range: "at least one vector of labels",
+            });
+        }
+        let (n, count) = (dual.train, targets.len());
+        let pace = Pace::new(config, n)?;
+        Ok(Self {
+            dual,
+            targets,
+            pace,
+            logits: Panels::new(dual.gram, n, count)?,
+            velocity: zeros(n, count)?,
+            coefficients: zeros(n, count)?,
+            residuals: zeros(n, count)?,
+            steps: vec![NEVER; n],
+        })
+    }
+
+    /// One pass over the data, and what is measured after it.
+    pub(crate) fn epoch(&mut self, epoch: usize) -> Result<Vec<EpochRecord>> {
+        self.steps.fill(NEVER);
+        let mut losses = Vec::new();
+        let mut maps = Vec::with_capacity(self.pace.batches().per_epoch());
+        for (index, examples) in self.pace.batches().epoch(epoch).iter().enumerate() {
+            let at = At { epoch, step: index + 1 };
+            let map = StepMap::heavy_ball(self.pace.config().momentum, self.pace.rate(at));
+            losses = self.step(at, map, examples)?;
+            maps.push(map);
+        }
+        self.move_coefficients(&EpochMap::new(&maps));
+        self.records(epoch, &losses)
+    }
+
+    /// One step on the given examples; returns their loss before it, for each target.
+    fn step(&mut self, at: At, map: StepMap, examples: &[u32]) -> Result<Vec<f64>> {
+        let mut columns = vec![0.0; examples.len() * self.targets.len()];
+        let losses: Vec<Result<f64>> = columns
+            .par_chunks_mut(examples.len())
+            .with_min_len(MIN_TARGETS)
+            .enumerate()
+            .map(|(target, column)| self.residual(at, target, examples, column))
+            .collect();
+        // In order, so that of several targets that diverge it is always the first that is reported.
+        let losses = losses.into_iter().collect::<Result<_>>()?;
+        self.logits.step(map, Coefficients { rows: examples, columns: &columns });
+        self.keep_residuals(at.step - 1, examples, &columns);
+        Ok(losses)
+    }
+
+    /// Fills `column` with (s(z) - y) / |B| and returns the loss.
+    fn residual(&self, at: At, target: usize, examples: &[u32], column: &mut [f64]) -> Result<f64> {
+        let labels = self.targets[target].as_ref();
+        let labels: Vec<u8> = examples.iter().map(|&i| labels[i as usize]).collect();
+        let logit = |i: usize| self.dual.f0[i] + self.logits.moved(i, target);
+        let logits: Vec<f64> = examples.iter().map(|&i| logit(i as usize)).collect();
+        let loss = self.pace.loss(at, &logits, &labels)?;
+        column.copy_from_slice(&sigmoid_cross_entropy_cotangent(&logits, &labels)?);
+        Ok(loss)
+    }
+
+    fn keep_residuals(&mut self, step: usize, examples: &[u32], columns: &[f64]) {
+        for &i in examples {
+            self.steps[i as usize] = step;
+        }
+        let all = self.residuals.chunks_exact_mut(self.dual.train);
+        for (all, column) in all.zip(columns.chunks_exact(examples.len())) {
+            for (&i, residual) in examples.iter().zip(column) {
+                all[i as usize] = *residual;
+            }
+        }
+    }
+
+    /// Brings a and b to the end of the epoch. No step reads them: only K a and K b.
+    fn move_coefficients(&mut self, map: &EpochMap) {
+        let n = self.dual.train;
+        let pairs = self.velocity.par_chunks_mut(n).zip(self.coefficients.par_chunks_mut(n));
+        pairs.zip(self.residuals.par_chunks(n)).with_min_len(MIN_TARGETS).for_each(
+            |((velocity, moved), residuals)| map.apply(velocity, moved, residuals, &self.steps),
+        );
+    }
+
+    fn records(&self, epoch: usize, losses: &[f64]) -> Result<Vec<EpochRecord>> {
+        let test = if self.pace.evaluates(epoch) { self.test_moved()? } else { Vec::new() };
+        let records: Vec<Result<EpochRecord>> = losses
+            .par_iter()
+            .enumerate()
+            .map(|(target, &loss)| self.record(epoch, target, loss, &test))
+            .collect();
+        records.into_iter().collect()
+    }
+
+    fn record(
+        &self,
+        epoch: usize,
+        target: usize,
+        minibatch_loss: f64,
+        test: &[f64],
+    ) -> Result<EpochRecord> {
+        let at = self.pace.end_of(epoch);
+        let l2 = self.distance(target);
+        if !l2.is_finite() {
+            return Err(self.pace.diverged_by(at, "the norm of theta - theta_0", l2));
+        }
+        let measure = |logits: &[f64], labels: &[u8]| {
+            Metrics::of(logits, labels).map_err(|error| self.pace.diverged(at, error))
+        };
+        let (mut train_metrics, mut test_metrics) = (None, None);
+        if self.pace.evaluates(epoch) {
+            let logits = self.all_logits(target, test);
+            let labels = self.targets[target].as_ref().split_at(self.dual.train);
+            let (train, test) = logits.split_at(self.dual.train);
+            train_metrics = Some(measure(train, labels.0)?);
+            test_metrics = (!test.is_empty()).then(|| measure(test, labels.1)).transpose()?;
+        }
+        Ok(EpochRecord {
+            epoch,
+            learning_rate: self.pace.rate(At { epoch, step: 1 }),
+            train: train_metrics,
+            test: test_metrics,
+            minibatch_loss,
+            distance: Distance { l2, cosine: None },
+        })
+    }
+
+    /// (a^T K a)^(1/2); round-off below zero, where the kernel is singular, counts as zero.
+    fn distance(&self, target: usize) -> f64 {
+        let a = self.column(target);
+        let squared: f64 = a.iter().zip(self.logits.column(target)).map(|(a, u)| a * u).sum();
+        // Not `max`, which would turn NaN into 0.
+        if squared < 0.0 { 0.0 } else { squared.sqrt() }
+    }
+
+    fn column(&self, target: usize) -> &[f64] {
+        let n = self.dual.train;
+        &self.coefficients[target * n..(target + 1) * n]
+    }
+
+    /// K a on the test examples, one column of them for each target.
+    fn test_moved(&self) -> Result<Vec<f64>> {
+        let (n, all) = (self.dual.train, self.dual.gram.n());
+        if let Some(cross) = self.dual.cross {
+            return Ok(cross.product(&self.coefficients)?);
+        }
+        if n == all {
+            return Ok(Vec::new());
+        }
+        // The indices of training examples fit: minibatches hold them.
+        let rows: Vec<u32> = (0..n as u32).collect();
+        let coefficients = Coefficients { rows: &rows, columns: &self.coefficients };
+        product(self.dual.gram, n..all, coefficients)
+    }
+
+    /// f_0 + K a of one target, with K a on the test examples of all targets given.
+    fn all_logits(&self, target: usize, test: &[f64]) -> Vec<f64> {
+        let m = test.len() / self.targets.len();
+        let test = &test[target * m..(target + 1) * m];
+        let moved = self.logits.column(target).chain(test.iter().copied());
+        self.dual.f0.iter().zip(moved).map(|(f0, moved)| f0 + moved).collect()
+    }
+
+    /// The results, with the histories given.
+    pub(crate) fn finish(self, histories: Vec<History>) -> Result<Vec<DualFit>> {
+        let test = self.test_moved()?;
+        let fits = histories.into_iter().enumerate().map(|(target, history)| {
+            let logits = self.all_logits(target, &test);
+            check_logits(&logits)?;
+            Ok(DualFit { history, coefficients: self.column(target).to_vec(), logits })
+        });
+        fits.collect()
+    }
+}
+
+/// `n` zeros for each of `targets` targets.
+pub(crate) fn zeros(n: usize, targets: usize) -> Result<Vec<f64>> {
+    let numbers = n.saturating_mul(targets);
+    let mut zeros = Vec::new();
+    zeros
+        .try_reserve_exact(numbers)
+        .map_err(|_| TrainError::OutOfMemory { what: "coefficients", numbers })?;
+    zeros.resize(numbers, 0.0);
+    Ok(zeros)
+}

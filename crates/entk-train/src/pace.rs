@@ -1,0 +1,89 @@
+//! Where a run is, and what that decides: the learning rate, evaluation, the words of a failure.
+
+use crate::{
+    batches::Minibatches,
+    error::{Result, TrainError},
+    loss::sigmoid_cross_entropy,
+    sgd::SgdConfig,
+};
+
+/// The loss of a minibatch, in nats, above which a run counts as diverged. All cotangents are
+/// saturated long before; units die there, and a run that carries on ends with finite nonsense.
+const LOSS_CEILING: f64 = 1e8;
+
+/// A position in a run: the epoch and the step in it, both from 1.
+#[derive(Clone, Copy)]
+pub(crate) struct At {
+    pub(crate) epoch: usize,
+    pub(crate) step: usize,
+}
+
+/// The steps of a run, the same for every solver.
+pub(crate) struct Pace<'a> {
+    config: &'a SgdConfig,
+    batches: Minibatches,
+}
+
+impl<'a> Pace<'a> {
+    /// The steps over `examples` examples; refuses settings out of range.
+    pub(crate) fn new(config: &'a SgdConfig, examples: usize) -> Result<Self> {
+        config.check()?;
+        let batches = Minibatches::new(examples, config.batch, config.seed)?;
+        Ok(Self { config, batches })
+    }
+
+    pub(crate) fn config(&self) -> &SgdConfig {
+        self.config
+    }
+
+    pub(crate) fn batches(&self) -> Minibatches {
+        self.batches
+    }
+
+    /// The learning rate of a step.
+    pub(crate) fn rate(&self, at: At) -> f64 {
+        let per_epoch = self.batches.per_epoch();
+        let step = (at.epoch - 1) * per_epoch + at.step - 1;
+        let steps = self.config.epochs.saturating_mul(per_epoch);
+        self.config.learning_rate * self.config.schedule.factor(step, steps)
+    }
+
+    /// The last step of an epoch.
+    pub(crate) fn end_of(&self, epoch: usize) -> At {
+        At { epoch, step: self.batches.per_epoch() }
+    }
+
+    /// Whether all examples are measured after this epoch.
+    pub(crate) fn evaluates(&self, epoch: usize) -> bool {
+        epoch.is_multiple_of(self.config.eval_every) || epoch == self.config.epochs
+    }
+
+    /// The loss of a minibatch, unless it shows that the run has diverged.
+    pub(crate) fn loss(&self, at: At, logits: &[f64], labels: &[u8]) -> Result<f64> {
+        let loss =
+            sigmoid_cross_entropy(logits, labels).map_err(|error| self.diverged(at, error))?;
+        if loss.is_nan() || loss > LOSS_CEILING {
+            return Err(self.diverged_by(at, "the loss of the minibatch", loss));
+        }
+        Ok(loss)
+    }
+
+    /// A logit that is not finite means divergence here; any other error stays what it is.
+    pub(crate) fn diverged(&self, at: At, error: TrainError) -> TrainError {
+        match error {
+            TrainError::NonFiniteLogit { value, .. } => self.diverged_by(at, "a logit", value),
+            other => other,
+        }
+    }
+
+    pub(crate) fn diverged_by(&self, at: At, what: &'static str, value: f64) -> TrainError {
+        TrainError::Diverged {
+            epoch: at.epoch,
+            step: at.step,
+            steps: self.batches.per_epoch(),
+            what,
+            value,
+            learning_rate: self.config.learning_rate,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What the kernel makes of coefficients: the displacement of every logit, in row panels.
+
+use std::ops::Range;
+
+use entk_spectral::{Entries, Gram};
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+use rayon::prelude::*;
+
+use crate::{dual_run::zeros, error::Result, recurrence::StepMap};
+
+/// Examples of a panel: what one task computes.
+const PANEL: usize = 256;
+/// Rows of the kernel widened to f64 at a time; with the panel 256 KiB, within an L2 cache.
+const TILE: usize = 128;
+
+/// Coefficients on some examples: one column of `rows.len()` numbers for each target.
+#[derive(Clone, Copy)]
+pub(crate) struct Coefficients<'a> {
+    /// The examples, as rows of the Gram.
+    pub(crate) rows: &'a [u32],
+    /// The columns, one after the other.
+    pub(crate) columns: &'a [f64],
+}
+
+/// Consecutive examples with the velocity and displacement of their logits, for every target.
+struct Panel {
+    examples: Range<usize>,
+    /// K b, one column of examples for each target.
+    velocity: Vec<f64>,
+    /// K a, likewise.
+    moved: Vec<f64>,
+}
+
+/// The velocities and displacements of all training logits.
+pub(crate) struct Panels<'a> {
+    gram: &'a Gram,
+    panels: Vec<Panel>,
+}
+
+impl<'a> Panels<'a> {
+    /// At rest, for the first `examples` samples of the Gram.
+    pub(crate) fn new(gram: &'a Gram, examples: usize, targets: usize) -> Result<Self> {
+        let panel = |examples: Range<usize>| {
+            let (velocity, moved) =
+                (zeros(examples.len(), targets)?, zeros(examples.len(), targets)?);
+            Ok(Panel { examples, velocity, moved })
+        };
+        Ok(Self { gram, panels: ranges(0..examples).map(panel).collect::<Result<_>>()? })
+    }
+
+    /// The displacement of one logit.
+    pub(crate) fn moved(&self, example: usize, target: usize) -> f64 {
+        let panel = &self.panels[example / PANEL];
+        panel.moved[target * panel.examples.len() + example % PANEL]
+    }
+
+    /// The displacements of the logits of one target, in the order of the examples.
+    pub(crate) fn column(&self, target: usize) -> impl Iterator<Item = f64> {
+        self.panels.iter().flat_map(move |panel| {
+            let height = panel.examples.len();
+            panel.moved[target * height..(target + 1) * height].iter().copied()
+        })
+    }
+
+    /// One step along the gradient K c of coefficients c.
+    pub(crate) fn step(&mut self, map: StepMap, c: Coefficients<'_>) {
+        let gram = self.gram;
+        self.panels.par_iter_mut().for_each_init(Scratch::default, |scratch, panel| {
+            let gradient = scratch.product(gram, panel.examples.clone(), c);
+            map.apply(&mut panel.velocity, &mut panel.moved, gradient);
+        });
+    }
+}
+
+/// K c on the samples `examples`: one column of them for each target, one after the other.
+pub(crate) fn product(
+    gram: &Gram,
+    examples: Range<usize>,
+    c: Coefficients<'_>,
+) -> Result<Vec<f64>> {
+    let (count, targets) = (examples.len(), c.columns.len() / c.rows.len());
+    let ranges: Vec<_> = ranges(examples).collect();
+    let parts: Vec<Vec<f64>> = ranges
+        .par_iter()
+        .map_init(Scratch::default, |scratch, range| {
+            scratch.product(gram, range.clone(), c).to_vec()
+        })
+        .collect();
+    let mut columns = zeros(count, targets)?;
+    for (target, column) in columns.chunks_exact_mut(count).enumerate() {
+        let mut rest = column;
+        for (range, part) in ranges.iter().zip(&parts) {
+            let (out, after) = rest.split_at_mut(range.len());
+            out.copy_from_slice(&part[target * range.len()..(target + 1) * range.len()]);
+            rest = after;
+        }
+    }
+    Ok(columns)
+}
+
+fn ranges(examples: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = examples.end;
+    examples.step_by(PANEL).map(move |first| first..end.min(first + PANEL))
+}
+
+/// What a thread reuses from panel to panel.
+#[derive(Default)]
+struct Scratch {
+    /// Rows of the kernel within the panel, one after the other.
+    tile: Vec<f64>,
+    product: Vec<f64>,
+}
+
+impl Scratch {
+    /// K c on the panel `examples`. The shapes of all products are fixed by the panel and c, and
+    /// each is computed by one thread, so the bits do not depend on how many there are.
+    fn product(&mut self, gram: &Gram, examples: Range<usize>, c: Coefficients<'_>) -> &[f64] {
+        let (height, count) = (examples.len(), c.rows.len());
+        let targets = c.columns.len() / count;
+        let columns = MatRef::from_column_major_slice(c.columns, count, targets);
+        self.product.resize(height * targets, 0.0);
+        let mut out = MatMut::from_column_major_slice_mut(&mut self.product, height, targets);
+        let mut accumulate = Accum::Replace;
+        for (at, rows) in c.rows.chunks(TILE).enumerate() {
+            self.tile.clear();
+            for &row in rows {
+                widen(gram.row(row as usize), examples.clone(), &mut self.tile);
+            }
+            let tile = MatRef::from_column_major_slice(&self.tile, height, rows.len());
+            let part = columns.subrows(at * TILE, rows.len());
+            matmul(out.as_mut(), accumulate, tile, part, 1.0, Par::Seq);
+            accumulate = Accum::Add;
+        }
+        &self.product
+    }
+}
+
+fn widen(row: Entries<'_>, part: Range<usize>, tile: &mut Vec<f64>) {
+    match row {
+        Entries::F32(row) => tile.extend(row[part].iter().map(|&x| f64::from(x))),
+        Entries::F64(row) => tile.extend_from_slice(&row[part]),
+    }
+}
