@@ -29,6 +29,9 @@ const BLOCK_NUMBERS: usize = 1 << 17;
 const SMALL_WEIGHT: usize = 1 << 15;
 /// Number of example tasks for small weights; fixed, so that bits do not depend on the threads.
 const EXAMPLE_TASKS: usize = 8;
+/// Output pixels up to which a per-example gradient is one product with all patches unrolled:
+/// the result, long beside them, is then written once and in its final order.
+const FEW_PIXELS: usize = 64;
 /// Filters of one task for large weights.
 const TASK_FILTERS: usize = 64;
 
@@ -441,7 +444,15 @@ impl Kernel for WeightRows {
         (out.par_chunks_mut(g.filters * g.patch()))
             .zip(inputs[0].par_chunks(g.input_len()))
             .zip(inputs[1].par_chunks(g.output_len()))
-            .for_each(|((row, x), dy)| vjp.add(x, dy, [0, g.filters], row));
+            .for_each_init(Vec::new, |patches, ((row, x), dy)| {
+                if g.output_pixels() > FEW_PIXELS {
+                    return vjp.add(x, dy, [0, g.filters], row);
+                }
+                g.patches(x, patches);
+                let patches = rows(patches, g.patch(), g.output_pixels()).transpose();
+                let cotangents = rows(dy, g.filters, g.output_pixels());
+                add_product(rows_mut(row, g.filters, g.patch()), cotangents, patches);
+            });
     }
 }
 

@@ -1,3 +1,4 @@
+use super::real::Real;
 use crate::error::{ModelError, Result};
 
 /// How the border of an image is extended with zeros.
@@ -112,5 +113,27 @@ impl Geometry {
         let first = pad.saturating_sub(dj).div_ceil(stride);
         let last = (width + pad).saturating_sub(dj).div_ceil(stride).min(self.output[1]);
         (first < last).then_some((first, last))
+    }
+
+    /// All patches of one image as columns, (C k k, output pixels), zero outside the image.
+    pub(crate) fn patches<T: Real>(&self, image: &[T], columns: &mut Vec<T>) {
+        let ([kh, kw], [height, width]) = (self.kernel, self.output);
+        columns.clear();
+        columns.resize(self.patch() * self.output_pixels(), T::zero());
+        for (tap, target) in columns.chunks_exact_mut(self.output_pixels()).enumerate() {
+            let (channel, di, dj) = (tap / (kh * kw), tap / kw % kh, tap % kw);
+            let Some((first, last)) = self.columns_inside(dj) else { continue };
+            for row in 0..height {
+                let y = row * self.stride[0] + di;
+                if y < self.before[0] || y - self.before[0] >= self.input[0] {
+                    continue;
+                }
+                let line = (channel * self.input[0] + y - self.before[0]) * self.input[1];
+                let start = line + first * self.stride[1] + dj - self.before[1];
+                let source = image[start..].iter().step_by(self.stride[1]);
+                let target = &mut target[row * width + first..row * width + last];
+                target.iter_mut().zip(source).for_each(|(t, v)| *t = *v);
+            }
+        }
     }
 }
