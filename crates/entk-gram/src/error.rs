@@ -1,6 +1,13 @@
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
 use candle_core::DType;
 use entk_models::ModelError;
 use entk_spectral::SpectralError;
+
+use crate::grid::TileIndex;
 
 /// Everything that can go wrong while a Gram is assembled.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +44,93 @@ pub enum GramError {
     /// The caller asked to stop.
     #[error("stopped on request; finished tiles of a store are kept")]
     Stopped,
+    /// A folder with files of another kind, or a store that is not finished.
+    #[error(
+        "{}: no {missing}; it is not a finished store of a Gram. Finish the run first, or choose another folder",
+        folder.display()
+    )]
+    NotAStore {
+        /// The folder.
+        folder: PathBuf,
+        /// The file it lacks.
+        missing: &'static str,
+    },
+    /// A store that another run made.
+    #[error(
+        "{} holds another run and is left as it is; choose another folder. It differs in (found -> asked for):\n  {}",
+        folder.display(), differences.join("\n  ")
+    )]
+    OtherRun {
+        /// The folder.
+        folder: PathBuf,
+        /// Field by field.
+        differences: Vec<String>,
+    },
+    /// A store cannot be finished yet.
+    #[error(
+        "{missing} of {tiles} tiles are missing or damaged, the first at {first:?}; run the missing parts again"
+    )]
+    MissingTiles {
+        /// Tiles to compute.
+        missing: usize,
+        /// Tiles in all.
+        tiles: usize,
+        /// The first of them.
+        first: TileIndex,
+    },
+    /// A file of a store that is not what was written.
+    #[error("{}: {reason}; run the same command again to compute it anew", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// A combination of settings that is not offered.
+    #[error("{0}")]
+    Unsupported(&'static str),
+    /// A part that does not exist.
+    #[error("part {found}: expected INDEX/COUNT with 1 <= INDEX <= COUNT, such as 2/4")]
+    Part {
+        /// What was given.
+        found: String,
+    },
+    /// A kernel entry that is no number.
+    #[error(
+        "the kernel between examples {row} and {col} is not finite; scale inputs or weights down, or use f64"
+    )]
+    NonFinite {
+        /// Row of the entry.
+        row: usize,
+        /// Its column.
+        col: usize,
+    },
+    /// The file system refused something.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The model, its parameters or the inputs are at fault.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The assembled matrix is no Gram: it holds NaN or infinity.
     #[error(transparent)]
     Matrix(#[from] SpectralError),
+}
+
+impl GramError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn json(path: &Path, error: serde_json::Error) -> Self {
+        Self::Damaged { path: path.to_owned(), reason: error.to_string() }
+    }
 }
 
 impl From<candle_core::Error> for GramError {

@@ -4,7 +4,9 @@
 //! return an [`entk_spectral::Gram`]. One forward and backward sweep collects per-example
 //! gradient factors; tiles of the lower triangle are then contractions of them. The
 //! [`Strategy`] says which contraction, and the three are tested against each other.
-//! [`Assembly`] is the same as a value, with progress and a way to stop it.
+//! [`Assembly`] is the same as a value, with progress and a way to stop it, and
+//! [`Assembly::store`] writes the tiles to a [`Store`] on disk that any interruption leaves
+//! resumable.
 #![forbid(unsafe_code)]
 
 mod assembly;
@@ -15,8 +17,11 @@ mod error;
 mod features;
 mod gram;
 mod grid;
+mod part;
 mod per_example;
 mod rows;
+mod store;
+mod stored;
 mod sum;
 mod sweeps;
 
@@ -26,3 +31,6 @@ pub use engine::Observer;
 pub use error::{GramError, Result};
 pub use gram::{cross_gram, gram, gram_observed};
 pub use grid::{Grid, TileIndex};
+pub use part::Part;
+pub use store::{Commit, Disk, Files, Identity, Store};
+pub use stored::{StoreConfig, Stored};

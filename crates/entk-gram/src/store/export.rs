@@ -1,0 +1,106 @@
+use std::{
+    fs::{File, OpenOptions},
+    io::{Result as IoResult, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use super::{Store, chunk::Entry};
+use crate::{
+    error::{GramError, Result},
+    grid::TileIndex,
+};
+
+/// numpy pads its header to a multiple of this.
+const ALIGNMENT: usize = 64;
+
+impl Store {
+    /// Writes the full square matrix as a `.npy` file that numpy opens with `mmap_mode="r"`.
+    ///
+    /// Streamed: memory for two tiles. The file has a temporary name until it is whole.
+    ///
+    /// # Errors
+    /// As [`Store::gram`].
+    pub fn export(&self, path: impl AsRef<Path>) -> Result<()> {
+        match self.identity.item() {
+            8 => self.export_as::<f64>(path.as_ref(), "<f8"),
+            _ => self.export_as::<f32>(path.as_ref(), "<f4"),
+        }
+    }
+
+    fn export_as<A: Entry>(&self, path: &Path, descr: &str) -> Result<()> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("gram.npy");
+        let temporary = path.with_file_name(format!("{}{name}", super::TEMPORARY));
+        let result = self.export_through::<A>(&temporary, descr).and_then(|()| {
+            self.disk.rename(&temporary, path).map_err(|e| GramError::io("rename to", path, e))?;
+            let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
+            let folder = folder.unwrap_or_else(|| Path::new("."));
+            self.disk.sync_folder(folder).map_err(|e| GramError::io("sync", folder, e))
+        });
+        if result.is_err() {
+            let _ = std::fs::remove_file(&temporary);
+        }
+        result
+    }
+
+    fn export_through<A: Entry>(&self, temporary: &Path, descr: &str) -> Result<()> {
+        let error = |source| GramError::io("write", temporary, source);
+        let open = OpenOptions::new().write(true).create(true).truncate(true).open(temporary);
+        let mut file = open.map_err(error)?;
+        let header = header(descr, self.identity.n);
+        file.write_all(&header).map_err(error)?;
+        let grid = self.grid();
+        let mut square = Square { file, start: header.len(), n: grid.n() };
+        self.for_each_tile::<A>(|TileIndex(row, col), values| {
+            let (rows, cols) = (grid.examples(row), grid.examples(col));
+            let at = |i: usize, j: usize| values[i * grid.edge() + j];
+            let lower = square.write(rows.start, rows.len(), cols.start, cols.len(), at);
+            lower.map_err(error)?;
+            if row == col {
+                return Ok(());
+            }
+            let upper = |i: usize, j: usize| at(j, i);
+            square.write(cols.start, cols.len(), rows.start, rows.len(), upper).map_err(error)
+        })?;
+        square.file.sync_all().map_err(error)
+    }
+}
+
+/// The entries of an N x N matrix in a file.
+struct Square {
+    file: File,
+    start: usize,
+    n: usize,
+}
+
+impl Square {
+    fn write<A: Entry>(
+        &mut self,
+        top: usize,
+        rows: usize,
+        left: usize,
+        cols: usize,
+        at: impl Fn(usize, usize) -> A,
+    ) -> IoResult<()> {
+        let mut bytes = Vec::with_capacity(cols * size_of::<A>());
+        for i in 0..rows {
+            bytes.clear();
+            (0..cols).for_each(|j| at(i, j).append(&mut bytes));
+            let offset = self.start + ((top + i) * self.n + left) * size_of::<A>();
+            self.file.seek(SeekFrom::Start(offset as u64))?;
+            self.file.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Version 1.0 of the header of an N x N array.
+fn header(descr: &str, n: usize) -> Vec<u8> {
+    let dictionary =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({n}, {n}), }}");
+    let unpadded = 10 + dictionary.len() + 1;
+    let length = unpadded.next_multiple_of(ALIGNMENT) - 10;
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend_from_slice(&(length as u16).to_le_bytes());
+    bytes.extend_from_slice(format!("{dictionary:<0$}\n", length - 1).as_bytes());
+    bytes
+}

@@ -1,0 +1,123 @@
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    assembly::Assembly,
+    error::{GramError, Result},
+};
+
+/// Layout of stores; changes whenever old stores can no longer be read or resumed.
+const FORMAT: u32 = 1;
+
+/// Examples hashed at a time.
+const HASHED: usize = 1024;
+
+/// Everything that the bits of a stored Gram depend on. Equal identities give equal bits, whatever
+/// the number of threads, parts and interruptions; a store is resumed only by its own identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Layout of the store.
+    pub format: u32,
+    /// Version of this crate.
+    pub version: String,
+    /// Number of examples N.
+    pub n: usize,
+    /// Edge of a tile, in examples.
+    pub edge: usize,
+    /// Element type of the kernel, `float32` or `float64`.
+    pub dtype: String,
+    /// Element type of parameters, gradients and products.
+    pub compute: String,
+    /// Name of the strategy.
+    pub strategy: String,
+    /// Which kernel of a model with several outputs.
+    pub outputs: String,
+    /// Examples per sweep.
+    pub micro_batch: usize,
+    /// BLAKE3 of the architecture.
+    pub model: String,
+    /// BLAKE3 of the names, shapes and values of all parameters and statistics.
+    pub weights: String,
+    /// BLAKE3 of the shape and values of the inputs, in order.
+    pub inputs: String,
+}
+
+impl Identity {
+    pub(crate) fn new(assembly: &Assembly<'_>, edge: usize) -> Result<Self> {
+        let config = &assembly.config;
+        let n = assembly.inputs.dim(0)?;
+        Ok(Self {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            n,
+            edge: edge.clamp(1, n.max(1)),
+            dtype: zarr_name(assembly.dtype())?.to_owned(),
+            compute: zarr_name(assembly.params.dtype())?.to_owned(),
+            strategy: format!("{:?}", config.strategy),
+            outputs: format!("{:?}", config.outputs),
+            micro_batch: config.micro_batch,
+            model: blake3::hash(format!("{:?}", assembly.model).as_bytes()).to_string(),
+            weights: hash_weights(assembly)?,
+            inputs: hash_inputs(assembly.inputs)?,
+        })
+    }
+
+    /// The fields in which another identity differs: `field: this -> other`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let (Ok(a), Ok(b)) = (serde_json::to_value(self), serde_json::to_value(other)) else {
+            return vec!["one of the two has no JSON form".to_owned()];
+        };
+        let fields = a.as_object().into_iter().flatten();
+        fields
+            .filter(|(field, value)| b.get(field.as_str()) != Some(value))
+            .map(|(field, value)| {
+                format!("{field}: {value} -> {}", b.get(field).unwrap_or(&serde_json::Value::Null))
+            })
+            .collect()
+    }
+
+    /// Bytes of one entry.
+    pub(crate) fn item(&self) -> usize {
+        if self.dtype == "float64" { 8 } else { 4 }
+    }
+}
+
+/// Zarr's name of an element type.
+fn zarr_name(dtype: DType) -> Result<&'static str> {
+    match dtype {
+        DType::F32 => Ok("float32"),
+        DType::F64 => Ok("float64"),
+        other => Err(GramError::DType(other)),
+    }
+}
+
+fn hash_weights(assembly: &Assembly<'_>) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    for (name, tensor) in assembly.params.iter().chain(assembly.params.statistics()) {
+        hasher.update(format!("{name} {:?}\n", tensor.dims()).as_bytes());
+        update(&mut hasher, tensor)?;
+    }
+    Ok(hasher.finalize().to_string())
+}
+
+fn hash_inputs(inputs: &Tensor) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("{:?}\n", inputs.dims()).as_bytes());
+    let n = inputs.dim(0)?;
+    for start in (0..n).step_by(HASHED) {
+        update(&mut hasher, &inputs.narrow(0, start, HASHED.min(n - start))?)?;
+    }
+    Ok(hasher.finalize().to_string())
+}
+
+/// Feeds the values, little-endian, in their own element type.
+fn update(hasher: &mut blake3::Hasher, tensor: &Tensor) -> Result<()> {
+    let values = tensor.flatten_all()?.to_device(&Device::Cpu)?;
+    let bytes: Vec<u8> = match tensor.dtype() {
+        DType::F64 => values.to_vec1::<f64>()?.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        _ => values.to_vec1::<f32>()?.iter().flat_map(|x| x.to_le_bytes()).collect(),
+    };
+    hasher.update(&bytes);
+    Ok(())
+}

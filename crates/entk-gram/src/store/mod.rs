@@ -1,0 +1,338 @@
+//! A Gram on disk that survives: a Zarr v3 array of lower tiles, resumable and checked.
+
+mod chunk;
+mod disk;
+mod export;
+mod identity;
+mod journal;
+mod read;
+
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub(crate) use chunk::Entry;
+pub use disk::{Disk, Files};
+pub use identity::Identity;
+use journal::{Hashes, Journal};
+
+use crate::{
+    error::{GramError, Result},
+    grid::{Grid, TileIndex},
+};
+
+const RUN: &str = "run.json";
+const METADATA: &str = "zarr.json";
+const COMMIT: &str = "commit.json";
+const JOURNAL: &str = "journal";
+const TEMPORARY: &str = ".tmp-";
+
+/// The lower triangle of a Gram as a folder that is at any moment whole, or can be completed.
+///
+/// | file | content |
+/// |---|---|
+/// | `run.json` | the [`Identity`] |
+/// | `zarr.json` | Zarr v3 metadata: `zarr.open(folder)` reads the array, NaN above the diagonal tiles |
+/// | `c/I/J` | tile (I, J), I >= J: entries little-endian, then their CRC-32C; diagonal tiles are whole |
+/// | `journal/` | BLAKE3 of each finished tile |
+/// | `commit.json` | written last: number of tiles and their common BLAKE3 |
+///
+/// A tile is written to a temporary name, synced, entered in the journal, renamed, and its folder
+/// synced. Killed at any moment, the same command continues: tiles that are there and fit the
+/// journal are kept, everything else is computed again, and equal identities give equal bytes.
+/// No lock is needed: two processes that compute the same tile write the same bytes.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    identity: Identity,
+    disk: Arc<dyn Disk>,
+    journal: Option<Journal>,
+    counter: AtomicU64,
+}
+
+/// The last file of a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commit {
+    /// Number of tiles.
+    pub tiles: usize,
+    /// BLAKE3 over identity, position and BLAKE3 of every tile.
+    pub root: String,
+}
+
+impl Store {
+    /// Makes the store of this identity in `folder`, or continues it.
+    ///
+    /// # Errors
+    /// [`GramError::OtherRun`], with every difference, if the folder holds the store of another
+    /// identity; [`GramError::NotAStore`] if it holds something else; those of the file system.
+    pub fn resume(folder: impl AsRef<Path>, identity: &Identity) -> Result<Self> {
+        Self::resume_on(folder, identity, Arc::new(Files))
+    }
+
+    /// As [`Store::resume`], on another [`Disk`].
+    ///
+    /// # Errors
+    /// As [`Store::resume`].
+    pub fn resume_on(
+        folder: impl AsRef<Path>,
+        identity: &Identity,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self> {
+        let store = Self::unopened(folder, identity.clone(), disk);
+        let (folder, run) = (&store.folder, store.folder.join(RUN));
+        std::fs::create_dir_all(folder).map_err(|e| GramError::io("create", folder, e))?;
+        match read_json::<Identity>(&run)? {
+            None if folder.join(METADATA).exists() || folder.join("c").exists() => {
+                return Err(GramError::NotAStore { folder: folder.clone(), missing: RUN });
+            }
+            None => store.publish(&run, &to_json(&run, identity)?)?,
+            Some(found) if found == *identity => {}
+            Some(found) => {
+                let differences = found.differences(identity);
+                return Err(GramError::OtherRun { folder: folder.clone(), differences });
+            }
+        }
+        let (metadata, path) = (chunk::metadata(identity), folder.join(METADATA));
+        if read_json(&path).ok().flatten().as_ref() != Some(&metadata) {
+            store.publish(&path, &to_json(&path, &metadata)?)?;
+        }
+        Ok(store)
+    }
+
+    /// Opens a finished store.
+    ///
+    /// # Errors
+    /// [`GramError::NotAStore`] without `run.json` or, before the run is finished, `commit.json`;
+    /// a file that cannot be read or understood.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let store = Self::open_partial(folder)?;
+        match store.commit()? {
+            Some(_) => Ok(store),
+            None => Err(GramError::NotAStore { folder: store.folder, missing: COMMIT }),
+        }
+    }
+
+    /// Opens a store, finished or not, to inspect or finish it.
+    ///
+    /// # Errors
+    /// As [`Store::open`], but for `commit.json`.
+    pub fn open_partial(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        match read_json::<Identity>(&folder.join(RUN))? {
+            Some(identity) => Ok(Self::unopened(folder, identity, Arc::new(Files))),
+            None => Err(GramError::NotAStore { folder: folder.to_owned(), missing: RUN }),
+        }
+    }
+
+    fn unopened(folder: impl AsRef<Path>, identity: Identity, disk: Arc<dyn Disk>) -> Self {
+        let folder = folder.as_ref().to_owned();
+        Self { folder, identity, disk, journal: None, counter: AtomicU64::new(0) }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What the bits of this store depend on.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// How the matrix is cut into tiles.
+    pub fn grid(&self) -> Grid {
+        Grid::new(self.identity.n, self.identity.edge)
+    }
+
+    /// The tiles that are not there, or damaged, or exchanged, row by row. Reads every tile.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn missing(&self) -> Result<Vec<TileIndex>> {
+        let present = self.present()?;
+        Ok(self.grid().lower().filter(|tile| !present.contains_key(tile)).collect())
+    }
+
+    /// The commit, or `None` before the run is finished.
+    ///
+    /// # Errors
+    /// A file that cannot be read or understood.
+    pub fn commit(&self) -> Result<Option<Commit>> {
+        read_json(&self.folder.join(COMMIT))
+    }
+
+    /// Checks that every tile is there and whole, removes temporary files, and writes
+    /// `commit.json`. Harmless to repeat.
+    ///
+    /// # Errors
+    /// [`GramError::MissingTiles`], or those of the file system.
+    pub fn finish(&self) -> Result<Commit> {
+        let present = self.present()?;
+        let missing: Vec<_> = self.grid().lower().filter(|t| !present.contains_key(t)).collect();
+        if let Some(&first) = missing.first() {
+            let tiles = self.grid().lower().count();
+            return Err(GramError::MissingTiles { missing: missing.len(), tiles, first });
+        }
+        self.remove_temporaries()?;
+        let commit = Commit { tiles: present.len(), root: self.root(&present)? };
+        let path = self.folder.join(COMMIT);
+        if read_json(&path).ok().flatten().as_ref() != Some(&commit) {
+            self.publish(&path, &to_json(&path, &commit)?)?;
+        }
+        Ok(commit)
+    }
+
+    /// The hash of each tile that is there and fits the journal.
+    fn present(&self) -> Result<BTreeMap<TileIndex, String>> {
+        let journal = journal::read(&self.folder.join(JOURNAL))?;
+        let mut present = BTreeMap::new();
+        for tile in self.grid().lower() {
+            if let Some(hash) = self.intact(tile, &journal)? {
+                present.insert(tile, hash);
+            }
+        }
+        Ok(present)
+    }
+
+    fn intact(&self, tile: TileIndex, journal: &Hashes) -> Result<Option<String>> {
+        let Some(expected) = journal.get(&tile) else { return Ok(None) };
+        let path = self.tile_path(tile);
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            bytes => bytes.map_err(|e| GramError::io("read", &path, e))?,
+        };
+        let hash = blake3::hash(&bytes).to_string();
+        Ok(expected.contains(&hash).then_some(hash))
+    }
+
+    fn root(&self, hashes: &BTreeMap<TileIndex, String>) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&to_json(&self.folder.join(RUN), &self.identity)?);
+        for (TileIndex(row, col), hash) in hashes {
+            hasher.update(format!("{row} {col} {hash}\n").as_bytes());
+        }
+        Ok(hasher.finalize().to_string())
+    }
+
+    fn tile_path(&self, TileIndex(row, col): TileIndex) -> PathBuf {
+        self.folder.join("c").join(row.to_string()).join(col.to_string())
+    }
+
+    /// Writes one tile of edge x edge entries and makes it last.
+    pub(crate) fn write<A: Entry>(&mut self, tile: TileIndex, entries: &[A]) -> Result<()> {
+        self.check_finite(tile, entries)?;
+        let bytes = chunk::encode(entries);
+        let journal = match self.journal.take() {
+            Some(journal) => journal,
+            None => Journal::create(&self.folder.join(JOURNAL), &*self.disk)?,
+        };
+        let hash = blake3::hash(&bytes).to_string();
+        let path = self.tile_path(tile);
+        let entered = || journal.append(tile, &hash, &*self.disk);
+        let result = self.publish_after(&path, &bytes, entered);
+        self.journal = Some(journal);
+        result
+    }
+
+    /// Refuses NaN and infinity in the part of a tile that holds examples.
+    fn check_finite<A: Entry>(&self, tile: TileIndex, entries: &[A]) -> Result<()> {
+        let (rows, cols) = (self.grid().examples(tile.0), self.grid().examples(tile.1));
+        for (i, row) in rows.zip(entries.chunks(self.grid().edge())) {
+            if let Some(at) = row[..cols.len()].iter().position(|entry| !entry.finite()) {
+                return Err(GramError::NonFinite { row: i, col: cols.start + at });
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.publish_after(path, bytes, || Ok(()))
+    }
+
+    /// Writes a file under a temporary name, does `then`, and gives it its name.
+    fn publish_after(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        then: impl Fn() -> Result<()>,
+    ) -> Result<()> {
+        let folder = path.parent().unwrap_or(&self.folder);
+        let created = !folder.exists();
+        std::fs::create_dir_all(folder).map_err(|e| GramError::io("create", folder, e))?;
+        if created && let Some(above) = folder.parent() {
+            self.disk.sync_folder(above).map_err(|e| GramError::io("sync", above, e))?;
+        }
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        let temporary = folder.join(format!("{TEMPORARY}{}-{number}", std::process::id()));
+        let result = self.write_through(&temporary, path, bytes, then);
+        if result.is_err() {
+            // Best effort: what is left is removed when the run is finished.
+            let _ = std::fs::remove_file(&temporary);
+        }
+        result
+    }
+
+    fn write_through(
+        &self,
+        temporary: &Path,
+        path: &Path,
+        bytes: &[u8],
+        then: impl Fn() -> Result<()>,
+    ) -> Result<()> {
+        let folder = path.parent().unwrap_or(&self.folder);
+        match self.disk.create(temporary, bytes) {
+            // Left by a dead process that had this one's number.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                std::fs::remove_file(temporary)
+                    .and_then(|()| self.disk.create(temporary, bytes))
+                    .map_err(|e| GramError::io("write", temporary, e))?;
+            }
+            written => written.map_err(|e| GramError::io("write", temporary, e))?,
+        }
+        then()?;
+        self.disk.rename(temporary, path).map_err(|e| GramError::io("rename to", path, e))?;
+        self.disk.sync_folder(folder).map_err(|e| GramError::io("sync", folder, e))
+    }
+
+    fn remove_temporaries(&self) -> Result<()> {
+        let rows = (0..self.grid().side()).map(|row| self.folder.join("c").join(row.to_string()));
+        for folder in rows.chain([self.folder.clone()]) {
+            let files =
+                std::fs::read_dir(&folder).map_err(|e| GramError::io("read", &folder, e))?;
+            for file in files {
+                let path = file.map_err(|e| GramError::io("read", &folder, e))?.path();
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                if name.starts_with(TEMPORARY) {
+                    std::fs::remove_file(&path).map_err(|e| GramError::io("remove", &path, e))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|e| GramError::json(path, e))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// The content of a file, or `None` where there is none.
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        bytes => {
+            let bytes = bytes.map_err(|e| GramError::io("read", path, e))?;
+            serde_json::from_slice(&bytes).map(Some).map_err(|e| GramError::json(path, e))
+        }
+    }
+}

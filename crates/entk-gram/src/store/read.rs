@@ -1,0 +1,73 @@
+use std::collections::BTreeMap;
+
+use entk_spectral::Gram;
+
+use super::{
+    Store,
+    chunk::{Entry, decode},
+};
+use crate::{
+    error::{GramError, Result},
+    grid::TileIndex,
+};
+
+impl Store {
+    /// The whole Gram in memory, every tile checked against `commit.json`. Memory: N^2 entries
+    /// and a tile.
+    ///
+    /// # Errors
+    /// [`GramError::Damaged`] with the tile, those of the file system, or a store that is not
+    /// finished.
+    pub fn gram(&self) -> Result<Gram> {
+        let n = self.identity.n;
+        Ok(match self.identity.item() {
+            8 => Gram::from_lower_f64(n, self.lower::<f64>()?)?,
+            _ => Gram::from_lower_f32(n, self.lower::<f32>()?)?,
+        })
+    }
+
+    fn lower<A: Entry + entk_models::Real>(&self) -> Result<Vec<A>> {
+        let n = self.identity.n;
+        let mut entries = crate::assembly::zeros::<A>(n, n)?;
+        self.for_each_tile::<A>(|tile, values| {
+            let (rows, cols) = (self.grid().examples(tile.0), self.grid().examples(tile.1));
+            for (i, row) in rows.zip(values.chunks(self.grid().edge())) {
+                let at = i * n + cols.start;
+                entries[at..at + cols.len()].copy_from_slice(&row[..cols.len()]);
+            }
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    /// Hands each tile to `take`, row by row, edge x edge entries, and ends with an error unless
+    /// all of them together are those of the commit.
+    pub(super) fn for_each_tile<A: Entry>(
+        &self,
+        mut take: impl FnMut(TileIndex, &[A]) -> Result<()>,
+    ) -> Result<()> {
+        let commit = self.commit()?.ok_or_else(|| GramError::NotAStore {
+            folder: self.folder.clone(),
+            missing: super::COMMIT,
+        })?;
+        let edge = self.grid().edge();
+        let mut hashes = BTreeMap::new();
+        for tile in self.grid().lower() {
+            let path = self.tile_path(tile);
+            let bytes = std::fs::read(&path).map_err(|e| GramError::io("read", &path, e))?;
+            let values = decode(&bytes, edge * edge)
+                .map_err(|reason| GramError::Damaged { path: path.clone(), reason })?;
+            hashes.insert(tile, blake3::hash(&bytes).to_string());
+            take(tile, &values)?;
+        }
+        let root = self.root(&hashes)?;
+        if root != commit.root {
+            let reason = format!(
+                "the tiles' BLAKE3 is {root}, commit.json has {}: files were exchanged",
+                commit.root
+            );
+            return Err(GramError::Damaged { path: self.folder.clone(), reason });
+        }
+        Ok(())
+    }
+}
