@@ -73,6 +73,7 @@ mod qr;
 mod ratios;
 mod rkhs;
 mod target;
+mod tiles;
 mod vector;
 
 pub use alignment::{alignment, alignments, rayleigh_alignment, rayleigh_alignments};
@@ -90,3 +91,4 @@ pub use psd::{PsdReport, check_psd};
 pub use ratios::{orthogonality_ratio, residual_norms, residual_ratio};
 pub use rkhs::{InverseQuadratic, inverse_quadratic};
 pub use target::{BinaryTarget, uncertain_labels};
+pub use tiles::{LowerTiles, Tile, TiledOperator};

@@ -12,10 +12,10 @@ use crate::vector::{check_stack, zeros};
 use crate::{Gram, SpectralError};
 
 /// Rows of a product that one task computes.
-const PANEL_ROWS: usize = 256;
+pub(crate) const PANEL_ROWS: usize = 256;
 /// Columns of the kernel widened to f64 at a time: with the rows, 256 KiB, within
 /// an L2 cache. Measured best of nine shapes for 16 to 128 columns.
-const PANEL_COLS: usize = 128;
+pub(crate) const PANEL_COLS: usize = 128;
 /// Unit vectors multiplied at a time.
 const STACK: usize = 256;
 

@@ -2,7 +2,7 @@
 //! `gram` construction, access and products; `solver` quality of `eigh` on
 //! ordinary kernels; `degenerate` the table of kernels that break solvers;
 //! `eigsh` the iterative one;
-//! `pairs` ordering, sign, truncation, stored pairs; `metrics` alignment, energy
+//! `tiles` matrices read tile by tile; `pairs` ordering, sign, truncation, stored pairs; `metrics` alignment, energy
 //! and binary targets; `lemmas` identities from the paper, as properties.
 
 #![allow(clippy::unwrap_used)]
@@ -15,3 +15,4 @@ mod metrics;
 mod pairs;
 mod solver;
 mod support;
+mod tiles;

@@ -1,0 +1,262 @@
+//! A symmetric matrix stored as tiles of its lower triangle, read in order.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use rayon::prelude::*;
+
+use crate::SpectralError;
+use crate::entries::{Entries, Precision, Scalar, with_entries};
+use crate::matrix::check_area;
+use crate::operator::{PANEL_COLS, PANEL_ROWS, SymmetricOperator, check_pair};
+
+/// Columns that a solver should pass at a time: every block is a pass over the
+/// store.
+const BLOCK: usize = 128;
+/// Tiles read ahead of the one in use.
+const AHEAD: usize = 1;
+
+/// Entries of one tile, row by row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tile {
+    /// Stored in f32.
+    F32(Vec<f32>),
+    /// Stored in f64.
+    F64(Vec<f64>),
+}
+
+impl Tile {
+    fn entries(&self) -> Entries<'_> {
+        match self {
+            Self::F32(x) => Entries::F32(x),
+            Self::F64(x) => Entries::F64(x),
+        }
+    }
+
+    /// Replaces what is above the diagonal by the mirror image of what is below.
+    fn mirror(&mut self, side: usize) {
+        match self {
+            Self::F32(x) => mirror(x, side),
+            Self::F64(x) => mirror(x, side),
+        }
+    }
+}
+
+/// The lower triangle of a symmetric matrix, cut into square tiles.
+///
+/// Tile (i, j), j <= i, holds the rows i E to (i + 1) E and the columns j E to
+/// (j + 1) E for the edge E; the last row of tiles may be shorter. Of a tile on the
+/// diagonal only the lower triangle is used.
+pub trait LowerTiles: Sync {
+    /// Number of rows and columns N of the whole matrix, at least 1.
+    fn n(&self) -> usize;
+
+    /// Rows and columns E of a tile, at least 1.
+    fn edge(&self) -> usize;
+
+    /// The precision in which entries are stored.
+    fn precision(&self) -> Precision;
+
+    /// Reads tile (i, j), row by row and in full.
+    ///
+    /// # Errors
+    /// [`Operator`](SpectralError::Operator) with the reason.
+    fn read(&self, i: usize, j: usize) -> Result<Tile, SpectralError>;
+}
+
+/// The operator of a matrix in [`LowerTiles`]: each product reads every tile once,
+/// one ahead of the arithmetic and on a thread of its own, and uses it twice,
+/// as K\[i\]\[j\] and as K\[j\]\[i\].
+///
+/// Memory: three tiles, beside the vectors. The bits depend on the edge, not on the
+/// number of threads.
+///
+/// ```
+/// use entk_spectral::{LowerTiles, Precision, SpectralError, SymmetricOperator, Tile, TiledOperator};
+///
+/// /// K[i][j] = 1 + i j, computed when asked for.
+/// struct Linear;
+///
+/// impl LowerTiles for Linear {
+///     fn n(&self) -> usize {
+///         3
+///     }
+///     fn edge(&self) -> usize {
+///         2
+///     }
+///     fn precision(&self) -> Precision {
+///         Precision::F64
+///     }
+///     fn read(&self, i: usize, j: usize) -> Result<Tile, SpectralError> {
+///         let (rows, cols) = (2 * i..(2 * i + 2).min(3), 2 * j..(2 * j + 2).min(3));
+///         let entry = |(r, c)| 1.0 + (r * c) as f64;
+///         Ok(Tile::F64(rows.flat_map(|r| cols.clone().map(move |c| (r, c))).map(entry).collect()))
+///     }
+/// }
+///
+/// let mut y = [0.0; 3];
+/// TiledOperator::new(Linear)?.apply(&[1.0, 1.0, 1.0], &mut y)?;
+/// assert_eq!(y, [3.0, 6.0, 9.0]);
+/// # Ok::<(), SpectralError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TiledOperator<T> {
+    tiles: T,
+}
+
+impl<T: LowerTiles> TiledOperator<T> {
+    /// Wraps a set of tiles.
+    ///
+    /// # Errors
+    /// [`Empty`](SpectralError::Empty) for N = 0,
+    /// [`InvalidSetting`](SpectralError::InvalidSetting) for an edge of 0.
+    pub fn new(tiles: T) -> Result<Self, SpectralError> {
+        check_area("tiled matrix", tiles.n(), tiles.n())?;
+        if tiles.edge() == 0 {
+            return Err(SpectralError::InvalidSetting { field: "edge", expected: "at least 1" });
+        }
+        Ok(Self { tiles })
+    }
+
+    /// The tiles.
+    pub fn tiles(&self) -> &T {
+        &self.tiles
+    }
+
+    /// Reads all tiles in order, until one fails or nobody listens.
+    fn read_all(&self, out: &SyncSender<Result<Tile, SpectralError>>) {
+        let count = self.tiles.n().div_ceil(self.tiles.edge());
+        for (i, j) in (0..count).flat_map(|i| (0..=i).map(move |j| (i, j))) {
+            let tile = self.read(i, j);
+            let failed = tile.is_err();
+            if out.send(tile).is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    /// One tile, of the right size and with its diagonal block made symmetric.
+    fn read(&self, i: usize, j: usize) -> Result<Tile, SpectralError> {
+        let mut tile = self.tiles.read(i, j)?;
+        let (expected, found) = (self.side(i) * self.side(j), tile.entries().len());
+        if found != expected {
+            return Err(SpectralError::BufferLength { what: "tile", expected, found });
+        }
+        if i == j {
+            tile.mirror(self.side(i));
+        }
+        Ok(tile)
+    }
+
+    /// Rows of the i-th row of tiles.
+    fn side(&self, i: usize) -> usize {
+        self.tiles.edge().min(self.tiles.n() - i * self.tiles.edge())
+    }
+
+    /// Adds every tile's two products to Y, in the order of the tiles.
+    fn accumulate(
+        &self,
+        tiles: &Receiver<Result<Tile, SpectralError>>,
+        x: MatRef<'_, f64>,
+        mut y: MatMut<'_, f64>,
+    ) -> Result<(), SpectralError> {
+        let edge = self.tiles.edge();
+        let count = self.tiles.n().div_ceil(edge);
+        for (i, j) in (0..count).flat_map(|i| (0..=i).map(move |j| (i, j))) {
+            let tile = tiles.recv().unwrap_or(Err(SpectralError::Operator {
+                reason: "the thread that reads tiles stopped".into(),
+            }))?;
+            let (rows, cols) = (self.side(i), self.side(j));
+            let (xi, xj) = (x.subrows(i * edge, rows), x.subrows(j * edge, cols));
+            with_entries!(tile.entries(), k => {
+                add_product(k, cols, xj, y.as_mut().subrows_mut(i * edge, rows));
+                if i != j {
+                    add_transposed(k, cols, xi, y.as_mut().subrows_mut(j * edge, cols));
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
+    fn n(&self) -> usize {
+        self.tiles.n()
+    }
+
+    fn precision(&self) -> Precision {
+        self.tiles.precision()
+    }
+
+    fn block(&self) -> usize {
+        BLOCK
+    }
+
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+        let n = self.tiles.n();
+        let count = check_pair(columns, images, n)?;
+        images.fill(0.0);
+        let x = MatRef::from_column_major_slice(columns, n, count);
+        let y = MatMut::from_column_major_slice_mut(images, n, count);
+        std::thread::scope(|scope| {
+            let (send, receive) = sync_channel(AHEAD);
+            scope.spawn(move || self.read_all(&send));
+            // Dropping the receiver on the way out stops the reader.
+            let receive = receive;
+            self.accumulate(&receive, x, y)
+        })
+    }
+}
+
+/// Y += K X for a tile K of y.nrows() x `cols` entries.
+fn add_product<T: Scalar>(k: &[T], cols: usize, x: MatRef<'_, f64>, y: MatMut<'_, f64>) {
+    y.par_row_chunks_mut(PANEL_ROWS).enumerate().for_each(|(task, mut y)| {
+        let rows = y.nrows();
+        let mut part = Vec::with_capacity(rows * PANEL_COLS);
+        for start in (0..cols).step_by(PANEL_COLS) {
+            let width = PANEL_COLS.min(cols - start);
+            widen(k, cols, task * PANEL_ROWS..task * PANEL_ROWS + rows, start, width, &mut part);
+            let k = MatRef::from_row_major_slice(&part, rows, width);
+            matmul(y.as_mut(), Accum::Add, k, x.subrows(start, width), 1.0, Par::Seq);
+        }
+    });
+}
+
+/// Y += K^T X for a tile K of x.nrows() x `cols` entries.
+fn add_transposed<T: Scalar>(k: &[T], cols: usize, x: MatRef<'_, f64>, y: MatMut<'_, f64>) {
+    y.par_row_chunks_mut(PANEL_ROWS).enumerate().for_each(|(task, mut y)| {
+        let width = y.nrows();
+        let mut part = Vec::with_capacity(width * PANEL_COLS);
+        for start in (0..x.nrows()).step_by(PANEL_COLS) {
+            let rows = PANEL_COLS.min(x.nrows() - start);
+            widen(k, cols, start..start + rows, task * PANEL_ROWS, width, &mut part);
+            let k = MatRef::from_row_major_slice(&part, rows, width);
+            matmul(y.as_mut(), Accum::Add, k.transpose(), x.subrows(start, rows), 1.0, Par::Seq);
+        }
+    });
+}
+
+/// Copies the columns `start..start + width` of the given rows, row by row.
+fn widen<T: Scalar>(
+    k: &[T],
+    cols: usize,
+    rows: std::ops::Range<usize>,
+    start: usize,
+    width: usize,
+    part: &mut Vec<f64>,
+) {
+    part.clear();
+    for row in rows {
+        let at = row * cols + start;
+        part.extend(k[at..at + width].iter().map(|x| x.widen()));
+    }
+}
+
+fn mirror<T: Copy>(x: &mut [T], side: usize) {
+    for i in 0..side {
+        for j in i + 1..side {
+            x[i * side + j] = x[j * side + i];
+        }
+    }
+}
