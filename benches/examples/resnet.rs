@@ -15,7 +15,7 @@ use std::{env, fs, time::Instant};
 use candle_core::{DType, Device, Tensor};
 use entk::{
     gram::{GramConfig, gram},
-    models::{Initializer, Model, ParamSpec, Params, ResNetConfig},
+    models::{Activation, Initializer, Model, ParamSpec, Params, ResNetConfig},
     train::Sgd,
 };
 
@@ -28,18 +28,20 @@ fn main() -> Result<()> {
     };
     let count = number(1, 64)?;
     match words.first().map(String::as_str) {
-        Some("step") => step(count, number(2, 5)?),
+        Some("step") => step(Activation::Relu, count, number(2, 5)?),
+        Some("step-gelu") => step(Activation::Gelu, count, number(2, 5)?),
         Some("forward") => forward(count, number(2, 5)?),
         Some("gram") => kernel(count, false),
         Some("gram-moved") => kernel(count, true),
         Some("skipping") => skipping(count),
-        _ => Err("say step, forward, gram, gram-moved or skipping, and how many images".into()),
+        _ => Err("say step, step-gelu, forward, gram, gram-moved or skipping, and how many images"
+            .into()),
     }
 }
 
 /// Training steps: forward, gradient through the batch statistics, SGD with momentum.
-fn step(batch: usize, reps: usize) -> Result<()> {
-    let network = ResNetConfig::default().network()?;
+fn step(activation: Activation, batch: usize, reps: usize) -> Result<()> {
+    let network = ResNetConfig { activation, ..ResNetConfig::default() }.network()?;
     let mut theta = moved(&network, DType::F32)?;
     let x = images(batch, DType::F32)?;
     let u = Tensor::full(1.0 / batch as f32, (batch, 1), &Device::Cpu)?;

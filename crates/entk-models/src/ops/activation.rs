@@ -84,14 +84,15 @@ impl Pointwise for Relu {
 pub(crate) struct Gelu;
 
 impl Pointwise for Gelu {
+    /// (1 + tanh(u)) / 2 is the sigmoid of 2 u, without cancellation for u far below zero.
     fn value<T: Real>(self, x: T) -> T {
-        T::from_f64(0.5) * x * (T::one() + gelu_tanh(x))
+        x * Real::sigmoid(gelu_argument(x))
     }
     fn derivative<T: Real>(self, x: T) -> T {
         let c = T::from_f64;
-        let (one, t) = (T::one(), gelu_tanh(x));
-        let inner = c(GELU_SLOPE) * (one + c(3.0 * GELU_CUBE) * x * x);
-        c(0.5) * (one + t) + c(0.5) * x * (one - t * t) * inner
+        let s = Real::sigmoid(gelu_argument(x));
+        let slope = c(2.0 * GELU_SLOPE) + c(6.0 * GELU_SLOPE * GELU_CUBE) * x * x;
+        s + x * s * (T::one() - s) * slope
     }
 }
 
@@ -100,10 +101,10 @@ pub(crate) struct Silu;
 
 impl Pointwise for Silu {
     fn value<T: Real>(self, x: T) -> T {
-        x * sigmoid(x)
+        x * Real::sigmoid(x)
     }
     fn derivative<T: Real>(self, x: T) -> T {
-        let s = sigmoid(x);
+        let s = Real::sigmoid(x);
         s * (T::one() + x * (T::one() - s))
     }
 }
@@ -133,13 +134,10 @@ impl Pointwise for Square {
     }
 }
 
-fn gelu_tanh<T: Real>(x: T) -> T {
+/// 2 sqrt(2/pi) (x + 0.044715 x^3).
+fn gelu_argument<T: Real>(x: T) -> T {
     let c = T::from_f64;
-    Real::tanh(c(GELU_SLOPE) * (x + c(GELU_CUBE) * x * x * x))
-}
-
-fn sigmoid<T: Real>(x: T) -> T {
-    T::one() / (T::one() + Real::exp(T::zero() - x))
+    c(2.0 * GELU_SLOPE) * (x + c(GELU_CUBE) * x * x * x)
 }
 
 /// Entries of one task of the element-wise kernels.
