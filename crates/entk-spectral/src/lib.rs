@@ -8,12 +8,18 @@
 //!   vectors and a fixed sign; [`residual_ratio`], [`orthogonality_ratio`] and
 //!   [`residual_norms`] say how good they are, [`check_psd`] whether they can come
 //!   from a Gram of gradients.
+//! * [`eigsh`] gives the largest k of them, for kernels too large for that: of any
+//!   [`SymmetricOperator`], in memory or read tile by tile ([`TiledOperator`]), with
+//!   the residual of each.
 //! * [`BinaryTarget`] turns an eigenvector phi_j into the labels of a
 //!   classification task, sign(phi_j).
 //! * [`alignment`] (f^T K f / m^2, the paper's text) and [`rayleigh_alignment`]
 //!   (y^T K y / ||y||^2, its figures) measure how easy a target is for the kernel;
 //!   [`energy_concentration`] how much of it lies in the leading eigenvectors;
-//!   [`inverse_quadratic`] its norm in the kernel's Hilbert space.
+//!   [`inverse_quadratic`] its norm in the kernel's Hilbert space;
+//!   [`unbiased_alignments`] estimate the alignment in the population, with errors.
+//! * [`centred_kernel_alignment`] and [`principal_cosines`] compare two kernels,
+//!   [`effective_rank`] and [`layer_shares`] describe one.
 //! * [`CrossGram`] is the kernel between two samples, for predictions.
 //!
 //! "The paper" is *What can linearized neural networks actually say about
@@ -55,6 +61,7 @@
 
 mod alignment;
 mod certificate;
+mod compare;
 mod cross;
 mod eigenpairs;
 mod eigh;
@@ -70,14 +77,17 @@ mod panels;
 mod projected;
 mod psd;
 mod qr;
+mod rank;
 mod ratios;
 mod rkhs;
 mod target;
 mod tiles;
+mod unbiased;
 mod vector;
 
 pub use alignment::{alignment, alignments, rayleigh_alignment, rayleigh_alignments};
 pub use certificate::{CLUSTER, TopPairs};
+pub use compare::{centred_kernel_alignment, principal_cosines};
 pub use cross::CrossGram;
 pub use eigenpairs::{Eigenpairs, SIGN_TIE};
 pub use eigh::eigh;
@@ -88,7 +98,9 @@ pub use error::SpectralError;
 pub use gram::Gram;
 pub use operator::SymmetricOperator;
 pub use psd::{PsdReport, check_psd};
+pub use rank::{EffectiveRank, effective_rank, layer_shares};
 pub use ratios::{orthogonality_ratio, residual_norms, residual_ratio};
 pub use rkhs::{InverseQuadratic, inverse_quadratic};
 pub use target::{BinaryTarget, uncertain_labels};
 pub use tiles::{LowerTiles, Tile, TiledOperator};
+pub use unbiased::{AlignmentEstimate, unbiased_alignments};

@@ -3,10 +3,12 @@
 //! ordinary kernels; `degenerate` the table of kernels that break solvers;
 //! `eigsh` the iterative one;
 //! `tiles` matrices read tile by tile; `pairs` ordering, sign, truncation, stored pairs; `metrics` alignment, energy
-//! and binary targets; `lemmas` identities from the paper, as properties.
+//! and binary targets;
+//! `compare` unbiased alignment, kernels against each other; `lemmas` identities from the paper, as properties.
 
 #![allow(clippy::unwrap_used)]
 
+mod compare;
 mod degenerate;
 mod eigsh;
 mod gram;
