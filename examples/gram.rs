@@ -2,6 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "gram_assembly.rs"]
+mod assembly;
+#[path = "gram_exit.rs"]
+mod exit;
 #[path = "gram_flags.rs"]
 mod flags;
 #[path = "gram_results.rs"]
@@ -10,56 +14,112 @@ mod results;
 mod sample;
 
 use std::io::Write;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use entk::gram::{GramConfig, cross_gram, gram_observed};
-use entk::models::{Model, Network, Params};
+use entk::gram::{Store, cross_gram};
+use entk::models::Model;
 use entk::spectral::{Eigenpairs, Gram, eigh};
-use entk_examples::{Elapsed, Run, peak_rss_mb};
+use entk_examples::{Elapsed, Run, RunFolder, peak_rss_mb};
 
-use flags::Flags;
+use assembly::{Assembled, Kernel};
+use flags::{Command, Flags};
 use results::{LabelSummary, Summary};
 use sample::{Sample, network, parameters, read_images};
 
 /// The K of the paper's energy concentrations.
 const TOP: usize = 50;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let flags = Flags::parse();
+    let result = match flags.command {
+        Some(Command::Finish { export }) => finish(&flags, export),
+        None => compute(&flags),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}
+
+/// Commits the parts of a store.
+fn finish(flags: &Flags, export: bool) -> Result<()> {
+    let folder = RunFolder::create("gram", flags.out.as_deref())?;
+    let store = Store::open_partial(folder.file(assembly::STORE))?;
+    let commit = store.finish()?;
+    if export {
+        store.export(folder.file("gram.npy"))?;
+    }
+    let shown = store.folder().display();
+    Ok(writeln!(std::io::stdout(), "{shown}: {} tiles, BLAKE3 {}", commit.tiles, commit.root)?)
+}
+
+fn compute(flags: &Flags) -> Result<()> {
+    let stop = exit::stop_on_signals()?;
     let mut run = Run::start("gram", flags.out.as_deref())?;
-    let sample = Sample::read(&flags)?;
-    let network = network(&flags, &sample.inputs)?;
-    let theta = parameters(&flags, &network)?;
-    let top = leading(&flags, &sample)?;
+    let sample = Sample::read(flags)?;
+    let network = network(flags, &sample.inputs)?;
+    let theta = parameters(flags, &network)?;
+    let top = leading(flags, &sample)?;
+    let (inputs, stop) = (&sample.inputs, &*stop);
+    let kernel = Kernel { flags, network: &network, theta: &theta, inputs, stop };
+    let plan = kernel.plan()?;
+    if flags.dry_run {
+        return assembly::show(&plan, flags);
+    }
+    assembly::check(&plan, flags)?;
     results::clear(run.folder())?;
 
-    let gram = assemble(&mut run, &network, &theta, &sample)?;
+    let assembled = kernel.assemble(&mut run)?;
     let peak_rss_mb = peak_rss_mb();
-    let kernel = run.stages().of("gram").context("the gram stage has no time")?;
-    let shape = [gram.n(), gram.n()];
-    results::write_matrix(&run.folder().file("gram.npy"), shape, gram.entries())?;
-    let outputs = run.folder().file("outputs.npy");
-    results::write_outputs(&outputs, &network, &theta, &sample.inputs)?;
-    write_cross(&mut run, &flags, &network, &theta, &sample)?;
-    let pairs = decompose(&mut run, &flags, &gram)?;
-
-    let labels =
-        (sample.targets.as_ref()).map(|y| LabelSummary::new(&gram, pairs.as_ref(), y, top));
+    let time = run.stages().of("gram").context("the gram stage has no time")?;
+    let (gram, kept_tiles) = match assembled {
+        Assembled::Part(part) => return say_part(&part.store, part.computed, part.kept),
+        Assembled::Memory(gram) => (write_gram(&run, gram)?, None),
+        Assembled::Store { store, kept } => (read_gram(&run, flags, &store)?, Some(kept)),
+    };
+    results::write_outputs(&run.folder().file("outputs.npy"), &network, &theta, inputs)?;
+    write_cross(&mut run, &kernel)?;
+    let pairs = gram.as_ref().map(|gram| decompose(&mut run, flags, gram)).transpose()?.flatten();
+    let labels = (gram.as_ref().zip(sample.targets.as_ref()))
+        .map(|(gram, y)| LabelSummary::new(gram, pairs.as_ref(), y, top));
     let values = pairs.as_ref().map(Eigenpairs::values);
     let summary = Summary {
-        inputs: gram.n(),
+        inputs: inputs.dim(0)?,
         parameters: theta.count(),
-        trace: gram.trace()?,
-        kernel_s: kernel.wall_s,
-        cpu_s: kernel.cpu_s,
+        trace: gram.as_ref().map(Gram::trace).transpose()?,
+        kernel_s: time.wall_s,
+        cpu_s: time.cpu_s,
         peak_rss_mb,
+        planned_mb: plan.peak() as f64 / 1e6,
+        kept_tiles,
         largest_eigenvalue: values.and_then(|values| values.first().copied()),
         smallest_eigenvalue: values.and_then(|values| values.last().copied()),
         labels: labels.transpose()?,
     };
-    run.finish(flags.seed, &flags, &summary)?;
-    if flags.json { print_timing(&flags, &summary, kernel) } else { Ok(()) }
+    run.finish(flags.seed, flags, &summary)?;
+    if flags.json { print_timing(flags, &summary, time) } else { Ok(()) }
+}
+
+fn say_part(store: &Store, computed: usize, kept: usize) -> Result<()> {
+    let shown = store.folder().display();
+    let line = format!("{shown}: {computed} tiles computed, {kept} kept; then `gram finish`");
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+fn write_gram(run: &Run, gram: Gram) -> Result<Option<Gram>> {
+    let shape = [gram.n(), gram.n()];
+    results::write_matrix(&run.folder().file("gram.npy"), shape, gram.entries())?;
+    Ok(Some(gram))
+}
+
+/// Reads the store back, unless nothing is asked that needs the whole kernel.
+fn read_gram(run: &Run, flags: &Flags, store: &Store) -> Result<Option<Gram>> {
+    if flags.export {
+        store.export(run.folder().file("gram.npy"))?;
+    }
+    if flags.no_eigen { Ok(None) } else { Ok(Some(store.gram()?)) }
 }
 
 /// Leading eigenvectors of the energies; refuses more than there are, before any work.
@@ -73,29 +133,12 @@ fn leading(flags: &Flags, sample: &Sample) -> Result<usize> {
     Ok(top)
 }
 
-fn assemble(run: &mut Run, network: &Network, theta: &Params, sample: &Sample) -> Result<Gram> {
-    run.stage("gram", 1, |stage| {
-        let observe = |done: usize, total: usize| {
-            stage.set_total(total as u64);
-            stage.set_done(done as u64);
-        };
-        let config = GramConfig::default();
-        Ok(gram_observed(network, theta, &sample.inputs, &config, &observe)?)
-    })
-}
-
-fn write_cross(
-    run: &mut Run,
-    flags: &Flags,
-    network: &Network,
-    theta: &Params,
-    sample: &Sample,
-) -> Result<()> {
+fn write_cross(run: &mut Run, kernel: &Kernel<'_>) -> Result<()> {
+    let Kernel { flags, network, theta, inputs, .. } = kernel;
     let Some(path) = &flags.cross else { return Ok(()) };
     let others = read_images(path, flags.layout.into(), flags.dtype.into())?;
     let cross = run.stage("cross", 1, |_| {
-        let config = GramConfig::default();
-        let cross = cross_gram(network, theta, &sample.inputs, &others, &config);
+        let cross = cross_gram(*network, theta, inputs, &others, &kernel.config());
         cross.with_context(|| {
             format!("--cross {} for inputs {:?}", path.display(), network.input_shape())
         })

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use entk::data::Layout;
+use entk::gram::{Accumulate, GramError, Part};
 use entk::models::Activation;
 use entk_examples::ModelName;
 use serde::Serialize;
@@ -13,8 +14,11 @@ use serde::Serialize;
 ///
 /// Writes gram.npy (N, N), outputs.npy (N, C), eigvals.npy (descending), eigvecs.npy (one eigenvector a row),
 /// cross.npy with --cross, and record.json, which comes last: a folder without it was not finished.
+///
+/// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than allowed, 74 a file or a full disk,
+/// 75 stopped by a signal (run the same command again), 1 anything else.
 #[derive(Parser, Clone, Debug, Serialize)]
-#[command(name = "gram", version, verbatim_doc_comment)]
+#[command(name = "gram", version, verbatim_doc_comment, args_conflicts_with_subcommands = false)]
 pub struct Flags {
     /// Network; its input shape is that of the inputs
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ModelName::Mlp)]
@@ -66,6 +70,37 @@ pub struct Flags {
     #[arg(long)]
     pub no_eigen: bool,
 
+    /// Type in which products are summed; f64 makes the kernel f64
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = AccumulateName::Native)]
+    pub accumulate: AccumulateName,
+
+    /// Write the kernel tile by tile to OUT/gram.zarr, which an interrupted run continues. gram.npy is then
+    /// written with --export only
+    #[arg(long)]
+    pub store: bool,
+
+    /// Edge of the tiles of --store, in inputs
+    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 2048)]
+    pub edge: usize,
+
+    /// Compute part I of COUNT of the tiles of --store, and nothing else; in a Slurm array the default is
+    /// the task's part. Afterwards `gram finish`, or the same command with --part 1/1
+    #[arg(long, value_name = "I/COUNT", requires = "store", value_parser = parse_part)]
+    #[serde(skip)]
+    pub part: Option<Part>,
+
+    /// Also write the full gram.npy from --store
+    #[arg(long, requires = "store")]
+    pub export: bool,
+
+    /// Memory that the run may use in all, such as 6GiB or 800MB [default: 90 % of what is available]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub max_memory: Option<u64>,
+
+    /// Print memory, disk, operations and expected time, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+
     /// Seed of the initialisation and of the choice from the embedded slice
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
@@ -75,8 +110,48 @@ pub struct Flags {
     pub json: bool,
 
     /// Folder for the results [default: results/gram]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     pub out: Option<PathBuf>,
+
+    /// What to do in place of computing
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<Command>,
+}
+
+/// Other things to do.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Check that all parts of OUT/gram.zarr are there and commit them
+    Finish {
+        /// Also write the full gram.npy
+        #[arg(long)]
+        export: bool,
+    },
+}
+
+fn parse_part(text: &str) -> Result<Part, String> {
+    text.parse().map_err(|error: GramError| error.to_string())
+}
+
+/// A number of bytes with an optional unit of 1000 or 1024.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err("expected a number of bytes, kB, MB, GB, KiB, MiB or GiB".into()),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if number > 0.0 => Ok((number * unit) as u64),
+        _ => Err("expected a number above 0 before the unit".into()),
+    }
 }
 
 /// Whole numbers from 1.
@@ -105,6 +180,25 @@ impl From<ActivationName> for Activation {
             ActivationName::Gelu => Self::Gelu,
             ActivationName::Silu => Self::Silu,
             ActivationName::Tanh => Self::Tanh,
+        }
+    }
+}
+
+/// Types of sums by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccumulateName {
+    /// That of --dtype
+    Native,
+    /// 64-bit floating point
+    F64,
+}
+
+impl From<AccumulateName> for Accumulate {
+    fn from(name: AccumulateName) -> Self {
+        match name {
+            AccumulateName::Native => Self::Native,
+            AccumulateName::F64 => Self::F64,
         }
     }
 }

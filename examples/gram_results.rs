@@ -24,12 +24,16 @@ pub struct Summary {
     pub inputs: usize,
     pub parameters: usize,
     /// Sum of the eigenvalues.
-    pub trace: f64,
+    pub trace: Option<f64>,
     /// Time of the assembly alone.
     pub kernel_s: f64,
     pub cpu_s: Option<f64>,
     /// Memory of the process when the Gram was there.
     pub peak_rss_mb: Option<f64>,
+    /// What the plan expected it to be.
+    pub planned_mb: f64,
+    /// Tiles of the store that an earlier run had computed.
+    pub kept_tiles: Option<usize>,
     pub largest_eigenvalue: Option<f64>,
     pub smallest_eigenvalue: Option<f64>,
     pub labels: Option<LabelSummary>,

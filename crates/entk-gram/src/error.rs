@@ -7,7 +7,11 @@ use candle_core::DType;
 use entk_models::ModelError;
 use entk_spectral::SpectralError;
 
-use crate::grid::TileIndex;
+use crate::{
+    grid::TileIndex,
+    memory::MemoryLimit,
+    plan::{Plan, gib},
+};
 
 /// Everything that can go wrong while a Gram is assembled.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +45,16 @@ pub enum GramError {
         /// Bytes asked for.
         bytes: usize,
     },
+    /// A plan over the limit.
+    #[error("{}", too_much(plan, limit, advice))]
+    TooMuchMemory {
+        /// What was asked for.
+        plan: Box<Plan>,
+        /// What there is.
+        limit: MemoryLimit,
+        /// What would fit.
+        advice: Vec<String>,
+    },
     /// The caller asked to stop.
     #[error("stopped on request; finished tiles of a store are kept")]
     Stopped,
@@ -54,6 +68,19 @@ pub enum GramError {
         folder: PathBuf,
         /// The file it lacks.
         missing: &'static str,
+    },
+    /// A disk that is too full to begin.
+    #[error(
+        "{}: the missing tiles need {}, and {} are free of which 95 % may be used; make room or choose another folder",
+        folder.display(), gib(*needed), gib(*free)
+    )]
+    DiskSpace {
+        /// The folder.
+        folder: PathBuf,
+        /// Bytes to be written.
+        needed: u64,
+        /// Bytes there are.
+        free: u64,
     },
     /// A store that another run made.
     #[error(
@@ -141,3 +168,14 @@ impl From<candle_core::Error> for GramError {
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, GramError>;
+
+fn too_much(plan: &Plan, limit: &MemoryLimit, advice: &[String]) -> String {
+    let (needed, allowed) = (gib(plan.peak()), gib(limit.bytes));
+    let mut text = format!("this run needs {needed}; {allowed} may be used ({})\n", limit.source);
+    // Writing to a string does not fail.
+    let _ = plan.write_buffers(&mut text);
+    for line in advice {
+        text += &format!("help: {line}\n");
+    }
+    text
+}

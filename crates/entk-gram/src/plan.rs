@@ -1,0 +1,329 @@
+use std::{fmt, time::Instant};
+
+use entk_models::{Factor, Real};
+
+use crate::{
+    assembly::Assembly,
+    config::Strategy,
+    error::{GramError, Result},
+    features::{Piece, pieces},
+    grid::Grid,
+    memory::{MemoryLimit, resident},
+    sweeps::factors_from,
+};
+
+/// Edge of the product that measures this machine's rate.
+const PROBE: usize = 768;
+/// Tiles of a store that are in memory at once: computed, waiting, written, and as bytes.
+const TILES: u64 = 4;
+
+/// Where the kernel goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The full square in memory.
+    Memory,
+    /// A store with tiles of this edge.
+    Store {
+        /// In examples.
+        edge: usize,
+    },
+}
+
+/// How the parameters of one layer are contracted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerPlan {
+    /// The layer's parameters.
+    pub names: Vec<String>,
+    /// Number of parameters, P_l.
+    pub parameters: usize,
+    /// Form of its gradients.
+    pub form: Form,
+    /// Numbers kept for each example.
+    pub kept: usize,
+    /// Columns of the products of each pair of examples.
+    pub columns: usize,
+}
+
+/// The form in which a layer's gradients are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Rows of the Jacobian, in one product with those of other layers.
+    Rows,
+    /// Inputs and cotangents of a dense layer: `(a a'^T + 1) * (d d'^T)`.
+    Dense,
+    /// Inputs and cotangents of a convolution, from which rows are expanded in parts.
+    Conv,
+}
+
+/// Memory under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buffer {
+    /// What it is for.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// What an assembly will need. Printing it gives a table.
+///
+/// Times are estimates from one micro-batch and one product; memory is counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Number of examples N.
+    pub n: usize,
+    /// Where the kernel goes.
+    pub target: Target,
+    /// Layer by layer, last first.
+    pub layers: Vec<LayerPlan>,
+    /// What stays in memory to the end.
+    pub resident: Vec<Buffer>,
+    /// What is in memory during the sweeps, and then no longer.
+    pub sweeping: Buffer,
+    /// What is in memory from then on.
+    pub contracting: Vec<Buffer>,
+    /// Bytes on disk.
+    pub disk: u64,
+    /// Operations of the contraction of N (N + 1) / 2 pairs.
+    pub operations: f64,
+    /// Estimated seconds of the sweeps.
+    pub sweep_s: f64,
+    /// Estimated seconds of the contraction.
+    pub contraction_s: f64,
+    item: u64,
+    entry: u64,
+    edge: usize,
+}
+
+impl Assembly<'_> {
+    /// Plans the assembly: one sweep of a micro-batch shows the layers, one product the machine.
+    ///
+    /// # Errors
+    /// Inputs or parameters that do not fit the model.
+    pub fn plan(&self, target: Target) -> Result<Plan> {
+        match self.params.dtype() {
+            candle_core::DType::F64 => self.planned::<f64>(target, 8),
+            _ => self.planned::<f32>(target, 4),
+        }
+    }
+
+    fn planned<T: Real>(&self, target: Target, item: u64) -> Result<Plan> {
+        let n = self.inputs.dim(0)?;
+        let start = Instant::now();
+        let (factors, count) = factors_from(self.model, self.params, self.inputs, &self.config, 0)?;
+        let mut layers = Vec::new();
+        let mut swept = 0;
+        for factor in factors {
+            swept += in_flight(&factor);
+            layers.push(layer::<T>(factor, count, self.config.strategy)?);
+        }
+        let threads = rayon::current_num_threads() as f64;
+        let batches = n.div_ceil(self.config.micro_batch) as f64;
+        let held = self.inputs.elem_count() + self.params.count();
+        let sweeping = Buffer {
+            name: format!("sweeps of {threads} micro-batches of {}", self.config.micro_batch),
+            // Values and cotangents, of each layer and of the activation after it.
+            bytes: (2 * swept) as u64 * item * threads as u64,
+        };
+        let base = resident().unwrap_or(held as u64 * item);
+        let mut plan = Plan {
+            n,
+            target,
+            layers,
+            resident: vec![Buffer { name: "inputs, parameters and program".into(), bytes: base }],
+            sweeping,
+            contracting: Vec::new(),
+            disk: 0,
+            operations: 0.0,
+            sweep_s: start.elapsed().as_secs_f64() * batches / threads,
+            contraction_s: 0.0,
+            item,
+            entry: if self.dtype() == candle_core::DType::F64 { 8 } else { 4 },
+            edge: self.config.tile,
+        };
+        plan.size(self.config.expansion as u64);
+        plan.contraction_s = plan.operations / rate::<T>() / threads;
+        Ok(plan)
+    }
+}
+
+impl Plan {
+    /// Largest memory at any time, in bytes.
+    pub fn peak(&self) -> u64 {
+        let sum = |buffers: &[Buffer]| buffers.iter().map(|buffer| buffer.bytes).sum::<u64>();
+        sum(&self.resident) + self.sweeping.bytes.max(sum(&self.contracting))
+    }
+
+    /// Refuses a plan that needs more than `limit`, naming its buffers and what would fit.
+    ///
+    /// # Errors
+    /// [`GramError::TooMuchMemory`].
+    pub fn check(&self, limit: &MemoryLimit) -> Result<()> {
+        if self.peak() <= limit.bytes {
+            return Ok(());
+        }
+        let advice = self.alternatives(limit.bytes);
+        Err(GramError::TooMuchMemory { plan: Box::new(self.clone()), limit: limit.clone(), advice })
+    }
+
+    /// The same for another number of examples or target.
+    fn with(&self, n: usize, target: Target) -> Self {
+        let mut other = Self { n, target, ..self.clone() };
+        let expansion = self.contracting.iter().find(|buffer| buffer.name == EXPANSION);
+        // The inputs are held already; fewer of them free nothing.
+        other.resident.truncate(1);
+        other.size(expansion.map_or(0, |buffer| buffer.bytes));
+        other
+    }
+
+    /// Plans that need at most `bytes`.
+    fn alternatives(&self, bytes: u64) -> Vec<String> {
+        let mut advice = Vec::new();
+        if let Some(edge) = [2048, 1024, 512, 256]
+            .into_iter()
+            .find(|&edge| self.with(self.n, Target::Store { edge }).peak() <= bytes)
+        {
+            let plan = self.with(self.n, Target::Store { edge });
+            advice.push(format!(
+                "a store on disk with tiles of {edge}: peak {}, {} on disk",
+                gib(plan.peak()),
+                gib(plan.disk)
+            ));
+        }
+        let fits = |n: usize| self.with(n, self.target).peak() <= bytes;
+        // The largest number of examples that fits, by bisection.
+        let (mut low, mut high) = (0, self.n);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if fits(middle) { low = middle } else { high = middle }
+        }
+        if low > 0 {
+            let peak = self.with(low, self.target).peak();
+            advice.push(format!("{low} examples in place of {}: peak {}", self.n, gib(peak)));
+        }
+        if advice.is_empty() {
+            let least = self.with(1, Target::Store { edge: 256 }).peak();
+            advice.push(format!("a limit of at least {}, or a smaller micro-batch", gib(least)));
+        }
+        advice
+    }
+
+    /// Fills in buffers, disk and operations.
+    fn size(&mut self, expansion: u64) {
+        let n = self.n as u64;
+        let kept: usize = self.layers.iter().map(|layer| layer.kept).sum();
+        let bytes = n * kept as u64 * self.item;
+        self.resident.push(Buffer { name: "gradient factors".into(), bytes });
+        let threads = rayon::current_num_threads() as u64;
+        let tile = (self.edge as u64).pow(2) * 3 * self.entry * threads;
+        self.contracting = vec![Buffer { name: "scratch of the threads".into(), bytes: tile }];
+        if self.layers.iter().any(|layer| layer.form == Form::Conv) {
+            self.contracting.push(Buffer { name: EXPANSION.into(), bytes: expansion });
+        }
+        let kernel = match self.target {
+            Target::Memory => Buffer { name: "kernel, full".into(), bytes: n * n * self.entry },
+            Target::Store { edge } => {
+                let (grid, edge) = (Grid::new(self.n, edge), edge.min(self.n) as u64);
+                self.disk = grid.lower().count() as u64 * (edge * edge * self.entry + 4);
+                Buffer {
+                    name: "tiles on their way to disk".into(),
+                    bytes: TILES * edge * edge * self.entry,
+                }
+            }
+        };
+        self.contracting.push(kernel);
+        let columns: usize = self.layers.iter().map(|layer| layer.columns).sum();
+        self.operations = self.n as f64 * (self.n as f64 + 1.0) * columns as f64;
+    }
+}
+
+const EXPANSION: &str = "expanded convolution rows";
+
+/// What a micro-batch sweep holds for a layer: numbers of its inputs and cotangents.
+fn in_flight(factor: &Factor) -> usize {
+    match factor {
+        Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
+            inputs.elem_count() + cotangents.elem_count()
+        }
+        Factor::Rows { rows, .. } => rows.elem_count(),
+    }
+}
+
+fn layer<T: Real>(factor: Factor, count: usize, strategy: Strategy) -> Result<LayerPlan> {
+    let names = factor.names().into_iter().map(str::to_owned).collect();
+    let parameters = factor.width();
+    let pieces = pieces::<T>(vec![factor], count, strategy)?;
+    let (mut kept, mut form) = (0, Form::Rows);
+    for piece in &pieces {
+        kept += match piece {
+            Piece::Rows(rows) => rows.len() / count,
+            Piece::Dense { inputs, cotangents, .. } => {
+                form = Form::Dense;
+                (inputs.len() + cotangents.len()) / count
+            }
+            Piece::Conv { inputs, cotangents, .. } => {
+                form = Form::Conv;
+                (inputs.len() + cotangents.len()) / count
+            }
+        };
+    }
+    let columns = if form == Form::Dense { kept } else { parameters };
+    Ok(LayerPlan { names, parameters, form, kept, columns })
+}
+
+/// Operations a second of one thread in a product as tiles make them.
+fn rate<T: Real>() -> f64 {
+    use faer::{Accum, Mat, Par, linalg::matmul::matmul};
+    let a = Mat::<T>::full(PROBE, PROBE, T::one());
+    let mut c = Mat::<T>::zeros(PROBE, PROBE);
+    let mut seconds = f64::MAX;
+    for _ in 0..3 {
+        let start = Instant::now();
+        matmul(c.as_mut(), Accum::Replace, a.as_ref(), a.transpose(), T::one(), Par::Seq);
+        seconds = seconds.min(start.elapsed().as_secs_f64());
+    }
+    2.0 * (PROBE as f64).powi(3) / seconds.max(1e-9)
+}
+
+/// Bytes for people.
+pub(crate) fn gib(bytes: u64) -> String {
+    format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} examples, {:?}", self.n, self.target)?;
+        writeln!(
+            f,
+            "  {:<44} {:>12} {:>6} {:>10} {:>10}",
+            "layer", "parameters", "form", "kept", "columns"
+        )?;
+        for layer in &self.layers {
+            let (names, form) = (layer.names.join(", "), format!("{:?}", layer.form));
+            writeln!(
+                f,
+                "  {names:<44} {:>12} {form:>6} {:>10} {:>10}",
+                layer.parameters, layer.kept, layer.columns
+            )?;
+        }
+        self.write_buffers(f)?;
+        writeln!(f, "  disk {}", gib(self.disk))?;
+        writeln!(f, "  {:.3e} operations of the contraction", self.operations)?;
+        write!(
+            f,
+            "  about {:.0} s of sweeps and {:.0} s of products",
+            self.sweep_s, self.contraction_s
+        )
+    }
+}
+
+impl Plan {
+    pub(crate) fn write_buffers(&self, f: &mut dyn fmt::Write) -> fmt::Result {
+        let always = self.resident.iter().map(|buffer| (buffer, ""));
+        let during = std::iter::once((&self.sweeping, " (first)"));
+        let then = self.contracting.iter().map(|buffer| (buffer, " (then)"));
+        for (Buffer { name, bytes }, when) in always.chain(during).chain(then) {
+            writeln!(f, "  {:.<44} {:>12}", format!("{name}{when} "), gib(*bytes))?;
+        }
+        writeln!(f, "  {:.<44} {:>12}", "peak ", gib(self.peak()))
+    }
+}

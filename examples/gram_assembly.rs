@@ -1,0 +1,102 @@
+//! The assembly of `gram`: planned, in memory or in a store, interruptible.
+
+use std::io::Write;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use candle_core::Tensor;
+use entk::gram::{
+    Assembly, GramConfig, MemoryLimit, Part, Plan, Store, StoreConfig, Stored, Target,
+};
+use entk::models::{Network, Params};
+use entk::spectral::Gram;
+use entk_examples::Run;
+
+use crate::flags::Flags;
+
+/// The store in the results folder.
+pub const STORE: &str = "gram.zarr";
+
+/// A network at its parameters, and how its kernel is assembled.
+pub struct Kernel<'a> {
+    pub flags: &'a Flags,
+    pub network: &'a Network,
+    pub theta: &'a Params,
+    pub inputs: &'a Tensor,
+    pub stop: &'a AtomicBool,
+}
+
+/// What an assembly left.
+pub enum Assembled {
+    /// The kernel in memory.
+    Memory(Gram),
+    /// A finished store, and tiles that were there before.
+    Store { store: Store, kept: usize },
+    /// One part of several.
+    Part(Stored),
+}
+
+impl Kernel<'_> {
+    pub fn config(&self) -> GramConfig {
+        GramConfig { accumulate: self.flags.accumulate.into(), ..GramConfig::default() }
+    }
+
+    fn assembly(&self) -> Result<Assembly<'_>> {
+        let assembly = Assembly::new(self.network, self.theta, self.inputs, &self.config())?;
+        Ok(assembly.stoppable(self.stop))
+    }
+
+    /// Memory, disk, operations and time.
+    pub fn plan(&self) -> Result<Plan> {
+        let edge = self.flags.edge;
+        let target = if self.flags.store { Target::Store { edge } } else { Target::Memory };
+        Ok(self.assembly()?.plan(target)?)
+    }
+
+    /// Assembles the kernel as a stage of the run.
+    pub fn assemble(&self, run: &mut Run) -> Result<Assembled> {
+        let folder = run.folder().file(STORE);
+        run.stage("gram", 1, |stage| {
+            let observe = |done: usize, total: usize| {
+                stage.set_total(total as u64);
+                stage.set_done(done as u64);
+            };
+            let assembly = self.assembly()?.observed(&observe);
+            if !self.flags.store {
+                return Ok(Assembled::Memory(assembly.gram()?));
+            }
+            let part = part(self.flags)?;
+            let config = StoreConfig { edge: self.flags.edge, part, ..StoreConfig::default() };
+            let stored = assembly.store(&folder, &config)?;
+            Ok(match stored.commit {
+                Some(_) => Assembled::Store { store: stored.store, kept: stored.kept },
+                None => Assembled::Part(stored),
+            })
+        })
+    }
+}
+
+/// Refuses a plan that needs more memory than there is or than --max-memory allows.
+pub fn check(plan: &Plan, flags: &Flags) -> Result<()> {
+    match MemoryLimit::detect(flags.max_memory) {
+        Some(limit) => Ok(plan.check(&limit)?),
+        None => Ok(()),
+    }
+}
+
+/// Prints the plan and whether it fits.
+pub fn show(plan: &Plan, flags: &Flags) -> Result<()> {
+    writeln!(std::io::stdout(), "{plan}")?;
+    check(plan, flags)
+}
+
+/// --part, or the task of a Slurm array, or all.
+fn part(flags: &Flags) -> Result<Part> {
+    let variable = |name: &str| std::env::var(format!("SLURM_ARRAY_TASK_{name}")).ok();
+    Ok(match (flags.part, variable("ID"), variable("MIN"), variable("COUNT")) {
+        (Some(part), ..) => part,
+        (None, Some(id), Some(min), Some(count)) => Part::of_slurm_array(&id, &min, &count)
+            .context("SLURM_ARRAY_TASK_ID, _MIN and _COUNT; give --part to override them")?,
+        _ => Part::default(),
+    })
+}

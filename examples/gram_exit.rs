@@ -1,0 +1,78 @@
+//! How `gram` ends: exit codes and signals.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Error, Result};
+use entk::data::DataError;
+use entk::gram::GramError;
+use entk::models::ModelError;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+/// Stopped by a signal: nothing is wrong, run it again.
+const STOPPED: u8 = 75;
+/// A file or a disk.
+const FILES: u8 = 74;
+/// Bad input.
+const INPUT: u8 = 65;
+
+/// Time after a signal for the tile in hand; whatever is not written by then is computed again.
+const GRACE: Duration = Duration::from_secs(4);
+
+/// A flag that SIGINT, SIGTERM and SIGUSR1 set. If the program has not ended after [`GRACE`], or at a
+/// second signal, it is ended: files are written under temporary names, so nothing half done has a name.
+pub fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot listen for signals")?;
+    let flag = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(STOPPED.into());
+            }
+            eprintln!("stopping; finished tiles are kept");
+            std::thread::spawn(|| {
+                std::thread::sleep(GRACE);
+                std::process::exit(STOPPED.into());
+            });
+        }
+    });
+    Ok(stop)
+}
+
+/// Says what went wrong and picks the exit code.
+pub fn report(error: &Error) -> ExitCode {
+    let mut said = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let text = cause.to_string();
+        if depth == 0 {
+            eprintln!("error: {text}");
+        } else if !said.contains(&text) {
+            eprintln!("  because: {text}");
+        }
+        said += &text;
+    }
+    ExitCode::from(code(error))
+}
+
+fn code(error: &Error) -> u8 {
+    let found = |test: fn(&GramError) -> bool| {
+        error.chain().filter_map(|cause| cause.downcast_ref::<GramError>()).any(test)
+    };
+    if found(|error| matches!(error, GramError::Stopped)) {
+        return STOPPED;
+    }
+    let is_file = found(|error| matches!(error, GramError::DiskSpace { .. }));
+    if is_file || error.chain().any(|cause| cause.is::<io::Error>()) {
+        return FILES;
+    }
+    let is_input = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<GramError>() || cause.is::<DataError>() || cause.is::<ModelError>()
+    };
+    if error.chain().any(is_input) { INPUT } else { 1 }
+}
