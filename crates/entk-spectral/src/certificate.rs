@@ -8,8 +8,7 @@ use faer::MatRef;
 use crate::eigsh::Solver;
 use crate::operator::SymmetricOperator;
 use crate::panels::inner;
-use crate::vector::{norm, zeros};
-use crate::{Eigenpairs, SpectralError};
+use crate::{Eigenpairs, SpectralError, residual_norms};
 
 /// Eigenvalues closer than this fraction of the largest count as one cluster.
 pub const CLUSTER: f64 = 1e-8;
@@ -63,7 +62,7 @@ pub(crate) fn certify<K: SymmetricOperator + ?Sized>(
     products: usize,
     restarts: usize,
 ) -> Result<TopPairs, SpectralError> {
-    let residuals = residuals(operator, &pairs)?;
+    let residuals = residual_norms(operator, &pairs)?;
     let largest = pairs.values()[0].abs();
     let got = residuals.iter().filter(|&&r| r <= tolerance * largest).count();
     if got < pairs.len() {
@@ -93,26 +92,6 @@ pub(crate) fn clusters(values: &[f64]) -> Vec<Range<usize>> {
         }
     }
     runs
-}
-
-fn residuals<K: SymmetricOperator + ?Sized>(
-    operator: &K,
-    pairs: &Eigenpairs,
-) -> Result<Vec<f64>, SpectralError> {
-    let n = pairs.dim();
-    let mut norms = Vec::with_capacity(pairs.len());
-    let mut images = zeros(n * STACK.min(pairs.len()), "images of the eigenvectors")?;
-    for (vectors, values) in pairs.vectors().chunks(STACK * n).zip(pairs.values().chunks(STACK)) {
-        let images = &mut images[..vectors.len()];
-        operator.apply(vectors, images)?;
-        for ((image, vector), value) in
-            images.chunks_exact_mut(n).zip(vectors.chunks_exact(n)).zip(values)
-        {
-            image.iter_mut().zip(vector).for_each(|(y, x)| *y -= value * x);
-            norms.push(norm(image));
-        }
-    }
-    Ok(norms)
 }
 
 /// The largest entry of |V^T V - I|.

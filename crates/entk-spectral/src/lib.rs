@@ -20,7 +20,9 @@
 //!   [`unbiased_alignments`] estimate the alignment in the population, with errors.
 //! * [`centred_kernel_alignment`] and [`principal_cosines`] compare two kernels,
 //!   [`effective_rank`] and [`layer_shares`] describe one.
-//! * [`CrossGram`] is the kernel between two samples, for predictions.
+//! * [`CrossGram`] is the kernel between two samples, for predictions; with it
+//!   [`extend`] continues eigenvectors to new inputs, and [`nystrom`] gives those of a
+//!   large sample from a few landmarks.
 //!
 //! "The paper" is *What can linearized neural networks actually say about
 //! generalization?*, NeurIPS 2021. Index 0 here is its index 1.
@@ -72,6 +74,7 @@ mod error;
 mod gram;
 mod krylov;
 mod matrix;
+mod nystrom;
 mod operator;
 mod panels;
 mod projected;
@@ -96,6 +99,7 @@ pub use energy::{EnergyConcentration, energy_concentration, energy_curve};
 pub use entries::{Entries, Precision};
 pub use error::SpectralError;
 pub use gram::Gram;
+pub use nystrom::{extend, nystrom};
 pub use operator::SymmetricOperator;
 pub use psd::{PsdReport, check_psd};
 pub use rank::{EffectiveRank, effective_rank, layer_shares};

@@ -5,7 +5,8 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::entries::{Scalar, with_entries};
-use crate::vector::{BinaryScale, norm};
+use crate::operator::SymmetricOperator;
+use crate::vector::{BinaryScale, finite, norm, zeros};
 use crate::{Eigenpairs, Gram, SpectralError};
 
 /// Rows of a reconstruction formed at a time.
@@ -78,17 +79,24 @@ pub fn orthogonality_ratio(pairs: &Eigenpairs) -> f64 {
 /// # Errors
 /// [`SizeMismatch`](SpectralError::SizeMismatch), or
 /// [`Overflow`](SpectralError::Overflow) for kernels near the end of the range.
-pub fn residual_norms(gram: &Gram, pairs: &Eigenpairs) -> Result<Vec<f64>, SpectralError> {
-    check_sizes(gram, pairs)?;
-    let n = gram.n();
+pub fn residual_norms<K: SymmetricOperator + ?Sized>(
+    operator: &K,
+    pairs: &Eigenpairs,
+) -> Result<Vec<f64>, SpectralError> {
+    let n = pairs.dim();
+    if operator.n() != n {
+        return Err(SpectralError::SizeMismatch { pairs: n, gram: operator.n() });
+    }
     let mut norms = Vec::with_capacity(pairs.len());
+    let mut images = zeros(n * STACK.min(pairs.len()), "images of the eigenvectors")?;
     for (vectors, values) in pairs.vectors().chunks(STACK * n).zip(pairs.values().chunks(STACK)) {
-        let mut images = gram.product(vectors)?;
+        let images = &mut images[..vectors.len()];
+        operator.apply(vectors, images)?;
         for ((image, vector), value) in
             images.chunks_exact_mut(n).zip(vectors.chunks_exact(n)).zip(values)
         {
             image.iter_mut().zip(vector).for_each(|(y, x)| *y -= value * x);
-            norms.push(norm(image));
+            norms.push(finite(norm(image), "residual")?);
         }
     }
     Ok(norms)

@@ -2,7 +2,8 @@
 //! `gram` construction, access and products; `solver` quality of `eigh` on
 //! ordinary kernels; `degenerate` the table of kernels that break solvers;
 //! `eigsh` the iterative one;
-//! `tiles` matrices read tile by tile; `pairs` ordering, sign, truncation, stored pairs; `metrics` alignment, energy
+//! `tiles` matrices read tile by tile; `nystrom` other inputs than those solved for;
+//! `pairs` ordering, sign, truncation, stored pairs; `metrics` alignment, energy
 //! and binary targets;
 //! `compare` unbiased alignment, kernels against each other; `lemmas` identities from the paper, as properties.
 
@@ -14,6 +15,7 @@ mod eigsh;
 mod gram;
 mod lemmas;
 mod metrics;
+mod nystrom;
 mod pairs;
 mod solver;
 mod support;
