@@ -2,7 +2,7 @@ use candle_core::{Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    kernel::{Kernel, apply},
+    kernel::{Kernel, apply, vectorised},
     real::Real,
 };
 use crate::error::Result;
@@ -72,9 +72,11 @@ pub(crate) struct Relu;
 
 impl Pointwise for Relu {
     /// NaN is no less than zero and passes through.
+    #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
         if x <= T::zero() { T::zero() } else { x }
     }
+    #[inline(always)]
     fn derivative<T: Real>(self, x: T) -> T {
         if x <= T::zero() { T::zero() } else { T::one() }
     }
@@ -85,9 +87,11 @@ pub(crate) struct Gelu;
 
 impl Pointwise for Gelu {
     /// (1 + tanh(u)) / 2 is the sigmoid of 2 u, without cancellation for u far below zero.
+    #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
         x * Real::sigmoid(gelu_argument(x))
     }
+    #[inline(always)]
     fn derivative<T: Real>(self, x: T) -> T {
         let c = T::from_f64;
         let s = Real::sigmoid(gelu_argument(x));
@@ -100,9 +104,11 @@ impl Pointwise for Gelu {
 pub(crate) struct Silu;
 
 impl Pointwise for Silu {
+    #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
         x * Real::sigmoid(x)
     }
+    #[inline(always)]
     fn derivative<T: Real>(self, x: T) -> T {
         let s = Real::sigmoid(x);
         s * (T::one() + x * (T::one() - s))
@@ -113,9 +119,11 @@ impl Pointwise for Silu {
 pub(crate) struct Tanh;
 
 impl Pointwise for Tanh {
+    #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
         Real::tanh(x)
     }
+    #[inline(always)]
     fn derivative<T: Real>(self, x: T) -> T {
         let t = Real::tanh(x);
         T::one() - t * t
@@ -126,15 +134,18 @@ impl Pointwise for Tanh {
 pub(crate) struct Square;
 
 impl Pointwise for Square {
+    #[inline(always)]
     fn value<T: Real>(self, x: T) -> T {
         x * x
     }
+    #[inline(always)]
     fn derivative<T: Real>(self, x: T) -> T {
         x + x
     }
 }
 
 /// 2 sqrt(2/pi) (x + 0.044715 x^3).
+#[inline(always)]
 fn gelu_argument<T: Real>(x: T) -> T {
     let c = T::from_f64;
     c(2.0 * GELU_SLOPE) * (x + c(GELU_CUBE) * x * x * x)
@@ -157,9 +168,9 @@ impl Kernel for Value {
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
         out.par_chunks_mut(TASK).zip(inputs[0].par_chunks(TASK)).for_each(|(out, x)| {
-            specialise!(self.activation, act => {
+            specialise!(self.activation, act => vectorised(|| {
                 out.iter_mut().zip(x).for_each(|(o, x)| *o = act.value(*x));
-            });
+            }));
         });
     }
 }
@@ -181,10 +192,10 @@ impl Kernel for DerivativeProduct {
             .zip(inputs[0].par_chunks(TASK))
             .zip(inputs[1].par_chunks(TASK))
             .for_each(|((out, x), d)| {
-                specialise!(self.activation, act => {
+                specialise!(self.activation, act => vectorised(|| {
                     let pairs = x.iter().zip(d);
                     out.iter_mut().zip(pairs).for_each(|(o, (x, d))| *o = act.derivative(*x) * *d);
-                });
+                }));
             });
     }
 }
@@ -218,10 +229,10 @@ impl Kernel for Sum {
             .for_each(|((out, a), b)| {
                 let triples = out.iter_mut().zip(a.iter().zip(b));
                 match self.activation {
-                    None => triples.for_each(|(o, (a, b))| *o = *a + *b),
-                    Some(act) => specialise!(act, act => {
+                    None => vectorised(|| triples.for_each(|(o, (a, b))| *o = *a + *b)),
+                    Some(act) => specialise!(act, act => vectorised(|| {
                         triples.for_each(|(o, (a, b))| *o = act.value(*a + *b));
-                    }),
+                    })),
                 }
             });
     }
@@ -244,11 +255,10 @@ impl Kernel for SumDerivative {
             .zip(inputs[0].par_chunks(TASK).zip(inputs[1].par_chunks(TASK)))
             .zip(inputs[2].par_chunks(TASK))
             .for_each(|((out, (a, b)), d)| {
-                specialise!(self.activation, act => {
-                    for ((o, d), (a, b)) in out.iter_mut().zip(d).zip(a.iter().zip(b)) {
-                        *o = act.derivative(*a + *b) * *d;
-                    }
-                });
+                let all = out.iter_mut().zip(d).zip(a.iter().zip(b));
+                specialise!(self.activation, act => vectorised(|| {
+                    all.for_each(|((o, d), (a, b))| *o = act.derivative(*a + *b) * *d);
+                }));
             });
     }
 }

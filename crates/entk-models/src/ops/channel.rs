@@ -4,7 +4,7 @@ use candle_core::{Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    kernel::{Kernel, apply},
+    kernel::{Kernel, apply, vectorised},
     matmul::matmul,
     real::Real,
 };
@@ -26,11 +26,12 @@ impl Kernel for PixelSum {
         let pixels = inputs[0].len() / out.len();
         (out.par_iter_mut().with_min_len(64))
             .zip(inputs[0].par_chunks(pixels))
-            .for_each(|(sum, plane)| *sum = sum_slice(plane));
+            .for_each(|(sum, plane)| *sum = vectorised(|| sum_slice(plane)));
     }
 }
 
 /// Sum in eight lanes, then over the lanes: vectorises, and in a fixed order.
+#[inline(always)]
 pub(crate) fn sum_slice<T: Real>(values: &[T]) -> T {
     let mut lanes = [T::zero(); 8];
     let chunks = values.chunks_exact(8);
@@ -46,6 +47,7 @@ pub(crate) fn sum_slice<T: Real>(values: &[T]) -> T {
 }
 
 /// `sum_p d_p (x_p - center)`, in the order of [`sum_slice`].
+#[inline(always)]
 pub(crate) fn dot_slice<T: Real>(d: &[T], x: &[T], center: T) -> T {
     let mut lanes = [T::zero(); 8];
     let (ds, xs) = (d.chunks_exact(8), x.chunks_exact(8));

@@ -17,6 +17,12 @@ pub(crate) trait Kernel: Send + Sync {
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]);
 }
 
+/// Runs a loop compiled for this machine's vectors: AVX2 where there is. Nothing is contracted or
+/// reordered, so the bits are those of the plain loop. What `f` calls has to be inlined into it.
+pub(crate) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
 /// Runs `kernel` on one to three tensors of the same dtype.
 pub(crate) fn apply<K: Kernel>(kernel: K, inputs: &[&Tensor]) -> Result<Tensor> {
     let op = Op(kernel);

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{
     activation::{Activation, specialise},
     channel::{dot_slice, sum_slice},
-    kernel::{Kernel, apply},
+    kernel::{Kernel, apply, vectorised},
     real::Real,
 };
 use crate::error::Result;
@@ -45,6 +45,7 @@ impl<T: Real> Line<T> {
         }
     }
 
+    #[inline(always)]
     fn at(self, x: T) -> T {
         (x - self.mean) * self.slope + self.bias
     }
@@ -71,7 +72,7 @@ impl Kernel for Moments {
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
         let planes: Vec<(f64, f64)> = (inputs[0].par_chunks(self.pixels))
             .with_min_len(planes_of_task(self.pixels))
-            .map(plane_moments)
+            .map(|plane| vectorised(|| plane_moments(plane)))
             .collect();
         for channel in 0..self.channels {
             let (mut mean, mut squares, mut count) = (0.0, 0.0, 0.0);
@@ -90,6 +91,7 @@ impl Kernel for Moments {
 }
 
 /// Mean of a plane and its summed squared deviations from it.
+#[inline(always)]
 fn plane_moments<T: Real>(plane: &[T]) -> (f64, f64) {
     let mean = sum_slice(plane).to_f64() / plane.len() as f64;
     let center = T::from_f64(mean);
@@ -114,6 +116,20 @@ struct Normalize<'a> {
     pixels: usize,
 }
 
+impl Normalize<'_> {
+    #[inline(always)]
+    fn plane<T: Real>(&self, plane: usize, x: &[T], out: &mut [T]) {
+        let line = Line::of(&self.channels[plane % self.channels.len()]);
+        let pairs = out.iter_mut().zip(x);
+        match self.activation {
+            None => pairs.for_each(|(o, x)| *o = line.at(*x)),
+            Some(act) => specialise!(act, act => {
+                pairs.for_each(|(o, x)| *o = act.value(line.at(*x)));
+            }),
+        }
+    }
+}
+
 impl Kernel for Normalize<'_> {
     const NAME: &'static str = "batch_norm";
 
@@ -124,16 +140,7 @@ impl Kernel for Normalize<'_> {
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
         (out.par_chunks_mut(self.pixels).zip(inputs[0].par_chunks(self.pixels)).enumerate())
             .with_min_len(planes_of_task(self.pixels))
-            .for_each(|(plane, (out, x))| {
-                let line = Line::of(&self.channels[plane % self.channels.len()]);
-                let pairs = out.iter_mut().zip(x);
-                match self.activation {
-                    None => pairs.for_each(|(o, x)| *o = line.at(*x)),
-                    Some(act) => specialise!(act, act => {
-                        pairs.for_each(|(o, x)| *o = act.value(line.at(*x)));
-                    }),
-                }
-            });
+            .for_each(|(plane, (out, x))| vectorised(|| self.plane(plane, x, out)));
     }
 }
 
@@ -144,6 +151,27 @@ struct Gradients<'a> {
     activation: Option<Activation>,
     batch: usize,
     pixels: usize,
+}
+
+impl Gradients<'_> {
+    /// The two sums of one plane; `masked` is scratch memory.
+    #[inline(always)]
+    fn plane<T: Real>(&self, plane: usize, dy: &[T], x: &[T], masked: &mut Vec<T>) -> (T, T) {
+        let channel = &self.channels[plane % self.channels.len()];
+        let line = Line::of(channel);
+        let d = match self.activation {
+            None => dy,
+            Some(act) => {
+                masked.resize(dy.len(), T::zero());
+                let triples = masked.iter_mut().zip(dy.iter().zip(x));
+                specialise!(act, act => {
+                    triples.for_each(|(m, (d, x))| *m = act.derivative(line.at(*x)) * *d);
+                });
+                masked
+            }
+        };
+        (sum_slice(d), dot_slice(d, x, line.mean) * T::from_f64(channel.inverse))
+    }
 }
 
 impl Kernel for Gradients<'_> {
@@ -160,21 +188,7 @@ impl Kernel for Gradients<'_> {
             .enumerate()
             .with_min_len(planes_of_task(self.pixels))
             .for_each_init(Vec::new, |masked, (plane, ((bias, scale), (dy, x)))| {
-                let channel = &self.channels[plane % self.channels.len()];
-                let line = Line::of(channel);
-                let d = match self.activation {
-                    None => dy,
-                    Some(act) => {
-                        masked.clear();
-                        let pairs = dy.iter().zip(x);
-                        specialise!(act, act => {
-                            masked.extend(pairs.map(|(d, x)| act.derivative(line.at(*x)) * *d));
-                        });
-                        masked
-                    }
-                };
-                *bias = sum_slice(d);
-                *scale = dot_slice(d, x, line.mean) * T::from_f64(channel.inverse);
+                (*bias, *scale) = vectorised(|| self.plane(plane, dy, x, masked));
             });
     }
 }
@@ -207,6 +221,7 @@ struct Combine<'a> {
 }
 
 impl Combine<'_> {
+    #[inline(always)]
     fn plane<T: Real>(&self, plane: usize, u: &[T], x: &[T], out: &mut [T]) {
         let at = plane % self.channels.len();
         let line = Line::of(&self.channels[at]);
@@ -238,7 +253,7 @@ impl Kernel for Combine<'_> {
             .zip(inputs[0].par_chunks(self.pixels).zip(inputs[1].par_chunks(self.pixels)))
             .enumerate()
             .with_min_len(planes_of_task(self.pixels))
-            .for_each(|(plane, (out, (u, x)))| self.plane(plane, u, x, out));
+            .for_each(|(plane, (out, (u, x)))| vectorised(|| self.plane(plane, u, x, out)));
     }
 }
 

@@ -11,6 +11,7 @@ pub trait Real: WithDType + RealField + Copy {
 }
 
 impl Real for f32 {
+    #[inline(always)]
     fn sigmoid(self) -> Self {
         1.0 / (1.0 + exponential(-self))
     }
@@ -20,6 +21,7 @@ impl Real for f32 {
 }
 
 impl Real for f64 {
+    #[inline(always)]
     fn sigmoid(self) -> Self {
         1.0 / (1.0 + f64::exp(-self))
     }
@@ -39,7 +41,7 @@ const TAYLOR: [f32; 8] =
     [1.984_127e-4, 1.388_888_9e-3, 8.333_334e-3, 4.166_666_8e-2, 0.166_666_67, 0.5, 1.0, 1.0];
 
 /// exp(x) = 2^n exp(r) with n the integer nearest to x / ln 2, constant beyond +-87.
-#[inline]
+#[inline(always)]
 fn exponential(x: f32) -> f32 {
     // Comparisons with NaN are false: it passes.
     let x = if x > SATURATION { SATURATION } else { x };
