@@ -23,7 +23,7 @@ const NEVER: usize = usize::MAX;
 pub(crate) struct DualRun<'a, L> {
     dual: &'a DualSgd<'a>,
     targets: &'a [L],
-    pace: Pace<'a>,
+    pace: Pace,
     /// K b and K a on the training examples.
     logits: Panels<'a>,
     /// b, as of the end of the last epoch; like all below one column of n for each target.
@@ -37,11 +37,7 @@ pub(crate) struct DualRun<'a, L> {
 }
 
 impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
-    pub(crate) fn new(
-        dual: &'a DualSgd<'a>,
-        targets: &'a [L],
-        config: &'a SgdConfig,
-    ) -> Result<Self> {
+    pub(crate) fn new(dual: &'a DualSgd<'a>, targets: &'a [L], config: &SgdConfig) -> Result<Self> {
         if targets.is_empty() {
             return Err(TrainError::Setting {
                 field: "targets",

@@ -1,16 +1,13 @@
 use std::ops::ControlFlow;
 
-use candle_core::{Device, Tensor};
 use entk_models::{Model, Params};
 
 use crate::{
     error::Result,
     examples::Examples,
-    history::{EpochRecord, History, Outcome},
-    loss::sigmoid_cross_entropy_cotangent,
-    metrics::{Distance, check_one_output, evaluate, host, logits},
-    pace::{At, Pace},
-    sgd::{Sgd, SgdConfig},
+    history::{EpochRecord, History},
+    sgd::SgdConfig,
+    trainer::Trainer,
 };
 
 /// What [`fit`] returns.
@@ -32,7 +29,8 @@ pub struct Fit {
 ///
 /// After every epoch `on_epoch` is given the record that goes to the history; with
 /// [`ControlFlow::Break`] it ends the run, which is no error and shows in
-/// [`History::outcome`]. `params` is not changed.
+/// [`History::outcome`]. `params` is not changed. A [`Trainer`] does the same with the parameters in
+/// sight.
 ///
 /// An epoch costs N (forward + VJP), and where it is evaluated a forward pass over the training and
 /// test examples.
@@ -71,100 +69,11 @@ pub fn fit<M: Model + ?Sized>(
     config: &SgdConfig,
     mut on_epoch: impl FnMut(&EpochRecord) -> ControlFlow<()>,
 ) -> Result<Fit> {
-    let mut run = Run::new(model, params, train, config)?;
-    if let Some(test) = test {
-        // One example, so that a test set that does not fit is refused before an epoch is spent.
-        logits(model, params, &test.inputs().narrow(0, 0, 1)?, 1)?;
-    }
-    let mut history = History::default();
-    for epoch in 1..=config.epochs {
-        let minibatch_loss = run.epoch(epoch)?;
-        let record = run.record(epoch, minibatch_loss, test)?;
-        let flow = on_epoch(&record);
-        history.epochs.push(record);
-        if flow.is_break() {
-            history.outcome = Outcome::Stopped;
-            break;
+    let mut run = Trainer::new(model, params, train, test, config)?;
+    while let Some(record) = run.step_epoch()? {
+        if on_epoch(record).is_break() {
+            run.stop();
         }
     }
-    Ok(Fit { params: run.params, history })
-}
-
-/// A run under way.
-struct Run<'a, M: ?Sized> {
-    model: &'a M,
-    train: &'a Examples,
-    pace: Pace<'a>,
-    start: &'a Params,
-    params: Params,
-    sgd: Sgd,
-}
-
-impl<'a, M: Model + ?Sized> Run<'a, M> {
-    fn new(
-        model: &'a M,
-        start: &'a Params,
-        train: &'a Examples,
-        config: &'a SgdConfig,
-    ) -> Result<Self> {
-        check_one_output(model)?;
-        let pace = Pace::new(config, train.count())?;
-        let sgd = Sgd::new(config.momentum)?;
-        Ok(Self { model, train, pace, start, params: start.clone(), sgd })
-    }
-
-    /// One pass over the data; returns the loss of the last minibatch.
-    fn epoch(&mut self, epoch: usize) -> Result<f64> {
-        let mut loss = f64::NAN;
-        for (index, indices) in self.pace.batches().epoch(epoch).iter().enumerate() {
-            loss = self.step(At { epoch, step: index + 1 }, indices)?;
-        }
-        Ok(loss)
-    }
-
-    /// One step on the examples `indices`; returns their loss before it.
-    fn step(&mut self, at: At, indices: &[u32]) -> Result<f64> {
-        let (x, labels) = self.train.minibatch(indices)?;
-        let sweep = self.model.training_sweep(&self.params, &x)?;
-        let outputs = sweep.outputs();
-        let logits = host(outputs)?;
-        let loss = self.pace.loss(at, &logits, &labels)?;
-        let cotangent = sigmoid_cross_entropy_cotangent(&logits, &labels)?;
-        let cotangent = Tensor::from_vec(cotangent, outputs.dims(), &Device::Cpu)?
-            .to_dtype(outputs.dtype())?
-            .to_device(outputs.device())?;
-        let gradient = sweep.vjp(&cotangent)?;
-        let statistics = sweep.statistics().to_vec();
-        let next = self.sgd.step(&self.params, &gradient, self.pace.rate(at))?;
-        self.params = if statistics.is_empty() { next } else { next.with_statistics(statistics)? };
-        Ok(loss)
-    }
-
-    /// Measures after an epoch. A distance that is not finite reveals such parameters, even where
-    /// no logit shows them.
-    fn record(
-        &self,
-        epoch: usize,
-        minibatch_loss: f64,
-        test: Option<&Examples>,
-    ) -> Result<EpochRecord> {
-        let at = self.pace.end_of(epoch);
-        let distance = Distance::between(self.start, &self.params)?;
-        if !distance.l2.is_finite() {
-            return Err(self.pace.diverged_by(at, "the norm of theta - theta_0", distance.l2));
-        }
-        let due = self.pace.evaluates(epoch);
-        let measure = |examples: &Examples| {
-            evaluate(self.model, &self.params, examples, self.pace.config().eval_batch)
-                .map_err(|error| self.pace.diverged(at, error))
-        };
-        Ok(EpochRecord {
-            epoch,
-            learning_rate: self.pace.rate(At { epoch, step: 1 }),
-            train: due.then(|| measure(self.train)).transpose()?,
-            test: test.filter(|_| due).map(measure).transpose()?,
-            minibatch_loss,
-            distance,
-        })
-    }
+    Ok(run.into_fit())
 }

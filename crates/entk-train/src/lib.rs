@@ -4,7 +4,8 @@
 //! ([`SgdConfig`], by default the paper's settings) and returns the parameters with a [`History`]:
 //! loss and accuracy over *all* examples after each epoch, the loss of the last minibatch beside
 //! them, and how far the parameters have moved ([`Distance`]). [`evaluate`] measures [`Metrics`]
-//! at any parameters. Nothing is printed; a callback sees every epoch and may stop the run.
+//! at any parameters. Nothing is printed; a callback sees every epoch and may stop the run. A
+//! [`Trainer`] is the same run one epoch at a time, with the parameters in sight.
 //!
 //! [`DualSgd`] trains linearizations without a network: the same SGD, exactly, in the space of one
 //! coefficient for each training example, over a Gram; for any number of targets at once.
@@ -54,6 +55,7 @@ mod panels;
 mod recurrence;
 mod schedule;
 mod sgd;
+mod trainer;
 
 pub use batches::{EpochOrder, Minibatches};
 pub use dual::{DualFit, DualSgd};
@@ -65,3 +67,4 @@ pub use loss::{predicted_label, sigmoid_cross_entropy, sigmoid_cross_entropy_cot
 pub use metrics::{Distance, Metrics, evaluate, logits};
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdConfig};
+pub use trainer::Trainer;

@@ -19,21 +19,22 @@ pub(crate) struct At {
 }
 
 /// The steps of a run, the same for every solver.
-pub(crate) struct Pace<'a> {
-    config: &'a SgdConfig,
+#[derive(Debug, Clone)]
+pub(crate) struct Pace {
+    config: SgdConfig,
     batches: Minibatches,
 }
 
-impl<'a> Pace<'a> {
+impl Pace {
     /// The steps over `examples` examples; refuses settings out of range.
-    pub(crate) fn new(config: &'a SgdConfig, examples: usize) -> Result<Self> {
+    pub(crate) fn new(config: &SgdConfig, examples: usize) -> Result<Self> {
         config.check()?;
         let batches = Minibatches::new(examples, config.batch, config.seed)?;
-        Ok(Self { config, batches })
+        Ok(Self { config: config.clone(), batches })
     }
 
     pub(crate) fn config(&self) -> &SgdConfig {
-        self.config
+        &self.config
     }
 
     pub(crate) fn batches(&self) -> Minibatches {

@@ -12,3 +12,4 @@ mod metrics;
 mod refusals;
 mod sgd;
 mod tasks;
+mod trainer;

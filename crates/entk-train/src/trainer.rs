@@ -1,0 +1,202 @@
+use candle_core::{Device, Tensor};
+use entk_models::{Model, Params};
+
+use crate::{
+    error::Result,
+    examples::Examples,
+    fit::Fit,
+    history::{EpochRecord, History, Outcome},
+    loss::sigmoid_cross_entropy_cotangent,
+    metrics::{Distance, check_one_output, evaluate, host, logits},
+    pace::{At, Pace},
+    sgd::{Sgd, SgdConfig},
+};
+
+/// Training under way, one epoch at a time, with the parameters in sight: what
+/// [`fit`](crate::fit) runs to its end.
+///
+/// Between epochs the parameters may be measured, kept or linearized; nothing that is read here
+/// changes what comes next.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use entk_models::{Dense, Flatten, Model, Network, Sequential};
+/// use entk_train::{Examples, SgdConfig, Trainer};
+///
+/// let layers = Sequential::new().then(Flatten).then(Dense::new("w", 1, 1));
+/// let line = Network::new(&[1, 1, 1], layers)?;
+/// let x = Tensor::new(&[-2.0, -1.0, 1.0, 2.0], &Device::Cpu)?.reshape((4, 1, 1, 1))?;
+/// let task = Examples::new(x, vec![0, 0, 1, 1])?;
+///
+/// let start = line.init(0, DType::F64, &Device::Cpu)?;
+/// let config = SgdConfig { batch: 2, epochs: 3, ..SgdConfig::default() };
+/// let mut trainer = Trainer::new(&line, &start, &task, None, &config)?;
+/// let mut norms = vec![];
+/// while trainer.step_epoch()?.is_some() {
+///     norms.push(trainer.params().norm()?);
+/// }
+/// assert_eq!((norms.len(), trainer.epoch()), (3, 3));
+/// # Ok::<(), entk_train::TrainError>(())
+/// ```
+#[derive(Debug)]
+pub struct Trainer<'a, M: ?Sized> {
+    model: &'a M,
+    train: &'a Examples,
+    test: Option<&'a Examples>,
+    pace: Pace,
+    start: Params,
+    state: State,
+    history: History,
+}
+
+/// What a step changes.
+#[derive(Debug, Clone)]
+struct State {
+    params: Params,
+    sgd: Sgd,
+}
+
+impl<'a, M: Model + ?Sized> Trainer<'a, M> {
+    /// At epoch 0, with the parameters `params`; the arguments are those of [`fit`](crate::fit).
+    ///
+    /// # Errors
+    /// Settings out of range, fewer examples than a minibatch, a model with other than one output,
+    /// test inputs that do not fit the model.
+    pub fn new(
+        model: &'a M,
+        params: &Params,
+        train: &'a Examples,
+        test: Option<&'a Examples>,
+        config: &SgdConfig,
+    ) -> Result<Self> {
+        let pace = Pace::new(config, train.count())?;
+        check_one_output(model)?;
+        if let Some(test) = test {
+            // One example, so that a test set that does not fit is refused before an epoch is spent.
+            logits(model, params, &test.inputs().narrow(0, 0, 1)?, 1)?;
+        }
+        let state = State { params: params.clone(), sgd: Sgd::new(config.momentum)? };
+        let history = History::default();
+        Ok(Self { model, train, test, pace, start: params.clone(), state, history })
+    }
+
+    /// One pass over the data; returns what was measured after it, or none where the run had ended
+    /// before.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`](crate::TrainError::Diverged) and others as
+    /// [`fit`](crate::fit); the run is then still at the end of the epoch before.
+    pub fn step_epoch(&mut self) -> Result<Option<&EpochRecord>> {
+        if self.is_done() {
+            return Ok(None);
+        }
+        let before = self.state.clone();
+        match self.run_epoch(self.epoch() + 1) {
+            Ok(record) => self.history.epochs.push(record),
+            Err(error) => {
+                self.state = before;
+                return Err(error);
+            }
+        }
+        Ok(self.history.last())
+    }
+
+    /// Ends the run, unless it has ended; [`History::outcome`] then says so.
+    pub fn stop(&mut self) {
+        if !self.is_done() {
+            self.history.outcome = Outcome::Stopped;
+        }
+    }
+
+    /// Whether there is no epoch left to run.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.epoch() >= self.config().epochs || self.history.outcome != Outcome::Completed
+    }
+
+    /// Epochs done.
+    #[must_use]
+    pub fn epoch(&self) -> usize {
+        self.history.epochs.len()
+    }
+
+    /// The parameters after them, with the batch-norm statistics that training left.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.state.params
+    }
+
+    /// The parameters at epoch 0.
+    #[must_use]
+    pub fn start(&self) -> &Params {
+        &self.start
+    }
+
+    /// What was measured so far.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The settings of the run.
+    #[must_use]
+    pub fn config(&self) -> &SgdConfig {
+        self.pace.config()
+    }
+
+    /// The parameters and the history as they are.
+    #[must_use]
+    pub fn into_fit(self) -> Fit {
+        Fit { params: self.state.params, history: self.history }
+    }
+
+    fn run_epoch(&mut self, epoch: usize) -> Result<EpochRecord> {
+        let mut loss = f64::NAN;
+        for (index, indices) in self.pace.batches().epoch(epoch).iter().enumerate() {
+            loss = self.step(At { epoch, step: index + 1 }, indices)?;
+        }
+        self.record(epoch, loss)
+    }
+
+    /// One step on the examples `indices`; returns their loss before it.
+    fn step(&mut self, at: At, indices: &[u32]) -> Result<f64> {
+        let (x, labels) = self.train.minibatch(indices)?;
+        let sweep = self.model.training_sweep(&self.state.params, &x)?;
+        let outputs = sweep.outputs();
+        let logits = host(outputs)?;
+        let loss = self.pace.loss(at, &logits, &labels)?;
+        let cotangent = sigmoid_cross_entropy_cotangent(&logits, &labels)?;
+        let cotangent = Tensor::from_vec(cotangent, outputs.dims(), &Device::Cpu)?
+            .to_dtype(outputs.dtype())?
+            .to_device(outputs.device())?;
+        let gradient = sweep.vjp(&cotangent)?;
+        let statistics = sweep.statistics().to_vec();
+        let next = self.state.sgd.step(&self.state.params, &gradient, self.pace.rate(at))?;
+        self.state.params =
+            if statistics.is_empty() { next } else { next.with_statistics(statistics)? };
+        Ok(loss)
+    }
+
+    /// Measures after an epoch. A distance that is not finite reveals such parameters, even where
+    /// no logit shows them.
+    fn record(&self, epoch: usize, minibatch_loss: f64) -> Result<EpochRecord> {
+        let at = self.pace.end_of(epoch);
+        let distance = Distance::between(&self.start, &self.state.params)?;
+        if !distance.l2.is_finite() {
+            return Err(self.pace.diverged_by(at, "the norm of theta - theta_0", distance.l2));
+        }
+        let due = self.pace.evaluates(epoch);
+        let measure = |examples: &Examples| {
+            evaluate(self.model, &self.state.params, examples, self.config().eval_batch)
+                .map_err(|error| self.pace.diverged(at, error))
+        };
+        Ok(EpochRecord {
+            epoch,
+            learning_rate: self.pace.rate(At { epoch, step: 1 }),
+            train: due.then(|| measure(self.train)).transpose()?,
+            test: self.test.filter(|_| due).map(measure).transpose()?,
+            minibatch_loss,
+            distance,
+        })
+    }
+}
