@@ -3,8 +3,9 @@ use std::fmt::Debug;
 use candle_core::Tensor;
 
 use crate::{
-    error::Result,
+    error::{ModelError, Result},
     factor::Factor,
+    mixed::{MixedPoint, MixedSink},
     ops::activation::add,
     params::Params,
     spec::{ParamKind, ParamSpec},
@@ -53,7 +54,8 @@ impl Cache {
 /// Takes the factors of a backward sweep one by one, last layer first.
 pub type FactorSink<'a> = dyn FnMut(Factor) -> Result<()> + 'a;
 
-/// One differentiable step of a network: the price of a new layer is these five functions.
+/// One differentiable step of a network: the price of a new layer is these five functions, and
+/// [`mixed_vjp`](Layer::mixed_vjp) if it is to have anisotropy directions.
 ///
 /// A layer holds its configuration and the full names of its parameters, never their values.
 pub trait Layer: Debug + Send + Sync {
@@ -109,6 +111,42 @@ pub trait Layer: Debug + Send + Sync {
         needs_dx: bool,
         sink: &mut FactorSink<'_>,
     ) -> Result<Option<Tensor>>;
+
+    /// As [`jvp`](Layer::jvp), also keeping the tangents inside for
+    /// [`mixed_vjp`](Layer::mixed_vjp): first that of the input, if it is not zero, then those of
+    /// the layers inside this one.
+    ///
+    /// # Errors
+    /// As [`jvp`](Layer::jvp).
+    fn tangents(
+        &self,
+        params: &Params,
+        tangent: &Params,
+        cache: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<(Option<Tensor>, Cache)> {
+        Ok((self.jvp(params, tangent, cache, dx)?, Cache::of(dx.cloned())))
+    }
+
+    /// How the reverse-mode derivative moves along a tangent: for the cotangent `dy` and its own
+    /// tangent `ddy`, passes the layer's gradient factors with their tangents to `sink` and
+    /// returns the input's cotangent and its tangent, or `None` where `needs_dx` is false.
+    ///
+    /// A layer that is linear in its input and in its parameters calls
+    /// [`bilinear_mixed_vjp`](crate::bilinear_mixed_vjp).
+    ///
+    /// # Errors
+    /// By default, that the layer has no rule; otherwise as [`vjp`](Layer::vjp).
+    fn mixed_vjp(
+        &self,
+        _at: &MixedPoint<'_>,
+        _dy: &Tensor,
+        _ddy: &Tensor,
+        _needs_dx: bool,
+        _sink: &mut MixedSink<'_>,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        Err(ModelError::config(format!("{self:?}"), "this layer has no mixed second derivative"))
+    }
 
     /// The running statistics after a forward pass in [`NormMode::Batch`], by name.
     ///

@@ -36,6 +36,7 @@ mod frozen;
 mod init;
 mod layer;
 mod layers;
+mod mixed;
 mod model;
 mod nets;
 mod network;
@@ -55,6 +56,7 @@ pub use layer::{Cache, FactorSink, Layer, NormMode};
 pub use layers::{
     AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, Residual, Sequential,
 };
+pub use mixed::{MixedFactor, MixedPoint, MixedSink, MixedSweep, bilinear_mixed_vjp};
 pub use model::{Model, Sweep, TrainingSweep};
 pub use nets::{LeNet5Config, MlpConfig, ResNetConfig};
 pub use network::Network;

@@ -7,6 +7,7 @@ use crate::{
     error::{ModelError, Result},
     factor::Factor,
     layer::{Cache, FactorSink, Layer},
+    mixed::MixedSweep,
     params::Params,
     spec::ParamSpec,
 };
@@ -174,6 +175,28 @@ impl<'a> Sweep<'a> {
         one_hot.iter_mut().skip(channel).step_by(outputs).for_each(|u| *u = 1.0);
         let u = Tensor::from_vec(one_hot, (batch, outputs), self.outputs.device())?;
         self.factors(&u.to_dtype(self.outputs.dtype())?)
+    }
+
+    /// How this sweep moves when the parameters move along `tangent` and the inputs along `dx`
+    /// (of their shape), either of which may be zero: the mixed second derivatives.
+    /// Costs about two forward passes.
+    ///
+    /// # Errors
+    /// A tangent of other names or shapes.
+    pub fn mixed(&self, tangent: Option<&Params>, dx: Option<&Tensor>) -> Result<MixedSweep<'a>> {
+        let tangent = match tangent {
+            Some(tangent) => {
+                self.params.check_same_shape(tangent)?;
+                tangent.clone()
+            }
+            None => self.params.zeros_like()?,
+        };
+        let mut cache = self.cache.clone();
+        // Where the value does not depend on the input, its derivative by weight and input may.
+        cache.enter_all();
+        let (_, moved) = self.layers.tangents(self.params, &tangent, &cache, dx)?;
+        let ones = self.outputs.ones_like()?;
+        Ok(MixedSweep::new(self.layers, self.params, tangent, cache, moved, ones))
     }
 
     /// Passes each factor to `sink` as the backward sweep reaches its layer.

@@ -3,7 +3,8 @@ use candle_core::Tensor;
 use crate::{
     error::Result,
     layer::{Cache, FactorSink, Layer, NormMode},
-    ops::activation::{Activation, derivative_product, value},
+    mixed::{MixedPoint, MixedSink},
+    ops::activation::{Activation, add, curvature_product, derivative_product, value},
     params::Params,
 };
 
@@ -35,5 +36,24 @@ impl Layer for Activation {
         _: &mut FactorSink<'_>,
     ) -> Result<Option<Tensor>> {
         needs_dx.then(|| derivative_product(*self, &cache.tensors[0], dy)).transpose()
+    }
+
+    fn mixed_vjp(
+        &self,
+        at: &MixedPoint<'_>,
+        dy: &Tensor,
+        ddy: &Tensor,
+        needs_dx: bool,
+        _: &mut MixedSink<'_>,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        if !needs_dx {
+            return Ok(None);
+        }
+        let x = &at.cache.tensors[0];
+        let mut moved = derivative_product(*self, x, ddy)?;
+        if let Some(dx) = at.moved.tensors.first() {
+            moved = add(&moved, &curvature_product(*self, x, dy, dx)?)?;
+        }
+        Ok(Some((derivative_product(*self, x, dy)?, moved)))
     }
 }

@@ -3,6 +3,7 @@ use candle_core::Tensor;
 use crate::{
     error::{ModelError, Result},
     layer::{Cache, FactorSink, Layer, NormMode},
+    mixed::{MixedPoint, MixedSink, bilinear_mixed_vjp},
     ops::pool::{Windows, average, average_vjp},
     params::Params,
 };
@@ -72,5 +73,16 @@ impl Layer for AvgPool2d {
             window: [self.window; 2],
         };
         needs_dx.then(|| average_vjp(dy, windows)).transpose()
+    }
+
+    fn mixed_vjp(
+        &self,
+        at: &MixedPoint<'_>,
+        dy: &Tensor,
+        ddy: &Tensor,
+        needs_dx: bool,
+        sink: &mut MixedSink<'_>,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        bilinear_mixed_vjp(self, at, dy, ddy, needs_dx, sink)
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     factor::Factor,
     init::Initializer,
     layer::{Cache, FactorSink, Layer, NormMode, add_tangents},
+    mixed::{MixedPoint, MixedSink, bilinear_mixed_vjp},
     ops::{
         conv::{conv2d, input_vjp},
         geometry::{Geometry, Padding},
@@ -141,5 +142,16 @@ impl Layer for Conv2d {
 
     fn stops(&self, params: &Params) -> Result<bool> {
         all_zero(params.get(&self.weight)?)
+    }
+
+    fn mixed_vjp(
+        &self,
+        at: &MixedPoint<'_>,
+        dy: &Tensor,
+        ddy: &Tensor,
+        needs_dx: bool,
+        sink: &mut MixedSink<'_>,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        bilinear_mixed_vjp(self, at, dy, ddy, needs_dx, sink)
     }
 }

@@ -3,6 +3,7 @@ use candle_core::Tensor;
 use crate::{
     error::Result,
     layer::{Cache, FactorSink, Layer, NormMode},
+    mixed::{MixedPoint, MixedSink, bilinear_mixed_vjp},
     params::Params,
 };
 
@@ -38,5 +39,16 @@ impl Layer for Flatten {
         _: &mut FactorSink<'_>,
     ) -> Result<Option<Tensor>> {
         Ok(needs_dx.then(|| dy.reshape(cache.tensors[0].shape())).transpose()?)
+    }
+
+    fn mixed_vjp(
+        &self,
+        at: &MixedPoint<'_>,
+        dy: &Tensor,
+        ddy: &Tensor,
+        needs_dx: bool,
+        sink: &mut MixedSink<'_>,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        bilinear_mixed_vjp(self, at, dy, ddy, needs_dx, sink)
     }
 }

@@ -3,6 +3,7 @@ use candle_core::Tensor;
 use crate::{
     error::{ModelError, Result},
     layer::{Cache, FactorSink, Layer, NormMode},
+    mixed::{MixedPoint, MixedSink, bilinear_mixed_vjp},
     ops::{
         channel::pixel_sum,
         pool::{Windows, average_vjp},
@@ -53,5 +54,16 @@ impl Layer for GlobalMean {
         let windows =
             Windows { planes: [batch, channels], output: [1, 1], window: [height, width] };
         needs_dx.then(|| average_vjp(dy, windows)).transpose()
+    }
+
+    fn mixed_vjp(
+        &self,
+        at: &MixedPoint<'_>,
+        dy: &Tensor,
+        ddy: &Tensor,
+        needs_dx: bool,
+        sink: &mut MixedSink<'_>,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        bilinear_mixed_vjp(self, at, dy, ddy, needs_dx, sink)
     }
 }

@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use crate::{
     error::Result,
     layer::{Cache, FactorSink, Layer, NormMode},
+    mixed::{MixedPoint, MixedSink},
     params::Params,
     spec::ParamSpec,
 };
@@ -87,6 +88,41 @@ impl Layer for Sequential {
             cotangent = layer.vjp(params, cache, &dy, needs_dx || at > lowest, sink)?;
         }
         Ok(cotangent)
+    }
+
+    fn tangents(
+        &self,
+        params: &Params,
+        tangent: &Params,
+        cache: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<(Option<Tensor>, Cache)> {
+        let (mut moving, mut kept) = (dx.cloned(), Cache::of(dx.cloned()));
+        for (layer, cache) in self.layers.iter().zip(&cache.children) {
+            let (next, child) = layer.tangents(params, tangent, cache, moving.as_ref())?;
+            kept.children.push(child);
+            moving = next;
+        }
+        Ok((moving, kept))
+    }
+
+    fn mixed_vjp(
+        &self,
+        at: &MixedPoint<'_>,
+        dy: &Tensor,
+        ddy: &Tensor,
+        needs_dx: bool,
+        sink: &mut MixedSink<'_>,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        let lowest = self.layers.iter().position(|layer| !layer.specs().is_empty());
+        let lowest = if needs_dx { 0 } else { lowest.unwrap_or(self.layers.len()) };
+        let mut cotangents = Some((dy.clone(), ddy.clone()));
+        for (index, layer) in self.layers.iter().enumerate().rev() {
+            let Some((dy, ddy)) = cotangents.filter(|_| index >= lowest) else { return Ok(None) };
+            let at = at.child(index);
+            cotangents = layer.mixed_vjp(&at, &dy, &ddy, needs_dx || index > lowest, sink)?;
+        }
+        Ok(cotangents)
     }
 
     fn new_statistics(&self, params: &Params, cache: &Cache) -> Result<Vec<(String, Tensor)>> {

@@ -34,6 +34,8 @@ pub(crate) trait Pointwise: Copy + Send + Sync {
     fn value<T: Real>(self, x: T) -> T;
     /// The first derivative at x.
     fn derivative<T: Real>(self, x: T) -> T;
+    /// The second derivative at x.
+    fn curvature<T: Real>(self, x: T) -> T;
 }
 
 /// Evaluates `$body` with `$f` bound to the [`Pointwise`] type of an [`Activation`]: the choice
@@ -80,6 +82,10 @@ impl Pointwise for Relu {
     fn derivative<T: Real>(self, x: T) -> T {
         if x <= T::zero() { T::zero() } else { T::one() }
     }
+    /// 0 everywhere: that of either side.
+    fn curvature<T: Real>(self, _: T) -> T {
+        T::zero()
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -98,6 +104,15 @@ impl Pointwise for Gelu {
         let slope = c(2.0 * GELU_SLOPE) + c(6.0 * GELU_SLOPE * GELU_CUBE) * x * x;
         s + x * s * (T::one() - s) * slope
     }
+    fn curvature<T: Real>(self, x: T) -> T {
+        let c = T::from_f64;
+        let s = Real::sigmoid(gelu_argument(x));
+        let slope = c(2.0 * GELU_SLOPE) + c(6.0 * GELU_SLOPE * GELU_CUBE) * x * x;
+        let bend = c(12.0 * GELU_SLOPE * GELU_CUBE) * x;
+        let first = s * (T::one() - s);
+        let second = first * ((T::one() - s - s) * slope * slope + bend);
+        c(2.0) * first * slope + x * second
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -112,6 +127,10 @@ impl Pointwise for Silu {
     fn derivative<T: Real>(self, x: T) -> T {
         let s = Real::sigmoid(x);
         s * (T::one() + x * (T::one() - s))
+    }
+    fn curvature<T: Real>(self, x: T) -> T {
+        let s = Real::sigmoid(x);
+        s * (T::one() - s) * (T::from_f64(2.0) + x * (T::one() - s - s))
     }
 }
 
@@ -128,6 +147,10 @@ impl Pointwise for Tanh {
         let t = Real::tanh(x);
         T::one() - t * t
     }
+    fn curvature<T: Real>(self, x: T) -> T {
+        let t = Real::tanh(x);
+        T::from_f64(-2.0) * t * (T::one() - t * t)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -141,6 +164,9 @@ impl Pointwise for Square {
     #[inline(always)]
     fn derivative<T: Real>(self, x: T) -> T {
         x + x
+    }
+    fn curvature<T: Real>(self, _: T) -> T {
+        T::from_f64(2.0)
     }
 }
 
@@ -208,6 +234,42 @@ pub(crate) fn value(activation: Activation, x: &Tensor) -> Result<Tensor> {
 /// act'(x) d, entry by entry: the JVP and the VJP alike.
 pub(crate) fn derivative_product(activation: Activation, x: &Tensor, d: &Tensor) -> Result<Tensor> {
     apply(DerivativeProduct { activation, shape: x.shape().clone() }, &[x, d])
+}
+
+struct CurvatureProduct {
+    activation: Activation,
+    shape: Shape,
+}
+
+impl Kernel for CurvatureProduct {
+    const NAME: &'static str = "activation_curvature";
+
+    fn output(&self) -> Shape {
+        self.shape.clone()
+    }
+
+    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
+        (out.par_chunks_mut(TASK))
+            .zip(inputs[0].par_chunks(TASK).zip(inputs[1].par_chunks(TASK)))
+            .zip(inputs[2].par_chunks(TASK))
+            .for_each(|((out, (x, a)), b)| {
+                specialise!(self.activation, act => {
+                    for ((o, x), (a, b)) in out.iter_mut().zip(x).zip(a.iter().zip(b)) {
+                        *o = act.curvature(*x) * *a * *b;
+                    }
+                });
+            });
+    }
+}
+
+/// act''(x) a b, entry by entry: how act'(x) a moves with x along b.
+pub(crate) fn curvature_product(
+    activation: Activation,
+    x: &Tensor,
+    a: &Tensor,
+    b: &Tensor,
+) -> Result<Tensor> {
+    apply(CurvatureProduct { activation, shape: x.shape().clone() }, &[x, a, b])
 }
 
 struct Sum {

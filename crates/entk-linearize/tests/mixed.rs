@@ -1,0 +1,207 @@
+//! The mixed derivative against finite differences, its adjoint, itself, and Theorem 1.
+
+#![allow(clippy::unwrap_used)]
+
+use candle_core::{DType, Device, Tensor};
+use entk_linearize::{Jacobian, LinearizeError, MixedDerivative};
+use entk_models::{
+    Activation, Dense, Flatten, LeNet5Config, MlpConfig, Model, Network, Params, ResNetConfig,
+    Sequential,
+};
+
+/// f64 round-off of sums of some thousand terms.
+const DOUBLE: f64 = 1e-12;
+
+fn lenet(activation: Activation) -> Network {
+    let config = LeNet5Config {
+        input: [2, 8, 8],
+        filters: [3, 4],
+        hidden: [12, 8],
+        activation,
+        ..Default::default()
+    };
+    config.network().unwrap()
+}
+
+fn mlp(activation: Activation) -> Network {
+    MlpConfig { input: [1, 3, 2], hidden: vec![7, 5], activation, ..MlpConfig::default() }
+        .network()
+        .unwrap()
+}
+
+/// Random parameters, biases included.
+fn theta(network: &Network, seed: u64) -> Params {
+    let noise = Params::standard_normal(&network.specs(), seed, DType::F64, &Device::Cpu).unwrap();
+    network.init(seed, DType::F64, &Device::Cpu).unwrap().add_scaled(0.3, &noise).unwrap()
+}
+
+/// Standard normal numbers, by way of a tensor of parameters.
+fn normals(seed: u64, len: usize) -> Vec<f64> {
+    let source = Network::new(&[1], Sequential::new().then(Dense::new("x", 1, len).without_bias()));
+    let specs = source.unwrap().specs();
+    let drawn = Params::standard_normal(&specs, seed, DType::F64, &Device::Cpu).unwrap();
+    drawn.get("x.weight").unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn points(network: &Network, seed: u64, n: usize) -> Tensor {
+    let d: usize = network.input_shape().iter().product();
+    let shape = [&[n], network.input_shape()].concat();
+    Tensor::from_vec(normals(seed, n * d), shape, &Device::Cpu).unwrap()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[test]
+fn equals_differences_of_gradients() {
+    // Central differences of step h: h^2 of the third derivative, eps / h of round-off.
+    let (h, tolerance) = (1e-4, 1e-7);
+    let smooth = [Activation::Gelu, Activation::Silu, Activation::Tanh, Activation::Square];
+    for network in smooth.into_iter().flat_map(|a| [lenet(a), mlp(a)]) {
+        let (theta, x) = (theta(&network, 1), points(&network, 2, 3));
+        let mixed = MixedDerivative::averaged(&network, &theta, &x).unwrap();
+        let u = normals(3, mixed.dim());
+        let step = Tensor::from_vec(u.clone(), x.get(0).unwrap().shape(), &Device::Cpu).unwrap();
+        let gradient = |sign: f64| {
+            let moved = x.broadcast_add(&(&step * (sign * h)).unwrap()).unwrap();
+            Jacobian::new(&network, &theta, &moved).unwrap().vjp(&[1.0 / 3.0; 3]).unwrap()
+        };
+        let difference = gradient(1.0).sub(&gradient(-1.0)).unwrap().scale(0.5 / h).unwrap();
+        let found = mixed.apply(&u).unwrap();
+        let error = found.sub(&difference).unwrap().norm().unwrap();
+        let size = difference.norm().unwrap();
+        assert!(error <= tolerance * size, "{network:?}: {error:e} of {size:e}");
+    }
+}
+
+#[test]
+fn the_two_products_are_adjoint() {
+    for network in [lenet(Activation::Gelu), mlp(Activation::Tanh), lenet(Activation::Relu)] {
+        let (theta, x) = (theta(&network, 4), points(&network, 5, 4));
+        let mixed = MixedDerivative::averaged(&network, &theta, &x).unwrap();
+        let u = normals(6, mixed.dim());
+        let v = Params::standard_normal(&network.specs(), 7, DType::F64, &Device::Cpu).unwrap();
+        let image = mixed.apply(&u).unwrap();
+        let (left, right) = (image.dot(&v).unwrap(), dot(&u, &mixed.apply_transposed(&v).unwrap()));
+        let scale = image.norm().unwrap() * v.norm().unwrap();
+        assert!((left - right).abs() <= DOUBLE * scale, "{left} {right}");
+    }
+}
+
+#[test]
+fn structured_and_explicit_grams_agree() {
+    for network in [lenet(Activation::Gelu), mlp(Activation::Silu)] {
+        let (theta, x) = (theta(&network, 8), points(&network, 9, 1));
+        // The mean over two copies of a point is its value, by way of the columns of M.
+        let twice = Tensor::cat(&[&x, &x], 0).unwrap();
+        let [one, two] = [&x, &twice]
+            .map(|x| MixedDerivative::averaged(&network, &theta, x).unwrap().gram().unwrap());
+        let largest = one.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
+        for (a, b) in one.iter().zip(&two) {
+            assert!((a - b).abs() <= DOUBLE * largest, "{a:e} {b:e}");
+        }
+    }
+}
+
+/// f(x) = sum_k a_k (w_k . x + b_k)^2 + c: its gradient by theta is of degree 2 in x.
+fn quadratic() -> Network {
+    let layers = Sequential::new()
+        .then(Flatten)
+        .then(Dense::new("fc1", 3, 5))
+        .then(Activation::Square)
+        .then(Dense::new("fc2", 5, 1));
+    Network::new(&[1, 1, 3], layers).unwrap()
+}
+
+/// ||E[(u . x) grad f(x)]||^2 for x ~ N(0, s^2 I), by Gauss and Hermite's three nodes on each
+/// axis, exact for polynomials of degree 5: (u . x) grad f has degree 3.
+fn alignment_by_quadrature(network: &Network, theta: &Params, u: &[f64], s: f64) -> f64 {
+    let nodes = [(-(3.0_f64.sqrt()), 1.0 / 6.0), (0.0, 2.0 / 3.0), (3.0_f64.sqrt(), 1.0 / 6.0)];
+    let (mut x, mut weighted) = (Vec::new(), Vec::new());
+    for (a, wa) in nodes {
+        for (b, wb) in nodes {
+            for (c, wc) in nodes {
+                let at = [s * a, s * b, s * c];
+                weighted.push(wa * wb * wc * dot(u, &at));
+                x.extend(at);
+            }
+        }
+    }
+    let x = Tensor::from_vec(x, (27, 1, 1, 3), &Device::Cpu).unwrap();
+    let mean = Jacobian::new(network, theta, &x).unwrap().vjp(&weighted).unwrap();
+    mean.dot(&mean).unwrap()
+}
+
+#[test]
+fn theorem_1_is_exact_for_gradients_of_degree_two() {
+    let network = quadratic();
+    for seed in 0..64 {
+        let theta = theta(&network, seed);
+        let mixed = MixedDerivative::at_zero(&network, &theta).unwrap();
+        let u = normals(1000 + seed, 3);
+        let image = mixed.apply(&u).unwrap();
+        let predicted = image.dot(&image).unwrap();
+        for s in [1.0, 0.5, 3.0] {
+            let alignment = alignment_by_quadrature(&network, &theta, &u, s);
+            let expected = s.powi(4) * predicted;
+            let error = (alignment - expected).abs();
+            // Cancellation between nodes: terms of E grow with the whole gradient.
+            assert!(error <= 1e-11 * s.powi(4) * (predicted + 1.0), "{alignment:e} {expected:e}");
+        }
+        let gram = mixed.gram().unwrap();
+        let rows: Vec<f64> = gram.chunks_exact(3).map(|row| dot(row, &u)).collect();
+        assert!((dot(&rows, &u) - predicted).abs() <= DOUBLE * predicted);
+    }
+}
+
+#[test]
+fn theorem_1_holds_within_four_sigma_for_a_gelu_network() {
+    // Stein: E[(u . x) J(x) v] = E[u^T M(x)^T v] for x ~ N(0, I), any u and v.
+    let network = mlp(Activation::Gelu);
+    let (theta, n) = (theta(&network, 11), 20_000);
+    let x = points(&network, 12, n);
+    let v = Params::standard_normal(&network.specs(), 13, DType::F64, &Device::Cpu).unwrap();
+    let u = normals(14, 6);
+    let tangents = Jacobian::new(&network, &theta, &x).unwrap().jvp(&v).unwrap();
+    let sweep = network.sweep(&theta, &x).unwrap();
+    let moved = sweep.mixed(Some(&v), None).unwrap().input_gradient().unwrap();
+    let moved: Vec<f64> = moved.flatten_all().unwrap().to_vec1().unwrap();
+    let x: Vec<f64> = x.flatten_all().unwrap().to_vec1().unwrap();
+    let differences: Vec<f64> = (x.chunks_exact(6).zip(moved.chunks_exact(6)).zip(&tangents))
+        .map(|((x, moved), jv)| dot(&u, x) * jv - dot(&u, moved))
+        .collect();
+    let mean = differences.iter().sum::<f64>() / n as f64;
+    let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
+    let sigma = (variance / n as f64).sqrt();
+    assert!(mean.abs() <= 4.0 * sigma, "{mean} against sigma {sigma}");
+    // The test has power: either side alone is far from zero.
+    let side = moved.chunks_exact(6).map(|m| dot(&u, m)).sum::<f64>() / n as f64;
+    assert!(side.abs() > 20.0 * sigma, "{side} against sigma {sigma}");
+}
+
+#[test]
+fn relu_at_zero_has_no_directions() {
+    let network = lenet(Activation::Relu);
+    let theta = network.init(15, DType::F64, &Device::Cpu).unwrap();
+    let gram = MixedDerivative::at_zero(&network, &theta).unwrap().gram().unwrap();
+    assert!(gram.iter().all(|&x| x == 0.0));
+}
+
+#[test]
+fn bad_directions_and_layers_without_a_rule_are_errors() {
+    let network = mlp(Activation::Gelu);
+    let theta = theta(&network, 16);
+    let mixed = MixedDerivative::at_zero(&network, &theta).unwrap();
+    let short = mixed.apply(&[1.0; 5]);
+    assert!(matches!(short, Err(LinearizeError::Length { expected: 6, got: 5, .. })));
+    let nan = mixed.apply(&[0.0, f64::NAN, 0.0, 0.0, 0.0, 0.0]);
+    assert!(matches!(nan, Err(LinearizeError::NonFinite { index: 1, .. })));
+    let none = Tensor::zeros((0, 1, 3, 2), DType::F64, &Device::Cpu).unwrap();
+    assert!(MixedDerivative::averaged(&network, &theta, &none).is_err());
+
+    let resnet = ResNetConfig { width: 4, ..Default::default() }.network().unwrap();
+    let theta = resnet.init(0, DType::F64, &Device::Cpu).unwrap();
+    let refused = MixedDerivative::at_zero(&resnet, &theta).unwrap().apply(&vec![1.0; 3072]);
+    assert!(refused.unwrap_err().to_string().contains("mixed second derivative"));
+}
