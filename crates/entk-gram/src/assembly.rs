@@ -44,6 +44,9 @@ pub struct Assembly<'a> {
     stop: Option<&'a AtomicBool>,
 }
 
+/// Examples on which left-out gradients are computed.
+const PROBED: usize = 4;
+
 /// Entries in the dtype of the kernel, row-major.
 enum Kernel {
     F32(Vec<f32>),
@@ -51,10 +54,12 @@ enum Kernel {
 }
 
 impl<'a> Assembly<'a> {
-    /// Checks the settings and the inputs (N, C, H, W).
+    /// Checks the settings, the inputs (N, C, H, W), and on a few of them that gradients which
+    /// the model leaves out as exactly zero are so.
     ///
     /// # Errors
-    /// A setting of 0, an empty data set, NaN or infinity in it, a dtype other than f32 and f64.
+    /// A setting of 0, an empty data set, NaN or infinity in it, a dtype other than f32 and f64,
+    /// and those of [`Model::verify_active_parameters`].
     pub fn new(
         model: &'a dyn Model,
         params: &'a Params,
@@ -66,6 +71,8 @@ impl<'a> Assembly<'a> {
         if !matches!(params.dtype(), DType::F32 | DType::F64) {
             return Err(GramError::DType(params.dtype()));
         }
+        model
+            .verify_active_parameters(params, &inputs.narrow(0, 0, PROBED.min(inputs.dim(0)?))?)?;
         Ok(Self { model, params, inputs, config: config.clone(), observe: &|_, _| {}, stop: None })
     }
 
