@@ -74,6 +74,7 @@ fn compute(flags: &Flags) -> Result<()> {
     let assembled = kernel.assemble(&mut run)?;
     let peak_rss_mb = peak_rss_mb();
     let time = run.stages().of("gram").context("the gram stage has no time")?;
+    let error = kernel.estimate_error(&assembled)?;
     let (gram, kept_tiles) = match assembled {
         Assembled::Part(part) => return say_part(&part.store, part.computed, part.kept),
         Assembled::Memory(gram) => (write_gram(&run, gram)?, None),
@@ -94,6 +95,8 @@ fn compute(flags: &Flags) -> Result<()> {
         peak_rss_mb,
         planned_mb: plan.peak() as f64 / 1e6,
         kept_tiles,
+        largest_error: error.largest,
+        rms_error: error.rms,
         largest_eigenvalue: values.and_then(|values| values.first().copied()),
         smallest_eigenvalue: values.and_then(|values| values.last().copied()),
         labels: labels.transpose()?,
@@ -136,7 +139,7 @@ fn leading(flags: &Flags, sample: &Sample) -> Result<usize> {
 fn write_cross(run: &mut Run, kernel: &Kernel<'_>) -> Result<()> {
     let Kernel { flags, network, theta, inputs, .. } = kernel;
     let Some(path) = &flags.cross else { return Ok(()) };
-    let others = read_images(path, flags.layout.into(), flags.dtype.into())?;
+    let (others, _) = read_images(path, flags, None)?;
     let cross = run.stage("cross", 1, |_| {
         let cross = cross_gram(*network, theta, inputs, &others, &kernel.config());
         cross.with_context(|| {

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use entk::gram::{
-    Assembly, GramConfig, MemoryLimit, Part, Plan, Store, StoreConfig, Stored, Target,
+    Assembly, ErrorEstimate, GramConfig, MemoryLimit, Part, Plan, Store, StoreConfig, Stored,
+    Target,
 };
 use entk::models::{Network, Params};
 use entk::spectral::Gram;
@@ -51,6 +52,21 @@ impl Kernel<'_> {
         let edge = self.flags.edge;
         let target = if self.flags.store { Target::Store { edge } } else { Target::Memory };
         Ok(self.assembly()?.plan(target)?)
+    }
+
+    /// Compares --check entries with f64 references; none of a part.
+    pub fn estimate_error(&self, assembled: &Assembled) -> Result<ErrorEstimate> {
+        let (pairs, seed) = (self.flags.check, self.flags.seed);
+        let assembly = self.assembly()?;
+        Ok(match assembled {
+            Assembled::Memory(gram) => {
+                assembly.estimate_error(pairs, seed, |i, j| Ok(gram.get(i, j)))
+            }
+            Assembled::Store { store, .. } => {
+                assembly.estimate_error(pairs, seed, |i, j| store.get(i, j))
+            }
+            Assembled::Part(_) => assembly.estimate_error(0, seed, |_, _| Ok(0.0)),
+        }?)
     }
 
     /// Assembles the kernel as a stage of the run.

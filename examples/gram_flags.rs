@@ -93,6 +93,10 @@ pub struct Flags {
     #[arg(long, requires = "store")]
     pub export: bool,
 
+    /// Entries of the kernel that are compared with f64 references; the error is in record.json
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub check: usize,
+
     /// Memory that the run may use in all, such as 6GiB or 800MB [default: 90 % of what is available]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_memory: Option<u64>,

@@ -34,6 +34,9 @@ pub struct Summary {
     pub planned_mb: f64,
     /// Tiles of the store that an earlier run had computed.
     pub kept_tiles: Option<usize>,
+    /// Errors of --check entries relative to sqrt(K_ii K_jj).
+    pub largest_error: f64,
+    pub rms_error: f64,
     pub largest_eigenvalue: Option<f64>,
     pub smallest_eigenvalue: Option<f64>,
     pub labels: Option<LabelSummary>,

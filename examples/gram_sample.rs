@@ -40,37 +40,64 @@ impl Sample {
     }
 
     fn of_files(path: &Path, flags: &Flags) -> Result<Self> {
-        let all = read_images(path, flags.layout.into(), flags.dtype.into())?;
-        let count = all.dim(0)?;
-        let n = flags.n.unwrap_or(count);
-        ensure!(n <= count, "--n {n}: {} has {count} inputs; lower --n", path.display());
+        let (inputs, count) = read_images(path, flags, flags.n)?;
         let targets = flags.labels.as_deref().map(|labels| read_targets(labels, count));
         let targets = targets.transpose()?.map(|mut targets| {
-            targets.truncate(n);
+            targets.truncate(flags.n.unwrap_or(count));
             targets
         });
-        Ok(Self { inputs: all.narrow(0, 0, n)?, targets })
+        Ok(Self { inputs, targets })
     }
 }
 
-/// Images of a .npy file as a finite (N, C, H, W) tensor of `dtype`.
-pub fn read_images(path: &Path, layout: Layout, dtype: DType) -> Result<Tensor> {
+/// The first `n` images of a .npy file as a finite (N, C, H, W) tensor, and how many the file has.
+pub fn read_images(path: &Path, flags: &Flags, n: Option<usize>) -> Result<(Tensor, usize)> {
+    let (layout, dtype) = (flags.layout.into(), flags.dtype.into());
     let array = npy::read(path)?;
-    let found = array.shape();
+    array.check_finite()?;
+    let (mut shape, data) = array.into_parts();
     ensure!(
-        found.len() == 4,
-        "{}: expected four axes (images, channels, rows, columns, in the order of --layout), found shape {found:?}; \
+        shape.len() == 4,
+        "{}: expected four axes (images, channels, rows, columns, in the order of --layout), found shape {shape:?}; \
          reshape the array",
         path.display()
     );
-    array.check_finite()?;
-    let tensor = array.to_tensor()?.to_dtype(dtype)?;
+    let count = shape[0];
+    shape[0] = n.unwrap_or(count);
+    ensure!(
+        shape[0] <= count,
+        "--n {}: {} has {count} inputs; lower --n",
+        shape[0],
+        path.display()
+    );
+    let narrows = matches!(data, npy::Data::F64(_)) && dtype == DType::F32;
+    let tensor = tensor(&shape, data)?.to_dtype(dtype)?;
     let tensor = match layout {
         Layout::Nchw => tensor,
         Layout::Nhwc => tensor.permute((0, 3, 1, 2))?.contiguous()?,
     };
-    ensure_finite(&tensor, &format!("{} as {}", path.display(), dtype.as_str()))?;
-    Ok(tensor)
+    if narrows {
+        // Values beyond f32 became infinite.
+        ensure_finite(&tensor, &format!("{} as {}", path.display(), dtype.as_str()))?;
+    }
+    Ok((tensor, count))
+}
+
+/// The leading values of an array, without a second copy of them.
+fn tensor(shape: &[usize], data: npy::Data) -> Result<Tensor> {
+    let size = shape.iter().product();
+    Ok(match data {
+        npy::Data::F32(values) => Tensor::from_vec(first(values, size), shape, &Device::Cpu)?,
+        npy::Data::F64(values) => Tensor::from_vec(first(values, size), shape, &Device::Cpu)?,
+        npy::Data::I64(values) => Tensor::from_vec(first(values, size), shape, &Device::Cpu)?,
+        _ => bail!("an element type that this program does not know"),
+    })
+}
+
+fn first<T>(mut values: Vec<T>, size: usize) -> Vec<T> {
+    values.truncate(size);
+    values.shrink_to_fit();
+    values
 }
 
 /// Targets in {-1, +1} from `count` labels.

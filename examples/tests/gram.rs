@@ -81,6 +81,8 @@ fn embedded_images_give_the_whole_set_of_files() -> Result<()> {
     }
     let record = Record::read(&out.path().join("record.json"))?;
     assert_eq!(record.results["inputs"], 60);
+    let error = record.results["largest_error"].as_f64().context("no error estimate")?;
+    assert!(error <= SINGLE, "{error:e}");
     assert_eq!(record.results["labels"]["positive"], 30);
     assert_eq!(record.results["labels"]["top"], 50);
     let energy = record.results["labels"]["energy_ratio"].as_f64().context("no energy")?;
@@ -190,7 +192,8 @@ fn an_unwritable_folder_is_refused_and_every_flag_explained() -> Result<()> {
 
     let help = succeed(&folder.path().join("unused"), &["--help"])?;
     let flags = "--model --weights --activation --inputs --labels --cross --layout --n --dtype --top \
-                 --no-eigen --seed --json --out";
+                 --no-eigen --accumulate --store --edge --part --export --check --max-memory --dry-run \
+                 --seed --json --out";
     for flag in flags.split_whitespace() {
         assert!(help.contains(flag), "{flag} is not in --help");
     }

@@ -111,17 +111,24 @@ impl Assembly<'_> {
         let watch = self.watch(tiles.iter().map(|tile| engine.work(&region(grid, *tile))).sum());
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel::<(TileIndex, Vec<A>)>(1);
+            let (back, written) = mpsc::channel();
             let writer = scope.spawn(move || {
-                receiver.into_iter().try_for_each(|(tile, entries)| store.write(tile, &entries))
+                receiver.into_iter().try_for_each(|(tile, entries)| {
+                    store.write(tile, &entries)?;
+                    let _ = back.send(entries); // nobody waits for the last ones
+                    Ok(())
+                })
             });
             let computed = tiles.iter().try_for_each(|&tile| {
-                let entries = block(&engine, grid, tile, &watch)?;
+                // Memory of a written tile: fresh pages cost more than the tile's products.
+                let memory = written.try_recv().unwrap_or_default();
+                let entries = block(&engine, grid, tile, &watch, memory)?;
                 // A writer that is gone has an error of its own, which comes first.
                 sender.send((tile, entries)).map_err(|_| GramError::Stopped)
             });
             drop(sender);
-            let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            written.and(computed)
+            let result = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            result.and(computed)
         })
     }
 }
@@ -142,16 +149,22 @@ fn region(grid: Grid, tile: TileIndex) -> Region {
     Region { rows: grid.examples(tile.0), cols: grid.examples(tile.1), lower: true }
 }
 
-/// One tile, edge x edge: symmetric on the diagonal, NaN beyond the last example.
+/// One tile, edge x edge: symmetric on the diagonal, NaN beyond the last example. It is made in
+/// `entries`, empty or a tile that is no longer needed.
 fn block<T: Real, A: Sum<T> + Entry>(
     engine: &Engine<'_, T>,
     grid: Grid,
     tile: TileIndex,
     watch: &Watch<'_>,
+    mut entries: Vec<A>,
 ) -> Result<Vec<A>> {
     let (edge, region) = (grid.edge(), region(grid, tile));
     let (rows, cols) = (region.rows.len(), region.cols.len());
-    let mut entries = zeros::<A>(edge, edge)?;
+    if entries.is_empty() {
+        entries = zeros::<A>(edge, edge)?;
+    } else {
+        entries.fill(A::zero());
+    }
     let target = MatMut::from_row_major_slice_mut(&mut entries, edge, edge);
     engine.fill(&region, watch, target.submatrix_mut(0, 0, rows, cols))?;
     if tile.0 == tile.1 {

@@ -102,7 +102,11 @@ fn a_store_holds_the_bits_of_memory_at_any_edge() -> TestResult {
             let tiles = Grid::new(N, edge).lower().count();
             assert_eq!((stored.computed, stored.kept), (tiles, 0));
             assert_eq!(stored.commit.map(|commit| commit.tiles), Some(tiles));
-            assert!(Store::open(folder.path())?.gram()? == memory, "edge {edge}");
+            let store = Store::open(folder.path())?;
+            assert!(store.gram()? == memory, "edge {edge}");
+            for (i, j) in [(0, 0), (60, 0), (3, 59), (60, 60)] {
+                assert_eq!(store.get(i, j)?, memory.get(i, j));
+            }
             let again = case.assembly()?.store(folder.path(), &config)?;
             assert_eq!((again.computed, again.kept), (0, tiles));
         }

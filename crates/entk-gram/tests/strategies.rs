@@ -1,7 +1,7 @@
 //! All strategies against each other and against the per-example oracle, on one list of cases.
 
 use candle_core::{DType, Device, Tensor};
-use entk_gram::{Accumulate, GramConfig, GramError, Outputs, Strategy, cross_gram, gram};
+use entk_gram::{Accumulate, Assembly, GramConfig, GramError, Outputs, Strategy, cross_gram, gram};
 use entk_linearize::Linearized;
 use entk_models::{
     Activation, Conv2d, Dense, Flatten, Initializer, LeNet5Config, MlpConfig, Model, Network,
@@ -190,6 +190,22 @@ fn tiles_and_threads_change_no_bit() -> TestResult {
         for (tile, threads) in [(256, 2), (1, 1), (16, 2), (17, 1), (33, 2), (41, 4), (82, 1)] {
             assert!(run(tile, threads)? == first, "{}: tile {tile}, {threads} threads", case.name);
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn error_estimates_see_round_off_and_mistakes() -> TestResult {
+    for case in cases()? {
+        let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
+        let assembly = Assembly::new(&case.network, &theta, &x, &GramConfig::default())?;
+        let kernel = assembly.gram()?;
+        let right = assembly.estimate_error(20, 7, |i, j| Ok(kernel.get(i, j)))?;
+        assert!(right.largest <= SINGLE && right.rms <= right.largest, "{}: {right:?}", case.name);
+        let scaled = assembly.estimate_error(20, 7, |i, j| Ok(1.01 * kernel.get(i, j)))?;
+        assert!(scaled.largest > 100.0 * SINGLE, "{}: {scaled:?}", case.name);
+        let broken = assembly.estimate_error(20, 7, |_, _| Ok(f64::NAN))?;
+        assert!(broken.largest.is_nan());
     }
     Ok(())
 }

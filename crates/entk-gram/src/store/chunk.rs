@@ -59,13 +59,13 @@ pub(crate) fn metadata(identity: &Identity) -> Value {
     })
 }
 
-/// The entries little-endian, then their CRC-32C.
-pub(crate) fn encode<A: Entry>(entries: &[A]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(size_of_val(entries) + CHECKSUM);
-    entries.iter().for_each(|entry| entry.append(&mut bytes));
-    let sum = crc32c::crc32c(&bytes);
+/// The entries little-endian, then their CRC-32C, in place of what is in `bytes`.
+pub(crate) fn encode<A: Entry>(entries: &[A], bytes: &mut Vec<u8>) {
+    bytes.clear();
+    bytes.reserve_exact(size_of_val(entries) + CHECKSUM);
+    entries.iter().for_each(|entry| entry.append(bytes));
+    let sum = crc32c::crc32c(bytes);
     bytes.extend_from_slice(&sum.to_le_bytes());
-    bytes
 }
 
 /// The entries of a chunk of `count`, or what is wrong with it.

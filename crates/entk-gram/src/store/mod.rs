@@ -56,6 +56,8 @@ pub struct Store {
     disk: Arc<dyn Disk>,
     journal: Option<Journal>,
     counter: AtomicU64,
+    /// The bytes of the tile that is being written.
+    bytes: Vec<u8>,
 }
 
 /// The last file of a store.
@@ -135,7 +137,14 @@ impl Store {
 
     fn unopened(folder: impl AsRef<Path>, identity: Identity, disk: Arc<dyn Disk>) -> Self {
         let folder = folder.as_ref().to_owned();
-        Self { folder, identity, disk, journal: None, counter: AtomicU64::new(0) }
+        Self {
+            folder,
+            identity,
+            disk,
+            journal: None,
+            counter: AtomicU64::new(0),
+            bytes: Vec::new(),
+        }
     }
 
     /// The folder.
@@ -230,7 +239,8 @@ impl Store {
     /// Writes one tile of edge x edge entries and makes it last.
     pub(crate) fn write<A: Entry>(&mut self, tile: TileIndex, entries: &[A]) -> Result<()> {
         self.check_finite(tile, entries)?;
-        let bytes = chunk::encode(entries);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        chunk::encode(entries, &mut bytes);
         let journal = match self.journal.take() {
             Some(journal) => journal,
             None => Journal::create(&self.folder.join(JOURNAL), &*self.disk)?,
@@ -240,6 +250,7 @@ impl Store {
         let entered = || journal.append(tile, &hash, &*self.disk);
         let result = self.publish_after(&path, &bytes, entered);
         self.journal = Some(journal);
+        self.bytes = bytes;
         result
     }
 

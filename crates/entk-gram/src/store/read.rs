@@ -26,6 +26,27 @@ impl Store {
         })
     }
 
+    /// Entry (i, j), from one tile, whose checksum is checked. For a look here and there.
+    ///
+    /// # Errors
+    /// [`GramError::Damaged`], or those of the file system.
+    ///
+    /// # Panics
+    /// As indexing a slice does, unless i < N and j < N.
+    pub fn get(&self, i: usize, j: usize) -> Result<f64> {
+        let (i, j) = (i.max(j), i.min(j));
+        let edge = self.grid().edge();
+        let tile = TileIndex(i / edge, j / edge);
+        let at = (i % edge) * edge + j % edge;
+        let path = self.tile_path(tile);
+        let bytes = std::fs::read(&path).map_err(|e| GramError::io("read", &path, e))?;
+        let damaged = |reason| GramError::Damaged { path: path.clone(), reason };
+        Ok(match self.identity.item() {
+            8 => decode::<f64>(&bytes, edge * edge).map_err(damaged)?[at],
+            _ => f64::from(decode::<f32>(&bytes, edge * edge).map_err(damaged)?[at]),
+        })
+    }
+
     fn lower<A: Entry + entk_models::Real>(&self) -> Result<Vec<A>> {
         let n = self.identity.n;
         let mut entries = crate::assembly::zeros::<A>(n, n)?;
