@@ -5,6 +5,7 @@ mod disk;
 mod export;
 mod identity;
 mod journal;
+mod operator;
 mod read;
 
 use std::{
