@@ -44,7 +44,8 @@ impl CustomOp2 for AddScaled {
     }
 }
 
-fn slice<'a, T>(data: &'a [T], layout: &Layout) -> candle_core::Result<&'a [T]> {
+/// The entries of a contiguous tensor.
+pub(crate) fn slice<'a, T>(data: &'a [T], layout: &Layout) -> candle_core::Result<&'a [T]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&data[start..end]),
         None => bail!("add-scaled: the tensors must be contiguous"),

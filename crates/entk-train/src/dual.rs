@@ -5,12 +5,15 @@ use std::ops::ControlFlow;
 use entk_spectral::{CrossGram, Gram};
 
 use crate::{
+    config::SgdConfig,
     dual_run::DualRun,
     error::{Result, TrainError},
     examples::check_labels,
     history::{EpochRecord, History, Outcome},
     loss::check_logits,
-    sgd::SgdConfig,
+    pace::Pace,
+    recurrence::StepMap,
+    stability::{Stability, batch_curvature},
 };
 
 /// What [`DualSgd::fit`] returns for one target.
@@ -37,8 +40,10 @@ pub struct DualFit {
 /// and ||theta - theta_0||^2 = a^T K a. This is what [`fit`](crate::fit) does to
 /// `Linearized`, step by step: the same [`SgdConfig`] gives the same minibatches and rates, and
 /// results equal up to round-off, if the Gram, the labels and f_0 are those of the model. It is not
-/// an approximation, and it does not hold for Adam, whose step is not linear in the gradients. Any
-/// number of targets on the same kernel is trained at once.
+/// an approximation. It holds for [`Update::HeavyBall`](crate::Update::HeavyBall) and
+/// [`Update::Nesterov`](crate::Update::Nesterov), with any loss and with
+/// [`Decay::FromStart`](crate::Decay::FromStart), which adds `w a` to what b gains; not for Adam, whose
+/// step is not linear in the gradients, nor for a pull towards zero, which leaves the span. Any number of targets on the same kernel is trained at once.
 ///
 /// What moves is z itself: K b and K a obey the recurrence of b and a, driven by the columns of K
 /// in B, which cost |B| n T multiply-adds a step for T targets. The logits of the training examples,
@@ -129,10 +134,12 @@ impl<'a> DualSgd<'a> {
     ///
     /// After every epoch `on_epoch` is given the records of all targets, in order; with
     /// [`ControlFlow::Break`] it ends the run of all of them. Metrics are over all examples, at the
-    /// epochs that `config` asks for; `eval_batch` has no meaning here.
+    /// epochs that `config` asks for; `eval_batch` has no meaning here, and
+    /// [`stop_at_loss`](SgdConfig::stop_at_loss) ends the run where all targets have reached it.
     ///
     /// # Errors
-    /// Settings out of range, fewer examples than a minibatch, no targets, labels that do not fit;
+    /// [`TrainError::NotDual`] for a rule or decay without a form in coefficients; settings out of
+    /// range, fewer examples than a minibatch, no targets, labels that do not fit;
     /// [`TrainError::Diverged`] as in [`fit`](crate::fit), for any of the targets.
     pub fn fit<L: AsRef<[u8]> + Sync>(
         &self,
@@ -147,15 +154,45 @@ impl<'a> DualSgd<'a> {
         let mut histories = vec![History::default(); targets.len()];
         for epoch in 1..=config.epochs {
             let records = run.epoch(epoch)?;
+            let converged = run.converged(&records);
             let flow = on_epoch(&records);
             for (history, record) in histories.iter_mut().zip(records) {
                 history.epochs.push(record);
             }
-            if flow.is_break() {
-                histories.iter_mut().for_each(|history| history.outcome = Outcome::Stopped);
+            if flow.is_break() || converged {
+                let outcome = if converged { Outcome::Converged } else { Outcome::Stopped };
+                histories.iter_mut().for_each(|history| history.outcome = outcome);
                 break;
             }
         }
         run.finish(histories)
+    }
+    /// How far the learning rate is from where steps grow without bound, measured on the minibatches
+    /// of the first epoch. To be asked before a long run; [`fit`](Self::fit) does not ask.
+    ///
+    /// Cost: some tens of products with |B| x |B| parts of the Gram, one part for each minibatch.
+    ///
+    /// # Errors
+    /// Settings as for [`fit`](Self::fit).
+    ///
+    /// ```
+    /// use entk_spectral::Gram;
+    /// use entk_train::{DualSgd, SgdConfig};
+    ///
+    /// // Two inputs with the same gradient, of squared norm 8: K has the eigenvalue 16.
+    /// let gram = Gram::from_lower_f64(2, vec![8.0; 4])?;
+    /// let config = SgdConfig { batch: 2, ..SgdConfig::default() };
+    /// let stability = DualSgd::new(&gram, 2, &[0.0; 2])?.stability(&config)?;
+    /// // 16 / (4 * 2), and 2 (1 + 0.9) / 2.
+    /// assert!((stability.curvature - 2.0).abs() < 1e-12);
+    /// assert!((stability.limit - 1.9).abs() < 1e-12);
+    /// assert!(stability.is_stable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stability(&self, config: &SgdConfig) -> Result<Stability> {
+        let pace = Pace::new(config, self.train)?;
+        StepMap::of(config, config.learning_rate)?;
+        let curvature = batch_curvature(self.gram, pace.batches(), config.loss);
+        Ok(Stability::new(config, curvature))
     }
 }

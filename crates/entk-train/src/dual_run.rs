@@ -3,15 +3,15 @@
 use rayon::prelude::*;
 
 use crate::{
+    config::SgdConfig,
     dual::{DualFit, DualSgd},
     error::{Result, TrainError},
     history::{EpochRecord, History},
-    loss::{check_logits, sigmoid_cross_entropy_cotangent},
-    metrics::{Distance, Metrics},
+    loss::check_logits,
+    metrics::Distance,
     pace::{At, Pace},
     panels::{Coefficients, Panels, product},
     recurrence::{EpochMap, StepMap},
-    sgd::SgdConfig,
 };
 
 /// Targets that a task takes at least, in loops over the targets.
@@ -47,6 +47,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         }
         let (n, count) = (dual.train, targets.len());
         let pace = Pace::new(config, n)?;
+        StepMap::of(config, config.learning_rate)?;
         Ok(Self {
             dual,
             targets,
@@ -66,12 +67,17 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         let mut maps = Vec::with_capacity(self.pace.batches().per_epoch());
         for (index, examples) in self.pace.batches().epoch(epoch).iter().enumerate() {
             let at = At { epoch, step: index + 1 };
-            let map = StepMap::heavy_ball(self.pace.config().momentum, self.pace.rate(at));
+            let map = StepMap::of(self.pace.config(), self.pace.rate(at))?;
             losses = self.step(at, map, examples)?;
             maps.push(map);
         }
         self.move_coefficients(&EpochMap::new(&maps));
         self.records(epoch, &losses)
+    }
+
+    /// Whether all targets have reached the loss at which to stop.
+    pub(crate) fn converged(&self, records: &[EpochRecord]) -> bool {
+        records.iter().all(|record| self.pace.converged(record))
     }
 
     /// One step on the given examples; returns their loss before it, for each target.
@@ -90,14 +96,14 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         Ok(losses)
     }
 
-    /// Fills `column` with (s(z) - y) / |B| and returns the loss.
+    /// Fills `column` with the gradient of the loss in the logits and returns the loss.
     fn residual(&self, at: At, target: usize, examples: &[u32], column: &mut [f64]) -> Result<f64> {
         let labels = self.targets[target].as_ref();
         let labels: Vec<u8> = examples.iter().map(|&i| labels[i as usize]).collect();
         let logit = |i: usize| self.dual.f0[i] + self.logits.moved(i, target);
         let logits: Vec<f64> = examples.iter().map(|&i| logit(i as usize)).collect();
         let loss = self.pace.loss(at, &logits, &labels)?;
-        column.copy_from_slice(&sigmoid_cross_entropy_cotangent(&logits, &labels)?);
+        column.copy_from_slice(&self.pace.config().loss.cotangent(&logits, &labels)?);
         Ok(loss)
     }
 
@@ -144,9 +150,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         if !l2.is_finite() {
             return Err(self.pace.diverged_by(at, "the norm of theta - theta_0", l2));
         }
-        let measure = |logits: &[f64], labels: &[u8]| {
-            Metrics::of(logits, labels).map_err(|error| self.pace.diverged(at, error))
-        };
+        let measure = |logits: &[f64], labels: &[u8]| self.pace.metrics(at, logits, labels);
         let (mut train_metrics, mut test_metrics) = (None, None);
         if self.pace.evaluates(epoch) {
             let logits = self.all_logits(target, test);

@@ -92,6 +92,14 @@ pub enum TrainError {
         /// The initial learning rate of the run.
         learning_rate: f64,
     },
+    /// A setting that needs the weights.
+    #[error(
+        "{what} has no form in coefficient space; train the linearization in weight space, or by SGD"
+    )]
+    NotDual {
+        /// The setting.
+        what: &'static str,
+    },
     /// An allocation failed.
     #[error("no memory for {numbers} numbers of {what}; train fewer targets at a time")]
     OutOfMemory {

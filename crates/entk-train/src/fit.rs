@@ -3,10 +3,10 @@ use std::ops::ControlFlow;
 use entk_models::{Model, Params};
 
 use crate::{
+    config::SgdConfig,
     error::Result,
     examples::Examples,
     history::{EpochRecord, History},
-    sgd::SgdConfig,
     trainer::Trainer,
 };
 
@@ -19,7 +19,8 @@ pub struct Fit {
     pub history: History,
 }
 
-/// Trains `model` from `params` on `train` by SGD with momentum on the mean sigmoid cross-entropy.
+/// Trains `model` from `params` on `train` by SGD with momentum on the mean sigmoid cross-entropy, or by
+/// the rule and on the loss that the settings choose.
 ///
 /// Step t of T = epochs x floor(N / batch), on the minibatch B: `g = 1/|B| sum_B grad loss`,
 /// `v <- g + momentum v`, `theta <- theta - learning_rate factor(t, T) v`. Minibatches come from

@@ -1,7 +1,9 @@
+use serde::{Deserialize, Serialize};
+
 use crate::metrics::{Distance, Metrics};
 
 /// What was measured at the end of one epoch.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Epochs done, from 1.
     pub epoch: usize,
@@ -20,13 +22,16 @@ pub struct EpochRecord {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Outcome {
     /// All epochs were run.
     #[default]
     Completed,
     /// The callback asked to stop.
     Stopped,
+    /// The loss over all training examples came down to
+    /// [`stop_at_loss`](crate::SgdConfig::stop_at_loss).
+    Converged,
 }
 
 /// The epochs of one run, in order.
@@ -48,7 +53,7 @@ pub enum Outcome {
 /// };
 /// assert_eq!(history.convergence_epoch(0.01), Some(2));
 /// ```
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct History {
     /// One record for each epoch that was run.
     pub epochs: Vec<EpochRecord>,

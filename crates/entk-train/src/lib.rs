@@ -11,8 +11,8 @@
 //! coefficient for each training example, over a Gram; for any number of targets at once.
 //!
 //! The pieces are public, so that another solver can share them: the minibatch order
-//! ([`Minibatches`]), the [`Schedule`], the loss ([`sigmoid_cross_entropy`]) and the update
-//! ([`Sgd`]).
+//! ([`Minibatches`]), the [`Schedule`], the loss ([`sigmoid_cross_entropy`]) and the updates
+//! ([`Sgd`], [`Adam`]).
 //!
 //! Everything is a function of the parameters, the examples and the seed: two runs on one machine
 //! give the same bits.
@@ -40,8 +40,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adam;
 mod axpy;
 mod batches;
+mod config;
 mod dual;
 mod dual_run;
 mod error;
@@ -50,21 +52,26 @@ mod fit;
 mod history;
 mod loss;
 mod metrics;
+mod optimizer;
 mod pace;
 mod panels;
 mod recurrence;
 mod schedule;
 mod sgd;
+mod stability;
 mod trainer;
 
+pub use adam::{Adam, AdamConfig};
 pub use batches::{EpochOrder, Minibatches};
+pub use config::{Decay, SgdConfig, Update};
 pub use dual::{DualFit, DualSgd};
 pub use error::{Result, TrainError};
 pub use examples::Examples;
 pub use fit::{Fit, fit};
 pub use history::{EpochRecord, History, Outcome};
-pub use loss::{predicted_label, sigmoid_cross_entropy, sigmoid_cross_entropy_cotangent};
+pub use loss::{Loss, predicted_label, sigmoid_cross_entropy, sigmoid_cross_entropy_cotangent};
 pub use metrics::{Distance, Metrics, evaluate, logits};
 pub use schedule::Schedule;
-pub use sgd::{Sgd, SgdConfig};
+pub use sgd::Sgd;
+pub use stability::Stability;
 pub use trainer::Trainer;

@@ -1,9 +1,78 @@
-//! The sigmoid cross-entropy on labels {0, 1}, in f64 on the host.
+//! Losses on labels {0, 1}, in f64 on the host.
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Result, TrainError},
     examples::check_labels,
 };
+
+/// A loss on logits z and labels y in {0, 1}, the mean over n examples.
+///
+/// ```
+/// use entk_train::Loss;
+///
+/// // (3 - 1)^2 / 2 and (-1 - -1)^2 / 2, halved.
+/// assert_eq!(Loss::Squared.value(&[3.0, -1.0], &[1, 0])?, 1.0);
+/// assert_eq!(Loss::Squared.cotangent(&[3.0, -1.0], &[1, 0])?, [1.0, 0.0]);
+/// # Ok::<(), entk_train::TrainError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Loss {
+    /// [`sigmoid_cross_entropy`]: the paper's.
+    #[default]
+    SigmoidCrossEntropy,
+    /// `1/(2n) sum_i (z_i - t_i)^2` with the target t = 1 for the label 1 and -1 for 0. The gradient is
+    /// linear in the logits.
+    Squared,
+}
+
+impl Loss {
+    /// The loss.
+    ///
+    /// # Errors
+    /// As [`sigmoid_cross_entropy`].
+    pub fn value(self, logits: &[f64], labels: &[u8]) -> Result<f64> {
+        match self {
+            Self::SigmoidCrossEntropy => sigmoid_cross_entropy(logits, labels),
+            Self::Squared => {
+                check(logits, labels)?;
+                let square = |(&z, &y): (&f64, &u8)| (z - sign(y)) * (z - sign(y));
+                let sum: f64 = logits.iter().zip(labels).map(square).sum();
+                Ok(sum / (2.0 * logits.len() as f64))
+            }
+        }
+    }
+
+    /// Its gradient with respect to the logits.
+    ///
+    /// # Errors
+    /// As [`sigmoid_cross_entropy`].
+    pub fn cotangent(self, logits: &[f64], labels: &[u8]) -> Result<Vec<f64>> {
+        match self {
+            Self::SigmoidCrossEntropy => sigmoid_cross_entropy_cotangent(logits, labels),
+            Self::Squared => {
+                check(logits, labels)?;
+                let n = logits.len() as f64;
+                Ok(logits.iter().zip(labels).map(|(&z, &y)| (z - sign(y)) / n).collect())
+            }
+        }
+    }
+
+    /// The largest second derivative in a logit, times n.
+    pub(crate) fn curvature(self) -> f64 {
+        match self {
+            Self::SigmoidCrossEntropy => 0.25,
+            Self::Squared => 1.0,
+        }
+    }
+}
+
+/// The target of a label: 1 of 1, -1 of 0.
+pub(crate) fn sign(label: u8) -> f64 {
+    if label == 1 { 1.0 } else { -1.0 }
+}
 
 /// The label that a logit predicts: 1 if it is positive, else 0. A logit of exactly 0 predicts 0.
 #[must_use]

@@ -1,10 +1,11 @@
 use candle_core::{DType, Device, Tensor};
 use entk_models::{Model, Params};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Result, TrainError},
     examples::Examples,
-    loss::{check_logits, predicted_label, sigmoid_cross_entropy},
+    loss::{Loss, check_logits, predicted_label},
 };
 
 /// Loss and accuracy over a set of examples.
@@ -16,9 +17,10 @@ use crate::{
 /// assert!((metrics.accuracy - 2.0 / 3.0).abs() < 1e-15);
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Mean sigmoid cross-entropy, in nats: [`sigmoid_cross_entropy`].
+    /// Mean sigmoid cross-entropy, in nats: [`sigmoid_cross_entropy`](crate::sigmoid_cross_entropy); in a run with another
+    /// [`Loss`], that one.
     pub loss: f64,
     /// Fraction of right predictions, in 0..=1: [`predicted_label`].
     pub accuracy: f64,
@@ -28,9 +30,17 @@ impl Metrics {
     /// The metrics of given logits.
     ///
     /// # Errors
-    /// As [`sigmoid_cross_entropy`].
+    /// As [`sigmoid_cross_entropy`](crate::sigmoid_cross_entropy).
     pub fn of(logits: &[f64], labels: &[u8]) -> Result<Self> {
-        let loss = sigmoid_cross_entropy(logits, labels)?;
+        Self::with_loss(Loss::default(), logits, labels)
+    }
+
+    /// The same with a loss of choice.
+    ///
+    /// # Errors
+    /// As [`sigmoid_cross_entropy`](crate::sigmoid_cross_entropy).
+    pub fn with_loss(loss: Loss, logits: &[f64], labels: &[u8]) -> Result<Self> {
+        let loss = loss.value(logits, labels)?;
         let right = logits.iter().zip(labels).filter(|&(&z, &y)| predicted_label(z) == y).count();
         Ok(Self { loss, accuracy: right as f64 / logits.len() as f64 })
     }
@@ -123,7 +133,7 @@ pub(crate) fn host(tensor: &Tensor) -> Result<Vec<f64>> {
 /// assert!(moved.cosine.is_some_and(|c| c.abs() < 1e-12));
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Distance {
     /// The l2 norm of theta - theta_0.
     pub l2: f64,

@@ -2,9 +2,10 @@
 
 use crate::{
     batches::Minibatches,
+    config::SgdConfig,
     error::{Result, TrainError},
-    loss::sigmoid_cross_entropy,
-    sgd::SgdConfig,
+    history::EpochRecord,
+    metrics::Metrics,
 };
 
 /// The loss of a minibatch, in nats, above which a run counts as diverged. All cotangents are
@@ -62,11 +63,23 @@ impl Pace {
     /// The loss of a minibatch, unless it shows that the run has diverged.
     pub(crate) fn loss(&self, at: At, logits: &[f64], labels: &[u8]) -> Result<f64> {
         let loss =
-            sigmoid_cross_entropy(logits, labels).map_err(|error| self.diverged(at, error))?;
+            self.config.loss.value(logits, labels).map_err(|error| self.diverged(at, error))?;
         if loss.is_nan() || loss > LOSS_CEILING {
             return Err(self.diverged_by(at, "the loss of the minibatch", loss));
         }
         Ok(loss)
+    }
+
+    /// What is measured over a set of examples.
+    pub(crate) fn metrics(&self, at: At, logits: &[f64], labels: &[u8]) -> Result<Metrics> {
+        Metrics::with_loss(self.config.loss, logits, labels)
+            .map_err(|error| self.diverged(at, error))
+    }
+
+    /// Whether a run with this record ends here.
+    pub(crate) fn converged(&self, record: &EpochRecord) -> bool {
+        let reached = |stop: f64| record.train.is_some_and(|metrics| metrics.loss <= stop);
+        self.config.stop_at_loss.is_some_and(reached)
     }
 
     /// A logit that is not finite means divergence here; any other error stays what it is.

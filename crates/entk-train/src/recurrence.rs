@@ -1,5 +1,10 @@
 //! The linear recurrence that one step of SGD is for a momentum and a displacement.
 
+use crate::{
+    config::{Decay, SgdConfig, Update},
+    error::{Result, TrainError},
+};
+
 /// One step on a pair (velocity, moved), driven by a gradient g:
 /// `velocity <- keep[0][0] velocity + keep[0][1] moved + kick[0] g`, and `moved` likewise.
 ///
@@ -12,9 +17,24 @@ pub(crate) struct StepMap {
 }
 
 impl StepMap {
-    /// Heavy ball: `velocity <- momentum velocity + g`, `moved <- moved - rate velocity`.
-    pub(crate) fn heavy_ball(momentum: f64, rate: f64) -> Self {
-        Self { keep: [[momentum, 0.0], [-rate * momentum, 1.0]], kick: [1.0, -rate] }
+    /// The step that the settings ask for, with learning rate `rate`: heavy ball, `velocity <-
+    /// momentum velocity + h`, `moved <- moved - rate velocity` with `h = g + decay moved`; Nesterov
+    /// moves by `-rate (h + momentum velocity)` instead.
+    pub(crate) fn of(config: &SgdConfig, rate: f64) -> Result<Self> {
+        let decay = match config.decay {
+            Decay::None => 0.0,
+            Decay::FromStart(weight) => weight,
+            _ => return Err(TrainError::NotDual { what: "a decay other than from the start" }),
+        };
+        let momentum = config.momentum;
+        // What moves of h, and of the velocity before the step.
+        let (fresh, old) = match config.update {
+            Update::HeavyBall => (1.0, momentum),
+            Update::Nesterov => (1.0 + momentum, momentum * momentum),
+            Update::Adam(_) => return Err(TrainError::NotDual { what: "Adam" }),
+        };
+        let keep = [[momentum, decay], [-rate * old, 1.0 - rate * fresh * decay]];
+        Ok(Self { keep, kick: [1.0, -rate * fresh] })
     }
 
     /// The step on many pairs.
@@ -72,7 +92,12 @@ mod tests {
 
     #[test]
     fn an_epoch_is_its_steps_one_after_the_other() {
-        let steps = [0.3, 0.2, 0.15].map(|rate| StepMap::heavy_ball(0.9, rate));
+        let config = SgdConfig {
+            update: Update::Nesterov,
+            decay: Decay::FromStart(0.2),
+            ..SgdConfig::default()
+        };
+        let steps = [0.3, 0.2, 0.15].map(|rate| StepMap::of(&config, rate).expect("linear"));
         for driven in 0..4 {
             let (mut v, mut m) = ([0.7], [-0.4]);
             for (at, step) in steps.iter().enumerate() {

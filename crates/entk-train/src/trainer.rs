@@ -2,14 +2,14 @@ use candle_core::{Device, Tensor};
 use entk_models::{Model, Params};
 
 use crate::{
+    config::SgdConfig,
     error::Result,
     examples::Examples,
     fit::Fit,
     history::{EpochRecord, History, Outcome},
-    loss::sigmoid_cross_entropy_cotangent,
-    metrics::{Distance, check_one_output, evaluate, host, logits},
+    metrics::{Distance, check_one_output, host, logits},
+    optimizer::Optimizer,
     pace::{At, Pace},
-    sgd::{Sgd, SgdConfig},
 };
 
 /// Training under way, one epoch at a time, with the parameters in sight: what
@@ -53,7 +53,7 @@ pub struct Trainer<'a, M: ?Sized> {
 #[derive(Debug, Clone)]
 struct State {
     params: Params,
-    sgd: Sgd,
+    optimizer: Optimizer,
 }
 
 impl<'a, M: Model + ?Sized> Trainer<'a, M> {
@@ -75,7 +75,7 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
             // One example, so that a test set that does not fit is refused before an epoch is spent.
             logits(model, params, &test.inputs().narrow(0, 0, 1)?, 1)?;
         }
-        let state = State { params: params.clone(), sgd: Sgd::new(config.momentum)? };
+        let state = State { params: params.clone(), optimizer: Optimizer::new(config)? };
         let history = History::default();
         Ok(Self { model, train, test, pace, start: params.clone(), state, history })
     }
@@ -92,7 +92,12 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
         }
         let before = self.state.clone();
         match self.run_epoch(self.epoch() + 1) {
-            Ok(record) => self.history.epochs.push(record),
+            Ok(record) => {
+                if self.pace.converged(&record) {
+                    self.history.outcome = Outcome::Converged;
+                }
+                self.history.epochs.push(record);
+            }
             Err(error) => {
                 self.state = before;
                 return Err(error);
@@ -165,13 +170,15 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
         let outputs = sweep.outputs();
         let logits = host(outputs)?;
         let loss = self.pace.loss(at, &logits, &labels)?;
-        let cotangent = sigmoid_cross_entropy_cotangent(&logits, &labels)?;
+        let cotangent = self.config().loss.cotangent(&logits, &labels)?;
         let cotangent = Tensor::from_vec(cotangent, outputs.dims(), &Device::Cpu)?
             .to_dtype(outputs.dtype())?
             .to_device(outputs.device())?;
         let gradient = sweep.vjp(&cotangent)?;
         let statistics = sweep.statistics().to_vec();
-        let next = self.state.sgd.step(&self.state.params, &gradient, self.pace.rate(at))?;
+        let rate = self.pace.rate(at);
+        let State { params, optimizer } = &mut self.state;
+        let next = optimizer.step(&self.start, params, gradient, rate)?;
         self.state.params =
             if statistics.is_empty() { next } else { next.with_statistics(statistics)? };
         Ok(loss)
@@ -187,8 +194,10 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
         }
         let due = self.pace.evaluates(epoch);
         let measure = |examples: &Examples| {
-            evaluate(self.model, &self.state.params, examples, self.config().eval_batch)
-                .map_err(|error| self.pace.diverged(at, error))
+            let batch = self.config().eval_batch;
+            let logits = logits(self.model, &self.state.params, examples.inputs(), batch)
+                .map_err(|error| self.pace.diverged(at, error))?;
+            self.pace.metrics(at, &logits, examples.labels())
         };
         Ok(EpochRecord {
             epoch,

@@ -7,7 +7,8 @@ use entk_linearize::{Jacobian, Linearized};
 use entk_models::{Activation, Model, Network, Params};
 use entk_spectral::{CrossGram, Gram};
 use entk_train::{
-    DualFit, DualSgd, EpochRecord, Examples, Fit, Outcome, SgdConfig, TrainError, fit, logits,
+    AdamConfig, Decay, DualFit, DualSgd, EpochRecord, Examples, Fit, Loss, Outcome, Schedule,
+    SgdConfig, TrainError, Update, fit, logits,
 };
 
 use crate::tasks::{flat, go_on, lenet, mlp, relative_error, separable, start};
@@ -134,6 +135,80 @@ fn coefficient_space_is_weight_space() {
             assert!(relative_error(&flat(&moved), &flat(&expected)) <= EXACT);
         }
     }
+}
+
+/// Nesterov, decay from the start and the squared loss, in both spaces.
+#[test]
+fn every_linear_rule_is_the_same_in_both_spaces() {
+    let case = Case::new(lenet([1, 8, 8]), DType::F64);
+    let (gram, labels) = (case.gram(), case.all.labels());
+    let dual = DualSgd::new(&gram, TRAIN, &case.f0).unwrap();
+    let nesterov = SgdConfig { update: Update::Nesterov, learning_rate: 0.01, ..settings() };
+    let decay = SgdConfig { decay: Decay::FromStart(0.3), ..settings() };
+    let squared = SgdConfig { loss: Loss::Squared, learning_rate: 0.002, ..settings() };
+    let all = SgdConfig {
+        update: Update::Nesterov,
+        decay: Decay::FromStart(0.3),
+        schedule: Schedule::Cosine,
+        ..squared.clone()
+    };
+    for config in [nesterov, decay, squared, all] {
+        let fits = dual.fit(&[labels], &config, all_on).unwrap();
+        let (weight, z) = case.in_weight_space(labels, true, &config);
+        let error = relative_error(&fits[0].logits, &z);
+        assert!(error <= EXACT, "{config:?}: {error:e}");
+        assert_same_history(&fits[0], &weight, EXACT);
+    }
+    let adam = SgdConfig { update: Update::Adam(AdamConfig::default()), ..settings() };
+    let weights = SgdConfig { decay: Decay::Weights(0.1), ..settings() };
+    for config in [adam, weights] {
+        assert!(matches!(dual.fit(&[labels], &config, all_on), Err(TrainError::NotDual { .. })));
+        assert!(matches!(dual.stability(&config), Err(TrainError::NotDual { .. })));
+    }
+}
+
+/// On a quadratic the limit is where runs begin to grow.
+#[test]
+fn the_stability_limit_separates_decay_from_growth() {
+    let (n, gram) = wide_gram();
+    let f0 = vec![0.0; n];
+    let labels: Vec<u8> = (0..n).map(|i| u8::from(i % 2 == 0)).collect();
+    let dual = DualSgd::new(&gram, n, &f0).unwrap();
+    let base = SgdConfig {
+        batch: n,
+        epochs: 300,
+        eval_every: 300,
+        loss: Loss::Squared,
+        schedule: Schedule::Constant,
+        ..settings()
+    };
+    for update in [Update::HeavyBall, Update::Nesterov] {
+        let limit = dual.stability(&SgdConfig { update, ..base.clone() }).unwrap().limit;
+        let end = |share: f64| {
+            let config = SgdConfig { update, learning_rate: share * limit, ..base.clone() };
+            assert_eq!(dual.stability(&config).unwrap().is_stable(), share < 1.0);
+            dual.fit(&[&labels], &config, all_on).map(|f| f[0].history.epochs[299].minibatch_loss)
+        };
+        // At rest the loss is 1/2; 300 steps 2 % beyond the limit grow by orders of magnitude.
+        let (below, beyond) = (end(0.98).unwrap(), end(1.02));
+        assert!(below < 0.5, "{below}");
+        assert!(beyond.as_ref().map_or(true, |&loss| loss > 1.0), "{beyond:?}");
+    }
+}
+
+#[test]
+fn many_targets_stop_once_all_have_converged() {
+    let (n, gram) = wide_gram();
+    let f0 = vec![0.0; n];
+    let targets: Vec<Vec<u8>> =
+        [1, 40].iter().map(|p| (0..n).map(|i| u8::from(i / p % 2 == 0)).collect()).collect();
+    let dual = DualSgd::new(&gram, 600, &f0).unwrap();
+    let whole = dual.fit(&targets, &settings(), all_on).unwrap();
+    let loss = |k: usize, epoch: usize| whole[k].history.epochs[epoch].train.unwrap().loss;
+    let config = SgdConfig { stop_at_loss: Some(loss(0, 2).max(loss(1, 2))), ..settings() };
+    let fits = dual.fit(&targets, &config, all_on).unwrap();
+    assert!(fits.iter().all(|fit| fit.history.outcome == Outcome::Converged));
+    assert!(fits.iter().all(|fit| fit.history.epochs.len() <= 3));
 }
 
 #[test]

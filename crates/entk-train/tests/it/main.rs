@@ -10,6 +10,7 @@ mod fit;
 mod loss;
 mod metrics;
 mod refusals;
+mod rules;
 mod sgd;
 mod tasks;
 mod trainer;
