@@ -101,7 +101,7 @@ impl Experiment {
 fn subset(data: &Dataset, flag: &str, n: usize, seed: u64) -> Result<Dataset> {
     ensure!(
         n <= data.count(),
-        "{flag} {n}: {} has {} such images; lower it or give a larger set with --data-root",
+        "{flag} {n}: {} has {} images; lower it or give a larger set with --data-root",
         data.name(),
         data.count()
     );
