@@ -1,0 +1,151 @@
+//! Leading eigenpairs of a Gram matrix, with a certificate; see `--help`.
+
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use entk::data::npy::{self, Data};
+use entk::gram::Store;
+use entk::spectral::{EigshConfig, Gram, SymmetricOperator, TopPairs, eigsh};
+use entk_examples::plot::{Axis, Figure, Series};
+use entk_examples::{Run, write_atomically};
+use serde::Serialize;
+
+/// Leading eigenpairs of a Gram matrix, with their residuals.
+///
+/// Writes eigvals.npy (descending), eigvecs.npy (one eigenvector a row), certificate.json, the spectrum as
+/// spectrum.svg, .png and .csv, and record.json, which comes last: a folder without it was not finished.
+#[derive(Parser, Clone, Debug, Serialize)]
+#[command(name = "eigen", version, verbatim_doc_comment)]
+struct Flags {
+    /// The Gram: a square .npy of f32 or f64, or the folder of a finished store of `gram --store`, read tile by
+    /// tile and never whole
+    #[arg(long, value_name = "FILE.npy|DIR")]
+    gram: PathBuf,
+
+    /// Number of eigenpairs
+    #[arg(long, value_name = "K", default_value_t = 100)]
+    k: usize,
+
+    /// Largest residual, as a fraction of the largest eigenvalue
+    #[arg(long, value_name = "X", default_value_t = 1e-10)]
+    tolerance: f64,
+
+    /// Columns multiplied at a time [default: 32 in memory, 128 from a store]
+    #[arg(long, value_name = "N")]
+    block: Option<usize>,
+
+    /// Give up after so many minutes
+    #[arg(long, value_name = "MINUTES")]
+    max_minutes: Option<f64>,
+
+    /// Seed of the random start
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Folder of the results [default: results/eigen]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// How good the pairs are, and what they cost.
+#[derive(Serialize)]
+struct Certificate {
+    inputs: usize,
+    pairs: usize,
+    solver: String,
+    products: usize,
+    restarts: usize,
+    /// Largest |phi_i . phi_j - \[i = j\]|.
+    orthogonality: f64,
+    /// Largest residual over the largest eigenvalue.
+    worst_residual: f64,
+    /// ||K phi_j - lambda_j phi_j||, of every pair.
+    residuals: Vec<f64>,
+    /// Runs of eigenvalues closer than 1e-8 of the largest, first to one past the last, from 0.
+    clusters: Vec<[usize; 2]>,
+}
+
+fn main() -> Result<()> {
+    let flags = Flags::parse();
+    let mut run = Run::start("eigen", flags.out.as_deref())?;
+    let top = if flags.gram.is_dir() {
+        let store = Store::open(&flags.gram)?;
+        let operator = run.stage("check", 1, |_| Ok(store.operator()?))?;
+        solve(&mut run, &flags, &operator)?
+    } else {
+        let gram = run.stage("read", 1, |_| read(&flags.gram))?;
+        solve(&mut run, &flags, &gram)?
+    };
+    let (pairs, folder) = (&top.pairs, run.folder());
+    npy::write(folder.file("eigvals.npy"), &[pairs.len()], pairs.values())?;
+    npy::write(folder.file("eigvecs.npy"), &[pairs.len(), pairs.dim()], pairs.vectors())?;
+    let certificate = certificate(&top);
+    let json = serde_json::to_vec_pretty(&certificate)?;
+    write_atomically(&folder.file("certificate.json"), &json)?;
+    run.save_figure("spectrum", &spectrum(&top))?;
+    run.finish(
+        flags.seed,
+        &flags,
+        &serde_json::json!({
+            "largest_eigenvalue": pairs.values().first(),
+            "smallest_eigenvalue": pairs.values().last(),
+            "worst_residual": certificate.worst_residual,
+            "products": certificate.products,
+        }),
+    )?;
+    Ok(())
+}
+
+fn solve<K: SymmetricOperator>(run: &mut Run, flags: &Flags, operator: &K) -> Result<TopPairs> {
+    let max_time = flags.max_minutes.map(|minutes| Duration::try_from_secs_f64(60.0 * minutes));
+    let config = EigshConfig {
+        tolerance: flags.tolerance,
+        block: flags.block,
+        max_time: max_time.transpose().context("--max-minutes must be a positive number")?,
+        seed: flags.seed,
+        ..EigshConfig::default()
+    };
+    run.stage("eigenpairs", 1, |_| Ok(eigsh(operator, flags.k, &config)?))
+}
+
+fn read(path: &Path) -> Result<Gram> {
+    let (shape, data) = npy::read(path)?.into_parts();
+    let square = matches!(shape.as_slice(), [rows, cols] if rows == cols);
+    ensure!(square, "{}: expected a square matrix, found shape {shape:?}", path.display());
+    Ok(match data {
+        Data::F32(entries) => Gram::from_lower_f32(shape[0], entries)?,
+        Data::F64(entries) => Gram::from_lower_f64(shape[0], entries)?,
+        _ => anyhow::bail!("{}: expected f32 or f64 entries; convert with astype", path.display()),
+    })
+}
+
+fn certificate(top: &TopPairs) -> Certificate {
+    let largest = top.pairs.values().first().map_or(0.0, |x| x.abs());
+    let worst = top.residuals.iter().copied().fold(0.0, f64::max);
+    Certificate {
+        inputs: top.pairs.dim(),
+        pairs: top.pairs.len(),
+        solver: format!("{:?}", top.solver),
+        products: top.products,
+        restarts: top.restarts,
+        orthogonality: top.orthogonality,
+        worst_residual: if worst == 0.0 { 0.0 } else { worst / largest },
+        residuals: top.residuals.clone(),
+        clusters: top.clusters.iter().map(|run| [run.start, run.end]).collect(),
+    }
+}
+
+/// Eigenvalues and residuals against the index, from 1 as in the paper; zeros have no place on a logarithmic axis.
+fn spectrum(top: &TopPairs) -> Figure {
+    let indexed = |values: &[f64]| -> Vec<(f64, f64)> {
+        let points = values.iter().enumerate().map(|(j, x)| (1.0 + j as f64, *x));
+        points.filter(|(_, x)| *x > 0.0).collect()
+    };
+    Figure::new(Axis::log("eigenvalue index"), Axis::log("eigenvalue"))
+        .series(Series::new("eigenvalue", indexed(top.pairs.values())).color(0))
+        .series(Series::new("residual", indexed(&top.residuals)).color(1))
+}
