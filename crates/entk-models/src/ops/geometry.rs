@@ -130,9 +130,13 @@ impl Geometry {
                 }
                 let line = (channel * self.input[0] + y - self.before[0]) * self.input[1];
                 let start = line + first * self.stride[1] + dj - self.before[1];
-                let source = image[start..].iter().step_by(self.stride[1]);
                 let target = &mut target[row * width + first..row * width + last];
-                target.iter_mut().zip(source).for_each(|(t, v)| *t = *v);
+                if self.stride[1] == 1 {
+                    target.copy_from_slice(&image[start..start + target.len()]);
+                } else {
+                    let source = image[start..].iter().step_by(self.stride[1]);
+                    target.iter_mut().zip(source).for_each(|(t, v)| *t = *v);
+                }
             }
         }
     }
