@@ -71,6 +71,7 @@ fn compute(flags: &Flags) -> Result<()> {
     assembly::check(&plan, flags)?;
     results::clear(run.folder())?;
 
+    let planned_mb = peak_rss_mb().unwrap_or(0.0).max(plan.peak() as f64 / 1e6);
     let assembled = kernel.assemble(&mut run)?;
     let peak_rss_mb = peak_rss_mb();
     let time = run.stages().of("gram").context("the gram stage has no time")?;
@@ -93,7 +94,7 @@ fn compute(flags: &Flags) -> Result<()> {
         kernel_s: time.wall_s,
         cpu_s: time.cpu_s,
         peak_rss_mb,
-        planned_mb: plan.peak() as f64 / 1e6,
+        planned_mb,
         kept_tiles,
         largest_error: error.largest,
         rms_error: error.rms,

@@ -30,7 +30,7 @@ pub struct Summary {
     pub cpu_s: Option<f64>,
     /// Memory of the process when the Gram was there.
     pub peak_rss_mb: Option<f64>,
-    /// What the plan expected it to be.
+    /// What the plan expected it to be, or what reading the inputs took if that is more.
     pub planned_mb: f64,
     /// Tiles of the store that an earlier run had computed.
     pub kept_tiles: Option<usize>,

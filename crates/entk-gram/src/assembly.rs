@@ -12,7 +12,7 @@ use crate::{
     features::Features,
     per_example::{gradients, inner_products},
     sum::Sum,
-    sweeps::check_inputs,
+    sweeps::{check_inputs, check_layers, rows_per_example},
 };
 
 /// The assembly of one kernel: a model at its parameters on its inputs, and how.
@@ -67,6 +67,7 @@ impl<'a> Assembly<'a> {
         config: &GramConfig,
     ) -> Result<Self> {
         config.check()?;
+        check_layers(model, config)?;
         check_inputs(inputs)?;
         if !matches!(params.dtype(), DType::F32 | DType::F64) {
             return Err(GramError::DType(params.dtype()));
@@ -96,12 +97,17 @@ impl<'a> Assembly<'a> {
         }
     }
 
+    /// Rows of the kernel for these inputs: N, or N C for [`Outputs::Full`](crate::Outputs::Full).
+    pub(crate) fn rows_of(&self, inputs: &Tensor) -> Result<usize> {
+        Ok(inputs.dim(0)? * rows_per_example(self.model, &self.config))
+    }
+
     /// The Gram matrix in memory.
     ///
     /// # Errors
     /// As [`gram`](crate::gram()), and [`GramError::Stopped`].
     pub fn gram(&self) -> Result<Gram> {
-        let n = self.inputs.dim(0)?;
+        let n = self.rows_of(self.inputs)?;
         Ok(match self.kernel(None)? {
             Kernel::F32(entries) => Gram::from_lower_f32(n, entries)?,
             Kernel::F64(entries) => Gram::from_lower_f64(n, entries)?,
@@ -114,7 +120,7 @@ impl<'a> Assembly<'a> {
     /// As [`Assembly::gram`].
     pub fn cross(&self, others: &Tensor) -> Result<CrossGram> {
         check_inputs(others)?;
-        let (m, n) = (self.inputs.dim(0)?, others.dim(0)?);
+        let (m, n) = (self.rows_of(self.inputs)?, self.rows_of(others)?);
         Ok(match self.kernel(Some(others))? {
             Kernel::F32(entries) => CrossGram::from_f32(m, n, entries)?,
             Kernel::F64(entries) => CrossGram::from_f64(m, n, entries)?,
@@ -143,7 +149,7 @@ impl<'a> Assembly<'a> {
 
     /// The whole kernel with `others`, or its lower triangle with itself, as one block.
     fn whole<T: Real, A: Sum<T>>(&self, others: Option<&Tensor>) -> Result<Vec<A>> {
-        let (m, n) = (self.inputs.dim(0)?, others.unwrap_or(self.inputs).dim(0)?);
+        let (m, n) = (self.rows_of(self.inputs)?, self.rows_of(others.unwrap_or(self.inputs))?);
         let left = self.features::<T>(self.inputs)?;
         let right = others.map(|x| self.features::<T>(x)).transpose()?;
         let right = right.as_ref().unwrap_or(&left);

@@ -24,6 +24,9 @@ pub enum Outputs {
     Trace,
     /// `grad F(x) . grad F(x')` for the sum of logits `F = sum_c f_c`: one backward pass.
     SumOfLogits,
+    /// `grad f_c(x) . grad f_c'(x')` for all outputs: N C rows and columns, those of an example
+    /// side by side, entry (n C + c, m C + c').
+    Full,
 }
 
 /// The type in which products are summed over chunks of 512 parameters.
@@ -38,13 +41,16 @@ pub enum Accumulate {
 }
 
 /// Settings of an assembly. None of them changes a bit of the result on the CPU but `strategy`,
-/// `outputs`, `accumulate` and `micro_batch`.
+/// `outputs`, `layers`, `accumulate` and `micro_batch`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GramConfig {
     /// How the kernel is computed.
     pub strategy: Strategy,
     /// What is contracted over the outputs.
     pub outputs: Outputs,
+    /// Weights of the layers whose parameters (weight and bias) are contracted, such as
+    /// `["fc1.weight"]`; empty for all. The kernels of all layers, one by one, sum to the whole.
+    pub layers: Vec<String>,
     /// Edge of the square tiles of K that one task computes, in examples.
     pub tile: usize,
     /// Examples per forward and backward sweep; the last sweep is padded to it.
@@ -61,6 +67,7 @@ impl Default for GramConfig {
         Self {
             strategy: Strategy::default(),
             outputs: Outputs::default(),
+            layers: Vec::new(),
             tile: 256,
             micro_batch: 64,
             accumulate: Accumulate::default(),
@@ -70,6 +77,15 @@ impl Default for GramConfig {
 }
 
 impl GramConfig {
+    /// Whether the layer of this weight or bias is contracted.
+    pub(crate) fn includes(&self, name: &str) -> bool {
+        let weight = |layer: &String| match name.strip_suffix(".bias") {
+            Some(stem) => layer.strip_suffix(".weight") == Some(stem),
+            None => layer == name,
+        };
+        self.layers.is_empty() || self.layers.iter().any(weight)
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         for (field, got) in [("tile", self.tile), ("micro_batch", self.micro_batch)] {
             if got == 0 {

@@ -2,7 +2,7 @@ use candle_core::DType;
 
 use crate::{
     assembly::Assembly,
-    error::Result,
+    error::{GramError, Result},
     per_example::{gradients, inner_products},
 };
 
@@ -33,11 +33,14 @@ impl Assembly<'_> {
         seed: u64,
         mut entry: impl FnMut(usize, usize) -> Result<f64>,
     ) -> Result<ErrorEstimate> {
-        let n = self.inputs.dim(0)?;
+        let n = self.rows_of(self.inputs)?;
+        let per = n / self.inputs.dim(0)?;
         let params = self.params.to_dtype(DType::F64)?;
-        let gradient = |example: usize| {
-            let x = self.inputs.narrow(0, example, 1)?.to_dtype(DType::F64)?;
-            gradients(self.model, &params, &x, &self.config)
+        let gradient = |row: usize| {
+            let x = self.inputs.narrow(0, row / per, 1)?.to_dtype(DType::F64)?;
+            Ok::<_, GramError>(vec![
+                gradients(self.model, &params, &x, &self.config)?.swap_remove(row % per),
+            ])
         };
         let mut state = seed;
         let (mut largest, mut squares) = (0.0_f64, 0.0);

@@ -9,7 +9,7 @@ use crate::{
     conv_pair::ConvPair,
     error::{GramError, Result},
     rows::Rows,
-    sweeps::factors_from,
+    sweeps::{Swept, factors_from, rows_per_example},
 };
 
 /// A dense layer's share of the kernel: `(a a'^T + bias) * (d d'^T)`.
@@ -29,7 +29,7 @@ pub(crate) struct Features<T> {
     pub(crate) dense: Vec<DensePair<T>>,
     /// Factors of the convolutions whose rows are longer than they.
     pub(crate) conv: Vec<ConvPair<T>>,
-    /// Number of examples.
+    /// Number of rows of the kernel: examples, or examples times outputs.
     pub(crate) count: usize,
 }
 
@@ -51,7 +51,8 @@ impl<T: Real> Features<T> {
         config: &GramConfig,
         stop: Option<&AtomicBool>,
     ) -> Result<Self> {
-        let n = inputs.dim(0)?;
+        let (n, per) = (inputs.dim(0)?, rows_per_example(model, config));
+        let rows = n.checked_mul(per).ok_or(GramError::TooLarge { rows: n, cols: per })?;
         let starts: Vec<usize> = (0..n).step_by(config.micro_batch).collect();
         let mut features: Option<Self> = None;
         for group in starts.chunks(rayon::current_num_threads().max(1)) {
@@ -60,22 +61,20 @@ impl<T: Real> Features<T> {
             }
             let swept: Vec<_> = (group.par_iter())
                 .map(|&start| {
-                    let (factors, count) = factors_from(model, params, inputs, config, start)?;
-                    Ok((pieces(factors, count, config.strategy)?, count))
+                    let Swept { groups, count } =
+                        factors_from(model, params, inputs, config, start)?;
+                    let pieces = groups.into_iter().map(|g| pieces(g, count, config.strategy));
+                    Ok((pieces.collect::<Result<Vec<_>>>()?, count))
                 })
                 .collect::<Result<_>>()?;
-            for (pieces, count) in swept {
-                match &mut features {
-                    Some(features) => features.push(&pieces, count),
-                    None => {
-                        let mut first = Self::like(&pieces, count, n)?;
-                        first.push(&pieces, count);
-                        features = Some(first);
-                    }
+            for (groups, count) in swept {
+                if features.is_none() {
+                    features = Some(Self::like(&groups[0], count, rows)?);
                 }
+                features.iter_mut().for_each(|features| features.push(&groups, count));
             }
         }
-        let features = features.map_or_else(|| Self::like(&[], 1, n), Ok)?;
+        let features = features.map_or_else(|| Self::like(&[], 1, rows), Ok)?;
         Ok(features.finished())
     }
 
@@ -97,28 +96,29 @@ impl<T: Real> Features<T> {
         Ok(Self { rows: Rows::with_capacity(n, width)?, dense, conv, count: n })
     }
 
-    fn push(&mut self, pieces: &[Piece<T>], count: usize) {
+    /// Appends the rows of a micro-batch, those of one example side by side.
+    fn push(&mut self, groups: &[Vec<Piece<T>>], count: usize) {
+        let row = |values: &[T], example: usize| {
+            let width = values.len() / count;
+            example * width..(example + 1) * width
+        };
         for example in 0..count {
-            for piece in pieces {
-                if let Piece::Rows(rows) = piece {
-                    let width = rows.len() / count;
-                    self.rows.extend(&rows[example * width..(example + 1) * width]);
-                }
-            }
-        }
-        let (mut dense, mut conv) = (self.dense.iter_mut(), self.conv.iter_mut());
-        for piece in pieces {
-            match piece {
-                Piece::Rows(_) => {}
-                Piece::Dense { inputs, cotangents, .. } => {
-                    if let Some(pair) = dense.next() {
-                        pair.inputs.extend(inputs);
-                        pair.cotangents.extend(cotangents);
-                    }
-                }
-                Piece::Conv { inputs, cotangents, .. } => {
-                    if let Some(pair) = conv.next() {
-                        pair.extend(inputs, cotangents);
+            for pieces in groups {
+                let (mut dense, mut conv) = (self.dense.iter_mut(), self.conv.iter_mut());
+                for piece in pieces {
+                    match piece {
+                        Piece::Rows(rows) => self.rows.extend(&rows[row(rows, example)]),
+                        Piece::Dense { inputs: a, cotangents: d, .. } => {
+                            if let Some(pair) = dense.next() {
+                                pair.inputs.extend(&a[row(a, example)]);
+                                pair.cotangents.extend(&d[row(d, example)]);
+                            }
+                        }
+                        Piece::Conv { inputs: a, cotangents: d, .. } => {
+                            if let Some(pair) = conv.next() {
+                                pair.extend(&a[row(a, example)], &d[row(d, example)]);
+                            }
+                        }
                     }
                 }
             }

@@ -8,14 +8,17 @@ use crate::{
     error::{GramError, Result},
     features::{Piece, pieces},
     grid::Grid,
-    memory::{MemoryLimit, resident},
-    sweeps::factors_from,
+    memory::MemoryLimit,
+    sweeps::{Swept, factors_from},
 };
 
 /// Edge of the product that measures this machine's rate.
 const PROBE: usize = 768;
 /// Tiles of a store that are in memory at once: computed, waiting, written, and as bytes.
 const TILES: u64 = 4;
+
+/// The program, its threads and its small allocations.
+const PROGRAM: u64 = 40 << 20;
 
 /// Where the kernel goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +72,7 @@ pub struct Buffer {
 /// Times are estimates from one micro-batch and one product; memory is counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// Number of examples N.
+    /// Rows of the kernel: the number of examples N, or N C for full blocks of C outputs.
     pub n: usize,
     /// Where the kernel goes.
     pub target: Target,
@@ -107,24 +110,24 @@ impl Assembly<'_> {
     }
 
     fn planned<T: Real>(&self, target: Target, item: u64) -> Result<Plan> {
-        let n = self.inputs.dim(0)?;
+        let n = self.rows_of(self.inputs)?;
         let start = Instant::now();
-        let (factors, count) = factors_from(self.model, self.params, self.inputs, &self.config, 0)?;
-        let mut layers = Vec::new();
-        let mut swept = 0;
-        for factor in factors {
+        let Swept { groups, count } =
+            factors_from(self.model, self.params, self.inputs, &self.config, 0)?;
+        let (mut layers, mut swept) = (Vec::new(), 0);
+        for factor in groups.into_iter().take(1).flatten() {
             swept += in_flight(&factor);
             layers.push(layer::<T>(factor, count, self.config.strategy)?);
         }
         let threads = rayon::current_num_threads() as f64;
-        let batches = n.div_ceil(self.config.micro_batch) as f64;
+        let batches = self.inputs.dim(0)?.div_ceil(self.config.micro_batch) as f64;
         let held = self.inputs.elem_count() + self.params.count();
         let sweeping = Buffer {
             name: format!("sweeps of {threads} micro-batches of {}", self.config.micro_batch),
             // Values and cotangents, of each layer and of the activation after it.
             bytes: (2 * swept) as u64 * item * threads as u64,
         };
-        let base = resident().unwrap_or(held as u64 * item);
+        let base = held as u64 * item + PROGRAM;
         let mut plan = Plan {
             n,
             target,

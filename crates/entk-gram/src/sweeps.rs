@@ -9,8 +9,20 @@ use crate::{
 /// Examples checked for NaN and infinity at a time, so that no second copy of a large set is made.
 const CHECKED: usize = 1024;
 
-/// The factors of the micro-batch that starts at example `start`, and how many of its examples
-/// count.
+/// The factors of one micro-batch.
+pub(crate) struct Swept {
+    /// One list of factors for each row of the kernel that an example has: one, or one an output.
+    pub(crate) groups: Vec<Vec<Factor>>,
+    /// How many examples of the batch count.
+    pub(crate) count: usize,
+}
+
+/// Rows of the kernel that an example has.
+pub(crate) fn rows_per_example(model: &dyn Model, config: &GramConfig) -> usize {
+    if config.outputs == Outputs::Full { model.outputs() } else { 1 }
+}
+
+/// Sweeps the micro-batch that starts at example `start`.
 ///
 /// The last micro-batch is filled up with copies of its last example, never shortened: the bits
 /// of a dense layer depend on how many rows are multiplied at once.
@@ -20,22 +32,39 @@ pub(crate) fn factors_from(
     inputs: &Tensor,
     config: &GramConfig,
     start: usize,
-) -> Result<(Vec<Factor>, usize)> {
+) -> Result<Swept> {
     let count = config.micro_batch.min(inputs.dim(0)? - start);
     let batch = padded(&inputs.narrow(0, start, count)?, config.micro_batch)?;
     let sweep = model.sweep(params, &batch)?;
     ensure_finite(sweep.outputs(), "model outputs")?;
-    let factors = match config.outputs {
-        Outputs::SumOfLogits => sweep.factors(&sweep.outputs().ones_like()?)?,
-        Outputs::Trace => {
-            let mut all = Vec::new();
-            for channel in 0..model.outputs() {
-                all.extend(sweep.output_factors(channel)?);
-            }
-            all
-        }
+    let chosen = |factors: Vec<Factor>| -> Vec<Factor> {
+        let included = |factor: &Factor| factor.names().iter().all(|name| config.includes(name));
+        factors.into_iter().filter(included).collect()
     };
-    Ok((factors, count))
+    let channels = || (0..model.outputs()).map(|c| Ok(chosen(sweep.output_factors(c)?)));
+    let groups = match config.outputs {
+        Outputs::SumOfLogits => vec![chosen(sweep.factors(&sweep.outputs().ones_like()?)?)],
+        Outputs::Trace => {
+            vec![channels().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()]
+        }
+        Outputs::Full => channels().collect::<Result<_>>()?,
+    };
+    Ok(Swept { groups, count })
+}
+
+/// Refuses names of layers that are not those of weights.
+pub(crate) fn check_layers(model: &dyn Model, config: &GramConfig) -> Result<()> {
+    let specs = model.specs();
+    let known = |layer: &&String| {
+        !layer.ends_with(".bias") && specs.iter().any(|spec| spec.name == **layer)
+    };
+    match config.layers.iter().find(|layer| !known(layer)) {
+        None => Ok(()),
+        Some(name) => {
+            let known = specs.into_iter().map(|spec| spec.name).collect();
+            Err(ModelError::UnknownName { name: name.clone(), known }.into())
+        }
+    }
 }
 
 /// Refuses an empty set and NaN or infinity in it.

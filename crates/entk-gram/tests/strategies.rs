@@ -109,7 +109,7 @@ fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
 #[test]
 fn strategies_agree_in_both_precisions() -> TestResult {
     for case in cases()? {
-        for outputs in [Outputs::Trace, Outputs::SumOfLogits] {
+        for outputs in [Outputs::Trace, Outputs::SumOfLogits, Outputs::Full] {
             let oracle = config(Strategy::PerExample, outputs);
             let oracle = gram(&case.network, &case.theta, &case.x, &oracle)?;
             for strategy in [Strategy::Structured, Strategy::JacobianContraction] {
@@ -191,6 +191,58 @@ fn tiles_and_threads_change_no_bit() -> TestResult {
             assert!(run(tile, threads)? == first, "{}: tile {tile}, {threads} threads", case.name);
         }
     }
+    Ok(())
+}
+
+#[test]
+fn full_blocks_contain_trace_and_sum() -> TestResult {
+    for case in cases()? {
+        let run = |outputs| -> Result<Gram, GramError> {
+            gram(&case.network, &case.theta, &case.x, &config(Strategy::Structured, outputs))
+        };
+        let (trace, sum) = (run(Outputs::Trace)?, run(Outputs::SumOfLogits)?);
+        let (full, c) = (run(Outputs::Full)?, case.network.outputs());
+        assert_eq!(full.n(), 83 * c);
+        for (i, j) in [(0, 0), (5, 2), (82, 41), (82, 82)] {
+            let block = |a: usize, b: usize| full.get(i * c + a, j * c + b);
+            let diagonal: f64 = (0..c).map(|a| block(a, a)).sum();
+            let all: f64 = (0..c * c).map(|k| block(k / c, k % c)).sum();
+            let scale = (trace.get(i, i) * trace.get(j, j)).sqrt() * c as f64;
+            assert!((diagonal - trace.get(i, j)).abs() <= DOUBLE * scale, "{}", case.name);
+            assert!((all - sum.get(i, j)).abs() <= DOUBLE * scale, "{}", case.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn kernels_of_the_layers_sum_to_the_whole() -> TestResult {
+    for case in cases()? {
+        let run = |strategy, layers: &[String]| -> Result<Gram, GramError> {
+            let config = GramConfig { layers: layers.to_vec(), ..config(strategy, Outputs::Trace) };
+            gram(&case.network, &case.theta, &case.x, &config)
+        };
+        let whole = run(Strategy::Structured, &[])?;
+        let mut sum = vec![0.0; 83 * 83];
+        for name in case.network.specs().into_iter().map(|spec| spec.name) {
+            if name.ends_with(".bias") || name.contains("running") {
+                continue;
+            }
+            let layer = run(Strategy::Structured, std::slice::from_ref(&name))?;
+            // The oracle sweeps once an example: small networks only.
+            if case.name != "resnet" {
+                let oracle = run(Strategy::PerExample, std::slice::from_ref(&name))?;
+                assert!(distance(&layer, &oracle) <= DOUBLE, "{} {name}", case.name);
+            }
+            let entries = layer.entries().to_f64_vec();
+            sum.iter_mut().zip(entries).for_each(|(sum, k)| *sum += k);
+        }
+        assert!(distance(&Gram::from_lower_f64(83, sum)?, &whole) <= DOUBLE, "{}", case.name);
+    }
+    let case = &cases()?[0];
+    let unknown = GramConfig { layers: vec!["fc9.weight".into()], ..GramConfig::default() };
+    let error = gram(&case.network, &case.theta, &case.x, &unknown);
+    assert!(error.is_err_and(|error| error.to_string().contains("fc9.weight")));
     Ok(())
 }
 

@@ -21,9 +21,9 @@ pub struct Identity {
     pub format: u32,
     /// Version of this crate.
     pub version: String,
-    /// Number of examples N.
+    /// Rows of the kernel: the number of examples N, or N C for full blocks of C outputs.
     pub n: usize,
-    /// Edge of a tile, in examples.
+    /// Edge of a tile, in rows.
     pub edge: usize,
     /// Element type of the kernel, `float32` or `float64`.
     pub dtype: String,
@@ -33,6 +33,8 @@ pub struct Identity {
     pub strategy: String,
     /// Which kernel of a model with several outputs.
     pub outputs: String,
+    /// Weights of the layers that are contracted; empty for all.
+    pub layers: Vec<String>,
     /// Examples per sweep.
     pub micro_batch: usize,
     /// BLAKE3 of the architecture.
@@ -46,7 +48,7 @@ pub struct Identity {
 impl Identity {
     pub(crate) fn new(assembly: &Assembly<'_>, edge: usize) -> Result<Self> {
         let config = &assembly.config;
-        let n = assembly.inputs.dim(0)?;
+        let n = assembly.rows_of(assembly.inputs)?;
         Ok(Self {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -56,6 +58,7 @@ impl Identity {
             compute: zarr_name(assembly.params.dtype())?.to_owned(),
             strategy: format!("{:?}", config.strategy),
             outputs: format!("{:?}", config.outputs),
+            layers: config.layers.clone(),
             micro_batch: config.micro_batch,
             model: blake3::hash(format!("{:?}", assembly.model).as_bytes()).to_string(),
             weights: hash_weights(assembly)?,
