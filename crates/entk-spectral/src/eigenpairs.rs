@@ -91,7 +91,9 @@ impl Eigenpairs {
         dim: usize,
         precision: Precision,
     ) -> Self {
-        vectors.chunks_exact_mut(dim).for_each(fix_sign);
+        vectors.chunks_exact_mut(dim).for_each(|vector| {
+            fix_sign(vector);
+        });
         Self { values, vectors, dim, precision }
     }
 
@@ -217,13 +219,16 @@ fn flaw(values: &[f64], index: usize, vector: &[f64]) -> Option<&'static str> {
     }
 }
 
-/// Makes the first of the entries of (nearly) largest magnitude positive.
-fn fix_sign(vector: &mut [f64]) {
+/// Makes the first of the entries of (nearly) largest magnitude positive; says
+/// whether the sign was changed.
+pub(crate) fn fix_sign(vector: &mut [f64]) -> bool {
     let threshold = max_abs(vector) * (1.0 - SIGN_TIE);
     let leader = vector.iter().find(|x| x.abs() >= threshold);
-    if leader.is_some_and(|&x| x < 0.0) {
+    let negative = leader.is_some_and(|&x| x < 0.0);
+    if negative {
         vector.iter_mut().for_each(|x| *x = -*x);
     }
+    negative
 }
 
 #[cfg(test)]

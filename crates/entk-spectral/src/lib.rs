@@ -10,7 +10,7 @@
 //!   from a Gram of gradients.
 //! * [`eigsh`] gives the largest k of them, for kernels too large for that: of any
 //!   [`SymmetricOperator`], in memory or read tile by tile ([`TiledOperator`]), with
-//!   the residual of each.
+//!   the residual of each; [`svds`] the singular triplets of any [`LinearOperator`].
 //! * [`BinaryTarget`] turns an eigenvector phi_j into the labels of a
 //!   classification task, sign(phi_j).
 //! * [`alignment`] (f^T K f / m^2, the paper's text) and [`rayleigh_alignment`]
@@ -83,6 +83,7 @@ mod qr;
 mod rank;
 mod ratios;
 mod rkhs;
+mod svds;
 mod target;
 mod tiles;
 mod unbiased;
@@ -105,6 +106,7 @@ pub use psd::{PsdReport, check_psd};
 pub use rank::{EffectiveRank, effective_rank, layer_shares};
 pub use ratios::{orthogonality_ratio, residual_norms, residual_ratio};
 pub use rkhs::{InverseQuadratic, inverse_quadratic};
+pub use svds::{LinearOperator, Singular, svds};
 pub use target::{BinaryTarget, uncertain_labels};
 pub use tiles::{LowerTiles, Tile, TiledOperator};
 pub use unbiased::{AlignmentEstimate, unbiased_alignments};

@@ -210,7 +210,7 @@ impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
 }
 
 /// Y += K X for a tile K of y.nrows() x `cols` entries.
-fn add_product<T: Scalar>(k: &[T], cols: usize, x: MatRef<'_, f64>, y: MatMut<'_, f64>) {
+pub(crate) fn add_product<T: Scalar>(k: &[T], cols: usize, x: MatRef<'_, f64>, y: MatMut<'_, f64>) {
     y.par_row_chunks_mut(PANEL_ROWS).enumerate().for_each(|(task, mut y)| {
         let rows = y.nrows();
         let mut part = Vec::with_capacity(rows * PANEL_COLS);
@@ -224,7 +224,12 @@ fn add_product<T: Scalar>(k: &[T], cols: usize, x: MatRef<'_, f64>, y: MatMut<'_
 }
 
 /// Y += K^T X for a tile K of x.nrows() x `cols` entries.
-fn add_transposed<T: Scalar>(k: &[T], cols: usize, x: MatRef<'_, f64>, y: MatMut<'_, f64>) {
+pub(crate) fn add_transposed<T: Scalar>(
+    k: &[T],
+    cols: usize,
+    x: MatRef<'_, f64>,
+    y: MatMut<'_, f64>,
+) {
     y.par_row_chunks_mut(PANEL_ROWS).enumerate().for_each(|(task, mut y)| {
         let width = y.nrows();
         let mut part = Vec::with_capacity(width * PANEL_COLS);

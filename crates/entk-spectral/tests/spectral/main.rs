@@ -2,7 +2,7 @@
 //! `gram` construction, access and products; `solver` quality of `eigh` on
 //! ordinary kernels; `degenerate` the table of kernels that break solvers;
 //! `eigsh` the iterative one;
-//! `tiles` matrices read tile by tile; `nystrom` other inputs than those solved for;
+//! `svds` rectangular operators; `tiles` matrices read tile by tile; `nystrom` other inputs than those solved for;
 //! `pairs` ordering, sign, truncation, stored pairs; `metrics` alignment, energy
 //! and binary targets;
 //! `compare` unbiased alignment, kernels against each other; `lemmas` identities from the paper, as properties.
@@ -19,4 +19,5 @@ mod nystrom;
 mod pairs;
 mod solver;
 mod support;
+mod svds;
 mod tiles;

@@ -1,0 +1,274 @@
+//! The k largest singular triplets of a linear operator.
+
+use faer::{Mat, MatMut, MatRef};
+
+use crate::eigenpairs::{check_k, fix_sign};
+use crate::entries::{Precision, with_entries};
+use crate::operator::{SymmetricOperator, check_pair};
+use crate::panels::combine;
+use crate::projected::dense_eigen;
+use crate::qr::{Orthonormal, orthonormal};
+use crate::tiles::{add_product, add_transposed};
+use crate::vector::{check_stack, norm, zeros};
+use crate::{CrossGram, EigshConfig, SpectralError, eigsh};
+
+/// An M x N matrix A, known by its products and those of its transpose.
+///
+/// The promises are those of [`SymmetricOperator`]: whole columns one after the other,
+/// sums in f64, the same bits for any number of threads, and <A x, y> = <x, A^T y>.
+pub trait LinearOperator: Sync {
+    /// Number of rows M, at least 1.
+    fn rows(&self) -> usize;
+
+    /// Number of columns N, at least 1.
+    fn cols(&self) -> usize;
+
+    /// The precision in which the entries are stored.
+    fn precision(&self) -> Precision;
+
+    /// `images` (M entries each) = A `columns` (N entries each).
+    ///
+    /// # Errors
+    /// Whatever keeps an implementation from reading A.
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError>;
+
+    /// `images` (N entries each) = A^T `columns` (M entries each).
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError>;
+}
+
+impl LinearOperator for CrossGram {
+    fn rows(&self) -> usize {
+        CrossGram::rows(self)
+    }
+
+    fn cols(&self) -> usize {
+        CrossGram::cols(self)
+    }
+
+    fn precision(&self) -> Precision {
+        CrossGram::precision(self)
+    }
+
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+        let (m, n) = (CrossGram::rows(self), CrossGram::cols(self));
+        let (x, y) = views(columns, n, images, m)?;
+        with_entries!(self.entries(), k => add_product(k, n, x, y));
+        Ok(())
+    }
+
+    fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+        let (m, n) = (CrossGram::rows(self), CrossGram::cols(self));
+        let (x, y) = views(columns, m, images, n)?;
+        with_entries!(self.entries(), k => add_transposed(k, n, x, y));
+        Ok(())
+    }
+}
+
+/// Columns as matrices, the images zeroed.
+fn views<'a>(
+    columns: &'a [f64],
+    from: usize,
+    images: &'a mut [f64],
+    to: usize,
+) -> Result<(MatRef<'a, f64>, MatMut<'a, f64>), SpectralError> {
+    let count = check_stack(columns, from)?;
+    if images.len() != count * to {
+        let (expected, found) = (count * to, images.len());
+        return Err(SpectralError::BufferLength { what: "images of the columns", expected, found });
+    }
+    images.fill(0.0);
+    Ok((
+        MatRef::from_column_major_slice(columns, from, count),
+        MatMut::from_column_major_slice_mut(images, to, count),
+    ))
+}
+
+/// Singular triplets A v_j = sigma_j u_j, sigma descending, of an M x N operator.
+///
+/// In every v_j the entry of largest magnitude is positive, with the tie rule of
+/// [`Eigenpairs`](crate::Eigenpairs); u_j has the sign that goes with it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Singular {
+    /// sigma_j, descending and positive.
+    pub values: Vec<f64>,
+    /// u_0, then u_1, ...: orthonormal, M entries each.
+    pub left: Vec<f64>,
+    /// v_0, then v_1, ...: orthonormal, N entries each.
+    pub right: Vec<f64>,
+    /// (||A v_j - sigma_j u_j||^2 + ||A^T u_j - sigma_j v_j||^2)^(1/2), measured; there is
+    /// a singular value of A within this distance of sigma_j.
+    pub residuals: Vec<f64>,
+}
+
+/// The k largest singular triplets of a linear operator.
+///
+/// [`eigsh`] of A^T A or A A^T, whichever is smaller, then a Rayleigh-Ritz step with A
+/// itself, which gives back the digits that squaring costs: with Q R = A V, the
+/// singular values and vectors are those of R, turned by Q and V. The space of the
+/// vectors is found to `tolerance` sigma_0^2 in the residual of the squared problem; a
+/// sigma_j is thus meaningful while sigma_j^2 is well above that.
+///
+/// Cost: that of [`eigsh`] with two products for each of its own, and 2 k more.
+///
+/// # Errors
+/// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= min(M, N), or with the
+/// number of singular values above round-off if they are fewer than k; otherwise as
+/// [`eigsh`].
+///
+/// ```
+/// use entk_spectral::{CrossGram, EigshConfig, svds};
+///
+/// let a = CrossGram::from_f64(2, 3, vec![3.0, 0.0, 0.0, 0.0, 0.0, -2.0])?;
+/// let top = svds(&a, 2, &EigshConfig::default())?;
+/// assert!((top.values[0] - 3.0).abs() < 1e-14);
+/// assert!((top.values[1] - 2.0).abs() < 1e-14);
+/// assert!((top.right[5] - 1.0).abs() < 1e-14 && (top.left[3] + 1.0).abs() < 1e-14);
+/// # Ok::<(), entk_spectral::SpectralError>(())
+/// ```
+pub fn svds<A: LinearOperator + ?Sized>(
+    operator: &A,
+    k: usize,
+    config: &EigshConfig,
+) -> Result<Singular, SpectralError> {
+    let (m, n) = (operator.rows(), operator.cols());
+    check_k(k, m.min(n))?;
+    if n <= m {
+        let normal = Normal { operator, transposed: false };
+        let (values, left, right) = normal.triplets(k, config)?;
+        canonical(operator, values, left, right)
+    } else {
+        let normal = Normal { operator, transposed: true };
+        let (values, right, left) = normal.triplets(k, config)?;
+        canonical(operator, values, left, right)
+    }
+}
+
+/// B^T B for B = A or A^T.
+struct Normal<'a, A: ?Sized> {
+    operator: &'a A,
+    transposed: bool,
+}
+
+/// Values, vectors on the larger side, vectors on the smaller side.
+type Triplets = (Vec<f64>, Vec<f64>, Vec<f64>);
+
+impl<A: LinearOperator + ?Sized> Normal<'_, A> {
+    /// Entries on the larger side.
+    fn tall(&self) -> usize {
+        self.operator.rows().max(self.operator.cols())
+    }
+
+    fn forward(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+        if self.transposed {
+            self.operator.apply_transposed(columns, images)
+        } else {
+            self.operator.apply(columns, images)
+        }
+    }
+
+    fn backward(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+        if self.transposed {
+            self.operator.apply(columns, images)
+        } else {
+            self.operator.apply_transposed(columns, images)
+        }
+    }
+
+    fn triplets(&self, k: usize, config: &EigshConfig) -> Result<Triplets, SpectralError> {
+        let (tall, short) = (self.tall(), self.n());
+        let pairs = eigsh(self, k, config)?.pairs;
+        let mut images = zeros(tall * k, "images of the singular vectors")?;
+        self.forward(pairs.vectors(), &mut images)?;
+        let largest = images.chunks_exact(tall).map(norm).fold(0.0, f64::max);
+        let floor = f64::EPSILON * (tall as f64).sqrt() * largest;
+        let Orthonormal { q, r, .. } = orthonormal(images, tall, floor)?;
+        check_k(k, r.nrows())?;
+        let SmallSvd { values, u, v } = small_svd(&r)?;
+        let turn = |basis: &[f64], dim: usize, by: &Mat<f64>| {
+            let mut out = zeros(dim * k, "singular vectors")?;
+            let basis = MatRef::from_column_major_slice(basis, dim, k);
+            combine(MatMut::from_column_major_slice_mut(&mut out, dim, k), basis, by.as_ref());
+            Ok(out)
+        };
+        Ok((values, turn(&q, tall, &u)?, turn(pairs.vectors(), short, &v)?))
+    }
+}
+
+impl<A: LinearOperator + ?Sized> SymmetricOperator for Normal<'_, A> {
+    fn n(&self) -> usize {
+        self.operator.rows().min(self.operator.cols())
+    }
+
+    fn precision(&self) -> Precision {
+        self.operator.precision()
+    }
+
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+        let count = check_pair(columns, images, self.n())?;
+        let mut between = zeros(self.tall() * count, "images of the columns")?;
+        self.forward(columns, &mut between)?;
+        match between.iter().position(|x| !x.is_finite()) {
+            Some(at) => {
+                Err(SpectralError::NonFiniteImage { row: at % self.tall(), value: between[at] })
+            }
+            None => self.backward(&between, images),
+        }
+    }
+}
+
+/// U diag(values) V^T.
+struct SmallSvd {
+    values: Vec<f64>,
+    u: Mat<f64>,
+    v: Mat<f64>,
+}
+
+/// R = U diag(values) V^T for a small square R of full rank, from the eigenpairs of
+/// [[0, R], [R^T, 0]], which are plus and minus the values with (u, v) / sqrt(2).
+fn small_svd(r: &Mat<f64>) -> Result<SmallSvd, SpectralError> {
+    let k = r.nrows();
+    let doubled = Mat::from_fn(2 * k, 2 * k, |i, j| match (i < k, j < k) {
+        (true, false) => r[(i, j - k)],
+        (false, true) => r[(j, i - k)],
+        _ => 0.0,
+    });
+    let (values, vectors) = dense_eigen(doubled.as_ref())?;
+    let entry =
+        |row: usize, j: usize| std::f64::consts::SQRT_2 * vectors[(2 * k - 1 - j) * 2 * k + row];
+    let (u, v) = (Mat::from_fn(k, k, entry), Mat::from_fn(k, k, |i, j| entry(k + i, j)));
+    Ok(SmallSvd { values: values.into_iter().rev().take(k).collect(), u, v })
+}
+
+/// Fixes the signs and measures the residuals.
+fn canonical<A: LinearOperator + ?Sized>(
+    operator: &A,
+    values: Vec<f64>,
+    mut left: Vec<f64>,
+    mut right: Vec<f64>,
+) -> Result<Singular, SpectralError> {
+    let (m, n, k) = (operator.rows(), operator.cols(), values.len());
+    for (u, v) in left.chunks_exact_mut(m).zip(right.chunks_exact_mut(n)) {
+        if fix_sign(v) {
+            u.iter_mut().for_each(|x| *x = -*x);
+        }
+    }
+    let mut forward = zeros(m * k, "images of the singular vectors")?;
+    operator.apply(&right, &mut forward)?;
+    let mut backward = zeros(n * k, "images of the singular vectors")?;
+    operator.apply_transposed(&left, &mut backward)?;
+    let off = |image: &[f64], vector: &[f64], value: f64| {
+        norm(&image.iter().zip(vector).map(|(y, x)| y - value * x).collect::<Vec<_>>())
+    };
+    let residuals = (0..k)
+        .map(|j| {
+            let (u, v) = (j * m..(j + 1) * m, j * n..(j + 1) * n);
+            let a = off(&forward[u.clone()], &left[u], values[j]);
+            a.hypot(off(&backward[v.clone()], &right[v], values[j]))
+        })
+        .collect();
+    Ok(Singular { values, left, right, residuals })
+}
