@@ -137,7 +137,7 @@ impl SgdConfig {
         let decay = self.decay.weight();
         ensure(decay >= 0.0 && decay.is_finite(), "decay", decay, "at least 0 and finite")?;
         let stop = self.stop_at_loss.unwrap_or(0.0);
-        ensure(stop >= 0.0, "stop_at_loss", stop, "at least 0")?;
+        ensure(stop >= 0.0 && stop.is_finite(), "stop_at_loss", stop, "at least 0 and finite")?;
         for (field, count) in [
             ("batch", self.batch),
             ("epochs", self.epochs),

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use entk_models::ModelError;
 use entk_spectral::SpectralError;
 
@@ -98,6 +100,24 @@ pub enum TrainError {
     )]
     NotDual {
         /// The setting.
+        what: &'static str,
+    },
+    /// A checkpoint that cannot be written or read.
+    #[error("checkpoint {}: {reason}", path.display())]
+    Checkpoint {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A checkpoint of another run.
+    #[error(
+        "{} is of a run with other {what}; restore them, or give this run a folder of its own", path.display()
+    )]
+    OtherRun {
+        /// The record of the checkpoint.
+        path: PathBuf,
+        /// What differs.
         what: &'static str,
     },
     /// An allocation failed.

@@ -5,7 +5,8 @@
 //! loss and accuracy over *all* examples after each epoch, the loss of the last minibatch beside
 //! them, and how far the parameters have moved ([`Distance`]). [`evaluate`] measures [`Metrics`]
 //! at any parameters. Nothing is printed; a callback sees every epoch and may stop the run. A
-//! [`Trainer`] is the same run one epoch at a time, with the parameters in sight.
+//! [`Trainer`] is the same run one epoch at a time, with the parameters in sight, and with
+//! checkpoints.
 //!
 //! [`DualSgd`] trains linearizations without a network: the same SGD, exactly, in the space of one
 //! coefficient for each training example, over a Gram; for any number of targets at once.
@@ -43,6 +44,7 @@
 mod adam;
 mod axpy;
 mod batches;
+mod checkpoint;
 mod config;
 mod dual;
 mod dual_run;

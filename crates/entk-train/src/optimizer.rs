@@ -3,7 +3,7 @@
 use entk_models::Params;
 
 use crate::{
-    adam::Adam,
+    adam::{Adam, Moments},
     axpy::add_scaled,
     config::{Decay, SgdConfig, Update},
     error::Result,
@@ -14,11 +14,11 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Optimizer {
     decay: Decay,
-    pub(crate) rule: Rule,
+    rule: Rule,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Rule {
+enum Rule {
     Sgd(Sgd),
     Adam(Adam),
 }
@@ -54,5 +54,46 @@ impl Optimizer {
             Decay::Decoupled(w) => add_scaled(&next, -rate * w, theta)?,
             _ => next,
         })
+    }
+
+    /// What the state of the rule is called.
+    pub(crate) fn purposes(&self) -> &'static [&'static str] {
+        match self.rule {
+            Rule::Sgd(_) => &["velocity"],
+            Rule::Adam(_) => &["first-moment", "second-moment"],
+        }
+    }
+
+    /// The state of the rule, by [`purposes`](Self::purposes); empty at rest.
+    pub(crate) fn moments(&self) -> Vec<(&'static str, &Params)> {
+        let moments = match &self.rule {
+            Rule::Sgd(sgd) => sgd.velocity.iter().collect(),
+            Rule::Adam(adam) => match &adam.moments {
+                Some(moments) => vec![&moments.first, &moments.second],
+                None => vec![],
+            },
+        };
+        self.purposes().iter().copied().zip(moments).collect()
+    }
+
+    /// Steps that the rule has counted; 0 where it counts none.
+    pub(crate) fn steps(&self) -> u32 {
+        match &self.rule {
+            Rule::Sgd(_) => 0,
+            Rule::Adam(adam) => adam.steps,
+        }
+    }
+
+    /// Takes the state of another rule of the same kind.
+    pub(crate) fn restore(&mut self, moments: Vec<Params>, steps: u32) {
+        let mut moments = moments.into_iter();
+        match &mut self.rule {
+            Rule::Sgd(sgd) => sgd.velocity = moments.next(),
+            Rule::Adam(adam) => {
+                let pair = moments.next().zip(moments.next());
+                adam.moments = pair.map(|(first, second)| Moments { first, second });
+                adam.steps = steps;
+            }
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::{axpy::add_scaled, config::check_momentum, error::Result};
 pub struct Sgd {
     momentum: f64,
     nesterov: bool,
-    velocity: Option<Params>,
+    pub(crate) velocity: Option<Params>,
 }
 
 impl Sgd {

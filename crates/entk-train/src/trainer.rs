@@ -16,7 +16,8 @@ use crate::{
 /// [`fit`](crate::fit) runs to its end.
 ///
 /// Between epochs the parameters may be measured, kept or linearized; nothing that is read here
-/// changes what comes next.
+/// changes what comes next. A run that [saves](Self::save) itself can be interrupted at any moment and
+/// [resumed](Self::resume).
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -40,20 +41,20 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Trainer<'a, M: ?Sized> {
-    model: &'a M,
-    train: &'a Examples,
-    test: Option<&'a Examples>,
+    pub(crate) model: &'a M,
+    pub(crate) train: &'a Examples,
+    pub(crate) test: Option<&'a Examples>,
     pace: Pace,
-    start: Params,
-    state: State,
-    history: History,
+    pub(crate) start: Params,
+    pub(crate) state: State,
+    pub(crate) history: History,
 }
 
 /// What a step changes.
 #[derive(Debug, Clone)]
-struct State {
-    params: Params,
-    optimizer: Optimizer,
+pub(crate) struct State {
+    pub(crate) params: Params,
+    pub(crate) optimizer: Optimizer,
 }
 
 impl<'a, M: Model + ?Sized> Trainer<'a, M> {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod batches;
+mod checkpoint;
 mod dual;
 mod examples;
 mod fit;

@@ -1,0 +1,331 @@
+//! Runs that survive an interruption.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use candle_core::Tensor;
+use entk_models::{Initializer, Model, ParamSpec, Params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    config::SgdConfig,
+    error::{Result, TrainError},
+    examples::Examples,
+    history::{History, Outcome},
+    metrics::{host, logits},
+    trainer::Trainer,
+};
+
+/// The version of the files; another one is refused.
+const FORMAT: u32 = 1;
+/// The file that makes a checkpoint: it names the other one.
+const RECORD: &str = "checkpoint.json";
+/// theta is scaled by this to tell models apart that agree at the start, as a network and its
+/// linearization do; how far the same model may be off, on another machine for one.
+const PROBE_SCALE: f64 = 1.25;
+const PROBE_TOLERANCE: f64 = 1e-3;
+/// Marks a number that is written as text.
+const NUMBER: &str = "f64:";
+
+/// The contents of the record.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    format: u32,
+    run: RunIdentity,
+    /// The file of tensors beside the record, and the BLAKE3 hash of its bytes.
+    tensors: String,
+    hash: String,
+    /// Steps that the optimiser has counted.
+    steps: u32,
+    history: History,
+}
+
+/// What must be the same for a run to go on.
+#[derive(Serialize, Deserialize)]
+struct RunIdentity {
+    config: SgdConfig,
+    /// Hashes of names, shapes and values.
+    start: String,
+    train: String,
+    test: Option<String>,
+    /// The first training example's logit at scaled parameters.
+    probe: f64,
+}
+
+impl RunIdentity {
+    /// The first thing in which two runs differ.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        let near = (self.probe - other.probe).abs() <= PROBE_TOLERANCE * self.probe.abs();
+        let parts = [
+            (self.config == other.config, "settings"),
+            (self.start == other.start, "initial parameters"),
+            (self.train == other.train, "training examples"),
+            (self.test == other.test, "test examples"),
+            (near, "model"),
+        ];
+        parts.iter().find(|(same, _)| !same).map(|(_, what)| *what)
+    }
+
+    /// Eight digits that tell apart the files of runs in one folder.
+    fn short(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("{:?}", self.config).as_bytes());
+        for part in [&self.start, &self.train].into_iter().chain(&self.test) {
+            hasher.update(part.as_bytes());
+        }
+        hasher.finalize().to_hex()[..8].to_string()
+    }
+}
+
+impl<M: Model + ?Sized> Trainer<'_, M> {
+    /// Writes the run as it is to `folder`, which is made if need be: parameters, statistics and
+    /// optimiser in a safetensors file, counters, settings and history in `checkpoint.json`.
+    ///
+    /// At every moment the folder holds the checkpoint before or this one, whole: the tensors are
+    /// synced under a name of their own, then the record is renamed over the old one, and only then
+    /// the old tensors are removed. Cost: the file, of two or three times theta, is written and read
+    /// once, and all examples are hashed.
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`] for a folder that cannot be written; the checkpoint before is then
+    /// as it was.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
+        let run = self.identity()?;
+        let name = format!("state-{}-{}.safetensors", run.short(), self.epoch());
+        let path = folder.join(&name);
+        self.tensors()?.save(&path)?;
+        let record = Record {
+            format: FORMAT,
+            run,
+            hash: file_hash(&path)?,
+            tensors: name,
+            steps: self.state.optimizer.steps(),
+            history: self.history.clone(),
+        };
+        write_record(folder, &record)?;
+        remove_others(folder, &record.tensors);
+        Ok(())
+    }
+
+    /// Takes the run to where the checkpoint in `folder` left it, and says whether there is one. What
+    /// follows has the same bits as if the run had never been interrupted, on the same machine. A run
+    /// that was [stopped](Self::stop) goes on.
+    ///
+    /// # Errors
+    /// [`TrainError::OtherRun`] for a checkpoint of a run with other settings, parameters, examples
+    /// or model, [`TrainError::Checkpoint`] for files that cannot be read or are damaged; the run is
+    /// then as it was.
+    ///
+    /// ```
+    /// use candle_core::{DType, Device, Tensor};
+    /// use entk_models::{MlpConfig, Model};
+    /// use entk_train::{Examples, SgdConfig, Trainer};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// let network = MlpConfig { input: [1, 2, 2], ..MlpConfig::default() }.network()?;
+    /// let theta = network.init(0, DType::F32, &Device::Cpu)?;
+    /// let x = Tensor::ones((4, 1, 2, 2), DType::F32, &Device::Cpu)?;
+    /// let task = Examples::new(x, vec![0, 1, 1, 0])?;
+    /// let config = SgdConfig { batch: 2, epochs: 5, ..SgdConfig::default() };
+    ///
+    /// let mut trainer = Trainer::new(&network, &theta, &task, None, &config)?;
+    /// trainer.resume(&folder)?; // At first there is nothing to resume.
+    /// while trainer.step_epoch()?.is_some() {
+    ///     trainer.save(&folder)?;
+    /// }
+    /// # let mut again = Trainer::new(&network, &theta, &task, None, &config)?;
+    /// # assert!(again.resume(&folder)? && again.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resume(&mut self, folder: impl AsRef<Path>) -> Result<bool> {
+        let folder = folder.as_ref();
+        let Some(record) = read_record(folder)? else { return Ok(false) };
+        if let Some(what) = self.identity()?.difference(&record.run) {
+            return Err(TrainError::OtherRun { path: folder.join(RECORD), what });
+        }
+        let path = folder.join(&record.tensors);
+        if file_hash(&path)? != record.hash {
+            return Err(failed(&path, "the file is not what was written; it is damaged"));
+        }
+        self.restore(&path, &record)?;
+        self.history = record.history;
+        if self.history.outcome == Outcome::Stopped {
+            self.history.outcome = Outcome::Completed;
+        }
+        Ok(true)
+    }
+
+    fn identity(&self) -> Result<RunIdentity> {
+        let first = self.train.inputs().narrow(0, 0, 1)?;
+        let probe = logits(self.model, &self.start.scale(PROBE_SCALE)?, &first, 1)?;
+        Ok(RunIdentity {
+            config: self.config().clone(),
+            start: tensors_hash(self.start.iter().chain(self.start.statistics()))?,
+            train: examples_hash(self.train)?,
+            test: self.test.map(examples_hash).transpose()?,
+            probe: probe[0],
+        })
+    }
+
+    /// All tensors of the state in one set, by name and purpose.
+    fn tensors(&self) -> Result<Params> {
+        let named = |purpose: &'static str| {
+            move |(name, tensor): (&str, &Tensor)| (format!("{purpose}/{name}"), tensor.clone())
+        };
+        let params = &self.state.params;
+        let mut theta: Vec<_> = params.iter().map(named("theta")).collect();
+        for (purpose, moment) in self.state.optimizer.moments() {
+            theta.extend(moment.iter().map(named(purpose)));
+        }
+        Ok(Params::new(theta, params.statistics().map(named("statistics")).collect())?)
+    }
+
+    /// Reads the tensors of the state.
+    fn restore(&mut self, path: &Path, record: &Record) -> Result<()> {
+        let start = self.start.clone();
+        let purposes: &[&str] =
+            if record.history.epochs.is_empty() { &[] } else { self.state.optimizer.purposes() };
+        let mut specs = specs("theta", start.iter(), ParamSpec::trainable);
+        for purpose in purposes {
+            specs.extend(self::specs(purpose, start.iter(), ParamSpec::trainable));
+        }
+        specs.extend(self::specs("statistics", start.statistics(), ParamSpec::statistic));
+        let all = Params::load(&specs, path, start.dtype(), start.device())?;
+        let part = |purpose: &str| {
+            let of = |(name, _): (&str, &Tensor)| {
+                Ok((name.to_string(), all.get(&format!("{purpose}/{name}"))?.clone()))
+            };
+            let statistic = |(name, _): (&str, &Tensor)| {
+                Ok((name.to_string(), all.statistic(&format!("statistics/{name}"))?.clone()))
+            };
+            let theta = start.iter().map(of).collect::<Result<_>>()?;
+            let statistics = start.statistics().map(statistic).collect::<Result<_>>()?;
+            Result::Ok(Params::new(theta, statistics)?)
+        };
+        let moments = purposes.iter().map(|purpose| part(purpose)).collect::<Result<_>>()?;
+        self.state.params = part("theta")?;
+        self.state.optimizer.restore(moments, record.steps);
+        Ok(())
+    }
+}
+
+fn specs<'a>(
+    purpose: &str,
+    tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
+    spec: fn(String, &[usize], Initializer) -> ParamSpec,
+) -> Vec<ParamSpec> {
+    tensors
+        .map(|(name, t)| spec(format!("{purpose}/{name}"), t.dims(), Initializer::Zeros))
+        .collect()
+}
+
+fn examples_hash(examples: &Examples) -> Result<String> {
+    let labels = blake3::hash(examples.labels()).to_hex();
+    tensors_hash([(labels.as_str(), examples.inputs())].into_iter())
+}
+
+/// A hash of names, shapes and values.
+fn tensors_hash<'a>(tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut bytes = Vec::new();
+    for (name, tensor) in tensors {
+        hasher.update(format!("{name} {:?} {:?};", tensor.dims(), tensor.dtype()).as_bytes());
+        bytes.clear();
+        bytes.extend(host(tensor)?.iter().flat_map(|x| x.to_le_bytes()));
+        hasher.update(&bytes);
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn file_hash(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| failed(path, e))?;
+    Ok(blake3::hash(&bytes).to_hex().to_string())
+}
+
+/// The record of a folder; none where there is no such file.
+fn read_record(folder: &Path) -> Result<Option<Record>> {
+    let path = folder.join(RECORD);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(&path, error)),
+    };
+    let record: Record = serde_json::from_slice(&bytes)
+        .and_then(|value| serde_json::from_value(from_text(value)))
+        .map_err(|e| failed(&path, e))?;
+    if record.format != FORMAT {
+        let reason = format!("it has format {}, and this program reads {FORMAT}", record.format);
+        return Err(failed(&path, reason));
+    }
+    if Path::new(&record.tensors).file_name() != Some(record.tensors.as_ref()) {
+        return Err(failed(&path, "it names a file outside its folder"));
+    }
+    Ok(Some(record))
+}
+
+/// Makes the record and, before it, the names of the files in the folder durable.
+fn write_record(folder: &Path, record: &Record) -> Result<()> {
+    let path = folder.join(RECORD);
+    let bytes = serde_json::to_value(record)
+        .and_then(|value| serde_json::to_vec_pretty(&to_text(value)))
+        .map_err(|e| failed(&path, e))?;
+    let write = || -> std::io::Result<()> {
+        sync_folder(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|e| e.error)?;
+        sync_folder(folder)
+    };
+    write().map_err(|e| failed(&path, e))
+}
+
+/// Writes every f64 as text, which comes back to the last bit; JSON readers may be off by one.
+fn to_text(value: Value) -> Value {
+    each(value, &|leaf| match leaf.as_f64() {
+        Some(x) if leaf.is_f64() => Value::String(format!("{NUMBER}{x:?}")),
+        _ => leaf,
+    })
+}
+
+/// The inverse of [`to_text`].
+fn from_text(value: Value) -> Value {
+    let number = |leaf: &Value| leaf.as_str()?.strip_prefix(NUMBER)?.parse::<f64>().ok();
+    each(value, &|leaf| number(&leaf).map_or(leaf, Value::from))
+}
+
+/// Applies `f` to everything in `value` that is neither a list nor a map.
+fn each(value: Value, f: &dyn Fn(Value) -> Value) -> Value {
+    match value {
+        Value::Array(list) => list.into_iter().map(|v| each(v, f)).collect(),
+        Value::Object(map) => map.into_iter().map(|(k, v)| (k, each(v, f))).collect(),
+        leaf => f(leaf),
+    }
+}
+
+/// Only Unix can sync a folder.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Removes the tensors of checkpoints before; what is left by chance does no harm.
+fn remove_others(folder: &Path, keep: &str) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let old = entries.filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("state-") && name.ends_with(".safetensors") && name != keep
+    });
+    for entry in old {
+        let _ = std::fs::remove_file(entry.path());
+    }
+}
+
+fn failed(path: &Path, reason: impl ToString) -> TrainError {
+    TrainError::Checkpoint { path: PathBuf::from(path), reason: reason.to_string() }
+}
