@@ -5,6 +5,7 @@ pub(crate) mod channel;
 pub(crate) mod conv;
 pub(crate) mod geometry;
 pub(crate) mod kernel;
+pub(crate) mod lowering;
 pub(crate) mod matmul;
 pub(crate) mod norm;
 pub(crate) mod pool;
