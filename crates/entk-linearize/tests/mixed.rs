@@ -136,7 +136,7 @@ fn alignment_by_quadrature(network: &Network, theta: &Params, u: &[f64], s: f64)
 #[test]
 fn theorem_1_is_exact_for_gradients_of_degree_two() {
     let network = quadratic();
-    for seed in 0..64 {
+    for seed in 0..256 {
         let theta = theta(&network, seed);
         let mixed = MixedDerivative::at_zero(&network, &theta).unwrap();
         let u = normals(1000 + seed, 3);
