@@ -32,10 +32,10 @@ fn with_run<T>(
     let train = separable([165, 1, 8, 8], 0.2, DType::F32, 2);
     let adam = Update::Adam(AdamConfig::default());
     let config = SgdConfig {
-        learning_rate: if number % 2 == 0 { 0.05 } else { 1e-3 },
+        learning_rate: if number.is_multiple_of(2) { 0.05 } else { 1e-3 },
         batch: 16,
         epochs: 20,
-        update: if number % 2 == 0 { Update::HeavyBall } else { adam },
+        update: if number.is_multiple_of(2) { Update::HeavyBall } else { adam },
         ..SgdConfig::default()
     };
     then(Trainer::new(model, &theta, &train, Some(&train), &config).unwrap(), &config)
