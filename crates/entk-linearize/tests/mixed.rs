@@ -155,29 +155,42 @@ fn theorem_1_is_exact_for_gradients_of_degree_two() {
     }
 }
 
+/// Mean and its standard error.
+fn mean_and_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, (variance / n).sqrt())
+}
+
 #[test]
 fn theorem_1_holds_within_four_sigma_for_a_gelu_network() {
     // Stein: E[(u . x) J(x) v] = E[u^T M(x)^T v] for x ~ N(0, I), any u and v.
     let network = mlp(Activation::Gelu);
-    let (theta, n) = (theta(&network, 11), 20_000);
+    // Large biases, so that the curvature of the activation has a mean of its own.
+    let specs = network.specs();
+    let draw = |seed| Params::standard_normal(&specs, seed, DType::F64, &Device::Cpu).unwrap();
+    let (theta, n) = (draw(11), 20_000);
     let x = points(&network, 12, n);
-    let v = Params::standard_normal(&network.specs(), 13, DType::F64, &Device::Cpu).unwrap();
-    let u = normals(14, 6);
-    let tangents = Jacobian::new(&network, &theta, &x).unwrap().jvp(&v).unwrap();
-    let sweep = network.sweep(&theta, &x).unwrap();
-    let moved = sweep.mixed(Some(&v), None).unwrap().input_gradient().unwrap();
-    let moved: Vec<f64> = moved.flatten_all().unwrap().to_vec1().unwrap();
-    let x: Vec<f64> = x.flatten_all().unwrap().to_vec1().unwrap();
-    let differences: Vec<f64> = (x.chunks_exact(6).zip(moved.chunks_exact(6)).zip(&tangents))
-        .map(|((x, moved), jv)| dot(&u, x) * jv - dot(&u, moved))
-        .collect();
-    let mean = differences.iter().sum::<f64>() / n as f64;
-    let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1) as f64;
-    let sigma = (variance / n as f64).sqrt();
-    assert!(mean.abs() <= 4.0 * sigma, "{mean} against sigma {sigma}");
-    // The test has power: either side alone is far from zero.
-    let side = moved.chunks_exact(6).map(|m| dot(&u, m)).sum::<f64>() / n as f64;
-    assert!(side.abs() > 20.0 * sigma, "{side} against sigma {sigma}");
+    let flat: Vec<f64> = x.flatten_all().unwrap().to_vec1().unwrap();
+    let (jacobian, sweep) =
+        (Jacobian::new(&network, &theta, &x).unwrap(), network.sweep(&theta, &x).unwrap());
+    let mut certain = 0;
+    for seed in 0..16 {
+        let (u, v) = (normals(100 + seed, 6), draw(200 + seed));
+        let tangents = jacobian.jvp(&v).unwrap();
+        let moved = sweep.mixed(Some(&v), None).unwrap().input_gradient().unwrap();
+        let moved: Vec<f64> = moved.flatten_all().unwrap().to_vec1().unwrap();
+        let sides: Vec<f64> = moved.chunks_exact(6).map(|moved| dot(&u, moved)).collect();
+        let differences: Vec<f64> = (flat.chunks_exact(6).zip(&sides).zip(&tangents))
+            .map(|((x, side), jv)| dot(&u, x) * jv - side)
+            .collect();
+        let (mean, sigma) = mean_and_error(&differences);
+        assert!(mean.abs() <= 4.0 * sigma, "seed {seed}: {mean} against sigma {sigma}");
+        certain += usize::from(mean_and_error(&sides).0.abs() > 20.0 * sigma);
+    }
+    // The test has power: either side alone is mostly far from zero.
+    assert!(certain >= 8, "{certain} of 16");
 }
 
 #[test]
