@@ -9,7 +9,8 @@
 //! checkpoints.
 //!
 //! [`DualSgd`] trains linearizations without a network: the same SGD, exactly, in the space of one
-//! coefficient for each training example, over a Gram; for any number of targets at once.
+//! coefficient for each training example, over a Gram; for any number of targets at once. [`GradientFlow`] is its closed
+//! form in continuous time, on the squared loss.
 //!
 //! The pieces are public, so that another solver can share them: the minibatch order
 //! ([`Minibatches`]), the [`Schedule`], the loss ([`sigmoid_cross_entropy`]) and the updates
@@ -51,6 +52,7 @@ mod dual_run;
 mod error;
 mod examples;
 mod fit;
+mod flow;
 mod history;
 mod loss;
 mod metrics;
@@ -70,6 +72,7 @@ pub use dual::{DualFit, DualSgd};
 pub use error::{Result, TrainError};
 pub use examples::Examples;
 pub use fit::{Fit, fit};
+pub use flow::GradientFlow;
 pub use history::{EpochRecord, History, Outcome};
 pub use loss::{Loss, predicted_label, sigmoid_cross_entropy, sigmoid_cross_entropy_cotangent};
 pub use metrics::{Distance, Metrics, evaluate, logits};

@@ -8,6 +8,7 @@ mod checkpoint;
 mod dual;
 mod examples;
 mod fit;
+mod flow;
 mod loss;
 mod metrics;
 mod refusals;
