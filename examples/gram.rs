@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use entk::gram::{Store, cross_gram};
+use entk::gram::{ErrorEstimate, Plan, Store, cross_gram, product_rate};
 use entk::models::Model;
 use entk::spectral::{Eigenpairs, Gram, eigh};
 use entk_examples::{Elapsed, Run, RunFolder, peak_rss_mb};
@@ -61,7 +61,7 @@ fn compute(flags: &Flags) -> Result<()> {
     let sample = Sample::read(flags)?;
     let network = network(flags, &sample.inputs)?;
     let theta = parameters(flags, &network)?;
-    let top = leading(flags, &sample)?;
+    leading(flags, &sample)?;
     let (inputs, stop) = (&sample.inputs, &*stop);
     let kernel = Kernel { flags, network: &network, theta: &theta, inputs, stop };
     let plan = kernel.plan()?;
@@ -71,19 +71,50 @@ fn compute(flags: &Flags) -> Result<()> {
     assembly::check(&plan, flags)?;
     results::clear(run.folder())?;
 
+    match outcome(&mut run, &kernel, &plan)? {
+        Some(outcome) => conclude(run, &kernel, &sample, outcome),
+        None => Ok(()),
+    }
+}
+
+/// A finished kernel and what it took.
+struct Outcome {
+    gram: Option<Gram>,
+    kept_tiles: Option<usize>,
+    error: ErrorEstimate,
+    time: Elapsed,
+    gflops: f64,
+    peak_rss_mb: Option<f64>,
+    planned_mb: f64,
+}
+
+/// Assembles the kernel and writes it; nothing more is done after one part of several.
+fn outcome(run: &mut Run, kernel: &Kernel<'_>, plan: &Plan) -> Result<Option<Outcome>> {
     let planned_mb = peak_rss_mb().unwrap_or(0.0).max(plan.peak() as f64 / 1e6);
-    let assembled = kernel.assemble(&mut run)?;
+    let assembled = kernel.assemble(run)?;
     let peak_rss_mb = peak_rss_mb();
     let time = run.stages().of("gram").context("the gram stage has no time")?;
     let error = kernel.estimate_error(&assembled)?;
     let (gram, kept_tiles) = match assembled {
-        Assembled::Part(part) => return say_part(&part.store, part.computed, part.kept),
-        Assembled::Memory(gram) => (write_gram(&run, gram)?, None),
-        Assembled::Store { store, kept } => (read_gram(&run, flags, &store)?, Some(kept)),
+        Assembled::Part(part) => {
+            say_part(&part.store, part.computed, part.kept)?;
+            return Ok(None);
+        }
+        Assembled::Memory(gram) => (write_gram(run, gram)?, None),
+        Assembled::Store { store, kept } => (read_gram(run, kernel.flags, &store)?, Some(kept)),
     };
-    results::write_outputs(&run.folder().file("outputs.npy"), &network, &theta, inputs)?;
-    write_cross(&mut run, &kernel)?;
+    let gflops = plan.operations / time.wall_s / 1e9;
+    Ok(Some(Outcome { gram, kept_tiles, error, time, gflops, peak_rss_mb, planned_mb }))
+}
+
+/// Everything that follows from the kernel, and the record.
+fn conclude(mut run: Run, kernel: &Kernel<'_>, sample: &Sample, outcome: Outcome) -> Result<()> {
+    let Kernel { flags, network, theta, inputs, .. } = *kernel;
+    let Outcome { gram, kept_tiles, error, time, .. } = outcome;
+    results::write_outputs(&run.folder().file("outputs.npy"), network, theta, inputs)?;
+    write_cross(&mut run, kernel)?;
     let pairs = gram.as_ref().map(|gram| decompose(&mut run, flags, gram)).transpose()?.flatten();
+    let top = leading(flags, sample)?;
     let labels = (gram.as_ref().zip(sample.targets.as_ref()))
         .map(|(gram, y)| LabelSummary::new(gram, pairs.as_ref(), y, top));
     let values = pairs.as_ref().map(Eigenpairs::values);
@@ -93,8 +124,10 @@ fn compute(flags: &Flags) -> Result<()> {
         trace: gram.as_ref().map(Gram::trace).transpose()?,
         kernel_s: time.wall_s,
         cpu_s: time.cpu_s,
-        peak_rss_mb,
-        planned_mb,
+        gflops: (kept_tiles.unwrap_or(0) == 0).then_some(outcome.gflops),
+        product_gflops: flags.rate.then(|| product_rate(flags.dtype.into()) / 1e9),
+        peak_rss_mb: outcome.peak_rss_mb,
+        planned_mb: outcome.planned_mb,
         kept_tiles,
         largest_error: error.largest,
         rms_error: error.rms,

@@ -97,6 +97,10 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub check: usize,
 
+    /// Also time a large matrix product on all threads; product_gflops stands beside gflops in record.json
+    #[arg(long)]
+    pub rate: bool,
+
     /// Memory that the run may use in all, such as 6GiB or 800MB [default: 90 % of what is available]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_memory: Option<u64>,

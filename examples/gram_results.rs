@@ -28,6 +28,10 @@ pub struct Summary {
     /// Time of the assembly alone.
     pub kernel_s: f64,
     pub cpu_s: Option<f64>,
+    /// Operations of the contraction, 1e9 a second of kernel_s; nothing for tiles that were kept.
+    pub gflops: Option<f64>,
+    /// The same of a large matrix product, with --rate.
+    pub product_gflops: Option<f64>,
     /// Memory of the process when the Gram was there.
     pub peak_rss_mb: Option<f64>,
     /// What the plan expected it to be, or what reading the inputs took if that is more.

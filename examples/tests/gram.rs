@@ -192,7 +192,7 @@ fn an_unwritable_folder_is_refused_and_every_flag_explained() -> Result<()> {
 
     let help = succeed(&folder.path().join("unused"), &["--help"])?;
     let flags = "--model --weights --activation --inputs --labels --cross --layout --n --dtype --top \
-                 --no-eigen --accumulate --store --edge --part --export --check --max-memory --dry-run \
+                 --no-eigen --accumulate --store --edge --part --export --check --rate --max-memory --dry-run \
                  --seed --json --out";
     for flag in flags.split_whitespace() {
         assert!(help.contains(flag), "{flag} is not in --help");

@@ -40,7 +40,7 @@ pub enum GramError {
         cols: usize,
     },
     /// Memory that the system refused.
-    #[error("the system refused {:.3} GiB of memory; use fewer examples or a store on disk", *bytes as f64 / (1u64 << 30) as f64)]
+    #[error("the system refused {} of memory; use fewer examples or a store on disk", gib(*bytes as u64))]
     OutOfMemory {
         /// Bytes asked for.
         bytes: usize,

@@ -1,6 +1,7 @@
 use std::{fmt, time::Instant};
 
 use entk_models::{Factor, Real};
+use faer::Par;
 
 use crate::{
     assembly::Assembly,
@@ -9,6 +10,7 @@ use crate::{
     features::{Piece, pieces},
     grid::Grid,
     memory::MemoryLimit,
+    rate::rate,
     sweeps::{Swept, factors_from},
 };
 
@@ -144,7 +146,7 @@ impl Assembly<'_> {
             edge: self.config.tile,
         };
         plan.size(self.config.expansion as u64);
-        plan.contraction_s = plan.operations / rate::<T>() / threads;
+        plan.contraction_s = plan.operations / rate::<T>(PROBE, Par::Seq) / threads;
         Ok(plan)
     }
 }
@@ -273,23 +275,12 @@ fn layer<T: Real>(factor: Factor, count: usize, strategy: Strategy) -> Result<La
     Ok(LayerPlan { names, parameters, form, kept, columns })
 }
 
-/// Operations a second of one thread in a product as tiles make them.
-fn rate<T: Real>() -> f64 {
-    use faer::{Accum, Mat, Par, linalg::matmul::matmul};
-    let a = Mat::<T>::full(PROBE, PROBE, T::one());
-    let mut c = Mat::<T>::zeros(PROBE, PROBE);
-    let mut seconds = f64::MAX;
-    for _ in 0..3 {
-        let start = Instant::now();
-        matmul(c.as_mut(), Accum::Replace, a.as_ref(), a.transpose(), T::one(), Par::Seq);
-        seconds = seconds.min(start.elapsed().as_secs_f64());
-    }
-    2.0 * (PROBE as f64).powi(3) / seconds.max(1e-9)
-}
-
 /// Bytes for people.
 pub(crate) fn gib(bytes: u64) -> String {
-    format!("{:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
+    match bytes as f64 / (1u64 << 30) as f64 {
+        small if small < 1.0 => format!("{:.1} MiB", small * 1024.0),
+        large => format!("{large:.2} GiB"),
+    }
 }
 
 impl fmt::Display for Plan {
