@@ -1,0 +1,260 @@
+//! One task, one training run: the network, or its linearization in weight or in coefficient space, with curves of
+//! accuracy, loss and distance over the epochs.
+//!
+//! Runs in weight space keep a checkpoint in the folder of results: the same command, given again after an
+//! interruption, goes on where it was and ends with the same numbers.
+
+#![forbid(unsafe_code)]
+
+use std::ops::ControlFlow;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, ValueEnum};
+use entk::gram::{GramConfig, gram_observed};
+use entk::linearize::{Jacobian, Linearized};
+use entk::models::Model;
+use entk::spectral::{BinaryTarget, EigshConfig, Gram, eigsh};
+use entk::train::{DualSgd, EpochRecord, SgdConfig, Trainer};
+use entk_examples::plot::{Axis, Figure, Series};
+use entk_examples::{
+    CommonFlags, DataName, Defaults, Experiment, ModelName, Run, Size, Stage, parse_flags,
+};
+use serde::Serialize;
+
+/// The folder, within that of the results, from which an interrupted run goes on.
+const CHECKPOINT: &str = "checkpoint";
+
+/// What the labels are.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Task {
+    /// The first five classes against the others
+    Cifar2,
+    /// The signs of an eigenfunction of the network's kernel at initialisation
+    Eigenfunction,
+}
+
+/// Trains a network or its linearization on one task.
+#[derive(Parser, Serialize)]
+#[command(name = "train", version)]
+struct Flags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: CommonFlags,
+
+    /// What to learn
+    #[arg(long, value_enum, default_value = "cifar2")]
+    task: Task,
+
+    /// The eigenfunction, counted from 1, by falling eigenvalue
+    #[arg(long, value_name = "J", default_value_t = 1)]
+    index: usize,
+
+    /// Train the linearization at initialisation instead of the network
+    #[arg(long)]
+    linearize: bool,
+
+    /// Train the linearization over its Gram, in coefficient space: the same numbers, sooner
+    #[arg(long)]
+    dual: bool,
+
+    /// Learning rate at the first step, falling linearly to 0
+    #[arg(long, value_name = "RATE", default_value_t = 0.05)]
+    learning_rate: f64,
+
+    /// Examples in a minibatch
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    batch: usize,
+
+    /// Loss over all training images at which to stop
+    #[arg(long, value_name = "LOSS")]
+    stop_at_loss: Option<f64>,
+}
+
+/// One epoch, as a line of the table.
+#[derive(Serialize)]
+struct Row {
+    epoch: usize,
+    learning_rate: f64,
+    train_loss: Option<f64>,
+    train_accuracy: Option<f64>,
+    test_loss: Option<f64>,
+    test_accuracy: Option<f64>,
+    minibatch_loss: f64,
+    distance: f64,
+    cosine_distance: Option<f64>,
+}
+
+impl From<&EpochRecord> for Row {
+    fn from(record: &EpochRecord) -> Self {
+        Self {
+            epoch: record.epoch,
+            learning_rate: record.learning_rate,
+            train_loss: record.train.map(|m| m.loss),
+            train_accuracy: record.train.map(|m| m.accuracy),
+            test_loss: record.test.map(|m| m.loss),
+            test_accuracy: record.test.map(|m| m.accuracy),
+            minibatch_loss: record.minibatch_loss,
+            distance: record.distance.l2,
+            cosine_distance: record.distance.cosine,
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let flags: Flags = parse_flags(&Defaults {
+        model: ModelName::LeNet5,
+        data: DataName::FashionMnist,
+        train: Size::new(3_000, 500),
+        test: Size::new(1_000, 250),
+        epochs: Size::new(40, 10),
+    });
+    let mut run = Run::start("train", flags.common.out.as_deref())?;
+    let experiment = Experiment::load(&flags.common)?;
+    let needs_gram = flags.dual || flags.task == Task::Eigenfunction;
+    let gram = needs_gram.then(|| assemble(&mut run, &experiment)).transpose()?;
+    let labels = labels(&mut run, &flags, &experiment, gram.as_ref())?;
+    let records = match gram.filter(|_| flags.dual) {
+        Some(gram) => over_the_gram(&mut run, &flags, &experiment, &gram, &labels)?,
+        None => in_weight_space(&mut run, &flags, &experiment, &labels)?,
+    };
+
+    let rows: Vec<Row> = records.iter().map(Row::from).collect();
+    run.save_table("epochs", &rows)?;
+    let accuracy = Axis::linear("accuracy").percent();
+    let pair = |train: Curve, test: Curve| [("training", train), ("test", test)];
+    run.save_figure(
+        "accuracy",
+        &figure(&flags, accuracy, &rows, &pair(|r| r.train_accuracy, |r| r.test_accuracy)),
+    )?;
+    let loss = Axis::linear("cross-entropy");
+    run.save_figure(
+        "loss",
+        &figure(&flags, loss, &rows, &pair(|r| r.train_loss, |r| r.test_loss)),
+    )?;
+    let results = serde_json::json!({
+        "origin": experiment.origin,
+        "parameters": experiment.theta0.count(),
+        "end": rows.last(),
+    });
+    let checkpoint = run.folder().file(CHECKPOINT);
+    run.finish(flags.common.seed, &flags, &results)?;
+    // All that it held is in the results; left behind, it would only refuse the next run's settings.
+    if checkpoint.exists() {
+        std::fs::remove_dir_all(&checkpoint)
+            .with_context(|| format!("cannot remove {}", checkpoint.display()))?;
+    }
+    Ok(())
+}
+
+fn settings(flags: &Flags) -> SgdConfig {
+    SgdConfig {
+        learning_rate: flags.learning_rate,
+        batch: flags.batch,
+        epochs: flags.common.epochs,
+        seed: flags.common.seed,
+        stop_at_loss: flags.stop_at_loss,
+        ..SgdConfig::default()
+    }
+}
+
+/// The kernel of training and test images together.
+fn assemble(run: &mut Run, experiment: &Experiment) -> Result<Gram> {
+    run.stage("gram", 1, |stage| {
+        let observe = |done: usize, total: usize| {
+            stage.set_total(total as u64);
+            stage.set_done(done as u64);
+        };
+        let (network, theta, images) =
+            (&experiment.network, &experiment.theta0, &experiment.images);
+        Ok(gram_observed(network, theta, images, &GramConfig::default(), &observe)?)
+    })
+}
+
+fn labels(
+    run: &mut Run,
+    flags: &Flags,
+    experiment: &Experiment,
+    gram: Option<&Gram>,
+) -> Result<Vec<u8>> {
+    if flags.task == Task::Cifar2 {
+        return Ok(experiment.labels.clone());
+    }
+    let (gram, index) = (gram.context("an eigenfunction needs the kernel")?, flags.index);
+    ensure!(
+        (1..=gram.n()).contains(&index),
+        "--index {index}: eigenfunctions are counted from 1 to the number of images, {}",
+        gram.n()
+    );
+    run.stage("eigenpairs", 1, |_| {
+        let pairs = eigsh(gram, index, &EigshConfig::default())?.pairs;
+        Ok(BinaryTarget::from_pair(&pairs, index - 1)?.labels().to_vec())
+    })
+}
+
+fn over_the_gram(
+    run: &mut Run,
+    flags: &Flags,
+    experiment: &Experiment,
+    gram: &Gram,
+    labels: &[u8],
+) -> Result<Vec<EpochRecord>> {
+    run.stage("training", flags.common.epochs as u64, |stage| {
+        let (network, theta0) = (&experiment.network, &experiment.theta0);
+        let f0 = Jacobian::new(network, theta0, &experiment.images)?.outputs()?;
+        let dual = DualSgd::new(gram, experiment.train, &f0)?;
+        let fits = dual.fit(&[labels], &settings(flags), |records| {
+            records.iter().for_each(|record| report(stage, record));
+            ControlFlow::Continue(())
+        })?;
+        Ok(fits.into_iter().flat_map(|fit| fit.history.epochs).collect())
+    })
+}
+
+fn in_weight_space(
+    run: &mut Run,
+    flags: &Flags,
+    experiment: &Experiment,
+    labels: &[u8],
+) -> Result<Vec<EpochRecord>> {
+    let (train, test) = experiment.examples(labels)?;
+    let checkpoint = run.folder().file(CHECKPOINT);
+    let linear = Linearized::new(&experiment.network, experiment.theta0.clone());
+    let model: &dyn Model = if flags.linearize { &linear } else { &experiment.network };
+    run.stage("training", flags.common.epochs as u64, |stage| {
+        let settings = settings(flags);
+        let mut trainer = Trainer::new(model, &experiment.theta0, &train, Some(&test), &settings)?;
+        trainer.resume(&checkpoint)?;
+        stage.set_done(trainer.epoch() as u64);
+        while let Some(record) = trainer.step_epoch()? {
+            report(stage, record);
+            trainer.save(&checkpoint)?;
+        }
+        trainer.params().save(checkpoint.with_file_name("weights.safetensors"))?;
+        Ok(trainer.into_fit().history.epochs)
+    })
+}
+
+fn report(stage: &Stage, record: &EpochRecord) {
+    let accuracies = record.train.zip(record.test).map_or_else(String::new, |(train, test)| {
+        format!(", accuracy {:.3} / {:.3}, loss {:.4}", train.accuracy, test.accuracy, train.loss)
+    });
+    stage.message(format!("epoch {}{accuracies}", record.epoch));
+    stage.set_done(record.epoch as u64);
+}
+
+/// A value of an epoch, where it was measured.
+type Curve = fn(&Row) -> Option<f64>;
+
+fn figure(flags: &Flags, axis: Axis, rows: &[Row], curves: &[(&str, Curve)]) -> Figure {
+    let what = if flags.linearize || flags.dual { "linearized " } else { "" };
+    let common = &flags.common;
+    let title = format!("{what}{} on {}", common.model.title(), common.data.title());
+    let mut figure = Figure::new(Axis::linear("epoch"), axis).title(title);
+    for (color, (name, value)) in curves.iter().enumerate() {
+        let points: Vec<(f64, f64)> =
+            rows.iter().filter_map(|row| Some((row.epoch as f64, value(row)?))).collect();
+        figure = figure.series(Series::new(*name, points).color(color));
+    }
+    figure
+}
