@@ -150,6 +150,16 @@ fn low_rank_and_duplicates() {
 }
 
 #[test]
+fn a_steep_spectrum_whose_tail_is_one_chain_of_near_equal_values() {
+    // Neighbours in the tail are closer than a cluster's 1e-8 but none is multiple.
+    let gram = power_law(600, 4.0);
+    let top = solved(&gram, 120, &config());
+    assert!(top.clusters.iter().any(|chain| chain.len() > 16), "{:?}", top.clusters);
+    // Far below the limit of 50 products a pair.
+    assert!(top.products < 20 * 120, "{}", top.products);
+}
+
+#[test]
 fn identity_and_multiple_eigenvalues_beyond_the_block() {
     watched(|| {
         for (n, k) in [(1, 1), (2, 1), (100, 100), (400, 60)] {
