@@ -66,9 +66,9 @@ fn main() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::LeNet5,
         data: DataName::FashionMnist,
-        train: Size::new(3_000, 500),
+        train: Size::new(3_000, 500).for_resnet18(1_500),
         test: Size::new(1_000, 250),
-        epochs: Size::new(40, 10),
+        epochs: Size::new(40, 10).for_resnet18(15),
     });
     let mut run = Run::start("fig02", flags.common.out.as_deref())?;
     let experiment = Experiment::load(&flags.common)?;

@@ -148,12 +148,20 @@ pub struct Size {
     pub usual: usize,
     /// With `--quick`.
     pub quick: usize,
+    /// Without `--quick`, for resnet18.
+    pub resnet18: usize,
 }
 
 impl Size {
     /// `usual`, or `quick` with `--quick`.
     pub const fn new(usual: usize, quick: usize) -> Self {
-        Self { usual, quick }
+        Self { usual, quick, resnet18: usual }
+    }
+
+    /// The same with another usual size for resnet18, which is slow.
+    #[must_use]
+    pub const fn for_resnet18(self, resnet18: usize) -> Self {
+        Self { resnet18, ..self }
     }
 }
 
@@ -205,6 +213,14 @@ fn try_parse_flags<C: Parser>(
     C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
+fn help_of_size(help: &str, size: Size) -> String {
+    let Size { usual, quick, resnet18 } = size;
+    match resnet18 == usual {
+        true => format!("{help}; {quick} with --quick"),
+        false => format!("{help}; {quick} with --quick, {resnet18} for resnet18"),
+    }
+}
+
 fn with_defaults(mut command: clap::Command, defaults: &Defaults) -> clap::Command {
     let (model, data) = (defaults.model.to_string(), defaults.data.to_string());
     command = command.mut_arg("model", |arg| arg.default_value(model));
@@ -221,7 +237,12 @@ fn with_defaults(mut command: clap::Command, defaults: &Defaults) -> clap::Comma
                     ArgPredicate::Equals("true".into()),
                     size.quick.to_string(),
                 )
-                .help(format!("{help}; {} with --quick", size.quick))
+                .default_value_if(
+                    "model",
+                    ArgPredicate::Equals("resnet18".into()),
+                    size.resnet18.to_string(),
+                )
+                .help(help_of_size(&help, size))
         });
     }
     command
@@ -259,6 +280,22 @@ mod tests {
     fn quick_shrinks_only_what_was_not_given() -> Result<(), String> {
         let flags = parse(&["--quick", "--train", "700"])?;
         assert_eq!((flags.train, flags.test, flags.epochs), (700, 250, 20));
+        Ok(())
+    }
+
+    #[test]
+    fn resnet18_has_sizes_of_its_own() -> Result<(), String> {
+        let defaults =
+            Defaults { train: Size::new(2_000, 500).for_resnet18(900), ..Defaults::default() };
+        let train = |arguments: &[&str]| {
+            let line = ["fig02"].iter().chain(arguments);
+            let program = try_parse_flags::<Program>(&defaults, line);
+            program.map(|program| program.common.train).map_err(|error| error.to_string())
+        };
+        assert_eq!(train(&["--model", "mlp"])?, 2_000);
+        assert_eq!(train(&["--model", "resnet18"])?, 900);
+        assert_eq!(train(&["--model", "resnet18", "--quick"])?, 500);
+        assert_eq!(train(&["--model", "resnet18", "--train", "7"])?, 7);
         Ok(())
     }
 
