@@ -24,7 +24,7 @@ pub struct Fit {
 ///
 /// Step t of T = epochs x floor(N / batch), on the minibatch B: `g = 1/|B| sum_B grad loss`,
 /// `v <- g + momentum v`, `theta <- theta - learning_rate factor(t, T) v`. Minibatches come from
-/// [`Minibatches`] with the config's seed. Batch norms use and update the statistics of the batch
+/// [`Minibatches`](crate::Minibatches) with the config's seed. Batch norms use and update the statistics of the batch
 /// ([`Model::training_sweep`]); evaluation uses the running ones. Paper: its released settings are
 /// [`SgdConfig::default`].
 ///
@@ -38,7 +38,7 @@ pub struct Fit {
 ///
 /// # Errors
 /// Settings out of range, fewer examples than a minibatch, a model with other than one output,
-/// inputs that do not fit the model; [`TrainError::Diverged`] with epoch and step where a logit or the
+/// inputs that do not fit the model; [`TrainError::Diverged`](crate::TrainError::Diverged) with epoch and step where a logit or the
 /// parameters are no longer finite, or the loss of a minibatch is above 1e8. Nothing is returned of a diverged run.
 ///
 /// ```

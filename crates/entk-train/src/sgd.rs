@@ -32,7 +32,7 @@ impl Sgd {
     /// At rest.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] for a momentum outside 0 <= momentum < 1.
+    /// [`TrainError::Setting`](crate::TrainError::Setting) for a momentum outside 0 <= momentum < 1.
     pub fn new(momentum: f64) -> Result<Self> {
         check_momentum(momentum)?;
         Ok(Self { momentum, nesterov: false, velocity: None })
