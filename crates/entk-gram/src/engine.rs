@@ -11,12 +11,19 @@ use faer::MatMut;
 use rayon::prelude::*;
 
 use crate::{
-    conv_pair::ConvPair,
     error::{GramError, Result},
+    expansion::{Expanded, Expansion},
     features::Features,
+    pair::{Pair, PairForm},
+    pixels::PixelScratch,
     rows::{Rows, SHORTEST, lengthened},
     sum::Sum,
 };
+
+/// Tiles for each thread at least, so that none waits long for the last one.
+const TILES_PER_THREAD: usize = 4;
+/// Smallest edge to which tiles are cut for it: shorter products are slower than waiting.
+const SMALLEST_TILE: usize = 32;
 
 /// Told after every finished tile: (entries done, entries in all). Called from worker threads.
 pub type Observer<'a> = dyn Fn(usize, usize) + Sync + 'a;
@@ -61,7 +68,7 @@ impl Watch<'_> {
 pub(crate) struct Engine<'a, T> {
     pub(crate) left: &'a Features<T>,
     pub(crate) right: &'a Features<T>,
-    /// Edge of the tiles that one task computes.
+    /// Largest edge of the tiles that one task computes.
     pub(crate) tile: usize,
     /// Bytes that expanded convolution rows may take at a time.
     pub(crate) expansion: usize,
@@ -72,6 +79,7 @@ struct Scratch<T, A> {
     tile: Vec<A>,
     inputs: Vec<A>,
     cotangents: Vec<A>,
+    pixels: PixelScratch<A>,
     product: Vec<T>,
 }
 
@@ -94,64 +102,63 @@ impl<T: Real> Engine<'_, T> {
         self.for_each_tile(region, watch, &pool, target.as_mut(), |rows, cols, scratch| {
             self.resident(rows, cols, scratch);
         })?;
-        for (layer, (left, right)) in self.left.conv.iter().zip(&self.right.conv).enumerate() {
-            for units in self.groups(layer, region) {
+        let (mut a, mut b) = (Expanded::default(), Expanded::default());
+        for (left, right, expansion) in self.expanded() {
+            for units in expansion.groups::<T>(examples(region), self.expansion) {
                 watch.check()?;
-                let a = expand(left, &region.rows, &units)?;
-                let b = match std::ptr::eq(left, right) && region.rows == region.cols {
-                    true => None,
-                    false => Some(expand(right, &region.cols, &units)?),
+                a.fill(expansion, left, &region.rows, &units);
+                let b = if std::ptr::eq(left, right) && region.rows == region.cols {
+                    &a
+                } else {
+                    b.fill(expansion, right, &region.cols, &units);
+                    &b
                 };
-                let b = b.as_ref().unwrap_or(&a);
-                self.for_each_tile(
-                    region,
-                    watch,
-                    &pool,
-                    target.as_mut(),
-                    |rows, cols, scratch| {
-                        let rows = relative(rows, region.rows.start);
-                        let cols = relative(cols, region.cols.start);
-                        for (a, b) in a.iter().zip(b) {
-                            add_rows(a, &rows, b, &cols, &mut scratch.tile, &mut scratch.product);
-                        }
-                    },
-                )?;
+                let target = target.as_mut();
+                self.for_each_tile(region, watch, &pool, target, |rows, cols, scratch| {
+                    let Scratch { tile, product, .. } = scratch;
+                    let rows = a.rows.view(&relative(rows, region.rows.start));
+                    let cols = b.rows.view(&relative(cols, region.cols.start));
+                    let mut from = 0;
+                    for unit in &units {
+                        let width = expansion.columns(unit);
+                        let (a, b) = (rows.subcols(from, width), cols.subcols(from, width));
+                        A::add_products(tile, a, b, product);
+                        from += width;
+                    }
+                })?;
             }
         }
         watch.check()
     }
 
+    /// The convolutions whose rows are expanded.
+    fn expanded(&self) -> impl Iterator<Item = (&Pair<T>, &Pair<T>, &Expansion)> {
+        let pairs = self.left.pairs.iter().zip(&self.right.pairs);
+        pairs.filter_map(|(left, right)| match &left.form {
+            PairForm::Expanded(expansion) => Some((left, right, expansion)),
+            _ => None,
+        })
+    }
+
+    /// Edge of the tiles of a region: smaller than asked for where they would be too few.
+    fn edge(&self, region: &Region) -> usize {
+        let tiles = (TILES_PER_THREAD * rayon::current_num_threads()) as f64;
+        let area = (region.rows.len() * region.cols.len()) as f64;
+        let area = if region.lower && region.rows == region.cols { area / 2.0 } else { area };
+        self.tile.min(((area / tiles).sqrt() as usize).max(SMALLEST_TILE))
+    }
+
     /// Entries that [`fill`](Self::fill) reports, each as often as it passes over it.
     pub(crate) fn work(&self, region: &Region) -> usize {
-        let columns = cuts(&region.cols, self.tile);
+        let columns = cuts(&region.cols, self.edge(region));
         let needed = |rows: &Range<usize>| -> usize {
             let needed = columns.iter().filter(|cols| region.needs(rows, cols));
             needed.map(|cols| rows.len() * cols.len()).sum()
         };
-        let entries: usize = cuts(&region.rows, self.tile).iter().map(needed).sum();
-        let groups = |layer| self.groups(layer, region).len();
-        entries * (1 + (0..self.left.conv.len()).map(groups).sum::<usize>())
-    }
-
-    /// The units of one convolution, as many together as the memory for expansions allows.
-    fn groups(&self, layer: usize, region: &Region) -> Vec<Vec<Range<usize>>> {
-        let pair = &self.left.conv[layer];
-        let examples =
-            region.rows.len() + if region.rows == region.cols { 0 } else { region.cols.len() };
-        let mut groups: Vec<Vec<Range<usize>>> = Vec::new();
-        let mut bytes = usize::MAX;
-        for unit in pair.units() {
-            let more = pair.columns(&unit) * (examples + SHORTEST) * size_of::<T>();
-            match groups.last_mut() {
-                Some(group) if bytes.saturating_add(more) <= self.expansion => group.push(unit),
-                _ => {
-                    groups.push(vec![unit]);
-                    bytes = 0;
-                }
-            }
-            bytes += more;
-        }
-        groups
+        let entries: usize = cuts(&region.rows, self.edge(region)).iter().map(needed).sum();
+        let groups =
+            |expansion: &Expansion| expansion.groups::<T>(examples(region), self.expansion).len();
+        entries * (1 + self.expanded().map(|(_, _, expansion)| groups(expansion)).sum::<usize>())
     }
 
     /// Runs `add` on every tile of the region: it finds the tile's present entries in scratch
@@ -164,7 +171,7 @@ impl<T: Real> Engine<'_, T> {
         target: MatMut<'_, A>,
         add: impl Fn(&Range<usize>, &Range<usize>, &mut Scratch<T, A>) + Sync,
     ) -> Result<()> {
-        let tasks = split(region, self.tile, target);
+        let tasks = split(region, self.edge(region), target);
         tasks.into_par_iter().with_max_len(1).try_for_each(|(rows, cols, mut target)| {
             watch.check()?;
             let mut scratch = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
@@ -186,18 +193,18 @@ impl<T: Real> Engine<'_, T> {
         cols: &Range<usize>,
         scratch: &mut Scratch<T, A>,
     ) {
-        let Scratch { tile, inputs, cotangents, product } = scratch;
-        add_rows(&self.left.rows, rows, &self.right.rows, cols, tile, product);
-        for (l, r) in self.left.dense.iter().zip(&self.right.dense) {
-            for buffer in [&mut *inputs, &mut *cotangents] {
-                buffer.clear();
-                buffer.resize(tile.len(), A::zero());
-            }
-            add_rows(&l.inputs, rows, &r.inputs, cols, inputs, product);
-            add_rows(&l.cotangents, rows, &r.cotangents, cols, cotangents, product);
-            let bias = if l.bias { A::one() } else { A::zero() };
-            for ((k, a), d) in tile.iter_mut().zip(&*inputs).zip(&*cotangents) {
-                *k += (*a + bias) * *d;
+        let (left, right) = (&self.left.rows, &self.right.rows);
+        add_rows(left, rows, right, cols, &mut scratch.tile, &mut scratch.product);
+        for (left, right) in self.left.pairs.iter().zip(&self.right.pairs) {
+            match &left.form {
+                PairForm::Hadamard { bias } => {
+                    add_hadamard([left, right], rows, cols, *bias, scratch);
+                }
+                PairForm::Pixels(form) => {
+                    let Scratch { tile, pixels, product, .. } = scratch;
+                    form.add([left, right], rows, cols, tile, pixels, product);
+                }
+                PairForm::Expanded(_) => {}
             }
         }
     }
@@ -205,7 +212,13 @@ impl<T: Real> Engine<'_, T> {
 
 impl<T, A> Default for Scratch<T, A> {
     fn default() -> Self {
-        Self { tile: Vec::new(), inputs: Vec::new(), cotangents: Vec::new(), product: Vec::new() }
+        Self {
+            tile: Vec::new(),
+            inputs: Vec::new(),
+            cotangents: Vec::new(),
+            pixels: PixelScratch::default(),
+            product: Vec::new(),
+        }
     }
 }
 
@@ -221,13 +234,29 @@ fn add_rows<T: Real, A: Sum<T>>(
     A::add_products(tile, left.view(rows), right.view(cols), product);
 }
 
-/// Jacobian rows of some examples, one matrix per unit of filters.
-fn expand<T: Real>(
-    pair: &ConvPair<T>,
-    examples: &Range<usize>,
-    units: &[Range<usize>],
-) -> Result<Vec<Rows<T>>> {
-    units.iter().map(|unit| pair.expand(examples, unit)).collect()
+/// `tile += (a a'^T + bias) * (d d'^T)` for a dense layer.
+fn add_hadamard<T: Real, A: Sum<T>>(
+    [left, right]: [&Pair<T>; 2],
+    rows: &Range<usize>,
+    cols: &Range<usize>,
+    bias: bool,
+    Scratch { tile, inputs, cotangents, product, .. }: &mut Scratch<T, A>,
+) {
+    for buffer in [&mut *inputs, &mut *cotangents] {
+        buffer.clear();
+        buffer.resize(tile.len(), A::zero());
+    }
+    add_rows(&left.inputs, rows, &right.inputs, cols, inputs, product);
+    add_rows(&left.cotangents, rows, &right.cotangents, cols, cotangents, product);
+    let bias = if bias { A::one() } else { A::zero() };
+    for ((k, a), d) in tile.iter_mut().zip(&*inputs).zip(&*cotangents) {
+        *k += (*a + bias) * *d;
+    }
+}
+
+/// Examples whose rows an expansion holds.
+fn examples(region: &Region) -> usize {
+    region.rows.len() + if region.rows == region.cols { 0 } else { region.cols.len() }
 }
 
 fn relative(range: &Range<usize>, start: usize) -> Range<usize> {
@@ -235,7 +264,7 @@ fn relative(range: &Range<usize>, start: usize) -> Range<usize> {
 }
 
 /// Cuts a range into pieces of `edge`, a rest too short for a product joined to the last one.
-fn cuts(range: &Range<usize>, edge: usize) -> Vec<Range<usize>> {
+pub(crate) fn cuts(range: &Range<usize>, edge: usize) -> Vec<Range<usize>> {
     let (edge, n) = (edge.max(SHORTEST), range.len());
     let whole = (n / edge).max(1);
     let count = if n > whole * edge && n - whole * edge >= SHORTEST { whole + 1 } else { whole };

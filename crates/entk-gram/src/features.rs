@@ -6,29 +6,19 @@ use rayon::prelude::*;
 
 use crate::{
     config::{GramConfig, Strategy},
-    conv_pair::ConvPair,
     error::{GramError, Result},
+    pair::{Pair, PairForm},
     rows::Rows,
     sweeps::{Swept, factors_from, rows_per_example},
 };
-
-/// A dense layer's share of the kernel: `(a a'^T + bias) * (d d'^T)`.
-#[derive(Debug)]
-pub(crate) struct DensePair<T> {
-    pub(crate) inputs: Rows<T>,
-    pub(crate) cotangents: Rows<T>,
-    pub(crate) bias: bool,
-}
 
 /// All gradients of a data set in the form in which tiles of K are products of them.
 #[derive(Debug)]
 pub(crate) struct Features<T> {
     /// Jacobian rows of all layers whose rows are short, side by side: one product.
     pub(crate) rows: Rows<T>,
-    /// Factors of the dense layers whose rows are long.
-    pub(crate) dense: Vec<DensePair<T>>,
-    /// Factors of the convolutions whose rows are longer than they.
-    pub(crate) conv: Vec<ConvPair<T>>,
+    /// Inputs and cotangents of all other layers, in the order of the backward sweep.
+    pub(crate) pairs: Vec<Pair<T>>,
     /// Number of rows of the kernel: examples, or examples times outputs.
     pub(crate) count: usize,
 }
@@ -36,8 +26,7 @@ pub(crate) struct Features<T> {
 /// What one factor of one micro-batch contributes; matrices with one row per example.
 pub(crate) enum Piece<T> {
     Rows(Vec<T>),
-    Dense { inputs: Vec<T>, cotangents: Vec<T>, bias: bool },
-    Conv { inputs: Vec<T>, cotangents: Vec<T>, pair: ConvPair<T> },
+    Pair { inputs: Vec<T>, cotangents: Vec<T>, form: PairForm },
 }
 
 impl<T: Real> Features<T> {
@@ -80,20 +69,17 @@ impl<T: Real> Features<T> {
 
     /// Empty features with memory for `n` examples, from the pieces of `count`.
     fn like(pieces: &[Piece<T>], count: usize, n: usize) -> Result<Self> {
-        let mut width = 0;
-        let (mut dense, mut conv) = (Vec::new(), Vec::new());
+        let (mut width, mut pairs) = (0, Vec::new());
         for piece in pieces {
             match piece {
                 Piece::Rows(rows) => width += rows.len() / count,
-                Piece::Dense { inputs, cotangents, bias } => dense.push(DensePair {
-                    inputs: Rows::with_capacity(n, inputs.len() / count)?,
-                    cotangents: Rows::with_capacity(n, cotangents.len() / count)?,
-                    bias: *bias,
-                }),
-                Piece::Conv { pair, .. } => conv.push(pair.with_capacity(n)?),
+                Piece::Pair { inputs, cotangents, form } => {
+                    let widths = [inputs.len() / count, cotangents.len() / count];
+                    pairs.push(Pair::with_capacity(n, widths, form)?);
+                }
             }
         }
-        Ok(Self { rows: Rows::with_capacity(n, width)?, dense, conv, count: n })
+        Ok(Self { rows: Rows::with_capacity(n, width)?, pairs, count: n })
     }
 
     /// Appends the rows of a micro-batch, those of one example side by side.
@@ -104,19 +90,14 @@ impl<T: Real> Features<T> {
         };
         for example in 0..count {
             for pieces in groups {
-                let (mut dense, mut conv) = (self.dense.iter_mut(), self.conv.iter_mut());
+                let mut pairs = self.pairs.iter_mut();
                 for piece in pieces {
                     match piece {
                         Piece::Rows(rows) => self.rows.extend(&rows[row(rows, example)]),
-                        Piece::Dense { inputs: a, cotangents: d, .. } => {
-                            if let Some(pair) = dense.next() {
+                        Piece::Pair { inputs: a, cotangents: d, .. } => {
+                            if let Some(pair) = pairs.next() {
                                 pair.inputs.extend(&a[row(a, example)]);
                                 pair.cotangents.extend(&d[row(d, example)]);
-                            }
-                        }
-                        Piece::Conv { inputs: a, cotangents: d, .. } => {
-                            if let Some(pair) = conv.next() {
-                                pair.extend(&a[row(a, example)], &d[row(d, example)]);
                             }
                         }
                     }
@@ -126,15 +107,9 @@ impl<T: Real> Features<T> {
     }
 
     fn finished(self) -> Self {
-        let padded = |pair: DensePair<T>| DensePair {
-            inputs: pair.inputs.padded(),
-            cotangents: pair.cotangents.padded(),
-            bias: pair.bias,
-        };
         Self {
             rows: self.rows.padded(),
-            dense: self.dense.into_iter().map(padded).collect(),
-            conv: self.conv,
+            pairs: self.pairs.into_iter().map(Pair::padded).collect(),
             count: self.count,
         }
     }
@@ -148,27 +123,53 @@ pub(crate) fn pieces<T: Real>(
 ) -> Result<Vec<Piece<T>>> {
     let mut pieces = Vec::new();
     for factor in factors {
-        match factor {
-            Factor::Dense { inputs, cotangents, bias, .. }
-                if strategy == Strategy::Structured && pair_is_cheaper(&inputs, &cotangents) =>
-            {
+        match (form(&factor, strategy), factor) {
+            (Some(form), Factor::Dense { inputs, cotangents, .. }) => {
                 let (inputs, cotangents) = (host(&inputs, count)?, host(&cotangents, count)?);
-                pieces.push(Piece::Dense { inputs, cotangents, bias: bias.is_some() });
+                pieces.push(Piece::Pair { inputs, cotangents, form });
             }
-            Factor::Conv { inputs, cotangents, bias, geometry, .. }
-                if strategy == Strategy::Structured && ConvPair::<T>::is_smaller(&geometry) =>
-            {
+            (Some(form), Factor::Conv { inputs, cotangents, bias, geometry: g, .. }) => {
                 if bias.is_some() {
                     pieces.push(Piece::Rows(host(&cotangents.sum((2, 3))?, count)?));
                 }
                 let (inputs, cotangents) = (host(&inputs, count)?, host(&cotangents, count)?);
-                let pair = ConvPair::new(geometry);
-                pieces.push(Piece::Conv { inputs, cotangents, pair });
+                pieces.push(match form {
+                    PairForm::Pixels(_) => Piece::Pair {
+                        inputs: by_pixel(&inputs, g.channels, g.input_pixels()),
+                        cotangents: by_pixel(&cotangents, g.filters, g.output_pixels()),
+                        form,
+                    },
+                    form => Piece::Pair { inputs, cotangents, form },
+                });
             }
-            other => pieces.push(Piece::Rows(host(&other.rows()?, count)?)),
+            (_, factor) => pieces.push(Piece::Rows(host(&factor.rows()?, count)?)),
         }
     }
     Ok(pieces)
+}
+
+/// The form in which a factor is kept; `None` for rows.
+fn form(factor: &Factor, strategy: Strategy) -> Option<PairForm> {
+    match factor {
+        _ if strategy != Strategy::Structured => None,
+        Factor::Dense { inputs, cotangents, bias, .. } => {
+            let form = PairForm::Hadamard { bias: bias.is_some() };
+            pair_is_cheaper(inputs, cotangents).then_some(form)
+        }
+        Factor::Conv { geometry, .. } => PairForm::of_conv(*geometry),
+        Factor::Rows { .. } => None,
+    }
+}
+
+/// Images (N, C, H W) as (N, H W, C).
+fn by_pixel<T: Real>(images: &[T], channels: usize, pixels: usize) -> Vec<T> {
+    let mut result = Vec::with_capacity(images.len());
+    for image in images.chunks_exact(channels * pixels) {
+        for pixel in 0..pixels {
+            result.extend(image[pixel..].iter().step_by(pixels));
+        }
+    }
+    result
 }
 
 /// The first `count` rows of a tensor whose first axis is the batch.

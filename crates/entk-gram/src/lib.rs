@@ -11,16 +11,18 @@
 
 mod assembly;
 mod config;
-mod conv_pair;
 mod engine;
 mod error;
 mod estimate;
+mod expansion;
 mod features;
 mod gram;
 mod grid;
 mod memory;
+mod pair;
 mod part;
 mod per_example;
+mod pixels;
 mod plan;
 mod rate;
 mod rows;

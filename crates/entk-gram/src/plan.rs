@@ -10,6 +10,7 @@ use crate::{
     features::{Piece, pieces},
     grid::Grid,
     memory::MemoryLimit,
+    pair::PairForm,
     rate::rate,
     sweeps::{Swept, factors_from},
 };
@@ -58,6 +59,8 @@ pub enum Form {
     Dense,
     /// Inputs and cotangents of a convolution, from which rows are expanded in parts.
     Conv,
+    /// Inputs and cotangents of a convolution on few pixels, multiplied pixel by pixel.
+    Pixels,
 }
 
 /// Memory under a name.
@@ -257,22 +260,25 @@ fn layer<T: Real>(factor: Factor, count: usize, strategy: Strategy) -> Result<La
     let names = factor.names().into_iter().map(str::to_owned).collect();
     let parameters = factor.width();
     let pieces = pieces::<T>(vec![factor], count, strategy)?;
-    let (mut kept, mut form) = (0, Form::Rows);
+    let mut plan = LayerPlan { names, parameters, form: Form::Rows, kept: 0, columns: 0 };
     for piece in &pieces {
-        kept += match piece {
-            Piece::Rows(rows) => rows.len() / count,
-            Piece::Dense { inputs, cotangents, .. } => {
-                form = Form::Dense;
-                (inputs.len() + cotangents.len()) / count
-            }
-            Piece::Conv { inputs, cotangents, .. } => {
-                form = Form::Conv;
-                (inputs.len() + cotangents.len()) / count
+        let (kept, columns) = match piece {
+            Piece::Rows(rows) => (rows.len() / count, rows.len() / count),
+            Piece::Pair { inputs, cotangents, form } => {
+                let kept = (inputs.len() + cotangents.len()) / count;
+                let columns;
+                (plan.form, columns) = match form {
+                    PairForm::Hadamard { .. } => (Form::Dense, kept),
+                    PairForm::Pixels(pixels) => (Form::Pixels, pixels.columns()),
+                    PairForm::Expanded(expansion) => (Form::Conv, expansion.all_columns()),
+                };
+                (kept, columns)
             }
         };
+        plan.kept += kept;
+        plan.columns += columns;
     }
-    let columns = if form == Form::Dense { kept } else { parameters };
-    Ok(LayerPlan { names, parameters, form, kept, columns })
+    Ok(plan)
 }
 
 /// Bytes for people.

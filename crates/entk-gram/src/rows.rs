@@ -23,9 +23,13 @@ impl<T: Real> Rows<T> {
         Ok(Self { values: reserved(count + SHORTEST, width)?, width })
     }
 
-    /// The rows in `values`, which has one of `width` after the other.
-    pub(crate) fn from_values(values: Vec<T>, width: usize) -> Self {
-        Self { values, width }.padded()
+    /// The same memory for `count` other rows of `width` numbers, all of which are to be written.
+    pub(crate) fn reused(&mut self, count: usize, width: usize) -> &mut [T] {
+        self.width = width;
+        self.values.resize((count + SHORTEST - 1) * width, T::zero());
+        let (rows, padding) = self.values.split_at_mut(count * width);
+        padding.fill(T::zero());
+        rows
     }
 
     pub(crate) fn extend(&mut self, values: &[T]) {
@@ -38,10 +42,20 @@ impl<T: Real> Rows<T> {
         self
     }
 
+    /// Some rows, one after the other.
+    pub(crate) fn part(&self, range: &Range<usize>) -> &[T] {
+        &self.values[range.start * self.width..range.end * self.width]
+    }
+
     /// A block of rows; the range may reach into the zeros.
     pub(crate) fn view(&self, range: &Range<usize>) -> MatRef<'_, T> {
-        let part = &self.values[range.start * self.width..range.end * self.width];
-        MatRef::from_row_major_slice(part, range.len(), self.width)
+        MatRef::from_row_major_slice(self.part(range), range.len(), self.width)
+    }
+}
+
+impl<T> Default for Rows<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), width: 0 }
     }
 }
 

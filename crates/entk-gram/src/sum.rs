@@ -5,50 +5,70 @@ use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 /// the same sequence of operations whatever the tile.
 const CHUNK: usize = 512;
 
+/// Chunks that are summed before they are added to what other runs gave.
+const RUN: usize = 16;
+
 /// The type in which products of `T` are summed over chunks of columns.
 pub(crate) trait Sum<T: Real>: Real {
-    /// `tile += a b^T` for one chunk; `product` is scratch memory.
-    fn add_product(tile: &mut [Self], a: MatRef<'_, T>, b: MatRef<'_, T>, product: &mut Vec<T>);
-
-    /// `tile += a b^T`, tile row-major.
-    fn add_products(tile: &mut [Self], a: MatRef<'_, T>, b: MatRef<'_, T>, product: &mut Vec<T>) {
-        for start in (0..a.ncols()).step_by(CHUNK) {
-            let width = CHUNK.min(a.ncols() - start);
-            Self::add_product(tile, a.subcols(start, width), b.subcols(start, width), product);
-        }
-    }
+    /// `tile += a b^T`, tile row-major; `scratch` is memory that is used again.
+    fn add_products(tile: &mut [Self], a: MatRef<'_, T>, b: MatRef<'_, T>, scratch: &mut Vec<T>);
 }
 
+/// `tile += a b^T`, not cut.
 fn add_in_place<T: Real>(tile: &mut [T], a: MatRef<'_, T>, b: MatRef<'_, T>) {
     let c = MatMut::from_row_major_slice_mut(tile, a.nrows(), b.nrows());
     matmul(c, Accum::Add, a, b.transpose(), T::one(), Par::Seq);
 }
 
+/// Sums of whole runs of chunks are added to the tile: thousands of chunks, one by one, would
+/// lose a digit in f32.
+fn add_in_runs<T: Real>(tile: &mut [T], a: MatRef<'_, T>, b: MatRef<'_, T>, sum: &mut Vec<T>) {
+    let run = |sum: &mut [T], from: usize| {
+        let to = a.ncols().min(from + RUN * CHUNK);
+        for start in (from..to).step_by(CHUNK) {
+            let width = CHUNK.min(to - start);
+            add_in_place(sum, a.subcols(start, width), b.subcols(start, width));
+        }
+    };
+    if a.ncols() <= RUN * CHUNK {
+        return run(tile, 0);
+    }
+    for start in (0..a.ncols()).step_by(RUN * CHUNK) {
+        sum.clear();
+        sum.resize(tile.len(), T::zero());
+        run(sum, start);
+        tile.iter_mut().zip(&*sum).for_each(|(tile, sum)| *tile += *sum);
+    }
+}
+
 impl Sum<f32> for f32 {
-    fn add_product(tile: &mut [f32], a: MatRef<'_, f32>, b: MatRef<'_, f32>, _: &mut Vec<f32>) {
-        add_in_place(tile, a, b);
+    fn add_products(tile: &mut [f32], a: MatRef<'_, f32>, b: MatRef<'_, f32>, sum: &mut Vec<f32>) {
+        add_in_runs(tile, a, b, sum);
     }
 }
 
 impl Sum<f64> for f64 {
-    fn add_product(tile: &mut [f64], a: MatRef<'_, f64>, b: MatRef<'_, f64>, _: &mut Vec<f64>) {
-        add_in_place(tile, a, b);
+    fn add_products(tile: &mut [f64], a: MatRef<'_, f64>, b: MatRef<'_, f64>, sum: &mut Vec<f64>) {
+        add_in_runs(tile, a, b, sum);
     }
 }
 
 /// f32 products of one chunk, added up in f64.
 impl Sum<f32> for f64 {
-    fn add_product(
+    fn add_products(
         tile: &mut [f64],
         a: MatRef<'_, f32>,
         b: MatRef<'_, f32>,
         product: &mut Vec<f32>,
     ) {
-        product.clear();
-        product.resize(tile.len(), 0.0);
-        add_in_place(product, a, b);
-        for (sum, term) in tile.iter_mut().zip(product) {
-            *sum += f64::from(*term);
+        for start in (0..a.ncols()).step_by(CHUNK) {
+            let width = CHUNK.min(a.ncols() - start);
+            product.clear();
+            product.resize(tile.len(), 0.0);
+            add_in_place(product, a.subcols(start, width), b.subcols(start, width));
+            for (sum, term) in tile.iter_mut().zip(&*product) {
+                *sum += f64::from(*term);
+            }
         }
     }
 }

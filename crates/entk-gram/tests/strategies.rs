@@ -1,11 +1,13 @@
 //! All strategies against each other and against the per-example oracle, on one list of cases.
 
 use candle_core::{DType, Device, Tensor};
-use entk_gram::{Accumulate, Assembly, GramConfig, GramError, Outputs, Strategy, cross_gram, gram};
+use entk_gram::{
+    Accumulate, Assembly, Form, GramConfig, GramError, Outputs, Strategy, Target, cross_gram, gram,
+};
 use entk_linearize::Linearized;
 use entk_models::{
-    Activation, Conv2d, Dense, Flatten, Initializer, LeNet5Config, MlpConfig, Model, Network,
-    ParamSpec, Params, ResNetConfig, Sequential,
+    Activation, Conv2d, Dense, Flatten, GlobalMean, Initializer, LeNet5Config, MlpConfig, Model,
+    Network, ParamSpec, Params, ResNetConfig, Sequential,
 };
 use entk_spectral::{Gram, Precision};
 
@@ -46,6 +48,7 @@ fn cases() -> Result<Vec<Case>, GramError> {
             .network()?,
         ),
         ("no bias", without_bias()?),
+        ("convolutions on few pixels", on_few_pixels()?),
         ("long convolutions", long_convolutions()?),
         (
             "resnet",
@@ -75,8 +78,8 @@ fn without_bias() -> Result<Network, GramError> {
     Ok(Network::new(&[1, 6, 6], layers)?)
 }
 
-/// Convolutions with more parameters than inputs and outputs: their rows are expanded in parts.
-fn long_convolutions() -> Result<Network, GramError> {
+/// Convolutions on so few pixels that pairs of pixels are cheaper than rows.
+fn on_few_pixels() -> Result<Network, GramError> {
     let layers = Sequential::new()
         .then(Conv2d::new("conv1", 1, 24, 3).with_stride(2))
         .then(Activation::Gelu)
@@ -86,6 +89,19 @@ fn long_convolutions() -> Result<Network, GramError> {
         .then(Flatten)
         .then(Dense::new("fc", 40, 1));
     Ok(Network::new(&[1, 4, 4], layers)?)
+}
+
+/// Convolutions with more parameters than inputs and outputs: their rows are expanded in parts.
+fn long_convolutions() -> Result<Network, GramError> {
+    let layers = Sequential::new()
+        .then(Conv2d::new("conv1", 1, 24, 3))
+        .then(Activation::Gelu)
+        .then(Conv2d::new("conv2", 24, 37, 3))
+        .then(Activation::Tanh)
+        .then(Conv2d::new("conv3", 37, 40, 3).with_stride(2).without_bias())
+        .then(GlobalMean)
+        .then(Dense::new("fc", 40, 1));
+    Ok(Network::new(&[1, 7, 6], layers)?)
 }
 
 fn normal(shape: &[usize], seed: u64) -> Result<Tensor, GramError> {
@@ -104,6 +120,19 @@ fn distance(a: &Gram, b: &Gram) -> f64 {
 
 fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
     GramConfig { strategy, outputs, tile: 30, micro_batch: 9, ..GramConfig::default() }
+}
+
+#[test]
+fn every_form_has_a_case() -> TestResult {
+    let mut forms = Vec::new();
+    for Case { network, theta, x, .. } in cases()? {
+        let plan = Assembly::new(&network, &theta, &x, &GramConfig::default())?;
+        forms.extend(plan.plan(Target::Memory)?.layers.into_iter().map(|layer| layer.form));
+    }
+    for form in [Form::Rows, Form::Dense, Form::Conv, Form::Pixels] {
+        assert!(forms.contains(&form), "{form:?}");
+    }
+    Ok(())
 }
 
 #[test]

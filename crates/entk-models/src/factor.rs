@@ -4,7 +4,8 @@ use crate::{
     error::Result,
     ops::{
         channel::{batch_sum, pixel_sum},
-        conv::{weight_rows, weight_vjp},
+        conv::weight_vjp,
+        conv_rows::weight_rows,
         geometry::Geometry,
         matmul::matmul_at,
     },

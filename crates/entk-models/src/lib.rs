@@ -62,6 +62,7 @@ pub use nets::{LeNet5Config, MlpConfig, ResNetConfig};
 pub use network::Network;
 pub use ops::{
     activation::Activation,
+    conv_rows::ConvRows,
     geometry::{Geometry, Padding},
     real::Real,
 };

@@ -1,6 +1,8 @@
 //! Convolution and its derivatives as matrix products over lowered images
 //! ([`super::lowering`]).
 
+use std::ops::Range;
+
 use candle_core::{Shape, Tensor};
 use faer::MatRef;
 use rayon::prelude::*;
@@ -14,15 +16,13 @@ use super::{
 };
 use crate::error::Result;
 
-/// Weights up to this size are summed over the batch by tasks of whole examples.
-const SMALL_WEIGHT: usize = 1 << 15;
+/// Weights up to this size are summed over the batch by tasks of whole examples: with fewer
+/// filters than make several tasks, those of some filters would leave threads idle.
+const SMALL_WEIGHT: usize = 1 << 18;
 /// Number of example tasks for small weights; fixed, so that bits do not depend on the threads.
 const EXAMPLE_TASKS: usize = 8;
-/// Output pixels up to which a per-example gradient is one product with all patches unrolled:
-/// the result, long beside them, is then written once and in its final order.
-const FEW_PIXELS: usize = 64;
-/// Filters of one task for large weights.
-const TASK_FILTERS: usize = 64;
+/// Channels of one task for large weights.
+const TASK_CHANNELS: usize = 64;
 
 /// Weights reordered by vertical tap: W_di is (filters, (c, dj)).
 struct TapWeights<T> {
@@ -51,14 +51,16 @@ impl<T: Real> TapWeights<T> {
 }
 
 /// Scratch memory of one task.
-struct Scratch<T> {
+#[derive(Debug)]
+pub(super) struct Scratch<T> {
     lowered: Vec<T>,
     matrix: Vec<T>,
+    sums: Vec<T>,
 }
 
 impl<T> Scratch<T> {
-    fn new() -> Self {
-        Self { lowered: Vec::new(), matrix: Vec::new() }
+    pub(super) fn new() -> Self {
+        Self { lowered: Vec::new(), matrix: Vec::new(), sums: Vec::new() }
     }
 }
 
@@ -134,32 +136,47 @@ impl Kernel for InputVjp {
     }
 }
 
-struct WeightVjp {
+pub(super) struct WeightVjp {
     geometry: Geometry,
+    /// Input channels from one image to the next.
+    stack: usize,
 }
 
 impl WeightVjp {
-    /// The weight cotangents of filters `first..first + count`, (count, C, k, k), summed over the
-    /// given images and added to `dw`.
-    fn add<T: Real>(&self, x: &[T], dy: &[T], [first, count]: [usize; 2], dw: &mut [T]) {
-        let (g, blocks) = (self.geometry, Blocks::new(self.geometry));
-        let mut scratch = Scratch::new();
+    pub(super) fn new(geometry: Geometry) -> Self {
+        Self { geometry, stack: geometry.channels }
+    }
+
+    /// The weight cotangents of some filters, (filters, C, k, k), summed over the given images,
+    /// written to `dw`.
+    pub(super) fn write<T: Real>(
+        &self,
+        x: &[T],
+        dy: &[T],
+        filters: &Range<usize>,
+        dw: &mut [T],
+        scratch: &mut Scratch<T>,
+    ) {
+        let (g, blocks) = (self.geometry, Blocks::new(self.geometry).of_stack(self.stack));
         let [kh, kw] = g.kernel;
-        let taps = g.channels * kw;
-        let mut sums = vec![T::zero(); dw.len()];
-        let images = x.chunks(blocks.images * g.input_len());
+        let image = self.stack * g.input_pixels();
+        let (count, taps) = (filters.len(), g.channels * kw);
+        let Scratch { lowered, matrix, sums } = scratch;
+        sums.clear();
+        sums.resize(dw.len(), T::zero());
+        let images = x.chunks(blocks.images * image);
         for (x, dy) in images.zip(dy.chunks(blocks.images * g.output_len())) {
-            for block in blocks.of_images(x.len() / g.input_len()) {
-                block.lower(x, &mut scratch.lowered);
+            for block in blocks.of_images(dy.len() / g.output_len()) {
+                block.lower(x, lowered);
                 let cotangents = if block.images == 1 {
                     block.of_output(dy)
                 } else {
-                    block.gather(dy, &mut scratch.matrix);
-                    rows(&scratch.matrix, g.filters, block.width())
+                    block.gather(dy, matrix);
+                    rows(matrix, g.filters, block.width())
                 };
                 for (di, sum) in sums.chunks_exact_mut(count * taps).enumerate() {
-                    let view = block.tap_view(&scratch.lowered, di).transpose();
-                    let part = cotangents.subrows(first, count);
+                    let view = block.tap_view(lowered, di).transpose();
+                    let part = cotangents.subrows(filters.start, count);
                     add_product(rows_mut(sum, count, taps), part, view);
                 }
             }
@@ -167,7 +184,7 @@ impl WeightVjp {
         for (at, kernel) in dw.chunks_exact_mut(kh * kw).enumerate() {
             for (di, target) in kernel.chunks_exact_mut(kw).enumerate() {
                 let from = di * count * taps + at * kw;
-                target.iter_mut().zip(&sums[from..from + kw]).for_each(|(t, v)| *t += *v);
+                target.copy_from_slice(&sums[from..from + kw]);
             }
         }
     }
@@ -180,7 +197,7 @@ impl WeightVjp {
             .zip(dy.par_chunks(task * g.output_len()))
             .map(|(x, dy)| {
                 let mut sum = vec![T::zero(); dw.len()];
-                self.add(x, dy, [0, g.filters], &mut sum);
+                self.write(x, dy, &(0..g.filters), &mut sum, &mut Scratch::new());
                 sum
             })
             .collect();
@@ -191,11 +208,28 @@ impl WeightVjp {
         }
     }
 
-    /// Tasks of some filters each, over all examples.
-    fn by_filters<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T]) {
+    /// Tasks of some channels each, over all examples; each lowers its channels only.
+    fn by_channels<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T]) {
         let g = &self.geometry;
-        dw.par_chunks_mut(TASK_FILTERS * g.patch()).enumerate().for_each(|(task, part)| {
-            self.add(x, dy, [task * TASK_FILTERS, part.len() / g.patch()], part);
+        let starts: Vec<usize> = (0..g.channels).step_by(TASK_CHANNELS).collect();
+        let parts: Vec<Vec<T>> = (starts.into_par_iter())
+            .map(|start| {
+                let channels = TASK_CHANNELS.min(g.channels - start);
+                let part = Self { geometry: Geometry { channels, ..*g }, stack: self.stack };
+                let mut dw = vec![T::zero(); g.filters * part.geometry.patch()];
+                let x = &x[start * g.input_pixels()..];
+                part.write(x, dy, &(0..g.filters), &mut dw, &mut Scratch::new());
+                dw
+            })
+            .collect();
+        dw.par_chunks_mut(g.patch()).enumerate().for_each(|(filter, row)| {
+            let mut from = 0;
+            for part in &parts {
+                let width = part.len() / g.filters;
+                let source = &part[filter * width..(filter + 1) * width];
+                row[from..from + width].copy_from_slice(source);
+                from += width;
+            }
         });
     }
 }
@@ -212,38 +246,8 @@ impl Kernel for WeightVjp {
         if out.len() <= SMALL_WEIGHT {
             self.by_examples(inputs[0], inputs[1], out);
         } else {
-            self.by_filters(inputs[0], inputs[1], out);
+            self.by_channels(inputs[0], inputs[1], out);
         }
-    }
-}
-
-struct WeightRows {
-    geometry: Geometry,
-    batch: usize,
-}
-
-impl Kernel for WeightRows {
-    const NAME: &'static str = "conv2d_weight_rows";
-
-    fn output(&self) -> Shape {
-        (self.batch, self.geometry.filters * self.geometry.patch()).into()
-    }
-
-    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let g = &self.geometry;
-        let vjp = WeightVjp { geometry: *g };
-        (out.par_chunks_mut(g.filters * g.patch()))
-            .zip(inputs[0].par_chunks(g.input_len()))
-            .zip(inputs[1].par_chunks(g.output_len()))
-            .for_each_init(Vec::new, |patches, ((row, x), dy)| {
-                if g.output_pixels() > FEW_PIXELS {
-                    return vjp.add(x, dy, [0, g.filters], row);
-                }
-                g.patches(x, patches);
-                let patches = rows(patches, g.patch(), g.output_pixels()).transpose();
-                let cotangents = rows(dy, g.filters, g.output_pixels());
-                add_product(rows_mut(row, g.filters, g.patch()), cotangents, patches);
-            });
     }
 }
 
@@ -268,10 +272,5 @@ pub(crate) fn input_vjp(dy: &Tensor, weight: &Tensor, geometry: Geometry) -> Res
 
 /// Gradient of the weight summed over the batch, (C', C, k, k).
 pub(crate) fn weight_vjp(x: &Tensor, dy: &Tensor, geometry: Geometry) -> Result<Tensor> {
-    apply(WeightVjp { geometry }, &[x, dy])
-}
-
-/// Gradient of the weight per example, (N, C' C k k).
-pub(crate) fn weight_rows(x: &Tensor, dy: &Tensor, geometry: Geometry) -> Result<Tensor> {
-    apply(WeightRows { geometry, batch: x.dim(0)? }, &[x, dy])
+    apply(WeightVjp::new(geometry), &[x, dy])
 }

@@ -25,6 +25,8 @@ const BLOCK_NUMBERS: usize = 1 << 17;
 #[derive(Clone, Copy)]
 pub(crate) struct Blocks {
     geometry: Geometry,
+    /// Input channels from one image to the next: all of them, also where some are lowered.
+    stack: usize,
     /// Images side by side in one block.
     pub(crate) images: usize,
     /// Output rows of one block.
@@ -37,7 +39,12 @@ impl Blocks {
         let images = (BLOCK_PIXELS / geometry.output_pixels()).max(1);
         let numbers_per_row = geometry.channels * geometry.kernel[1] * width;
         let rows = if images > 1 { height } else { BLOCK_NUMBERS / numbers_per_row };
-        Self { geometry, images, rows: rows.clamp(1, height) }
+        Self { geometry, stack: geometry.channels, images, rows: rows.clamp(1, height) }
+    }
+
+    /// For images of more channels, of which the geometry has some.
+    pub(crate) fn of_stack(self, stack: usize) -> Self {
+        Self { stack, ..self }
     }
 
     /// The blocks of one run of images, `count` of them.
@@ -45,6 +52,7 @@ impl Blocks {
         let height = self.geometry.output[0];
         (0..height).step_by(self.rows).map(move |from| Block {
             geometry: self.geometry,
+            stack: self.stack,
             images: count,
             from,
             height: self.rows.min(height - from),
@@ -56,6 +64,7 @@ impl Blocks {
 #[derive(Clone, Copy)]
 pub(crate) struct Block {
     geometry: Geometry,
+    stack: usize,
     pub(crate) images: usize,
     from: usize,
     height: usize,
@@ -110,7 +119,7 @@ impl Block {
         for phase in 0..self.phases() {
             for tap in 0..self.taps() {
                 for image in 0..self.images {
-                    let plane = image * g.channels + tap / g.kernel[1];
+                    let plane = image * self.stack + tap / g.kernel[1];
                     for q in 0..self.lowered_rows() {
                         let y = (self.from + q) * g.stride[0] + phase;
                         let inside = y >= g.before[0] && y - g.before[0] < g.input[0];

@@ -1,0 +1,102 @@
+use std::ops::Range;
+
+use entk_models::{ConvRows, Geometry, Real};
+use rayon::prelude::*;
+
+use crate::{
+    pair::Pair,
+    rows::{Rows, SHORTEST},
+};
+
+/// Columns that a unit has at least: filters are taken together until they reach it.
+const UNIT_COLUMNS: usize = 512;
+/// Filters of a unit at least, as far as there are; see [`SHORTEST`].
+const UNIT_FILTERS: usize = 16;
+
+/// A convolution whose Jacobian rows (C' C k k numbers an example) are longer than the factors
+/// they are made of: the rows of some filters at a time are expanded where they are multiplied.
+#[derive(Debug, Clone)]
+pub(crate) struct Expansion {
+    geometry: Geometry,
+}
+
+/// The expanded rows of some examples for consecutive units, in memory that is used again.
+#[derive(Debug)]
+pub(crate) struct Expanded<T> {
+    pub(crate) rows: Rows<T>,
+}
+
+impl<T> Default for Expanded<T> {
+    fn default() -> Self {
+        Self { rows: Rows::default() }
+    }
+}
+
+impl Expansion {
+    pub(crate) fn new(geometry: Geometry) -> Self {
+        Self { geometry }
+    }
+
+    /// Ranges of filters whose products are added one after the other. A function of the
+    /// geometry alone, so that every entry of K is the same sequence of operations whatever the
+    /// memory.
+    pub(crate) fn units(&self) -> Vec<Range<usize>> {
+        let (filters, patch) = (self.geometry.filters, self.geometry.patch());
+        let unit = UNIT_COLUMNS.div_ceil(patch).max(UNIT_FILTERS);
+        (0..filters).step_by(unit).map(|f| f..(f + unit).min(filters)).collect()
+    }
+
+    /// The units, as many together as fit into `bytes` for so many examples.
+    pub(crate) fn groups<T>(&self, examples: usize, bytes: usize) -> Vec<Vec<Range<usize>>> {
+        let mut groups: Vec<Vec<Range<usize>>> = Vec::new();
+        let mut taken = usize::MAX;
+        for unit in self.units() {
+            let more = self.columns(&unit) * (examples + SHORTEST) * size_of::<T>();
+            match groups.last_mut() {
+                Some(group) if taken.saturating_add(more) <= bytes => group.push(unit),
+                _ => {
+                    groups.push(vec![unit]);
+                    taken = 0;
+                }
+            }
+            taken += more;
+        }
+        groups
+    }
+
+    /// Columns of whole rows, C' C k k.
+    pub(crate) fn all_columns(&self) -> usize {
+        self.columns(&(0..self.geometry.filters))
+    }
+
+    /// Columns of the rows of these filters.
+    pub(crate) fn columns(&self, filters: &Range<usize>) -> usize {
+        filters.len() * self.geometry.patch()
+    }
+}
+
+impl<T: Real> Expanded<T> {
+    /// Jacobian rows of a range of examples for consecutive units of filters, several examples
+    /// at a time. Cost: one product of inner size H' W' an example.
+    pub(crate) fn fill(
+        &mut self,
+        expansion: &Expansion,
+        pair: &Pair<T>,
+        examples: &Range<usize>,
+        units: &[Range<usize>],
+    ) {
+        let filters = units.first().map_or(0, |u| u.start)..units.last().map_or(0, |u| u.end);
+        let width = expansion.columns(&filters);
+        let rows = self.rows.reused(examples.len(), width);
+        let inputs = pair.inputs.part(examples);
+        let cotangents = pair.cotangents.part(examples);
+        let g = expansion.geometry;
+        (rows.par_chunks_mut(width))
+            .zip(inputs.par_chunks(g.input_len()))
+            .zip(cotangents.par_chunks(g.output_len()))
+            .for_each_init(
+                || ConvRows::new(g),
+                |conv, ((row, x), dy)| conv.write(x, dy, &filters, row),
+            );
+    }
+}
