@@ -3,14 +3,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use candle_core::{DType, Tensor};
 use entk_models::{Model, Params, Real};
 use entk_spectral::{CrossGram, Gram};
-use faer::MatMut;
+use faer::{MatMut, MatRef};
 
 use crate::{
     config::{Accumulate, GramConfig, Strategy},
     engine::{Engine, Observer, Region, Watch},
     error::{GramError, Result},
     features::Features,
+    grid::Grid,
+    input_gram::InputGram,
     per_example::{gradients, inner_products},
+    store::Entry,
     sum::Sum,
     sweeps::{check_inputs, check_layers, rows_per_example},
 };
@@ -40,8 +43,9 @@ pub struct Assembly<'a> {
     pub(crate) params: &'a Params,
     pub(crate) inputs: &'a Tensor,
     pub(crate) config: GramConfig,
-    observe: &'a Observer<'a>,
-    stop: Option<&'a AtomicBool>,
+    pub(crate) products: Option<&'a InputGram>,
+    pub(crate) observe: &'a Observer<'a>,
+    pub(crate) stop: Option<&'a AtomicBool>,
 }
 
 /// Examples on which left-out gradients are computed.
@@ -74,7 +78,8 @@ impl<'a> Assembly<'a> {
         }
         model
             .verify_active_parameters(params, &inputs.narrow(0, 0, PROBED.min(inputs.dim(0)?))?)?;
-        Ok(Self { model, params, inputs, config: config.clone(), observe: &|_, _| {}, stop: None })
+        let (config, products, stop) = (config.clone(), None, None);
+        Ok(Self { model, params, inputs, config, products, observe: &|_, _| {}, stop })
     }
 
     /// Tells `observe` after every finished tile how many entries are done.
@@ -148,29 +153,60 @@ impl<'a> Assembly<'a> {
     }
 
     /// The whole kernel with `others`, or its lower triangle with itself, as one block.
-    fn whole<T: Real, A: Sum<T>>(&self, others: Option<&Tensor>) -> Result<Vec<A>> {
+    fn whole<T: Real, A: Sum<T> + Entry>(&self, others: Option<&Tensor>) -> Result<Vec<A>> {
         let (m, n) = (self.rows_of(self.inputs)?, self.rows_of(others.unwrap_or(self.inputs))?);
         let left = self.features::<T>(self.inputs)?;
         let right = others.map(|x| self.features::<T>(x)).transpose()?;
         let right = right.as_ref().unwrap_or(&left);
         let mut entries = zeros::<A>(m, n)?;
-        let engine = self.engine(&left, right);
-        let region = Region { rows: 0..m, cols: 0..n, lower: others.is_none() };
-        let watch = self.watch(engine.work(&region));
-        engine.fill(&region, &watch, MatMut::from_row_major_slice_mut(&mut entries, m, n))?;
+        let engine = self.engine(&left, right)?;
+        let target = MatMut::from_row_major_slice_mut(&mut entries, m, n);
+        match self.products.filter(|_| others.is_none()) {
+            Some(products) => self.by_tiles(&engine, products, target)?,
+            None => {
+                let region = Region { rows: 0..m, cols: 0..n, lower: others.is_none() };
+                engine.fill(&region, &self.watch(engine.work(&region)), None, target)?;
+            }
+        }
         Ok(entries)
+    }
+
+    /// The lower triangle in the tiles of given products of inputs.
+    fn by_tiles<T: Real, A: Sum<T> + Entry>(
+        &self,
+        engine: &Engine<'_, T>,
+        products: &InputGram,
+        mut target: MatMut<'_, A>,
+    ) -> Result<()> {
+        let grid = Grid::new(target.nrows(), products.edge());
+        let regions = || grid.lower().map(|tile| (tile, Region::of_tile(grid, tile)));
+        let watch = self.watch(regions().map(|(_, region)| engine.work(&region)).sum());
+        for (tile, region) in regions() {
+            let given = products.tile::<A>(tile)?;
+            let given = MatRef::from_row_major_slice(&given, grid.edge(), grid.edge());
+            let (rows, cols) = (region.rows.len(), region.cols.len());
+            let [row, col] = [region.rows.start, region.cols.start];
+            let part = target.as_mut().submatrix_mut(row, col, rows, cols);
+            engine.fill(&region, &watch, Some(given), part)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn features<T: Real>(&self, inputs: &Tensor) -> Result<Features<T>> {
         Features::collect(self.model, self.params, inputs, &self.config, self.stop)
     }
 
-    pub(crate) fn engine<'f, T>(
+    pub(crate) fn engine<'f, T: Real>(
         &self,
         left: &'f Features<T>,
         right: &'f Features<T>,
-    ) -> Engine<'f, T> {
-        Engine { left, right, tile: self.config.tile, expansion: self.config.expansion }
+    ) -> Result<Engine<'f, T>> {
+        let first = match self.products {
+            Some(_) => left.first_of(self.inputs)?,
+            None => Vec::new(),
+        };
+        let GramConfig { tile, expansion, .. } = self.config;
+        Ok(Engine { left, right, first, tile, expansion })
     }
 
     pub(crate) fn watch(&self, total: usize) -> Watch<'a> {

@@ -7,13 +7,14 @@ use std::{
 };
 
 use entk_models::Real;
-use faer::MatMut;
+use faer::{MatMut, MatRef};
 use rayon::prelude::*;
 
 use crate::{
     error::{GramError, Result},
     expansion::{Expanded, Expansion},
     features::Features,
+    grid::{Grid, TileIndex},
     pair::{Pair, PairForm},
     pixels::PixelScratch,
     rows::{Rows, SHORTEST, lengthened},
@@ -37,6 +38,11 @@ pub(crate) struct Region {
 }
 
 impl Region {
+    /// A tile of the lower triangle.
+    pub(crate) fn of_tile(grid: Grid, tile: TileIndex) -> Self {
+        Self { rows: grid.examples(tile.0), cols: grid.examples(tile.1), lower: true }
+    }
+
     fn needs(&self, rows: &Range<usize>, cols: &Range<usize>) -> bool {
         !self.lower || cols.start < rows.end
     }
@@ -66,6 +72,8 @@ impl Watch<'_> {
 
 /// Computes blocks of the kernel between two sets of features.
 pub(crate) struct Engine<'a, T> {
+    /// Pairs whose inputs are those of the model, so that their products may be given.
+    pub(crate) first: Vec<usize>,
     pub(crate) left: &'a Features<T>,
     pub(crate) right: &'a Features<T>,
     /// Largest edge of the tiles that one task computes.
@@ -91,16 +99,22 @@ impl<T: Real> Engine<'_, T> {
     ///
     /// Each entry is one fixed sequence of operations: short layers, dense layers in the order
     /// of the backward sweep, convolutions filter by filter. It depends neither on the tile nor
-    /// on the block, the threads or the memory.
+    /// on the block, the threads or the memory. `products` of the model's inputs, those of the
+    /// region, are taken where they are given.
     pub(crate) fn fill<A: Sum<T>>(
         &self,
         region: &Region,
         watch: &Watch<'_>,
+        products: Option<MatRef<'_, A>>,
         mut target: MatMut<'_, A>,
     ) -> Result<()> {
         let pool = Mutex::new(Vec::new());
         self.for_each_tile(region, watch, &pool, target.as_mut(), |rows, cols, scratch| {
-            self.resident(rows, cols, scratch);
+            let products = products.map(|products| {
+                let (row, col) = (rows.start - region.rows.start, cols.start - region.cols.start);
+                products.get(row.., col..)
+            });
+            self.resident(rows, cols, products, scratch);
         })?;
         let (mut a, mut b) = (Expanded::default(), Expanded::default());
         for (left, right, expansion) in self.expanded() {
@@ -175,7 +189,7 @@ impl<T: Real> Engine<'_, T> {
         tasks.into_par_iter().with_max_len(1).try_for_each(|(rows, cols, mut target)| {
             watch.check()?;
             let mut scratch = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
-            load(&target, &mut scratch.tile);
+            load(target.as_ref(), &mut scratch.tile);
             add(&lengthened(&rows), &lengthened(&cols), &mut scratch);
             store(&scratch.tile, &mut target);
             if let Ok(mut pool) = pool.lock() {
@@ -191,14 +205,16 @@ impl<T: Real> Engine<'_, T> {
         &self,
         rows: &Range<usize>,
         cols: &Range<usize>,
+        products: Option<MatRef<'_, A>>,
         scratch: &mut Scratch<T, A>,
     ) {
         let (left, right) = (&self.left.rows, &self.right.rows);
         add_rows(left, rows, right, cols, &mut scratch.tile, &mut scratch.product);
-        for (left, right) in self.left.pairs.iter().zip(&self.right.pairs) {
+        for (at, (left, right)) in self.left.pairs.iter().zip(&self.right.pairs).enumerate() {
             match &left.form {
                 PairForm::Hadamard { bias } => {
-                    add_hadamard([left, right], rows, cols, *bias, scratch);
+                    let products = products.filter(|_| self.first.contains(&at));
+                    add_hadamard([left, right], rows, cols, *bias, products, scratch);
                 }
                 PairForm::Pixels(form) => {
                     let Scratch { tile, pixels, product, .. } = scratch;
@@ -240,13 +256,17 @@ fn add_hadamard<T: Real, A: Sum<T>>(
     rows: &Range<usize>,
     cols: &Range<usize>,
     bias: bool,
+    products: Option<MatRef<'_, A>>,
     Scratch { tile, inputs, cotangents, product, .. }: &mut Scratch<T, A>,
 ) {
     for buffer in [&mut *inputs, &mut *cotangents] {
         buffer.clear();
         buffer.resize(tile.len(), A::zero());
     }
-    add_rows(&left.inputs, rows, &right.inputs, cols, inputs, product);
+    match products {
+        Some(products) => copy_rows(products, inputs, cols.len()),
+        None => add_rows(&left.inputs, rows, &right.inputs, cols, inputs, product),
+    }
     add_rows(&left.cotangents, rows, &right.cotangents, cols, cotangents, product);
     let bias = if bias { A::one() } else { A::zero() };
     for ((k, a), d) in tile.iter_mut().zip(&*inputs).zip(&*cotangents) {
@@ -291,13 +311,19 @@ fn split<'m, A>(region: &Region, edge: usize, mut target: MatMut<'m, A>) -> Vec<
 }
 
 /// Copies a part of the target to scratch memory with sides of at least [`SHORTEST`].
-fn load<A: Real>(target: &MatMut<'_, A>, tile: &mut Vec<A>) {
+fn load<A: Real>(target: MatRef<'_, A>, tile: &mut Vec<A>) {
     let (rows, cols) = (target.nrows().max(SHORTEST), target.ncols().max(SHORTEST));
     tile.clear();
     tile.resize(rows * cols, A::zero());
-    for (i, row) in tile.chunks_exact_mut(cols).take(target.nrows()).enumerate() {
-        if let Some(source) = target.as_ref().row(i).try_as_row_major() {
-            row[..target.ncols()].copy_from_slice(source.as_slice());
+    copy_rows(target, tile, cols);
+}
+
+/// Copies as much of a row-major matrix as a tile of `cols` columns takes.
+fn copy_rows<A: Real>(source: MatRef<'_, A>, tile: &mut [A], cols: usize) {
+    let width = cols.min(source.ncols());
+    for (i, row) in tile.chunks_exact_mut(cols).take(source.nrows()).enumerate() {
+        if let Some(source) = source.row(i).try_as_row_major() {
+            row[..width].copy_from_slice(&source.as_slice()[..width]);
         }
     }
 }

@@ -113,6 +113,14 @@ pub enum GramError {
         /// What was expected and found.
         reason: String,
     },
+    /// Products of inputs in other tiles than the store's.
+    #[error("tiles of {got}: the products of inputs have tiles of {expected}; take the same edge")]
+    Edge {
+        /// That of the products.
+        expected: usize,
+        /// That of the store.
+        got: usize,
+    },
     /// A combination of settings that is not offered.
     #[error("{0}")]
     Unsupported(&'static str),

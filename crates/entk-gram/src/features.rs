@@ -12,6 +12,9 @@ use crate::{
     sweeps::{Swept, factors_from, rows_per_example},
 };
 
+/// Examples compared at a time.
+const COMPARED: usize = 1024;
+
 /// All gradients of a data set in the form in which tiles of K are products of them.
 #[derive(Debug)]
 pub(crate) struct Features<T> {
@@ -104,6 +107,28 @@ impl<T: Real> Features<T> {
                 }
             }
         }
+    }
+
+    /// The dense pairs, one an output, whose inputs are those of the model.
+    pub(crate) fn first_of(&self, inputs: &Tensor) -> Result<Vec<usize>> {
+        let (n, mut start) = (inputs.dim(0)?, 0);
+        let mut pairs: Vec<usize> = (0..self.pairs.len()).collect();
+        while start < n && !pairs.is_empty() {
+            let count = COMPARED.min(n - start);
+            let block = host::<T>(&inputs.narrow(0, start, count)?, count)?;
+            pairs.retain(|&at| {
+                let Pair { inputs, form, .. } = &self.pairs[at];
+                let dense = matches!(form, PairForm::Hadamard { .. });
+                dense && inputs.part(&(start..start + count)) == block
+            });
+            start += count;
+        }
+        if pairs.is_empty() {
+            let reason = "products of inputs serve models whose first layer is dense, contracted by \
+                          Strategy::Structured; this is another";
+            return Err(GramError::Unsupported(reason));
+        }
+        Ok(pairs)
     }
 
     fn finished(self) -> Self {

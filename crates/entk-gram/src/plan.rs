@@ -124,6 +124,9 @@ impl Assembly<'_> {
             swept += in_flight(&factor);
             layers.push(layer::<T>(factor, count, self.config.strategy)?);
         }
+        if let (Some(_), Some(first)) = (self.products, layers.last_mut()) {
+            first.columns -= first.columns.min(self.inputs.elem_count() / self.inputs.dim(0)?);
+        }
         let threads = rayon::current_num_threads() as f64;
         let batches = self.inputs.dim(0)?.div_ceil(self.config.micro_batch) as f64;
         let held = self.inputs.elem_count() + self.params.count();

@@ -5,7 +5,7 @@ use std::{
 
 use candle_core::DType;
 use entk_models::Real;
-use faer::MatMut;
+use faer::{MatMut, MatRef};
 
 use crate::{
     assembly::{Assembly, zeros},
@@ -75,13 +75,17 @@ impl Assembly<'_> {
     /// tiles. The bits are those of [`Assembly::gram`].
     ///
     /// # Errors
-    /// As [`Assembly::gram`] and [`Store::resume`]; [`GramError::Stopped`] after a request to
+    /// As [`Assembly::gram`] and [`Store::resume`]; [`GramError::Edge`] unless given products of
+    /// inputs have tiles of the same edge; [`GramError::Stopped`] after a request to
     /// stop. In all cases finished tiles are kept.
     pub fn store(&self, folder: impl AsRef<Path>, config: &StoreConfig) -> Result<Stored> {
         if self.config.strategy == Strategy::PerExample {
             return Err(GramError::Unsupported("strategy PerExample has no store; use Structured"));
         }
         let identity = self.identity(config.edge)?;
+        if let Some(products) = self.products.filter(|products| products.edge() != identity.edge) {
+            return Err(GramError::Edge { expected: products.edge(), got: identity.edge });
+        }
         let mut store = Store::resume_on(folder, &identity, Arc::clone(&config.disk))?;
         let mut tiles = config.part.share(store.grid());
         let share = tiles.len();
@@ -106,9 +110,10 @@ impl Assembly<'_> {
         store: &mut Store,
     ) -> Result<()> {
         let features = self.features::<T>(self.inputs)?;
-        let engine = self.engine(&features, &features);
+        let engine = self.engine(&features, &features)?;
         let grid = store.grid();
-        let watch = self.watch(tiles.iter().map(|tile| engine.work(&region(grid, *tile))).sum());
+        let watch =
+            self.watch(tiles.iter().map(|tile| engine.work(&Region::of_tile(grid, *tile))).sum());
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::sync_channel::<(TileIndex, Vec<A>)>(1);
             let (back, written) = mpsc::channel();
@@ -122,7 +127,9 @@ impl Assembly<'_> {
             let computed = tiles.iter().try_for_each(|&tile| {
                 // Memory of a written tile: fresh pages cost more than the tile's products.
                 let memory = written.try_recv().unwrap_or_default();
-                let entries = block(&engine, grid, tile, &watch, memory)?;
+                let products =
+                    self.products.map(|products| products.tile::<A>(tile)).transpose()?;
+                let entries = block(&engine, grid, tile, &watch, products, memory)?;
                 // A writer that is gone has an error of its own, which comes first.
                 sender.send((tile, entries)).map_err(|_| GramError::Stopped)
             });
@@ -145,10 +152,6 @@ fn check_space(store: &Store, tiles: usize) -> Result<()> {
     }
 }
 
-fn region(grid: Grid, tile: TileIndex) -> Region {
-    Region { rows: grid.examples(tile.0), cols: grid.examples(tile.1), lower: true }
-}
-
 /// One tile, edge x edge: symmetric on the diagonal, NaN beyond the last example. It is made in
 /// `entries`, empty or a tile that is no longer needed.
 fn block<T: Real, A: Sum<T> + Entry>(
@@ -156,9 +159,10 @@ fn block<T: Real, A: Sum<T> + Entry>(
     grid: Grid,
     tile: TileIndex,
     watch: &Watch<'_>,
+    products: Option<Vec<A>>,
     mut entries: Vec<A>,
 ) -> Result<Vec<A>> {
-    let (edge, region) = (grid.edge(), region(grid, tile));
+    let (edge, region) = (grid.edge(), Region::of_tile(grid, tile));
     let (rows, cols) = (region.rows.len(), region.cols.len());
     if entries.is_empty() {
         entries = zeros::<A>(edge, edge)?;
@@ -166,7 +170,8 @@ fn block<T: Real, A: Sum<T> + Entry>(
         entries.fill(A::zero());
     }
     let target = MatMut::from_row_major_slice_mut(&mut entries, edge, edge);
-    engine.fill(&region, watch, target.submatrix_mut(0, 0, rows, cols))?;
+    let products = products.as_deref().map(|p| MatRef::from_row_major_slice(p, edge, edge));
+    engine.fill(&region, watch, products, target.submatrix_mut(0, 0, rows, cols))?;
     if tile.0 == tile.1 {
         for i in 0..rows {
             for j in i + 1..cols {

@@ -9,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use candle_core::{DType, Device, Tensor};
@@ -273,15 +274,18 @@ struct Faulty {
     at: usize,
     half: bool,
     fault: Fault,
+    /// Before every operation.
+    pause: Duration,
     count: AtomicUsize,
 }
 
 impl Faulty {
     fn new(at: usize, half: bool, fault: Fault) -> Self {
-        Self { at, half, fault, count: AtomicUsize::new(0) }
+        Self { at, half, fault, pause: Duration::ZERO, count: AtomicUsize::new(0) }
     }
 
     fn step(&self, half: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        std::thread::sleep(self.pause);
         if self.count.fetch_add(1, Ordering::SeqCst) != self.at {
             return Ok(());
         }
@@ -365,15 +369,27 @@ fn every_operation_may_fail() -> TestResult {
     Ok(())
 }
 
-/// Names the store and the operation of the child process that [`kills_at_every_operation`] starts.
+/// Tells a child process the store, the operation that kills it, whether that is done by half, and
+/// the milliseconds before each.
 const CHILD: &str = "ENTK_GRAM_TEST_CHILD";
+
+fn child(order: &str) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["--exact", "child_that_is_killed", "--test-threads", "1"])
+        .env(CHILD, order)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Ok(command)
+}
 
 #[test]
 fn child_that_is_killed() -> TestResult {
     let Ok(order) = std::env::var(CHILD) else { return Ok(()) };
     let parts: Vec<_> = order.split(',').collect();
     let case = Case::new(1)?;
-    let disk = Faulty::new(parts[1].parse()?, parts[2].parse()?, Fault::Kill);
+    let mut disk = Faulty::new(parts[1].parse()?, parts[2].parse()?, Fault::Kill);
+    disk.pause = Duration::from_millis(parts[3].parse()?);
     run_on(&case, Path::new(parts[0]), disk).0?;
     Ok(())
 }
@@ -385,13 +401,8 @@ fn kills_at_every_operation() -> TestResult {
     let mut kills = 0;
     for at in 0.. {
         let folder = temporary()?;
-        let order = format!("{},{at},{}", folder.path().display(), at % 2 == 1);
-        let status = Command::new(std::env::current_exe()?)
-            .args(["--exact", "child_that_is_killed", "--test-threads", "1"])
-            .env(CHILD, order)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
+        let order = format!("{},{at},{},0", folder.path().display(), at % 2 == 1);
+        let status = child(&order)?.status()?;
         resume(&case, folder.path(), &expected)?;
         if status.success() {
             break;
@@ -399,6 +410,26 @@ fn kills_at_every_operation() -> TestResult {
         kills += 1;
     }
     assert!(kills > 4 * 15, "{kills} kills");
+    Ok(())
+}
+
+#[test]
+fn kills_at_random_moments() -> TestResult {
+    let case = Case::new(1)?;
+    let expected = reference(&case)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut interrupted = 0;
+    for _ in 0..50 {
+        let folder = temporary()?;
+        // No operation of its own kills it; all together they take about 0.1 s.
+        let order = format!("{},{},false,1", folder.path().display(), usize::MAX);
+        let mut child = child(&order)?.spawn()?;
+        std::thread::sleep(Duration::from_millis(rng.random_range(0..100)));
+        child.kill()?;
+        interrupted += usize::from(!child.wait()?.success());
+        resume(&case, folder.path(), &expected)?;
+    }
+    assert!(interrupted > 0);
     Ok(())
 }
 

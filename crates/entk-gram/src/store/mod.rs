@@ -18,12 +18,14 @@ use std::{
     },
 };
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(crate) use chunk::Entry;
 pub use disk::{Disk, Files};
 pub use identity::Identity;
-use journal::{Hashes, Journal};
+pub(crate) use journal::Hashes;
+use journal::Journal;
 
 use crate::{
     error::{GramError, Result},
@@ -203,14 +205,11 @@ impl Store {
 
     /// The hash of each tile that is there and fits the journal.
     fn present(&self) -> Result<BTreeMap<TileIndex, String>> {
-        let journal = journal::read(&self.folder.join(JOURNAL))?;
-        let mut present = BTreeMap::new();
-        for tile in self.grid().lower() {
-            if let Some(hash) = self.intact(tile, &journal)? {
-                present.insert(tile, hash);
-            }
-        }
-        Ok(present)
+        let journal = self.hashes()?;
+        let tiles: Vec<_> = self.grid().lower().collect();
+        let hash = |tile| Ok(self.intact(tile, &journal)?.map(|hash| (tile, hash)));
+        let present: Vec<_> = tiles.into_par_iter().map(hash).collect::<Result<_>>()?;
+        Ok(present.into_iter().flatten().collect())
     }
 
     fn intact(&self, tile: TileIndex, journal: &Hashes) -> Result<Option<String>> {

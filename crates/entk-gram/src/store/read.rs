@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use entk_spectral::Gram;
 
 use super::{
-    Store,
+    JOURNAL, Store,
     chunk::{Entry, decode},
+    journal::{self, Hashes},
 };
 use crate::{
     error::{GramError, Result},
@@ -45,6 +46,23 @@ impl Store {
             8 => decode::<f64>(&bytes, edge * edge).map_err(damaged)?[at],
             _ => f64::from(decode::<f32>(&bytes, edge * edge).map_err(damaged)?[at]),
         })
+    }
+
+    /// The entries of a tile, edge x edge, whose bytes must be those of the journal.
+    pub(crate) fn tile<A: Entry>(&self, tile: TileIndex, hashes: &Hashes) -> Result<Vec<A>> {
+        let (path, edge) = (self.tile_path(tile), self.grid().edge());
+        let bytes = std::fs::read(&path).map_err(|e| GramError::io("read", &path, e))?;
+        let found = blake3::hash(&bytes).to_string();
+        let damaged = |reason| GramError::Damaged { path: path.clone(), reason };
+        if !hashes.get(&tile).is_some_and(|expected| expected.contains(&found)) {
+            return Err(damaged(format!("its BLAKE3, {found}, is not in the journal")));
+        }
+        decode(&bytes, edge * edge).map_err(damaged)
+    }
+
+    /// What the journal says of every tile.
+    pub(crate) fn hashes(&self) -> Result<Hashes> {
+        journal::read(&self.folder.join(JOURNAL))
     }
 
     fn lower<A: Entry + entk_models::Real>(&self) -> Result<Vec<A>> {
