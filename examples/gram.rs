@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use entk::gram::{ErrorEstimate, Plan, Store, cross_gram, product_rate};
+use entk::linearize::Jacobian;
 use entk::models::Model;
 use entk::spectral::{Eigenpairs, Gram, eigh};
 use entk_examples::{Elapsed, Run, RunFolder, peak_rss_mb};
@@ -63,13 +64,17 @@ fn compute(flags: &Flags) -> Result<()> {
     let theta = parameters(flags, &network)?;
     leading(flags, &sample)?;
     let (inputs, stop) = (&sample.inputs, &*stop);
-    let kernel = Kernel { flags, network: &network, theta: &theta, inputs, stop };
+    let mut kernel =
+        Kernel { flags, network: &network, theta: &theta, inputs, stop, products: None };
     let plan = kernel.plan()?;
     if flags.dry_run {
         return assembly::show(&plan, flags);
     }
     assembly::check(&plan, flags)?;
     results::clear(run.folder())?;
+    let products = assembly::products(&mut run, flags, inputs, stop)?;
+    kernel.products = products.as_ref();
+    let plan = kernel.plan()?;
 
     match outcome(&mut run, &kernel, &plan)? {
         Some(outcome) => conclude(run, &kernel, &sample, outcome),
@@ -80,6 +85,7 @@ fn compute(flags: &Flags) -> Result<()> {
 /// A finished kernel and what it took.
 struct Outcome {
     gram: Option<Gram>,
+    trace: f64,
     kept_tiles: Option<usize>,
     error: ErrorEstimate,
     time: Elapsed,
@@ -95,16 +101,22 @@ fn outcome(run: &mut Run, kernel: &Kernel<'_>, plan: &Plan) -> Result<Option<Out
     let peak_rss_mb = peak_rss_mb();
     let time = run.stages().of("gram").context("the gram stage has no time")?;
     let error = kernel.estimate_error(&assembled)?;
-    let (gram, kept_tiles) = match assembled {
+    let (gram, trace, kept_tiles) = match assembled {
         Assembled::Part(part) => {
             say_part(&part.store, part.computed, part.kept)?;
             return Ok(None);
         }
-        Assembled::Memory(gram) => (write_gram(run, gram)?, None),
-        Assembled::Store { store, kept } => (read_gram(run, kernel.flags, &store)?, Some(kept)),
+        Assembled::Memory(gram) => {
+            let trace = gram.trace()?;
+            (write_gram(run, gram)?, trace, None)
+        }
+        Assembled::Store { store, kept } => {
+            let trace = store.diagonal()?.iter().sum();
+            (read_gram(run, kernel.flags, &store)?, trace, Some(kept))
+        }
     };
     let gflops = plan.operations / time.wall_s / 1e9;
-    Ok(Some(Outcome { gram, kept_tiles, error, time, gflops, peak_rss_mb, planned_mb }))
+    Ok(Some(Outcome { gram, trace, kept_tiles, error, time, gflops, peak_rss_mb, planned_mb }))
 }
 
 /// Everything that follows from the kernel, and the record.
@@ -115,13 +127,14 @@ fn conclude(mut run: Run, kernel: &Kernel<'_>, sample: &Sample, outcome: Outcome
     write_cross(&mut run, kernel)?;
     let pairs = gram.as_ref().map(|gram| decompose(&mut run, flags, gram)).transpose()?.flatten();
     let top = leading(flags, sample)?;
-    let labels = (gram.as_ref().zip(sample.targets.as_ref()))
-        .map(|(gram, y)| LabelSummary::new(gram, pairs.as_ref(), y, top));
+    let jacobian = Jacobian::new(network, theta, inputs)?;
+    let labels =
+        (sample.targets.as_ref()).map(|y| LabelSummary::new(&jacobian, pairs.as_ref(), y, top));
     let values = pairs.as_ref().map(Eigenpairs::values);
     let summary = Summary {
         inputs: inputs.dim(0)?,
         parameters: theta.count(),
-        trace: gram.as_ref().map(Gram::trace).transpose()?,
+        trace: outcome.trace,
         kernel_s: time.wall_s,
         cpu_s: time.cpu_s,
         gflops: (kept_tiles.unwrap_or(0) == 0).then_some(outcome.gflops),

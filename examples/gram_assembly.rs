@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use entk::gram::{
-    Assembly, ErrorEstimate, GramConfig, MemoryLimit, Part, Plan, Store, StoreConfig, Stored,
-    Target,
+    Assembly, ErrorEstimate, GramConfig, InputGram, MemoryLimit, Part, Plan, Store, StoreConfig,
+    Stored, Target,
 };
 use entk::models::{Network, Params};
 use entk::spectral::Gram;
@@ -25,6 +25,7 @@ pub struct Kernel<'a> {
     pub theta: &'a Params,
     pub inputs: &'a Tensor,
     pub stop: &'a AtomicBool,
+    pub products: Option<&'a InputGram>,
 }
 
 /// What an assembly left.
@@ -39,12 +40,16 @@ pub enum Assembled {
 
 impl Kernel<'_> {
     pub fn config(&self) -> GramConfig {
-        GramConfig { accumulate: self.flags.accumulate.into(), ..GramConfig::default() }
+        config(self.flags)
     }
 
     fn assembly(&self) -> Result<Assembly<'_>> {
         let assembly = Assembly::new(self.network, self.theta, self.inputs, &self.config())?;
-        Ok(assembly.stoppable(self.stop))
+        let assembly = assembly.stoppable(self.stop);
+        Ok(match self.products {
+            Some(products) => assembly.reusing(products)?,
+            None => assembly,
+        })
     }
 
     /// Memory, disk, operations and time.
@@ -90,6 +95,33 @@ impl Kernel<'_> {
             })
         })
     }
+}
+
+/// The products of inputs of --input-gram, computed as a stage of the run unless they are there.
+pub fn products(
+    run: &mut Run,
+    flags: &Flags,
+    inputs: &Tensor,
+    stop: &AtomicBool,
+) -> Result<Option<InputGram>> {
+    let Some(folder) = &flags.input_gram else { return Ok(None) };
+    run.stage("input gram", 1, |stage| {
+        let observe = |done: usize, total: usize| {
+            stage.set_total(total as u64);
+            stage.set_done(done as u64);
+        };
+        let (linear, zero) = InputGram::model(inputs)?;
+        let assembly = Assembly::new(&linear, &zero, inputs, &config(flags))?;
+        let disk = StoreConfig { edge: flags.edge, ..StoreConfig::default() };
+        if Store::open(folder).is_err() {
+            assembly.stoppable(stop).observed(&observe).store(folder, &disk)?;
+        }
+        Ok(Some(InputGram::open(folder)?))
+    })
+}
+
+fn config(flags: &Flags) -> GramConfig {
+    GramConfig { accumulate: flags.accumulate.into(), ..GramConfig::default() }
 }
 
 /// Refuses a plan that needs more memory than there is or than --max-memory allows.

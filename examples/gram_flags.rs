@@ -83,6 +83,11 @@ pub struct Flags {
     #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 2048)]
     pub edge: usize,
 
+    /// Take the products of all pairs of inputs, which no weights change, from this store, and compute them
+    /// into it first where they are missing: for networks that begin with a dense layer
+    #[arg(long, value_name = "DIR")]
+    pub input_gram: Option<PathBuf>,
+
     /// Compute part I of COUNT of the tiles of --store, and nothing else; in a Slurm array the default is
     /// the task's part. Afterwards `gram finish`, or the same command with --part 1/1
     #[arg(long, value_name = "I/COUNT", requires = "store", value_parser = parse_part)]

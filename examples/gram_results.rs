@@ -1,14 +1,14 @@
 //! What `gram` writes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use entk::data::npy;
+use entk::linearize::Jacobian;
 use entk::models::{Model, Params};
-use entk::spectral::{
-    Eigenpairs, Entries, Gram, alignment, energy_concentration, rayleigh_alignment,
-};
+use entk::spectral::{Eigenpairs, Entries, energy_concentration};
 use entk_examples::RunFolder;
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ pub struct Summary {
     pub inputs: usize,
     pub parameters: usize,
     /// Sum of the eigenvalues.
-    pub trace: Option<f64>,
+    pub trace: f64,
     /// Time of the assembly alone.
     pub kernel_s: f64,
     pub cpu_s: Option<f64>,
@@ -63,17 +63,29 @@ pub struct LabelSummary {
     pub energy_ratio: Option<f64>,
     /// ||Phi y||^2 / ||y||^2.
     pub energy_squared: Option<f64>,
+    /// The alignment parameter by parameter, y^T K_l y / N^2.
+    pub layers: BTreeMap<String, f64>,
 }
 
 impl LabelSummary {
-    pub fn new(gram: &Gram, pairs: Option<&Eigenpairs>, y: &[f64], top: usize) -> Result<Self> {
+    /// The alignments are those of the gradients, and need no Gram.
+    pub fn new(
+        jacobian: &Jacobian<'_>,
+        pairs: Option<&Eigenpairs>,
+        y: &[f64],
+        top: usize,
+    ) -> Result<Self> {
         let positive = y.iter().filter(|&&y| y > 0.0).count();
         let energy = pairs.map(|pairs| energy_concentration(pairs, y, top)).transpose()?;
+        let layers: BTreeMap<_, _> = jacobian.layer_alignments(y)?.into_iter().collect();
+        let alignment: f64 = layers.values().sum();
+        let squares: f64 = y.iter().map(|y| y * y).sum();
         Ok(Self {
+            layers,
             positive,
             negative: y.len() - positive,
-            alignment: alignment(gram, y)?,
-            rayleigh_alignment: rayleigh_alignment(gram, y)?,
+            alignment,
+            rayleigh_alignment: alignment * y.len().pow(2) as f64 / squares,
             top: energy.map(|_| top),
             energy_ratio: energy.map(|energy| energy.ratio),
             energy_squared: energy.map(|energy| energy.squared),

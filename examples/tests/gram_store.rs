@@ -132,3 +132,74 @@ fn a_signal_stops_it_within_seconds_and_it_continues() -> Result<()> {
     assert!(left > 0 && left < store.grid().lower().count());
     Ok(())
 }
+
+#[test]
+fn given_products_of_inputs_change_no_byte() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let products = folder.path().join("inputs.zarr");
+    let given = [&SMALL[..], &["--no-eigen", "--export", "--input-gram"]].concat();
+    let given = [&given[..], &[products.to_str().context("a path in UTF-8")?]].concat();
+    let file = |folder: &Path| std::fs::read(folder.join("gram.npy"));
+    let [alone, first, second, other] =
+        ["alone", "first", "second", "other"].map(|name| folder.path().join(name));
+    run(&alone, &["--n", "60", "--no-eigen"], 0)?;
+    run(&first, &given, 0)?;
+    let written = products.join("commit.json").metadata()?.modified()?;
+    run(&second, &given, 0)?;
+    assert!(file(&first)? == file(&alone)? && file(&second)? == file(&alone)?);
+    assert_eq!(products.join("commit.json").metadata()?.modified()?, written, "computed once");
+    let (_, stderr) = run(&other, &[&given[..], &["--model", "lenet5"]].concat(), 65)?;
+    assert!(stderr.contains("first layer is dense"), "{stderr}");
+    Ok(())
+}
+
+/// A file system of 8 MiB in memory, unmounted at the end; `None` where one may not be mounted.
+#[cfg(target_os = "linux")]
+struct SmallDisk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn mount() -> Result<Option<Self>> {
+        let disk = Self(tempfile::tempdir()?);
+        Ok(disk.with(&["-t", "tmpfs", "-o", "size=8m", "tmpfs"])?.then_some(disk))
+    }
+
+    fn with(&self, arguments: &[&str]) -> Result<bool> {
+        let output = Command::new("mount").args(arguments).arg(self.0.path()).output();
+        Ok(output.is_ok_and(|output| output.status.success()))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).output();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_ends_with_74_and_the_run_continues_with_more_room() -> Result<()> {
+    let Some(disk) = SmallDisk::mount()? else {
+        eprintln!("skipped: this user may not mount a file system of 8 MiB");
+        return Ok(());
+    };
+    // 36 tiles of 256 KiB: refused before anything is computed.
+    let folder = disk.0.path();
+    let large = ["--n", "2000", "--store", "--edge", "256", "--no-eigen"];
+    let (_, stderr) = run(folder, &large, 74)?;
+    assert!(stderr.contains("are free"), "{stderr}");
+    // 120 tiles of 64 KiB: they seem to fit, but files take whole pages.
+    let tight = ["--n", "1900", "--store", "--edge", "128", "--no-eigen"];
+    std::fs::remove_dir_all(folder.join("gram.zarr"))?;
+    let (_, stderr) = run(folder, &tight, 74)?;
+    assert!(stderr.contains("No space left"), "{stderr}");
+    let kept = 120 - Store::open_partial(folder.join("gram.zarr"))?.missing()?.len();
+    assert!(kept > 0);
+
+    ensure!(disk.with(&["-o", "remount,size=32m"])?, "remounting a mounted file system");
+    run(folder, &tight, 0)?;
+    let record = Record::read(&folder.join("record.json"))?;
+    assert_eq!(record.results["kept_tiles"], kept);
+    Ok(())
+}

@@ -105,6 +105,7 @@ fn a_store_holds_the_bits_of_memory_at_any_edge() -> TestResult {
             assert_eq!(stored.commit.map(|commit| commit.tiles), Some(tiles));
             let store = Store::open(folder.path())?;
             assert!(store.gram()? == memory, "edge {edge}");
+            assert_eq!(store.diagonal()?, memory.diagonal());
             for (i, j) in [(0, 0), (60, 0), (3, 59), (60, 60)] {
                 assert_eq!(store.get(i, j)?, memory.get(i, j));
             }

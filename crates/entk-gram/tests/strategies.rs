@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use entk_gram::{
     Accumulate, Assembly, Form, GramConfig, GramError, Outputs, Strategy, Target, cross_gram, gram,
 };
-use entk_linearize::Linearized;
+use entk_linearize::{Jacobian, Linearized};
 use entk_models::{
     Activation, Conv2d, Dense, Flatten, GlobalMean, Initializer, LeNet5Config, MlpConfig, Model,
     Network, ParamSpec, Params, ResNetConfig, Sequential,
@@ -268,6 +268,33 @@ fn kernels_of_the_layers_sum_to_the_whole() -> TestResult {
         }
         assert!(distance(&Gram::from_lower_f64(83, sum)?, &whole) <= DOUBLE, "{}", case.name);
     }
+    Ok(())
+}
+
+#[test]
+fn alignments_of_the_layers_are_their_quadratic_forms() -> TestResult {
+    for case in cases()?.into_iter().filter(|case| case.network.outputs() == 1) {
+        let y: Vec<f64> = (0..83).map(|n| f64::from(n % 5) - 1.5).collect();
+        let jacobian = Jacobian::new(&case.network, &case.theta, &case.x)?;
+        let alignments = jacobian.layer_alignments(&y)?;
+        let whole: f64 = alignments.iter().map(|(_, alignment)| alignment).sum();
+        assert!((whole - jacobian.alignment(&y)?).abs() <= DOUBLE * whole, "{}", case.name);
+        for (name, alignment) in &alignments {
+            let Some(layer) = name.strip_suffix(".weight") else { continue };
+            let config = GramConfig { layers: vec![name.clone()], ..GramConfig::default() };
+            let kernel = gram(&case.network, &case.theta, &case.x, &config)?;
+            let bias = alignments.iter().find(|(name, _)| *name == format!("{layer}.bias"));
+            let expected = alignment + bias.map_or(0.0, |(_, alignment)| *alignment);
+            let entry = |(i, j): (usize, usize)| y[i] * kernel.get(i, j) * y[j] / (83.0 * 83.0);
+            let form: f64 = (0..83 * 83).map(|k| entry((k / 83, k % 83))).sum();
+            assert!((form - expected).abs() <= DOUBLE * whole, "{} {name}", case.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn unknown_layers_are_refused() -> TestResult {
     let case = &cases()?[0];
     let unknown = GramConfig { layers: vec!["fc9.weight".into()], ..GramConfig::default() };
     let error = gram(&case.network, &case.theta, &case.x, &unknown);

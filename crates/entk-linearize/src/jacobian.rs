@@ -108,6 +108,22 @@ impl<'a> Jacobian<'a> {
         Ok(gradient.dot(&gradient)? / (n * n))
     }
 
+    /// The alignment parameter by parameter, by name and in the order of theta: that of a target
+    /// with the kernel `K_l` of parameter l alone, `||(J^T y)_l||^2 / N^2 = y^T K_l y / N^2`. Their
+    /// sum is [`alignment`](Jacobian::alignment); a layer's is that of its weight and its bias.
+    ///
+    /// # Errors
+    /// As [`vjp`](Jacobian::vjp).
+    pub fn layer_alignments(&self, target: &[f64]) -> Result<Vec<(String, f64)>> {
+        let n = self.inputs.dims()[0] as f64;
+        let gradient = self.vjp(target)?;
+        let part = |(name, leaf): (&str, &Tensor)| {
+            let squares = leaf.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
+            Ok((name.to_owned(), squares / (n * n)))
+        };
+        gradient.iter().map(part).collect()
+    }
+
     fn check(&self, what: &'static str, values: &[f64]) -> Result<()> {
         if values.len() != self.nrows() {
             let (expected, got) = (self.nrows(), values.len());

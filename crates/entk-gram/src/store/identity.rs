@@ -6,8 +6,9 @@ use crate::{
     error::{GramError, Result},
 };
 
-/// Layout of stores; changes whenever old stores can no longer be read or resumed.
-const FORMAT: u32 = 1;
+/// Layout of stores and order of their sums; changes whenever old stores can no longer be read, or
+/// resumed with equal bits.
+const FORMAT: u32 = 2;
 
 /// Examples hashed at a time.
 const HASHED: usize = 1024;
@@ -17,7 +18,7 @@ const HASHED: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// Layout of the store.
+    /// Layout of the store and order of the sums.
     pub format: u32,
     /// Version of this crate.
     pub version: String,

@@ -48,6 +48,28 @@ impl Store {
         })
     }
 
+    /// The diagonal of K, N entries, from the diagonal tiles alone, whose checksums are checked.
+    ///
+    /// # Errors
+    /// [`GramError::Damaged`], or those of the file system.
+    pub fn diagonal(&self) -> Result<Vec<f64>> {
+        match self.identity.item() {
+            8 => self.diagonal_of::<f64>(),
+            _ => self.diagonal_of::<f32>(),
+        }
+    }
+
+    fn diagonal_of<A: Entry + Into<f64>>(&self) -> Result<Vec<f64>> {
+        let (grid, hashes) = (self.grid(), self.hashes()?);
+        let mut diagonal = Vec::with_capacity(grid.n());
+        for at in 0..grid.side() {
+            let tile = self.tile::<A>(TileIndex(at, at), &hashes)?;
+            let entries = tile.into_iter().step_by(grid.edge() + 1);
+            diagonal.extend(entries.take(grid.examples(at).len()).map(Into::into));
+        }
+        Ok(diagonal)
+    }
+
     /// The entries of a tile, edge x edge, whose bytes must be those of the journal.
     pub(crate) fn tile<A: Entry>(&self, tile: TileIndex, hashes: &Hashes) -> Result<Vec<A>> {
         let (path, edge) = (self.tile_path(tile), self.grid().edge());
