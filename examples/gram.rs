@@ -115,7 +115,7 @@ fn outcome(run: &mut Run, kernel: &Kernel<'_>, plan: &Plan) -> Result<Option<Out
             (read_gram(run, kernel.flags, &store)?, trace, Some(kept))
         }
     };
-    let gflops = plan.operations / time.wall_s / 1e9;
+    let gflops = (plan.sweep_operations + plan.operations) / time.wall_s / 1e9;
     Ok(Some(Outcome { gram, trace, kept_tiles, error, time, gflops, peak_rss_mb, planned_mb }))
 }
 

@@ -93,6 +93,9 @@ pub struct Plan {
     pub disk: u64,
     /// Operations of the contraction of N (N + 1) / 2 pairs.
     pub operations: f64,
+    /// Operations of the matrix products in the sweeps: of every layer the values, of every
+    /// active layer the input's cotangent, and the rows of convolutions.
+    pub sweep_operations: f64,
     /// Estimated seconds of the sweeps.
     pub sweep_s: f64,
     /// Estimated seconds of the contraction.
@@ -119,9 +122,12 @@ impl Assembly<'_> {
         let start = Instant::now();
         let Swept { groups, count } =
             factors_from(self.model, self.params, self.inputs, &self.config, 0)?;
-        let (mut layers, mut swept) = (Vec::new(), 0);
-        for factor in groups.into_iter().take(1).flatten() {
+        let (mut layers, mut swept, mut per_example) = (Vec::new(), 0, self.model.operations());
+        let factors: Vec<_> = groups.into_iter().take(1).flatten().collect();
+        let first = factors.len().saturating_sub(1);
+        for (at, factor) in factors.into_iter().enumerate() {
             swept += in_flight(&factor);
+            per_example += backward_operations(&factor, at == first);
             layers.push(layer::<T>(factor, count, self.config.strategy)?);
         }
         if let (Some(_), Some(first)) = (self.products, layers.last_mut()) {
@@ -145,6 +151,7 @@ impl Assembly<'_> {
             contracting: Vec::new(),
             disk: 0,
             operations: 0.0,
+            sweep_operations: per_example * self.inputs.dim(0)? as f64,
             sweep_s: start.elapsed().as_secs_f64() * batches / threads,
             contraction_s: 0.0,
             item,
@@ -249,6 +256,22 @@ impl Plan {
 
 const EXPANSION: &str = "expanded convolution rows";
 
+/// Operations for one example: the input's cotangent, unless the layer is the first one, and the
+/// rows of a convolution.
+fn backward_operations(factor: &Factor, first: bool) -> f64 {
+    let (cotangent, rows) = match factor {
+        Factor::Dense { inputs, cotangents, .. } => {
+            (2.0 * (inputs.dims()[1] * cotangents.dims()[1]) as f64, 0.0)
+        }
+        Factor::Conv { geometry, .. } => match PairForm::of_conv(*geometry) {
+            Some(PairForm::Pixels(_)) => (geometry.operations(), 0.0),
+            _ => (geometry.operations(), geometry.operations()),
+        },
+        Factor::Rows { .. } => (0.0, 0.0),
+    };
+    rows + if first { 0.0 } else { cotangent }
+}
+
 /// What a micro-batch sweep holds for a layer: numbers of its inputs and cotangents.
 fn in_flight(factor: &Factor) -> usize {
     match factor {
@@ -310,7 +333,11 @@ impl fmt::Display for Plan {
         }
         self.write_buffers(f)?;
         writeln!(f, "  disk {}", gib(self.disk))?;
-        writeln!(f, "  {:.3e} operations of the contraction", self.operations)?;
+        writeln!(
+            f,
+            "  {:.3e} operations of the sweeps and {:.3e} of the contraction",
+            self.sweep_operations, self.operations
+        )?;
         write!(
             f,
             "  about {:.0} s of sweeps and {:.0} s of products",

@@ -136,6 +136,26 @@ fn every_form_has_a_case() -> TestResult {
 }
 
 #[test]
+fn a_plan_counts_products_by_hand() -> TestResult {
+    let Case { network, theta, x, .. } = &cases()?[0];
+    let plan = Assembly::new(network, theta, x, &GramConfig::default())?.plan(Target::Memory)?;
+    // 20-30-20-1: values of all layers, cotangents of the inputs of the last two.
+    let sweep = 2 * (20 * 30 + 30 * 20 + 20) + 2 * (20 + 30 * 20);
+    assert_eq!(plan.sweep_operations, f64::from(83 * sweep));
+    // Hadamard forms of the first two, rows of the last.
+    let columns = (20 + 30) + (30 + 20) + (20 + 1);
+    assert_eq!(plan.operations, f64::from(83 * 84 * columns));
+
+    // One 3 x 3 convolution of 24 -> 37 channels on 2 x 2 pixels: every pair of its pixels.
+    let case = cases()?.into_iter().find(|case| case.name == "convolutions on few pixels");
+    let Case { network, theta, x, .. } = case.ok_or("no such case")?;
+    let plan = Assembly::new(&network, &theta, &x, &GramConfig::default())?.plan(Target::Memory)?;
+    let layer = plan.layers.iter().find(|layer| layer.names[0] == "conv2.weight");
+    assert_eq!(layer.map(|layer| layer.columns), Some(16 * (24 + 37) + 37));
+    Ok(())
+}
+
+#[test]
 fn strategies_agree_in_both_precisions() -> TestResult {
     for case in cases()? {
         for outputs in [Outputs::Trace, Outputs::SumOfLogits, Outputs::Full] {

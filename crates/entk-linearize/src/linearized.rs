@@ -66,6 +66,10 @@ impl Model for Linearized<'_> {
         self.model.outputs()
     }
 
+    fn operations(&self) -> f64 {
+        self.model.operations()
+    }
+
     fn sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>, ModelError> {
         let sweep = self.model.sweep(&self.theta0, x)?;
         let moved = sweep.jvp(&params.sub(&self.theta0)?)?;

@@ -51,6 +51,10 @@ impl Model for FrozenNorms<'_> {
         self.model.outputs()
     }
 
+    fn operations(&self) -> f64 {
+        self.model.operations()
+    }
+
     fn sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>> {
         self.model.sweep(params, x)
     }

@@ -70,6 +70,14 @@ pub trait Layer: Debug + Send + Sync {
     /// An input that the layer cannot take.
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>>;
 
+    /// Operations of the matrix products in the value for one example, two a multiply-add.
+    ///
+    /// # Errors
+    /// An input that the layer cannot take.
+    fn operations(&self, _input: &[usize]) -> Result<f64> {
+        Ok(0.0)
+    }
+
     /// Values for a batch, and what the derivatives need.
     ///
     /// # Errors

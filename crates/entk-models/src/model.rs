@@ -39,6 +39,12 @@ pub trait Model: Debug + Send + Sync {
     /// Number of outputs C.
     fn outputs(&self) -> usize;
 
+    /// Operations of the matrix products of f(theta, x) for one input, two a multiply-add; 0 where
+    /// a model does not count them.
+    fn operations(&self) -> f64 {
+        0.0
+    }
+
     /// One forward pass over the batch x (N, C, H, W), with frozen statistics, that keeps what
     /// the derivatives need. Examples do not interact.
     ///

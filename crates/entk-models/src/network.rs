@@ -98,6 +98,10 @@ impl Model for Network {
         self.outputs
     }
 
+    fn operations(&self) -> f64 {
+        self.layers.operations(&self.input).unwrap_or(0.0)
+    }
+
     fn sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>> {
         let (outputs, cache) = self.pass(params, x, NormMode::Frozen)?;
         Ok(Sweep::new(outputs, &self.layers, params, cache))

@@ -93,6 +93,10 @@ impl Layer for Conv2d {
         Ok(vec![g.filters, g.output[0], g.output[1]])
     }
 
+    fn operations(&self, input: &[usize]) -> Result<f64> {
+        Ok(self.geometry(input)?.operations())
+    }
+
     fn forward(&self, params: &Params, x: &Tensor, _: NormMode) -> Result<(Tensor, Cache)> {
         let geometry = self.geometry(&x.dims()[1..])?;
         let bias = self.bias.as_ref().map(|b| params.get(b)).transpose()?;

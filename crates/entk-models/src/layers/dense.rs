@@ -62,6 +62,10 @@ impl Layer for Dense {
         Ok(vec![self.outputs])
     }
 
+    fn operations(&self, _: &[usize]) -> Result<f64> {
+        Ok(2.0 * (self.inputs * self.outputs) as f64)
+    }
+
     fn forward(&self, params: &Params, x: &Tensor, _: NormMode) -> Result<(Tensor, Cache)> {
         let y = self.add_bias(matmul_bt(x, params.get(&self.weight)?)?, params)?;
         Ok((y, Cache::of([x.clone()]).stopping(self.stops(params)?)))

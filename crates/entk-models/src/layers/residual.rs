@@ -72,6 +72,10 @@ impl Layer for Residual {
         Ok(branch)
     }
 
+    fn operations(&self, input: &[usize]) -> Result<f64> {
+        Ok(self.branch.operations(input)? + self.shortcut.operations(input)?)
+    }
+
     fn forward(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<(Tensor, Cache)> {
         let (a, shortcut) = self.shortcut.forward(params, x, mode)?;
         let (b, branch) = self.branch.forward(params, x, mode)?;

@@ -39,6 +39,15 @@ impl Layer for Sequential {
         self.layers.iter().try_fold(input.to_vec(), |shape, layer| layer.output_shape(&shape))
     }
 
+    fn operations(&self, input: &[usize]) -> Result<f64> {
+        let (mut shape, mut sum) = (input.to_vec(), 0.0);
+        for layer in &self.layers {
+            sum += layer.operations(&shape)?;
+            shape = layer.output_shape(&shape)?;
+        }
+        Ok(sum)
+    }
+
     fn forward(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<(Tensor, Cache)> {
         let mut value = x.clone();
         let mut cache = Cache::default();

@@ -107,6 +107,11 @@ impl Geometry {
         self.filters * self.output_pixels()
     }
 
+    /// Operations of the values of one image, two a multiply-add: as many as of either gradient.
+    pub fn operations(&self) -> f64 {
+        2.0 * (self.patch() * self.output_len()) as f64
+    }
+
     /// The output columns `first..last` whose horizontal tap `dj` is inside the image.
     pub(crate) fn columns_inside(&self, dj: usize) -> Option<(usize, usize)> {
         let [pad, stride, width] = [self.before[1], self.stride[1], self.input[1]];
