@@ -1,5 +1,6 @@
 use candle_core::Tensor;
 use entk_models::{Factor, Model, ModelError, Params, ensure_finite};
+use rayon::prelude::*;
 
 use crate::{
     config::{GramConfig, Outputs},
@@ -74,16 +75,19 @@ pub(crate) fn check_inputs(inputs: &Tensor) -> Result<()> {
     }
     let n = inputs.dim(0)?;
     let example = inputs.elem_count() / n;
-    for start in (0..n).step_by(CHECKED) {
+    let check = |start: usize| {
         let block = inputs.narrow(0, start, CHECKED.min(n - start))?;
         ensure_finite(&block, "inputs").map_err(|error| match error {
             ModelError::NonFinite { what, index, value } => {
                 ModelError::NonFinite { what, index: index + start * example, value }
             }
             other => other,
-        })?;
-    }
-    Ok(())
+        })
+    };
+    let starts: Vec<usize> = (0..n).step_by(CHECKED).collect();
+    // The first error is the one that is told.
+    let results: Vec<_> = starts.into_par_iter().map(check).collect();
+    Ok(results.into_iter().collect::<std::result::Result<(), ModelError>>()?)
 }
 
 fn padded(batch: &Tensor, size: usize) -> Result<Tensor> {

@@ -1,4 +1,5 @@
 use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -105,13 +106,22 @@ fn hash_weights(assembly: &Assembly<'_>) -> Result<String> {
     Ok(hasher.finalize().to_string())
 }
 
+/// The hash of the hashes of blocks of examples, which all threads compute.
 fn hash_inputs(inputs: &Tensor) -> Result<String> {
+    let n = inputs.dim(0)?;
+    let starts: Vec<usize> = (0..n).step_by(HASHED).collect();
+    let blocks: Vec<blake3::Hash> = (starts.into_par_iter())
+        .map(|start| {
+            let mut hasher = blake3::Hasher::new();
+            update(&mut hasher, &inputs.narrow(0, start, HASHED.min(n - start))?)?;
+            Ok(hasher.finalize())
+        })
+        .collect::<Result<_>>()?;
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("{:?}\n", inputs.dims()).as_bytes());
-    let n = inputs.dim(0)?;
-    for start in (0..n).step_by(HASHED) {
-        update(&mut hasher, &inputs.narrow(0, start, HASHED.min(n - start))?)?;
-    }
+    blocks.iter().for_each(|block| {
+        hasher.update(block.as_bytes());
+    });
     Ok(hasher.finalize().to_string())
 }
 

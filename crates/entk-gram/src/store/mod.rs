@@ -10,6 +10,7 @@ mod read;
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::{
@@ -215,11 +216,14 @@ impl Store {
     fn intact(&self, tile: TileIndex, journal: &Hashes) -> Result<Option<String>> {
         let Some(expected) = journal.get(&tile) else { return Ok(None) };
         let path = self.tile_path(tile);
-        let bytes = match std::fs::read(&path) {
+        let file = match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            bytes => bytes.map_err(|e| GramError::io("read", &path, e))?,
+            file => file.map_err(|e| GramError::io("read", &path, e))?,
         };
-        let hash = blake3::hash(&bytes).to_string();
+        // In small pieces: a buffer for the whole tile would cost more in fresh pages than the hash.
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file).map_err(|e| GramError::io("read", &path, e))?;
+        let hash = hasher.finalize().to_string();
         Ok(expected.contains(&hash).then_some(hash))
     }
 
