@@ -120,9 +120,8 @@ pub trait Layer: Debug + Send + Sync {
         sink: &mut FactorSink<'_>,
     ) -> Result<Option<Tensor>>;
 
-    /// As [`jvp`](Layer::jvp), also keeping the tangents inside for
-    /// [`mixed_vjp`](Layer::mixed_vjp): first that of the input, if it is not zero, then those of
-    /// the layers inside this one.
+    /// As [`jvp`](Layer::jvp), also keeping what [`mixed_vjp`](Layer::mixed_vjp) needs: the tangent
+    /// of the input, if it is not zero, and in `children` what the layers inside keep.
     ///
     /// # Errors
     /// As [`jvp`](Layer::jvp).

@@ -1,5 +1,5 @@
 //! Random residual stacks with batch norm, in f64: adjoint identity, finite differences, training
-//! gradients, and the indifference to skipping.
+//! gradients, mixed derivatives, and the indifference to skipping.
 
 mod common;
 
@@ -183,8 +183,39 @@ fn skipping_shows(stack: &Stack) -> Result<bool> {
     Ok(tangents != 0.0 || gradients != 0.0 || trained != 0.0)
 }
 
+/// The relative error of the adjoint identity of the mixed derivative, and that of the gradient's
+/// move along parameters and inputs against central differences.
+fn mixed_errors(stack: &Stack) -> Result<[f64; 2]> {
+    let network = stack.network()?;
+    let theta = stack.theta(&network)?;
+    let shape = [&[stack.batch][..], &stack.input].concat();
+    let [x, u] = [3, 6].map(|salt| standard_normal(&shape, stack.seed ^ salt));
+    let (x, u) = (x?, u?);
+    let v = Params::standard_normal(&network.specs(), stack.seed ^ 5, DType::F64, &Device::Cpu)?;
+    let sweep = network.sweep(&theta, &x)?;
+    let image = sweep.mixed(None, Some(&u))?.gradient()?;
+    let back = (sweep.mixed(Some(&v), None)?.input_gradient()? * &u)?.sum_all()?;
+    let adjoint = (image.dot(&v)? - back.to_scalar::<f64>()?).abs();
+
+    let gradient = |t: f64| {
+        let (theta, x) = (theta.add_scaled(t, &v)?, (&x + (&u * t)?)?);
+        let sweep = network.sweep(&theta, &x)?;
+        sweep.vjp(&sweep.outputs().ones_like()?)
+    };
+    let slope = gradient(STEP)?.sub(&gradient(-STEP)?)?.scale(0.5 / STEP)?;
+    let moved = sweep.mixed(Some(&v), Some(&u))?.gradient()?;
+    Ok([adjoint / (image.norm()? * v.norm()?), moved.sub(&slope)?.norm()? / moved.norm()?])
+}
+
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn mixed_derivatives_are_adjoint_and_equal_differences(stack in stack()) {
+        let [adjoint, moved] = mixed_errors(&stack).map_err(fails)?;
+        prop_assert!(adjoint <= ROUND_OFF, "adjoint {adjoint:e}");
+        prop_assert!(moved <= DIFFERENCES, "moved {moved:e}");
+    }
 
     #[test]
     fn derivatives_are_adjoint_and_equal_differences(stack in stack()) {

@@ -8,6 +8,23 @@ use crate::{
     params::Params,
 };
 
+impl Activation {
+    /// `act'(z) dy`, and how it moves with z along `dz` (`None`: not at all) and with dy along `ddy`.
+    pub(crate) fn mixed_product(
+        self,
+        z: &Tensor,
+        dz: Option<&Tensor>,
+        dy: &Tensor,
+        ddy: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let mut moved = derivative_product(self, z, ddy)?;
+        if let Some(dz) = dz {
+            moved = add(&moved, &curvature_product(self, z, dy, dz)?)?;
+        }
+        Ok((derivative_product(self, z, dy)?, moved))
+    }
+}
+
 impl Layer for Activation {
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
         Ok(input.to_vec())
@@ -46,14 +63,7 @@ impl Layer for Activation {
         needs_dx: bool,
         _: &mut MixedSink<'_>,
     ) -> Result<Option<(Tensor, Tensor)>> {
-        if !needs_dx {
-            return Ok(None);
-        }
-        let x = &at.cache.tensors[0];
-        let mut moved = derivative_product(*self, x, ddy)?;
-        if let Some(dx) = at.moved.tensors.first() {
-            moved = add(&moved, &curvature_product(*self, x, dy, dx)?)?;
-        }
-        Ok(Some((derivative_product(*self, x, dy)?, moved)))
+        let (x, dx) = (&at.cache.tensors[0], at.moved.tensors.first());
+        needs_dx.then(|| self.mixed_product(x, dx, dy, ddy)).transpose()
     }
 }

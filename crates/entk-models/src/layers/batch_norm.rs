@@ -6,8 +6,9 @@ use crate::{
     factor::Factor,
     init::Initializer,
     layer::{Cache, FactorSink, Layer, NormMode},
+    mixed::{MixedFactor, MixedPoint, MixedSink},
     ops::{
-        activation::Activation,
+        activation::{Activation, add},
         norm::{Channel, Combination, Mask, combine, gradients, moments, normalize},
     },
     params::Params,
@@ -111,6 +112,47 @@ impl BatchNorm2d {
         Ok(means)
     }
 
+    /// The tangent of z, times act'(z) where `mask` says so.
+    fn tangent(
+        &self,
+        params: &Params,
+        tangent: &Params,
+        cache: &Cache,
+        dx: Option<&Tensor>,
+        mask: Mask,
+    ) -> Result<Tensor> {
+        let x = &cache.tensors[0];
+        let maps = self.channel_maps(params, batch_moments(cache))?;
+        let means = match dx.filter(|_| batch_moments(cache).is_some()) {
+            Some(dx) => self.projections(cache, &gradients(dx, x, &maps, None)?)?,
+            None => vec![[0.0; 2]; self.channels],
+        };
+        let (weight, bias) = (host(tangent.get(&self.weight)?)?, host(tangent.get(&self.bias)?)?);
+        let moved = weight.into_iter().zip(bias);
+        let combinations: Vec<_> = (maps.iter().zip(means).zip(moved))
+            .map(|((channel, means), moved)| match dx {
+                Some(_) => combination(channel, means, moved),
+                None => Combination { a: 0.0, ..combination(channel, means, moved) },
+            })
+            .collect();
+        combine(dx.unwrap_or(x), x, &maps, &combinations, mask)
+    }
+
+    /// The cotangent of z and its tangent, frozen.
+    fn mixed_before_activation(
+        &self,
+        at: &MixedPoint<'_>,
+        maps: &[Channel],
+        dy: &Tensor,
+        ddy: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let Some(act) = self.activation else { return Ok((dy.clone(), ddy.clone())) };
+        let z = normalize(&at.cache.tensors[0], maps, None)?;
+        let dx = at.moved.tensors.first();
+        let dz = self.tangent(at.params, at.tangent, at.cache, dx, Mask::None)?;
+        act.mixed_product(&z, Some(&dz), dy, ddy)
+    }
+
     fn ensure_channels(&self, input: &[usize]) -> Result<()> {
         match *input {
             [channels, height, width] if channels == self.channels && height * width > 0 => Ok(()),
@@ -170,22 +212,8 @@ impl Layer for BatchNorm2d {
         cache: &Cache,
         dx: Option<&Tensor>,
     ) -> Result<Option<Tensor>> {
-        let x = &cache.tensors[0];
-        let maps = self.channel_maps(params, batch_moments(cache))?;
-        let means = match dx.filter(|_| batch_moments(cache).is_some()) {
-            Some(dx) => self.projections(cache, &gradients(dx, x, &maps, None)?)?,
-            None => vec![[0.0; 2]; self.channels],
-        };
-        let (weight, bias) = (host(tangent.get(&self.weight)?)?, host(tangent.get(&self.bias)?)?);
-        let moved = weight.into_iter().zip(bias);
-        let combinations: Vec<_> = (maps.iter().zip(means).zip(moved))
-            .map(|((channel, means), moved)| match dx {
-                Some(_) => combination(channel, means, moved),
-                None => Combination { a: 0.0, ..combination(channel, means, moved) },
-            })
-            .collect();
         let mask = self.activation.map_or(Mask::None, Mask::Output);
-        Ok(Some(combine(dx.unwrap_or(x), x, &maps, &combinations, mask)?))
+        Ok(Some(self.tangent(params, tangent, cache, dx, mask)?))
     }
 
     fn vjp(
@@ -210,6 +238,49 @@ impl Layer for BatchNorm2d {
             .collect();
         let mask = self.activation.map_or(Mask::None, Mask::Input);
         Ok(Some(combine(dy, x, &maps, &combinations, mask)?))
+    }
+
+    /// Frozen, with d the cotangent of z and d' its tangent: the rows of the bias, `sum_p d`, move by
+    /// `sum_p d'`, those of the scale by `sum_p (d' x_hat + d dx / sqrt(variance + 1e-5))`, and the
+    /// input's cotangent `weight d / sqrt(...)` by `(weight d' + weight' d) / sqrt(...)`.
+    fn mixed_vjp(
+        &self,
+        at: &MixedPoint<'_>,
+        dy: &Tensor,
+        ddy: &Tensor,
+        needs_dx: bool,
+        sink: &mut MixedSink<'_>,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        if batch_moments(at.cache).is_some() {
+            let reason = "mixed second derivatives need frozen statistics";
+            return Err(ModelError::config(&self.weight, reason));
+        }
+        let (x, maps) = (&at.cache.tensors[0], self.channel_maps(at.params, None)?);
+        let (d, dd) = self.mixed_before_activation(at, &maps, dy, ddy)?;
+        let rows = gradients(&dd, x, &maps, None)?;
+        let mut scales = rows.get(1)?;
+        if let Some(dx) = at.moved.tensors.first() {
+            let uncentred: Vec<_> = maps.iter().map(|map| Channel { mean: 0.0, ..*map }).collect();
+            scales = add(&scales, &gradients(&d, dx, &uncentred, None)?.get(1)?)?;
+        }
+        for (name, rows) in [(&self.bias, rows.get(0)?), (&self.weight, scales)] {
+            sink(MixedFactor {
+                inputs: None,
+                cotangents: Factor::Rows { name: name.clone(), rows },
+            })?;
+        }
+        if !needs_dx {
+            return Ok(None);
+        }
+        let slopes = |weights: &[f64]| -> Vec<Combination> {
+            let pairs = maps.iter().zip(weights);
+            pairs.map(|(map, w)| Combination { a: map.inverse * w, b: 0.0, c: 0.0 }).collect()
+        };
+        let scaled =
+            |u: &Tensor, weight: &Tensor| combine(u, x, &maps, &slopes(&host(weight)?), Mask::None);
+        let (weight, moved) = (at.params.get(&self.weight)?, at.tangent.get(&self.weight)?);
+        let through = add(&scaled(&dd, weight)?, &scaled(&d, moved)?)?;
+        Ok(Some((scaled(&d, weight)?, through)))
     }
 
     fn new_statistics(&self, params: &Params, cache: &Cache) -> Result<Vec<(String, Tensor)>> {

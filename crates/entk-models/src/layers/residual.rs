@@ -4,7 +4,8 @@ use crate::{
     error::{ModelError, Result},
     layer::{Cache, FactorSink, Layer, NormMode, add_tangents},
     layers::Sequential,
-    ops::activation::{Activation, activated_sum, sum_derivative_product},
+    mixed::{MixedPoint, MixedSink},
+    ops::activation::{Activation, activated_sum, add, sum_derivative_product},
     params::Params,
     spec::ParamSpec,
 };
@@ -118,6 +119,43 @@ impl Layer for Residual {
         let shortcut = self.shortcut.vjp(params, &cache.children[1], &dz, needs_dx, sink)?;
         let branch = self.branch.vjp(params, &cache.children[0], &dz, needs_dx, sink)?;
         add_tangents(shortcut, branch)
+    }
+
+    /// Keeps the tangent of the sum, if it is not zero, and those inside.
+    fn tangents(
+        &self,
+        params: &Params,
+        tangent: &Params,
+        cache: &Cache,
+        dx: Option<&Tensor>,
+    ) -> Result<(Option<Tensor>, Cache)> {
+        let (b, branch) = self.branch.tangents(params, tangent, &cache.children[0], dx)?;
+        let (a, shortcut) = self.shortcut.tangents(params, tangent, &cache.children[1], dx)?;
+        let dz = add_tangents(a, b)?;
+        let dy = dz.as_ref().map(|dz| self.through_activation(cache, dz)).transpose()?;
+        Ok((dy, Cache { children: vec![branch, shortcut], ..Cache::of(dz) }))
+    }
+
+    fn mixed_vjp(
+        &self,
+        at: &MixedPoint<'_>,
+        dy: &Tensor,
+        ddy: &Tensor,
+        needs_dx: bool,
+        sink: &mut MixedSink<'_>,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        let (dz, ddz) = match (self.activation, at.cache.tensors.as_slice()) {
+            (Some(act), [a, b]) => {
+                act.mixed_product(&add(a, b)?, at.moved.tensors.first(), dy, ddy)?
+            }
+            _ => (dy.clone(), ddy.clone()),
+        };
+        let shortcut = self.shortcut.mixed_vjp(&at.child(1), &dz, &ddz, needs_dx, sink)?;
+        let branch = self.branch.mixed_vjp(&at.child(0), &dz, &ddz, needs_dx, sink)?;
+        match (shortcut, branch) {
+            (Some((a, da)), Some((b, db))) => Ok(Some((add(&a, &b)?, add(&da, &db)?))),
+            _ => Ok(None),
+        }
     }
 
     fn new_statistics(&self, params: &Params, cache: &Cache) -> Result<Vec<(String, Tensor)>> {
