@@ -85,6 +85,24 @@ fn table_1_reports_energies_and_accuracies() -> Result<()> {
 }
 
 #[test]
+fn label_flips_counts_labels_of_both_kernels() -> Result<()> {
+    let out = tempfile::tempdir()?;
+    succeed("label_flips", out.path(), &["--indices", "1,40", "--gelu"])?;
+    let table = std::fs::read_to_string(out.path().join("label_flips.csv"))?;
+    let rows: Vec<Vec<f64>> = (table.lines().skip(1))
+        .map(|line| Ok(line.split(',').map(str::parse).collect::<Result<_, _>>()?))
+        .collect::<Result<_>>()?;
+    assert_eq!([rows[0][0], rows[1][0]], [1.0, 40.0]);
+    assert!(rows[0][1] > rows[1][1] && rows[1][1] > 0.0, "shares of the trace fall: {table}");
+    // 80 inputs determine the first eigenfunction far better than f32 resolves.
+    assert_eq!(rows[0][2..], [0.0, 0.0]);
+    assert!(rows[1][2..].iter().all(|flipped| *flipped <= 40.0), "{table}");
+    let message = fail("label_flips", &out.path().join("none"), &["--indices", "80"])?;
+    assert!(message.contains("80"), "{message}");
+    Ok(())
+}
+
+#[test]
 fn bad_settings_say_what_to_do() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let blocked = folder.path().join("file");

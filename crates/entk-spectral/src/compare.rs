@@ -3,11 +3,10 @@
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
+use crate::centre::Means;
 use crate::eigenpairs::check_k;
-use crate::entries::Entries;
 use crate::panels::inner;
 use crate::projected::dense_eigen;
-use crate::vector::BinaryScale;
 use crate::{Eigenpairs, Gram, SpectralError};
 
 /// Centred kernel alignment: <H A H, H B H> / (||H A H|| ||H B H||) in the Frobenius
@@ -55,37 +54,6 @@ pub fn centred_kernel_alignment(a: &Gram, b: &Gram) -> Result<f64, SpectralError
         return Err(SpectralError::ZeroGram { n });
     }
     Ok(cross / (aa.sqrt() * bb.sqrt()))
-}
-
-/// Means of a kernel divided by its scale.
-struct Means {
-    scale: BinaryScale,
-    rows: Vec<f64>,
-    all: f64,
-}
-
-impl Means {
-    fn of(gram: &Gram) -> Self {
-        let (n, scale) = (gram.n(), BinaryScale::of(gram.max_abs()));
-        let mean = |x: &[f64]| x.iter().sum::<f64>() / n as f64;
-        let rows: Vec<f64> =
-            (0..n).into_par_iter().map(|i| mean(&scaled(gram.row(i), scale))).collect();
-        let all = mean(&rows);
-        Self { scale, rows, all }
-    }
-
-    /// Row i of H K H, divided by the scale.
-    fn centred(&self, row: Entries<'_>, i: usize) -> Vec<f64> {
-        let mut row = scaled(row, self.scale);
-        for (x, mean) in row.iter_mut().zip(&self.rows) {
-            *x += self.all - self.rows[i] - mean;
-        }
-        row
-    }
-}
-
-fn scaled(row: Entries<'_>, scale: BinaryScale) -> Vec<f64> {
-    row.to_f64_vec().into_iter().map(|x| scale.down(x)).collect()
 }
 
 /// Cosines of the principal angles between the spans of the k leading eigenvectors

@@ -19,7 +19,8 @@
 //!   [`inverse_quadratic`] its norm in the kernel's Hilbert space;
 //!   [`unbiased_alignments`] estimate the alignment in the population, with errors.
 //! * [`centred_kernel_alignment`] and [`principal_cosines`] compare two kernels,
-//!   [`effective_rank`] and [`layer_shares`] describe one.
+//!   [`effective_rank`] and [`layer_shares`] describe one, [`Gram::centred`] takes the
+//!   mean gradient out of it.
 //! * [`CrossGram`] is the kernel between two samples, for predictions; with it
 //!   [`extend`] continues eigenvectors to new inputs, and [`nystrom`] gives those of a
 //!   large sample from a few landmarks.
@@ -62,6 +63,7 @@
 #![forbid(unsafe_code)]
 
 mod alignment;
+mod centre;
 mod certificate;
 mod compare;
 mod cross;

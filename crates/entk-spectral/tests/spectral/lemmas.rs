@@ -1,9 +1,11 @@
 //! Identities of the paper, as properties of random kernels.
 
-use entk_spectral::{Gram, alignment, eigh, energy_curve, inverse_quadratic, rayleigh_alignment};
+use entk_spectral::{
+    Gram, Precision, alignment, eigh, energy_curve, inverse_quadratic, rayleigh_alignment,
+};
 use proptest::prelude::*;
 
-use crate::support::{assert_close, config, dot, gram_f64, normals, outer, round_off};
+use crate::support::{assert_close, config, dot, gram_f32, gram_f64, normals, outer, round_off};
 
 /// J J^T plus a ridge: positive definite with a known bound on its conditioning.
 fn definite(seed: u64, n: usize, p: usize, ridge: f64) -> Gram {
@@ -58,6 +60,28 @@ proptest! {
         // Cancellation in f^T K f is relative to ||f||^2 ||K||.
         let size = dot(&f, &f) * gram.frobenius().unwrap() / (n * n) as f64;
         assert_close(alignment(&gram, &f).unwrap(), expected, round_off(n + p) * size);
+    }
+
+    #[test]
+    fn a_centred_kernel_is_that_of_the_centred_gradients(n in 1_usize..=20, p in 1_usize..=30, seed in any::<u64>()) {
+        // A common gradient of size 10, so that most of the kernel is its mean.
+        let mut j: Vec<f64> = normals(seed, n * p).iter().map(|x| 10.0 + x).collect();
+        let gram = gram_f64(n, outer(n, p, &j));
+        for parameter in 0..p {
+            let mean = (0..n).map(|i| j[i * p + parameter]).sum::<f64>() / n as f64;
+            (0..n).for_each(|i| j[i * p + parameter] -= mean);
+        }
+        let (centred, expected) = (gram.centred().unwrap(), outer(n, p, &j));
+        let tolerance = round_off(n + p) * gram.max_abs();
+        for (at, expected) in expected.iter().enumerate() {
+            assert_close(centred.get(at / n, at % n), *expected, tolerance);
+        }
+        let single = gram_f32(n, &gram.entries().to_f64_vec()).centred().unwrap();
+        prop_assert_eq!(single.precision(), Precision::F32);
+        let tolerance = 4.0 * f64::from(f32::EPSILON) * gram.max_abs();
+        for (at, expected) in expected.iter().enumerate() {
+            assert_close(single.get(at / n, at % n), *expected, tolerance);
+        }
     }
 
     #[test]
