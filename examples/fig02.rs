@@ -11,7 +11,6 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use entk::gram::{GramConfig, gram_observed};
 use entk::linearize::Jacobian;
 use entk::spectral::{BinaryTarget, EigshConfig, Gram, eigsh, energy_concentration};
 use entk::train::{DualSgd, History, SgdConfig, fit};
@@ -73,7 +72,7 @@ fn main() -> Result<()> {
     let mut run = Run::start("fig02", flags.common.out.as_deref())?;
     let experiment = Experiment::load(&flags.common)?;
     let indices = indices(&flags, &experiment)?;
-    let gram = assemble(&mut run, &experiment)?;
+    let gram = experiment.gram(&mut run, &experiment.theta0, &experiment.images)?;
     let pairs = run.stage("eigenpairs", 1, |_| {
         let last = indices.iter().copied().max().unwrap_or(1).max(TOP.min(gram.n()));
         Ok(eigsh(&gram, last, &EigshConfig::default())?.pairs)
@@ -125,19 +124,6 @@ fn indices(flags: &Flags, experiment: &Experiment) -> Result<Vec<usize>> {
             Ok(list.as_slice().to_vec())
         }
     }
-}
-
-/// The kernel of training and test images together.
-fn assemble(run: &mut Run, experiment: &Experiment) -> Result<Gram> {
-    run.stage("gram", 1, |stage| {
-        let observe = |done: usize, total: usize| {
-            stage.set_total(total as u64);
-            stage.set_done(done as u64);
-        };
-        let (network, theta, images) =
-            (&experiment.network, &experiment.theta0, &experiment.images);
-        Ok(gram_observed(network, theta, images, &GramConfig::default(), &observe)?)
-    })
 }
 
 fn sgd(flags: &Flags) -> SgdConfig {

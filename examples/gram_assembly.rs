@@ -78,10 +78,7 @@ impl Kernel<'_> {
     pub fn assemble(&self, run: &mut Run) -> Result<Assembled> {
         let folder = run.folder().file(STORE);
         run.stage("gram", 1, |stage| {
-            let observe = |done: usize, total: usize| {
-                stage.set_total(total as u64);
-                stage.set_done(done as u64);
-            };
+            let observe = |done, total| stage.set_progress(done, total);
             let assembly = self.assembly()?.observed(&observe);
             if !self.flags.store {
                 return Ok(Assembled::Memory(assembly.gram()?));

@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use entk::gram::{GramConfig, gram_observed};
 use entk::models::Params;
 use entk::spectral::{EigshConfig, eigsh, energy_concentration};
 use entk::train::{SgdConfig, fit};
@@ -141,14 +140,7 @@ fn energy(
     let images = experiment.images.narrow(0, 0, n)?;
     let signs: Vec<f64> =
         experiment.labels[..n].iter().map(|label| 2.0 * f64::from(*label) - 1.0).collect();
-    let gram = run.stage("gram", 1, |stage| {
-        let observe = |done: usize, total: usize| {
-            stage.set_total(total as u64);
-            stage.set_done(done as u64);
-        };
-        let config = GramConfig::default();
-        Ok(gram_observed(&experiment.network, theta, &images, &config, &observe)?)
-    })?;
+    let gram = experiment.gram(run, theta, &images)?;
     run.stage("eigenpairs", 1, |_| {
         let pairs = eigsh(&gram, flags.top, &EigshConfig::default())?.pairs;
         Ok(energy_concentration(&pairs, &signs, flags.top)?)

@@ -10,7 +10,6 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use entk::gram::{GramConfig, gram_observed};
 use entk::linearize::{Jacobian, Linearized};
 use entk::models::Model;
 use entk::spectral::{BinaryTarget, EigshConfig, Gram, eigsh};
@@ -112,7 +111,8 @@ fn main() -> Result<()> {
     let mut run = Run::start("train", flags.common.out.as_deref())?;
     let experiment = Experiment::load(&flags.common)?;
     let needs_gram = flags.dual || flags.task == Task::Eigenfunction;
-    let gram = needs_gram.then(|| assemble(&mut run, &experiment)).transpose()?;
+    let assemble = || experiment.gram(&mut run, &experiment.theta0, &experiment.images);
+    let gram = needs_gram.then(assemble).transpose()?;
     let labels = labels(&mut run, &flags, &experiment, gram.as_ref())?;
     let records = match gram.filter(|_| flags.dual) {
         Some(gram) => over_the_gram(&mut run, &flags, &experiment, &gram, &labels)?,
@@ -156,19 +156,6 @@ fn settings(flags: &Flags) -> SgdConfig {
         stop_at_loss: flags.stop_at_loss,
         ..SgdConfig::default()
     }
-}
-
-/// The kernel of training and test images together.
-fn assemble(run: &mut Run, experiment: &Experiment) -> Result<Gram> {
-    run.stage("gram", 1, |stage| {
-        let observe = |done: usize, total: usize| {
-            stage.set_total(total as u64);
-            stage.set_done(done as u64);
-        };
-        let (network, theta, images) =
-            (&experiment.network, &experiment.theta0, &experiment.images);
-        Ok(gram_observed(network, theta, images, &GramConfig::default(), &observe)?)
-    })
 }
 
 fn labels(

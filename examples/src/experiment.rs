@@ -3,10 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use entk::data::{DataSource, Dataset, load};
+use entk::gram::{GramConfig, gram_observed};
 use entk::models::{Activation, LeNet5Config, MlpConfig, Model, Network, Params, ResNetConfig};
+use entk::spectral::Gram;
 use entk::train::Examples;
 
-use crate::{CommonFlags, DataName, ModelName};
+use crate::{CommonFlags, DataName, ModelName, Run};
 
 impl DataName {
     /// The reader of this data set.
@@ -81,6 +83,17 @@ impl Experiment {
             theta0: network.init(flags.seed, DType::F32, &Device::Cpu)?,
             network,
             origin: loaded.origin.to_string(),
+        })
+    }
+
+    /// The kernel at `theta` of `images`, as a stage of the run.
+    ///
+    /// # Errors
+    /// Those of the assembly.
+    pub fn gram(&self, run: &mut Run, theta: &Params, images: &Tensor) -> Result<Gram> {
+        run.stage("gram", 1, |stage| {
+            let observe = |done, total| stage.set_progress(done, total);
+            Ok(gram_observed(&self.network, theta, images, &GramConfig::default(), &observe)?)
         })
     }
 

@@ -79,9 +79,10 @@ impl Stage {
         self.maybe_line();
     }
 
-    /// Changes the number of steps, where it becomes known late.
-    pub fn set_total(&self, total: u64) {
-        self.bar.set_length(total);
+    /// Says that `done` of `total` steps are done, where their number becomes known late.
+    pub fn set_progress(&self, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
+        self.set_done(done as u64);
     }
 
     /// Says what is being done, such as an epoch's loss.
