@@ -1,22 +1,21 @@
-//! Figure 2: test accuracy of a network and of its linearization on the tasks that the eigenfunctions of the
-//! network's own kernel define, against the index of the eigenfunction.
+//! Figures 2, 11 and 12: test accuracy of a network and of its linearization on the tasks that the eigenfunctions
+//! of the network's own kernel define, against the index of the eigenfunction.
 //!
 //! The Gram is over training and test images together; the labels of task j are the signs of its eigenvector j.
-//! Both models learn them from the training images and are measured on the test images; the linearizations by SGD
-//! in coefficient space, which is exact and trains all tasks at once.
+//! Both models learn them from the training images and are measured on the test images; by SGD the linearizations
+//! train in coefficient space, which is exact and trains all tasks at once.
 
 #![forbid(unsafe_code)]
 
-use std::ops::ControlFlow;
-
-use anyhow::{Context, Result};
-use clap::Parser;
-use entk::linearize::Jacobian;
-use entk::spectral::{BinaryTarget, EigshConfig, Gram, eigsh, energy_concentration};
-use entk::train::{DualSgd, History, SgdConfig, fit};
-use entk_examples::plot::{Axis, Baseline, Figure, Line, Marker, Series};
+use anyhow::{Result, ensure};
+use clap::{Parser, ValueEnum};
+use entk::linearize::Linearized;
+use entk::spectral::energy_concentration;
+use entk::train::{AdamConfig, History, SgdConfig, Update};
+use entk_examples::plot::{Axis, Baseline, Figure, Marker, Series};
 use entk_examples::{
-    CommonFlags, DataName, Defaults, Experiment, IndexList, ModelName, Run, Size, parse_flags,
+    Bands, CommonFlags, DataName, Defaults, Experiment, IndexList, Kernel, ModelName, Run, Size,
+    Source, Task, Training, TrainingFlags, indices, last_epoch, parse_flags,
 };
 use serde::Serialize;
 
@@ -26,7 +25,16 @@ const INDICES: [usize; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 /// Eigenfunctions whose share of the class task is recorded, as in Table 1.
 const TOP: usize = 50;
 
-/// Accuracy of a network and its linearization on the eigenfunctions of its kernel (Figure 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Optimizer {
+    /// SGD with momentum (Figure 2)
+    Sgd,
+    /// Adam (Figure 11)
+    Adam,
+}
+
+/// Accuracy of a network and its linearization on the eigenfunctions of its kernel (Figures 2, 11, 12).
 #[derive(Parser, Serialize)]
 #[command(name = "fig02", version)]
 struct Flags {
@@ -34,185 +42,169 @@ struct Flags {
     #[serde(flatten)]
     common: CommonFlags,
 
+    #[command(flatten)]
+    #[serde(flatten)]
+    training: TrainingFlags,
+
     /// Eigenfunctions, counted from 1, by falling eigenvalue [default: 1,2,5,10,20,50,100,200,500,1000, as
     /// far as there are]
     #[arg(long, value_name = "LIST")]
     indices: Option<IndexList>,
 
-    /// Learning rate at the first step, falling linearly to 0
-    #[arg(long, value_name = "RATE", default_value_t = 0.05)]
-    learning_rate: f64,
+    /// Rule of a step, for both models
+    #[arg(long, value_enum, value_name = "NAME", default_value = "sgd")]
+    optimizer: Optimizer,
 
-    /// Examples in a minibatch
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    batch: usize,
+    /// Learning rate of Adam at the first step; the paper does not say its own
+    #[arg(long, value_name = "RATE", default_value_t = 0.001)]
+    adam_rate: f64,
+
+    /// Seeds from --seed on
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seeds: u64,
 }
 
-/// Test accuracies on one task.
+/// Accuracies on one task.
 #[derive(Serialize, Clone, Copy)]
 struct Row {
     /// Index of the eigenfunction, from 1; 0 is the class task.
     index: usize,
+    seed: u64,
     eigenvalue: Option<f64>,
     positive_fraction: f64,
     network: f64,
     linearization: f64,
     network_train: f64,
     linearization_train: f64,
+    class_energy_50: f64,
 }
 
 fn main() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::LeNet5,
         data: DataName::FashionMnist,
-        train: Size::new(3_000, 500).for_resnet18(1_500),
-        test: Size::new(1_000, 250),
-        epochs: Size::new(40, 10).for_resnet18(15),
+        train: Size::new(3_000, 1_000).for_resnet18(1_500),
+        test: Size::new(1_000, 500),
+        epochs: Size::new(40, 30).for_resnet18(15),
     });
-    let mut run = Run::start("fig02", flags.common.out.as_deref())?;
-    let experiment = Experiment::load(&flags.common)?;
-    let indices = indices(&flags, &experiment)?;
-    let gram = experiment.gram(&mut run, &experiment.theta0, &experiment.images)?;
-    let pairs = run.stage("eigenpairs", 1, |_| {
-        let last = indices.iter().copied().max().unwrap_or(1).max(TOP.min(gram.n()));
-        Ok(eigsh(&gram, last, &EigshConfig::default())?.pairs)
-    })?;
-
-    // The class task first, then one task an eigenfunction.
-    let mut tasks = vec![BinaryTarget::from_labels(experiment.labels.clone())?];
-    for index in &indices {
-        tasks.push(BinaryTarget::from_pair(&pairs, index - 1)?);
+    ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
+    let mut run = flags.common.start("fig02")?;
+    let source = Source::load(&flags.common)?;
+    let mut rows = Vec::new();
+    for common in flags.common.for_seeds(flags.seeds) {
+        rows.extend(one_seed(&mut run, &flags, &common, &source)?);
+        run.save_table("tasks", &rows)?;
     }
-    let linear = linearizations(&mut run, &flags, &experiment, &gram, &tasks)?;
-    let network = networks(&mut run, &flags, &experiment, &tasks)?;
-    let rows: Vec<Row> = (0..tasks.len())
-        .map(|at| {
-            let index = if at == 0 { 0 } else { indices[at - 1] };
-            Row {
-                index,
-                eigenvalue: (at > 0).then(|| pairs.values()[index - 1]),
-                positive_fraction: tasks[at].positive_fraction(),
-                network: network[at].1,
-                linearization: linear[at].1,
-                network_train: network[at].0,
-                linearization_train: linear[at].0,
-            }
-        })
-        .collect();
-
-    run.save_table("tasks", &rows)?;
-    run.save_figure("fig02", &figure(&flags, &rows))?;
-    let energy = energy_concentration(&pairs, &tasks[0].signs(), TOP.min(pairs.len()))?;
+    run.save_figure("fig02", &figure(&flags, &rows)?)?;
+    let class = rows.iter().filter(|row| row.index == 0);
     let results = serde_json::json!({
-        "origin": experiment.origin,
-        "images": pairs.dim(),
-        "parameters": experiment.theta0.count(),
-        "class_energy_50": energy.ratio,
-        "class_accuracy": { "network": rows[0].network, "linearization": rows[0].linearization },
+        "origin": source.origin(),
+        "images": flags.common.train + flags.common.test,
+        "class_task": class.collect::<Vec<_>>(),
     });
     run.finish(flags.common.seed, &flags, &results)?;
     Ok(())
 }
 
-/// The indices asked for, or those of the default that the sample has.
-fn indices(flags: &Flags, experiment: &Experiment) -> Result<Vec<usize>> {
+fn one_seed(
+    run: &mut Run,
+    flags: &Flags,
+    common: &CommonFlags,
+    source: &Source,
+) -> Result<Vec<Row>> {
+    let experiment = source.experiment(common)?;
     let n = experiment.labels.len();
-    match &flags.indices {
-        None => Ok(INDICES.into_iter().filter(|index| *index <= n).collect()),
-        Some(list) => {
-            list.check_at_most(n, "eigenfunctions")?;
-            Ok(list.as_slice().to_vec())
-        }
+    let indices = indices(flags.indices.as_ref(), &INDICES, n)?;
+    let kernel = experiment.kernel(run)?;
+    let last = indices.last().copied().unwrap_or(1);
+    let pairs = kernel.eigenpairs(run, last.max(TOP.min(n)))?;
+    let tasks = experiment.tasks(&pairs, &indices)?;
+    let energy = energy_concentration(&pairs, &tasks[0].target.signs(), TOP.min(n))?;
+
+    let config = settings(flags, common);
+    let linear = linearizations(run, &experiment, &kernel, &tasks, &config)?;
+    let networks = experiment.networks(run, &tasks, &config)?;
+    let row = |((task, network), linear): ((&Task, _), &History)| {
+        let (_, network_train, network_test) = last_epoch(network)?;
+        let (_, linear_train, linear_test) = last_epoch(linear)?;
+        Ok(Row {
+            index: task.index,
+            seed: common.seed,
+            eigenvalue: task.eigenvalue,
+            positive_fraction: task.target.positive_fraction(),
+            network: network_test.accuracy,
+            linearization: linear_test.accuracy,
+            network_train: network_train.accuracy,
+            linearization_train: linear_train.accuracy,
+            class_energy_50: energy.ratio,
+        })
+    };
+    let networks = networks.iter().map(|fit| &fit.history);
+    tasks.iter().zip(networks).zip(&linear).map(row).collect()
+}
+
+fn settings(flags: &Flags, common: &CommonFlags) -> SgdConfig {
+    let sgd = flags.training.sgd(common);
+    match flags.optimizer {
+        Optimizer::Sgd => sgd,
+        Optimizer::Adam => SgdConfig {
+            learning_rate: flags.adam_rate,
+            update: Update::Adam(AdamConfig::default()),
+            ..sgd
+        },
     }
 }
 
-fn sgd(flags: &Flags) -> SgdConfig {
-    SgdConfig {
-        learning_rate: flags.learning_rate,
-        batch: flags.batch,
-        epochs: flags.common.epochs,
-        seed: flags.common.seed,
-        eval_every: flags.common.epochs,
-        ..SgdConfig::default()
-    }
-}
-
-/// Accuracies (training, test) of the linearization on every task, all trained at once over the Gram.
+/// In coefficient space where the rule allows it, else in weight space.
 fn linearizations(
     run: &mut Run,
-    flags: &Flags,
     experiment: &Experiment,
-    gram: &Gram,
-    tasks: &[BinaryTarget],
-) -> Result<Vec<(f64, f64)>> {
-    run.stage("linearizations", flags.common.epochs as u64, |stage| {
-        let (network, theta0) = (&experiment.network, &experiment.theta0);
-        let f0 = Jacobian::new(network, theta0, &experiment.images)?.outputs()?;
-        let labels: Vec<&[u8]> = tasks.iter().map(BinaryTarget::labels).collect();
-        let dual = DualSgd::new(gram, experiment.train, &f0)?;
-        let fits = dual.fit(&labels, &sgd(flags), |_| {
-            stage.advance(1);
-            ControlFlow::Continue(())
-        })?;
-        fits.iter().map(|fit| accuracies(&fit.history)).collect()
-    })
-}
-
-/// The same of the network, trained on one task after the other, always from theta_0 and in the same order.
-fn networks(
-    run: &mut Run,
-    flags: &Flags,
-    experiment: &Experiment,
-    tasks: &[BinaryTarget],
-) -> Result<Vec<(f64, f64)>> {
-    let epochs = flags.common.epochs;
-    run.stage("networks", (tasks.len() * epochs) as u64, |stage| {
-        let one = |(at, task): (usize, &BinaryTarget)| {
-            let (train, test) = experiment.examples(task.labels())?;
-            let (network, theta0) = (&experiment.network, &experiment.theta0);
-            let fitted = fit(network, theta0, &train, Some(&test), &sgd(flags), |_| {
-                stage.advance(1);
-                ControlFlow::Continue(())
-            });
-            accuracies(&fitted.with_context(|| format!("task {at}"))?.history)
+    kernel: &Kernel,
+    tasks: &[Task],
+    config: &SgdConfig,
+) -> Result<Vec<History>> {
+    if config.update == Update::HeavyBall {
+        let labels: Vec<&[u8]> = tasks.iter().map(|task| task.target.labels()).collect();
+        return experiment.linearize(run, kernel, &labels, config, true);
+    }
+    let cache = run.cache().clone();
+    let model = Linearized::new(&experiment.network, experiment.theta0.clone());
+    run.stage("linearizations", (tasks.len() * config.epochs) as u64, |stage| {
+        let one = |task: &Task| {
+            let labels = task.target.labels();
+            let training = Training { model: &model, labels, config, keep: &[] };
+            Ok(experiment.train(&cache, stage, &training)?.fit.history)
         };
-        tasks.iter().enumerate().map(one).collect()
+        tasks.iter().map(one).collect()
     })
 }
 
-/// Final (training, test) accuracy.
-fn accuracies(history: &History) -> Result<(f64, f64)> {
-    let last = history.last().context("no epoch was run")?;
-    let (train, test) = last.train.zip(last.test).context("the last epoch was not measured")?;
-    Ok((train.accuracy, test.accuracy))
-}
+/// A number of a row.
+type Value = fn(&Row) -> f64;
 
-fn figure(flags: &Flags, rows: &[Row]) -> Figure {
+fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
     let common = &flags.common;
-    let curve = |value: fn(&Row) -> f64| -> Vec<(f64, f64)> {
-        rows[1..].iter().map(|row| (row.index as f64, value(row))).collect()
-    };
-    let class_task = if common.data == DataName::Cifar10 { "CIFAR2" } else { "class task" };
-    Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
-        .title(format!("{} on {}", common.model.title(), common.data.title()))
-        .series(Series::new("network", curve(|row| row.network)).color(0).marker(Marker::Circle))
-        .series(
-            Series::new("linearization", curve(|row| row.linearization))
-                .color(1)
-                .marker(Marker::Square),
-        )
-        .baseline(
-            Baseline::horizontal(format!("{class_task}, network"), rows[0].network)
-                .color(0)
-                .line(Line::Dashed),
-        )
-        .baseline(
-            Baseline::horizontal(format!("{class_task}, linearization"), rows[0].linearization)
-                .color(1)
-                .line(Line::Dashed),
-        )
-        .note(format!(
-            "{} training and {} test images, {} epochs, seed {}.",
-            common.train, common.test, common.epochs, common.seed
-        ))
+    let rule = if flags.optimizer == Optimizer::Adam { ", Adam" } else { "" };
+    let class_task = common.data.class_task();
+    let mut figure =
+        Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
+            .title(format!("{} on {}{rule}", common.model.title(), common.data.title()))
+            .note(common.note(flags.seeds));
+    let models: [(&str, Marker, Value); 2] = [
+        ("network", Marker::Circle, |row| row.network),
+        ("linearization", Marker::Square, |row| row.linearization),
+    ];
+    for (color, (name, marker, value)) in models.into_iter().enumerate() {
+        let points = rows.iter().map(|row| (row.index as f64, value(row)));
+        let (class, eigen): (Vec<_>, Vec<_>) = points.partition(|(index, _)| *index == 0.0);
+        let series = Series::from_bands(name, &Bands::of_points(&eigen)?);
+        figure = figure.series(series.color(color).marker(marker)).baseline(
+            Baseline::horizontal(
+                format!("{class_task}, {name}"),
+                Bands::of_points(&class)?.summaries()[0].median,
+            )
+            .color(color),
+        );
+    }
+    Ok(figure)
 }

@@ -3,15 +3,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::ops::ControlFlow;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Parser;
 use entk::models::Params;
-use entk::spectral::{EigshConfig, eigsh, energy_concentration};
-use entk::train::{SgdConfig, fit};
+use entk::spectral::EnergyConcentration;
 use entk_examples::{
-    CommonFlags, DataName, Defaults, Experiment, ModelName, Run, Size, parse_flags, summarize,
+    CommonFlags, DataName, Defaults, Experiment, ModelName, Run, Size, Source, TrainingFlags,
+    last_epoch, parse_flags, summarize,
 };
 use serde::Serialize;
 
@@ -39,9 +37,9 @@ struct Flags {
     #[arg(long)]
     initial_only: bool,
 
-    /// Learning rate at the first step, falling linearly to 0
-    #[arg(long, value_name = "RATE", default_value_t = 0.05)]
-    learning_rate: f64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    training: TrainingFlags,
 }
 
 /// One seed. Energies are unsquared ratios ||Phi y|| / ||y||, as in the paper.
@@ -65,16 +63,18 @@ fn main() -> Result<()> {
         epochs: Size::new(50, 10),
     });
     ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
-    let mut run = Run::start("table1", flags.common.out.as_deref())?;
+    let mut run = flags.common.start("table1")?;
+    let source = Source::load(&flags.common)?;
     let mut rows = Vec::new();
-    for seed in flags.common.seed..flags.common.seed + flags.seeds {
-        rows.push(one_seed(&mut run, &flags, seed)?);
+    for common in flags.common.for_seeds(flags.seeds) {
+        rows.push(one_seed(&mut run, &flags, &common, &source)?);
         run.save_table("table1", &rows)?;
     }
     let median = |value: fn(&Row) -> Option<f64>| {
         summarize(&rows.iter().filter_map(value).collect::<Vec<_>>())
     };
     let results = serde_json::json!({
+        "origin": source.origin(),
         "initial_energy": median(|row| Some(row.initial_energy)),
         "final_energy": median(|row| row.final_energy),
         "test_accuracy": median(|row| row.test_accuracy),
@@ -83,12 +83,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn one_seed(run: &mut Run, flags: &Flags, seed: u64) -> Result<Row> {
-    let common = CommonFlags { seed, ..flags.common.clone() };
-    let experiment = Experiment::load(&common)?;
+fn one_seed(run: &mut Run, flags: &Flags, common: &CommonFlags, source: &Source) -> Result<Row> {
+    let experiment = source.experiment(common)?;
     let initial = energy(run, flags, &experiment, &experiment.theta0)?;
     let mut row = Row {
-        seed,
+        seed: common.seed,
         initial_energy: initial.ratio,
         initial_energy_squared: initial.squared,
         final_energy: None,
@@ -99,25 +98,12 @@ fn one_seed(run: &mut Run, flags: &Flags, seed: u64) -> Result<Row> {
     if flags.initial_only {
         return Ok(row);
     }
-    let (train, test) = experiment.examples(&experiment.labels)?;
-    let config = SgdConfig {
-        learning_rate: flags.learning_rate,
-        epochs: common.epochs,
-        seed,
-        eval_every: common.epochs,
-        ..SgdConfig::default()
-    };
-    let fitted = run.stage("training", common.epochs as u64, |stage| {
-        let (network, theta0) = (&experiment.network, &experiment.theta0);
-        Ok(fit(network, theta0, &train, Some(&test), &config, |_| {
-            stage.advance(1);
-            ControlFlow::Continue(())
-        })?)
-    })?;
-    let last = fitted.history.last().context("no epoch was run")?;
-    row.train_accuracy = last.train.map(|metrics| metrics.accuracy);
-    row.test_accuracy = last.test.map(|metrics| metrics.accuracy);
-    let trained = energy(run, flags, &experiment, &fitted.params)?;
+    let class_task = experiment.class_task()?;
+    let fits = experiment.networks(run, &[class_task], &flags.training.sgd(common))?;
+    let (_, train, test) = last_epoch(&fits[0].history)?;
+    let trained = energy(run, flags, &experiment, &fits[0].params)?;
+    row.train_accuracy = Some(train.accuracy);
+    row.test_accuracy = Some(test.accuracy);
     row.final_energy = Some(trained.ratio);
     row.final_energy_squared = Some(trained.squared);
     Ok(row)
@@ -129,7 +115,7 @@ fn energy(
     flags: &Flags,
     experiment: &Experiment,
     theta: &Params,
-) -> Result<entk::spectral::EnergyConcentration> {
+) -> Result<EnergyConcentration> {
     let n = flags.energy_images.unwrap_or(experiment.train);
     ensure!(
         n <= experiment.train && flags.top <= n,
@@ -137,12 +123,6 @@ fn energy(
         flags.top,
         experiment.train
     );
-    let images = experiment.images.narrow(0, 0, n)?;
-    let signs: Vec<f64> =
-        experiment.labels[..n].iter().map(|label| 2.0 * f64::from(*label) - 1.0).collect();
-    let gram = experiment.gram(run, theta, &images)?;
-    run.stage("eigenpairs", 1, |_| {
-        let pairs = eigsh(&gram, flags.top, &EigshConfig::default())?.pairs;
-        Ok(energy_concentration(&pairs, &signs, flags.top)?)
-    })
+    let signs = experiment.class_task()?.target.signs();
+    experiment.energy(run, theta, &signs[..n], flags.top)
 }

@@ -6,17 +6,16 @@
 
 #![forbid(unsafe_code)]
 
-use std::ops::ControlFlow;
-
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use entk::linearize::{Jacobian, Linearized};
+use entk::linearize::Linearized;
 use entk::models::Model;
-use entk::spectral::{BinaryTarget, EigshConfig, Gram, eigsh};
-use entk::train::{DualSgd, EpochRecord, SgdConfig, Trainer};
+use entk::spectral::BinaryTarget;
+use entk::train::{EpochRecord, SgdConfig, Trainer};
 use entk_examples::plot::{Axis, Figure, Series};
 use entk_examples::{
-    CommonFlags, DataName, Defaults, Experiment, ModelName, Run, Size, Stage, parse_flags,
+    CommonFlags, DataName, Defaults, Experiment, Kernel, ModelName, Run, Size, Source, Stage,
+    TrainingFlags, parse_flags,
 };
 use serde::Serialize;
 
@@ -57,13 +56,9 @@ struct Flags {
     #[arg(long)]
     dual: bool,
 
-    /// Learning rate at the first step, falling linearly to 0
-    #[arg(long, value_name = "RATE", default_value_t = 0.05)]
-    learning_rate: f64,
-
-    /// Examples in a minibatch
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    batch: usize,
+    #[command(flatten)]
+    #[serde(flatten)]
+    training: TrainingFlags,
 
     /// Loss over all training images at which to stop
     #[arg(long, value_name = "LOSS")]
@@ -108,14 +103,14 @@ fn main() -> Result<()> {
         test: Size::new(1_000, 250),
         epochs: Size::new(40, 10),
     });
-    let mut run = Run::start("train", flags.common.out.as_deref())?;
-    let experiment = Experiment::load(&flags.common)?;
+    let mut run = flags.common.start("train")?;
+    let source = Source::load(&flags.common)?;
+    let experiment = source.experiment(&flags.common)?;
     let needs_gram = flags.dual || flags.task == Task::Eigenfunction;
-    let assemble = || experiment.gram(&mut run, &experiment.theta0, &experiment.images);
-    let gram = needs_gram.then(assemble).transpose()?;
-    let labels = labels(&mut run, &flags, &experiment, gram.as_ref())?;
-    let records = match gram.filter(|_| flags.dual) {
-        Some(gram) => over_the_gram(&mut run, &flags, &experiment, &gram, &labels)?,
+    let kernel = needs_gram.then(|| experiment.kernel(&mut run)).transpose()?;
+    let labels = labels(&mut run, &flags, &experiment, kernel.as_ref())?;
+    let records = match kernel.filter(|_| flags.dual) {
+        Some(kernel) => over_the_gram(&mut run, &flags, &experiment, &kernel, &labels)?,
         None => in_weight_space(&mut run, &flags, &experiment, &labels)?,
     };
 
@@ -133,7 +128,7 @@ fn main() -> Result<()> {
         &figure(&flags, loss, &rows, &pair(|r| r.train_loss, |r| r.test_loss)),
     )?;
     let results = serde_json::json!({
-        "origin": experiment.origin,
+        "origin": source.origin(),
         "parameters": experiment.theta0.count(),
         "end": rows.last(),
     });
@@ -148,54 +143,37 @@ fn main() -> Result<()> {
 }
 
 fn settings(flags: &Flags) -> SgdConfig {
-    SgdConfig {
-        learning_rate: flags.learning_rate,
-        batch: flags.batch,
-        epochs: flags.common.epochs,
-        seed: flags.common.seed,
-        stop_at_loss: flags.stop_at_loss,
-        ..SgdConfig::default()
-    }
+    SgdConfig { stop_at_loss: flags.stop_at_loss, ..flags.training.sgd(&flags.common) }
 }
 
 fn labels(
     run: &mut Run,
     flags: &Flags,
     experiment: &Experiment,
-    gram: Option<&Gram>,
+    kernel: Option<&Kernel>,
 ) -> Result<Vec<u8>> {
     if flags.task == Task::Cifar2 {
         return Ok(experiment.labels.clone());
     }
-    let (gram, index) = (gram.context("an eigenfunction needs the kernel")?, flags.index);
+    let (kernel, index) = (kernel.context("an eigenfunction needs the kernel")?, flags.index);
+    let n = experiment.labels.len();
     ensure!(
-        (1..=gram.n()).contains(&index),
-        "--index {index}: eigenfunctions are counted from 1 to the number of images, {}",
-        gram.n()
+        (1..=n).contains(&index),
+        "--index {index}: eigenfunctions are counted from 1 to the number of images, {n}"
     );
-    run.stage("eigenpairs", 1, |_| {
-        let pairs = eigsh(gram, index, &EigshConfig::default())?.pairs;
-        Ok(BinaryTarget::from_pair(&pairs, index - 1)?.labels().to_vec())
-    })
+    let pairs = kernel.eigenpairs(run, index)?;
+    Ok(BinaryTarget::from_pair(&pairs, index - 1)?.labels().to_vec())
 }
 
 fn over_the_gram(
     run: &mut Run,
     flags: &Flags,
     experiment: &Experiment,
-    gram: &Gram,
+    kernel: &Kernel,
     labels: &[u8],
 ) -> Result<Vec<EpochRecord>> {
-    run.stage("training", flags.common.epochs as u64, |stage| {
-        let (network, theta0) = (&experiment.network, &experiment.theta0);
-        let f0 = Jacobian::new(network, theta0, &experiment.images)?.outputs()?;
-        let dual = DualSgd::new(gram, experiment.train, &f0)?;
-        let fits = dual.fit(&[labels], &settings(flags), |records| {
-            records.iter().for_each(|record| report(stage, record));
-            ControlFlow::Continue(())
-        })?;
-        Ok(fits.into_iter().flat_map(|fit| fit.history.epochs).collect())
-    })
+    let histories = experiment.linearize(run, kernel, &[labels], &settings(flags), true)?;
+    Ok(histories.into_iter().flat_map(|history| history.epochs).collect())
 }
 
 fn in_weight_space(

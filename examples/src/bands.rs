@@ -60,6 +60,27 @@ impl Bands {
         Ok(Self { x: x.to_vec(), summaries })
     }
 
+    /// Summarizes points (x, y) by their x, in the order in which each x is first seen.
+    ///
+    /// # Errors
+    ///
+    /// When there are no points, or one is NaN.
+    pub fn of_points(points: &[(f64, f64)]) -> Result<Self> {
+        ensure!(!points.is_empty(), "no points to summarize");
+        let mut groups: Vec<(f64, Vec<f64>)> = Vec::new();
+        for &(x, y) in points {
+            match groups.iter_mut().find(|(at, _)| *at == x) {
+                Some((_, values)) => values.push(y),
+                None => groups.push((x, vec![y])),
+            }
+        }
+        let one = |(x, values): &(f64, Vec<f64>)| {
+            summarize(values).ok_or_else(|| anyhow::anyhow!("a run is NaN at x = {x}"))
+        };
+        let summaries = groups.iter().map(one).collect::<Result<_>>()?;
+        Ok(Self { x: groups.iter().map(|(x, _)| *x).collect(), summaries })
+    }
+
     /// The summaries, in the order of `x`.
     pub fn summaries(&self) -> &[Summary] {
         &self.summaries
@@ -93,6 +114,16 @@ mod tests {
         let bands = Bands::over_runs(&[10.0, 20.0], &runs)?;
         assert_eq!(bands.medians(), [(10.0, 2.0), (20.0, 5.0)]);
         assert_eq!(bands.extremes(), [(1.0, 3.0), (4.0, 9.0)]);
+        Ok(())
+    }
+
+    #[test]
+    fn points_are_grouped_by_x() -> Result<()> {
+        let points = [(1.0, 5.0), (3.0, 2.0), (1.0, 7.0), (3.0, 1.0), (1.0, 6.0)];
+        let bands = Bands::of_points(&points)?;
+        assert_eq!(bands.medians(), [(1.0, 6.0), (3.0, 1.5)]);
+        assert_eq!(bands.extremes(), [(5.0, 7.0), (1.0, 2.0)]);
+        assert!(Bands::of_points(&[]).is_err() && Bands::of_points(&[(1.0, f64::NAN)]).is_err());
         Ok(())
     }
 

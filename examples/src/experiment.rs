@@ -2,13 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
-use entk::data::{DataSource, Dataset, load};
-use entk::gram::{GramConfig, gram_observed};
+use entk::data::{DataSource, Dataset, Split, load};
 use entk::models::{Activation, LeNet5Config, MlpConfig, Model, Network, Params, ResNetConfig};
-use entk::spectral::Gram;
 use entk::train::Examples;
 
-use crate::{CommonFlags, DataName, ModelName, Run};
+use crate::{CommonFlags, DataName, ModelName};
 
 impl DataName {
     /// The reader of this data set.
@@ -58,43 +56,60 @@ pub struct Experiment {
     pub network: Network,
     /// Its parameters at initialisation, f32.
     pub theta0: Params,
-    /// Where the images come from.
-    pub origin: String,
 }
 
-impl Experiment {
-    /// Loads what the flags ask for; subsets are stratified on the ten classes.
+/// A whole data set, standardised with the statistics of its training images.
+#[derive(Debug)]
+pub struct Source {
+    split: Split,
+    origin: String,
+}
+
+impl Source {
+    /// Loads the data set that the flags name.
     ///
     /// # Errors
-    /// Data that cannot be read, or more images asked for than there are.
+    /// Data that cannot be read.
     pub fn load(flags: &CommonFlags) -> Result<Self> {
         let loaded = load(flags.data.source(), flags.data_root.as_deref())?;
         let (split, _) = loaded.split.standardized()?;
-        let train = subset(&split.train, "--train", flags.train, flags.seed)?;
-        let test = subset(&split.test, "--test", flags.test, flags.seed)?;
+        Ok(Self { split, origin: loaded.origin.to_string() })
+    }
+
+    /// Where the images come from.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The sample that the flags ask for, stratified on the ten classes, and a network at its start. With the
+    /// same seed the smaller of two samples is a part of the larger.
+    ///
+    /// # Errors
+    /// More images asked for than there are.
+    pub fn experiment(&self, flags: &CommonFlags) -> Result<Experiment> {
+        let train = subset(&self.split.train, "--train", flags.train, flags.seed)?;
+        let test = subset(&self.split.test, "--test", flags.test, flags.seed)?;
         let sample = train.concat(&test)?;
         let (channels, height, width) = sample.images().image_shape();
         let network =
             flags.model.network([channels, height, width], flags.width, Activation::Relu)?;
-        Ok(Self {
+        Ok(Experiment {
             images: sample.images().tensor().clone(),
             train: train.count(),
             labels: sample.binary_labels(),
             theta0: network.init(flags.seed, DType::F32, &Device::Cpu)?,
             network,
-            origin: loaded.origin.to_string(),
         })
     }
+}
 
-    /// The kernel at `theta` of `images`, as a stage of the run.
+impl Experiment {
+    /// Loads what the flags ask for.
     ///
     /// # Errors
-    /// Those of the assembly.
-    pub fn gram(&self, run: &mut Run, theta: &Params, images: &Tensor) -> Result<Gram> {
-        run.stage("gram", 1, |stage| {
-            let observe = |done, total| stage.set_progress(done, total);
-            Ok(gram_observed(&self.network, theta, images, &GramConfig::default(), &observe)?)
-        })
+    /// As [`Source`].
+    pub fn load(flags: &CommonFlags) -> Result<Self> {
+        Source::load(flags)?.experiment(flags)
     }
 
     /// Training and test examples of a task on the whole sample.

@@ -7,6 +7,8 @@ use clap::builder::ArgPredicate;
 use clap::{Args, Parser, ValueEnum};
 use serde::Serialize;
 
+use crate::Run;
+
 /// The networks of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -65,6 +67,13 @@ impl DataName {
     }
 }
 
+impl DataName {
+    /// The paper's name of the task of telling the first five classes from the others, if it has one.
+    pub fn class_task(self) -> &'static str {
+        if self == Self::Cifar10 { "CIFAR2" } else { "class task" }
+    }
+}
+
 impl fmt::Display for ModelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_name(self, f)
@@ -89,6 +98,7 @@ impl fmt::Display for DataName {
 /// | `--epochs` | passes over the training images | at least 1 |
 /// | `--seed` | initialisation, subset and batch order | any |
 /// | `--out` | the results folder | a folder that can be written |
+/// | `--cache` | what runs share and go on from | a folder that can be written |
 /// | `--quick` | smaller sizes where none are given | a switch |
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CommonFlags {
@@ -128,9 +138,38 @@ pub struct CommonFlags {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
+    /// Folder of what runs share and, killed, go on from [default: results/cache, or OUT/cache]
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+
     /// Smaller sizes, for a first look; sizes given by hand win
     #[arg(long)]
     pub quick: bool,
+}
+
+impl CommonFlags {
+    /// Starts the run of a program on its folder and cache.
+    ///
+    /// # Errors
+    /// As [`Run::start`].
+    pub fn start(&self, program: &str) -> anyhow::Result<Run> {
+        Ok(Run::start(program, self.out.as_deref())?.with_cache(self.cache.as_deref()))
+    }
+
+    /// The sizes of a run as the small print of its figure.
+    pub fn note(&self, seeds: u64) -> String {
+        let Self { train, test, epochs, seed, .. } = self;
+        let seeds = match seeds {
+            1 => format!("seed {seed}"),
+            _ => format!("{seeds} seeds: median, smallest and largest"),
+        };
+        format!("{train} training and {test} test images, {epochs} epochs, {seeds}.")
+    }
+
+    /// The same flags for each of several seeds, from `--seed` on.
+    pub fn for_seeds(&self, seeds: u64) -> impl Iterator<Item = Self> {
+        (self.seed..self.seed.saturating_add(seeds)).map(|seed| Self { seed, ..self.clone() })
+    }
 }
 
 fn parse_size(text: &str) -> Result<usize, String> {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::write_atomically;
+use crate::{CacheUse, write_atomically};
 
 /// Time passed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,6 +114,9 @@ pub struct Record {
     pub settings: Value,
     /// Numbers the program found that belong to no table; `null` when none.
     pub results: Value,
+    /// What was found in the cache: times are those of the rest.
+    #[serde(default)]
+    pub cache: CacheUse,
     /// Times stage by stage.
     pub stages: Vec<StageTime>,
     /// Time of the whole program.
@@ -145,6 +148,7 @@ impl Record {
             seed,
             settings: serde_json::to_value(settings).context("settings have no JSON form")?,
             results: serde_json::to_value(results).context("results have no JSON form")?,
+            cache: CacheUse::default(),
             stages: stages.times().to_vec(),
             total: stages.total(),
             peak_rss_mb: peak_rss_mb(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::atomic::temporary_file;
 use crate::plot::Drawing;
-use crate::{Progress, Record, Stage, Stages, write_csv};
+use crate::{Cache, Progress, Record, Stage, Stages, write_csv};
 
 /// Written last; a folder without it was not finished.
 const RECORD: &str = "record.json";
@@ -55,6 +55,7 @@ pub struct Run {
     folder: RunFolder,
     progress: Progress,
     stages: Stages,
+    cache: Cache,
 }
 
 impl Run {
@@ -68,9 +69,11 @@ impl Run {
     pub fn start(program: &str, out: Option<&Path>) -> Result<Self> {
         let folder = RunFolder::create(program, out)?;
         remove_if_present(&folder.file(RECORD))?;
+        let cache = out.map_or_else(|| Path::new("results/cache").into(), |out| out.join("cache"));
         Ok(Self {
             program: program.to_owned(),
             folder,
+            cache: Cache::new(cache),
             progress: Progress::new(),
             stages: Stages::start(),
         })
@@ -79,6 +82,18 @@ impl Run {
     /// The folder.
     pub fn folder(&self) -> &RunFolder {
         &self.folder
+    }
+
+    /// The same with another cache, if one is given; else it is `cache` in `out`, or `results/cache` for all
+    /// programs together.
+    #[must_use]
+    pub fn with_cache(self, folder: Option<&Path>) -> Self {
+        Self { cache: folder.map_or(self.cache, Cache::new), ..self }
+    }
+
+    /// What earlier runs have left.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// The times so far.
@@ -139,7 +154,8 @@ impl Run {
         settings: &impl Serialize,
         results: &impl Serialize,
     ) -> Result<Record> {
-        let record = Record::new(&self.program, seed, settings, results, &self.stages)?;
+        let mut record = Record::new(&self.program, seed, settings, results, &self.stages)?;
+        record.cache = self.cache.uses();
         record.write(&self.folder.file(RECORD))?;
         eprintln!("results: {} ({:.1} s)", self.folder.path().display(), record.total.wall_s);
         Ok(record)

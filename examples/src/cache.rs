@@ -1,0 +1,207 @@
+//! Results that programs share and that survive an interruption, found by what they depend on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::write_atomically;
+
+/// Bytes of a BLAKE3 hash.
+const HASH: usize = 32;
+
+/// What an entry is and everything that its bits depend on.
+///
+/// ```
+/// use entk_examples::Key;
+///
+/// let key = |epochs: usize| Key::new("fit").with("epochs", &epochs);
+/// assert_eq!(key(3)?.to_string(), key(3)?.to_string());
+/// assert_ne!(key(3)?.to_string(), key(4)?.to_string());
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Key {
+    kind: &'static str,
+    hasher: blake3::Hasher,
+}
+
+impl Key {
+    /// A key of this kind, which depends on nothing yet but the version of this workspace.
+    pub fn new(kind: &'static str) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("{kind} {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
+        Self { kind, hasher }
+    }
+
+    /// The same, depending on `value` too.
+    ///
+    /// # Errors
+    /// A value without a JSON form.
+    pub fn with<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Result<Self> {
+        let json = serde_json::to_vec(value).with_context(|| format!("{name} has no JSON form"))?;
+        self.hasher.update(format!("{name} {}\n", json.len()).as_bytes());
+        self.hasher.update(&json);
+        Ok(self)
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.hasher.finalize().to_hex()[..32])
+    }
+}
+
+/// How often a run found what it needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheUse {
+    /// Entries that an earlier run had left.
+    pub reused: usize,
+    /// Entries that were computed.
+    pub computed: usize,
+}
+
+/// A folder of results, each under the hash of what it depends on, each with a hash of its own content.
+///
+/// An entry that is damaged counts as absent: it is computed again, and stderr says so. Clones count together.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    folder: PathBuf,
+    reused: Arc<AtomicUsize>,
+    computed: Arc<AtomicUsize>,
+}
+
+impl Cache {
+    /// The cache in `folder`, which is made when something is put into it.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), reused: Arc::default(), computed: Arc::default() }
+    }
+
+    /// What was found and what was not, so far.
+    pub fn uses(&self) -> CacheUse {
+        let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        CacheUse { reused: load(&self.reused), computed: load(&self.computed) }
+    }
+
+    /// Counts an entry of a caller who keeps it in a [folder](Self::folder).
+    pub(crate) fn count(&self, reused: bool) {
+        let count = if reused { &self.reused } else { &self.computed };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The folder of an entry whose content checks itself.
+    pub(crate) fn folder(&self, key: &Key) -> PathBuf {
+        self.folder.join(key.kind).join(key.to_string())
+    }
+
+    /// The value under `key`; computed and kept if it is not there.
+    ///
+    /// Fresh or not, it has gone through JSON, which keeps every bit of a finite f64.
+    ///
+    /// # Errors
+    /// Those of `compute`, and a folder that cannot be written.
+    pub fn value<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &Key,
+        compute: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let bytes = self.bytes(key, || Ok(serde_json::to_vec(&compute()?)?))?;
+        serde_json::from_slice(&bytes).with_context(|| format!("cache entry {key}"))
+    }
+
+    /// The bytes under `key`; computed and kept if they are not there.
+    ///
+    /// # Errors
+    /// As [`value`](Self::value).
+    pub fn bytes(&self, key: &Key, compute: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
+        let path = self.folder(key).with_extension("bin");
+        if let Some(bytes) = read_sealed(&path) {
+            self.count(true);
+            return Ok(bytes);
+        }
+        let mut bytes = compute()?;
+        let (hash, length) = (blake3::hash(&bytes), bytes.len());
+        bytes.extend_from_slice(hash.as_bytes());
+        let folder = path.parent().context("an entry has a folder")?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        write_atomically(&path, &bytes)?;
+        bytes.truncate(length);
+        self.count(false);
+        Ok(bytes)
+    }
+}
+
+/// Says that an entry is computed again, and why.
+pub(crate) fn report_damage(path: &Path, reason: &dyn std::fmt::Display) {
+    eprintln!("{}: {reason}; it is computed again", path.display());
+}
+
+/// The content of a file that ends with its hash; none if it is missing or damaged.
+fn read_sealed(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            report_damage(path, &error);
+            return None;
+        }
+    };
+    let length = bytes.len().saturating_sub(HASH);
+    if blake3::hash(&bytes[..length]).as_bytes()[..] != bytes[length..] {
+        report_damage(path, &"the content does not match its hash");
+        return None;
+    }
+    bytes.truncate(length);
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_computed_once_and_keeps_its_bits() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let key = Key::new("value").with("seed", &1)?;
+        let values = vec![0.1 + 0.2, 1.0 / 3.0, 1e-300, f64::MIN_POSITIVE];
+        assert_eq!(Cache::new(root.path()).value(&key, || Ok(values.clone()))?, values);
+        let cache = Cache::new(root.path());
+        let found: Vec<f64> = cache.value(&key, || anyhow::bail!("computed twice"))?;
+        assert_eq!(found, values);
+        assert_eq!(cache.uses(), CacheUse { reused: 1, computed: 0 });
+        Ok(())
+    }
+
+    #[test]
+    fn every_damaged_byte_is_noticed() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let (cache, key) = (Cache::new(root.path()), Key::new("value"));
+        cache.bytes(&key, || Ok(b"payload".to_vec()))?;
+        let path = cache.folder(&key).with_extension("bin");
+        let whole = std::fs::read(&path)?;
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&path, &damaged)?;
+            assert_eq!(read_sealed(&path), None, "byte {at}");
+            std::fs::write(&path, &whole[..at])?;
+            assert_eq!(read_sealed(&path), None, "cut to {at}");
+        }
+        assert_eq!(cache.bytes(&key, || Ok(b"again".to_vec()))?, b"again");
+        assert_eq!(cache.uses(), CacheUse { reused: 0, computed: 2 });
+        Ok(())
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_behind() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let (cache, key) = (Cache::new(root.path()), Key::new("value"));
+        assert!(cache.value::<f64>(&key, || anyhow::bail!("no")).is_err());
+        assert_eq!(cache.value(&key, || Ok(2.0))?, 2.0);
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! The binary tasks of the figures.
+
+use anyhow::{Context, Result};
+use entk::spectral::{BinaryTarget, Eigenpairs};
+use entk::train::{EpochRecord, Fit, History, Metrics, SgdConfig};
+
+use crate::{Experiment, IndexList, Run, Training};
+
+/// Labels of all images, and which eigenfunction they are the signs of.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Index of the eigenfunction, from 1; 0 is the class task.
+    pub index: usize,
+    /// Its eigenvalue.
+    pub eigenvalue: Option<f64>,
+    /// The labels.
+    pub target: BinaryTarget,
+}
+
+impl Experiment {
+    /// The class task (CIFAR2 on CIFAR-10).
+    ///
+    /// # Errors
+    /// A sample without images.
+    pub fn class_task(&self) -> Result<Task> {
+        let target = BinaryTarget::from_labels(self.labels.clone())?;
+        Ok(Task { index: 0, eigenvalue: None, target })
+    }
+
+    /// The class task, then one task for each of the eigenfunctions `indices`, from 1.
+    ///
+    /// # Errors
+    /// An index beyond the pairs.
+    pub fn tasks(&self, pairs: &Eigenpairs, indices: &[usize]) -> Result<Vec<Task>> {
+        let mut tasks = vec![self.class_task()?];
+        for &index in indices {
+            let eigenvalue = Some(pairs.pair(index - 1)?.0);
+            let target = BinaryTarget::from_pair(pairs, index - 1)?;
+            tasks.push(Task { index, eigenvalue, target });
+        }
+        Ok(tasks)
+    }
+
+    /// The network trained on each task, always from theta_0 and in the same order of images.
+    ///
+    /// # Errors
+    /// As [`Experiment::train`], naming the task.
+    pub fn networks(&self, run: &mut Run, tasks: &[Task], config: &SgdConfig) -> Result<Vec<Fit>> {
+        let cache = run.cache().clone();
+        run.stage("networks", (tasks.len() * config.epochs) as u64, |stage| {
+            let one = |task: &Task| {
+                let (model, labels) = (&self.network, task.target.labels());
+                let training = Training { model, labels, config, keep: &[] };
+                let trained = self.train(&cache, stage, &training);
+                Ok(trained.with_context(|| format!("the task of index {}", task.index))?.fit)
+            };
+            tasks.iter().map(one).collect()
+        })
+    }
+}
+
+/// The indices asked for, or those of `usual` that are at most `limit`.
+///
+/// # Errors
+/// An index beyond the limit.
+pub fn indices(asked: Option<&IndexList>, usual: &[usize], limit: usize) -> Result<Vec<usize>> {
+    match asked {
+        None => Ok(usual.iter().copied().filter(|index| *index <= limit).collect()),
+        Some(list) => {
+            list.check_at_most(limit, "eigenfunctions")?;
+            Ok(list.as_slice().to_vec())
+        }
+    }
+}
+
+/// The last epoch, with what was measured on training and test images.
+///
+/// # Errors
+/// A run without an epoch, or whose last one was not measured.
+pub fn last_epoch(history: &History) -> Result<(&EpochRecord, Metrics, Metrics)> {
+    let last = history.last().context("no epoch was run")?;
+    let (train, test) = last.train.zip(last.test).context("the last epoch was not measured")?;
+    Ok((last, train, test))
+}

@@ -1,0 +1,314 @@
+//! The work that figures share: kernels, eigenpairs and trainings, each computed once for all of them.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use candle_core::Tensor;
+use entk::gram::{Assembly, GramConfig, GramError, StoreConfig};
+use entk::linearize::Jacobian;
+use entk::models::{Model, Params};
+use entk::spectral::{
+    Eigenpairs, EigshConfig, EnergyConcentration, Gram, Precision, eigsh, energy_concentration,
+};
+use entk::train::{DualSgd, Examples, Fit, History, SgdConfig, TrainError, Trainer};
+
+use crate::cache::report_damage;
+use crate::{Cache, Experiment, Key, Run, Stage};
+
+/// A training under way is kept this often.
+const SAVE_EVERY: Duration = Duration::from_secs(20);
+
+/// Eigenpairs at least, where there are as many: those that the figures show, so that they share them.
+const LEADING: usize = 1_000;
+
+/// A kernel and what its bits depend on.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The Gram matrix.
+    pub gram: Gram,
+    theta: Params,
+    identity: String,
+}
+
+/// A network to be trained on one task.
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'a> {
+    /// What is trained.
+    pub model: &'a dyn Model,
+    /// Labels of all images.
+    pub labels: &'a [u8],
+    /// How.
+    pub config: &'a SgdConfig,
+    /// Epochs, ascending, after which the parameters are kept; 0 is the start.
+    pub keep: &'a [usize],
+}
+
+/// A trained network.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// Its parameters at the end, and what was measured on the way.
+    pub fit: Fit,
+    /// Its parameters after the epochs asked for.
+    pub kept: Vec<Params>,
+}
+
+impl Experiment {
+    /// The kernel at theta_0 of all images, as a stage of the run; kept in the cache tile by tile, so that
+    /// an interrupted assembly goes on.
+    ///
+    /// # Errors
+    /// Those of the assembly and of the disk.
+    pub fn kernel(&self, run: &mut Run) -> Result<Kernel> {
+        let cache = run.cache().clone();
+        run.stage("kernel", 1, |stage| {
+            let observe = |done, total| stage.set_progress(done, total);
+            let config = GramConfig::default();
+            let assembly = Assembly::new(&self.network, &self.theta0, &self.images, &config)?;
+            let assembly = assembly.observed(&observe);
+            let (key, identity) = kernel_key(&assembly)?;
+            let folder = cache.folder(&key);
+            let assemble = || {
+                let stored = assembly.store(&folder, &StoreConfig::default())?;
+                Ok((stored.store.gram()?, stored.computed == 0))
+            };
+            let (gram, reused) = again_if_damaged(&folder, is_damaged_store, assemble)?;
+            cache.count(reused);
+            Ok(Kernel { gram, theta: self.theta0.clone(), identity })
+        })
+    }
+
+    /// The kernel at `theta` of `images`, in memory only.
+    ///
+    /// # Errors
+    /// Those of the assembly.
+    pub fn kernel_at(&self, run: &mut Run, theta: &Params, images: &Tensor) -> Result<Kernel> {
+        run.stage("kernels on the way", 1, |stage| {
+            let observe = |done, total| stage.set_progress(done, total);
+            let config = GramConfig::default();
+            let assembly = Assembly::new(&self.network, theta, images, &config)?;
+            let (_, identity) = kernel_key(&assembly)?;
+            let gram = assembly.observed(&observe).gram()?;
+            Ok(Kernel { gram, theta: theta.clone(), identity })
+        })
+    }
+
+    /// The share of a target of +1 and -1 in the `top` leading eigenvectors of the kernel at `theta` of the first
+    /// `target.len()` images.
+    ///
+    /// # Errors
+    /// Those of the assembly, of [`eigsh`] and of the disk.
+    pub fn energy(
+        &self,
+        run: &mut Run,
+        theta: &Params,
+        target: &[f64],
+        top: usize,
+    ) -> Result<EnergyConcentration> {
+        let images = self.images.narrow(0, 0, target.len())?;
+        let key = self.key("energy", theta, &images)?.with("target", target)?.with("top", &top)?;
+        let cache = run.cache().clone();
+        let (ratio, squared) = cache.value(&key, || {
+            let gram = self.kernel_at(run, theta, &images)?.gram;
+            run.stage("energies", 1, |_| {
+                let pairs = eigsh(&gram, top, &EigshConfig::default())?.pairs;
+                let energy = energy_concentration(&pairs, target, top)?;
+                Ok((energy.ratio, energy.squared))
+            })
+        })?;
+        Ok(EnergyConcentration { ratio, squared })
+    }
+
+    /// A key that depends on `theta` and `images` as the kernel there does.
+    ///
+    /// # Errors
+    /// As [`kernel_at`](Self::kernel_at), without an assembly.
+    pub fn key(&self, kind: &'static str, theta: &Params, images: &Tensor) -> Result<Key> {
+        let assembly = Assembly::new(&self.network, theta, images, &GramConfig::default())?;
+        Key::new(kind).with("kernel", &kernel_key(&assembly)?.1)
+    }
+
+    /// Trains on the training images and measures on both; what an earlier run did is taken from the cache, and
+    /// an interrupted training goes on with the same bits. Counts its epochs on `stage`.
+    ///
+    /// # Errors
+    /// Those of [`Trainer`] and of the disk.
+    pub fn train(&self, cache: &Cache, stage: &Stage, training: &Training<'_>) -> Result<Trained> {
+        let Training { model, labels, config, keep } = *training;
+        let (train, test) = self.examples(labels)?;
+        let key = self.key("training", &self.theta0, &self.images)?;
+        let key = key.with("model", &format!("{model:?}"))?.with("train", &self.train)?;
+        let key = key.with("labels", labels)?.with("config", config)?;
+        let folder = cache.folder(&key);
+        again_if_damaged(&folder, is_damaged_checkpoint, || {
+            let run = TrainingRun { model, start: &self.theta0, train: &train, test: &test };
+            let (trained, reused) = run.through(&folder, config, keep, stage)?;
+            cache.count(reused);
+            Ok(trained)
+        })
+    }
+
+    /// Trains one linearization a task over the kernel of all images, all at once and exactly; `offset` says
+    /// whether they start from the network's outputs or from 0.
+    ///
+    /// # Errors
+    /// Those of [`DualSgd`] and of the disk.
+    pub fn linearize(
+        &self,
+        run: &mut Run,
+        kernel: &Kernel,
+        tasks: &[&[u8]],
+        config: &SgdConfig,
+        offset: bool,
+    ) -> Result<Vec<History>> {
+        let cache = run.cache().clone();
+        let key = Key::new("linearizations").with("kernel", &kernel.identity)?;
+        let key = key.with("train", &self.train)?.with("offset", &offset)?;
+        let key = key.with("tasks", tasks)?.with("config", config)?;
+        run.stage("linearizations", config.epochs as u64, |stage| {
+            cache.value(&key, || {
+                let f0 = match offset {
+                    true => Jacobian::new(&self.network, &kernel.theta, &self.images)?.outputs()?,
+                    false => vec![0.0; kernel.gram.n()],
+                };
+                let dual = DualSgd::new(&kernel.gram, self.train, &f0)?;
+                let fits = dual.fit(tasks, config, |_| {
+                    stage.advance(1);
+                    ControlFlow::Continue(())
+                })?;
+                Ok(fits.into_iter().map(|fit| fit.history).collect::<Vec<_>>())
+            })
+        })
+    }
+}
+
+impl Kernel {
+    /// The leading eigenpairs, at least `k` of them.
+    ///
+    /// # Errors
+    /// Those of [`eigsh`] and of the disk.
+    pub fn eigenpairs(&self, run: &mut Run, k: usize) -> Result<Eigenpairs> {
+        let cache = run.cache().clone();
+        let k = k.max(LEADING.min(self.gram.n()));
+        let key = Key::new("eigenpairs").with("kernel", &self.identity)?.with("k", &k)?;
+        run.stage("eigenpairs", 1, |_| {
+            let bytes = cache.bytes(&key, || {
+                let pairs = eigsh(&self.gram, k, &EigshConfig::default())?.pairs;
+                let numbers = pairs.values().iter().chain(pairs.vectors());
+                Ok(numbers.flat_map(|x| x.to_le_bytes()).collect())
+            })?;
+            decode_pairs(&bytes, k, self.gram.precision())
+        })
+    }
+}
+
+fn decode_pairs(bytes: &[u8], k: usize, precision: Precision) -> Result<Eigenpairs> {
+    let (numbers, rest) = bytes.as_chunks::<8>();
+    let numbers: Vec<f64> = numbers.iter().map(|x| f64::from_le_bytes(*x)).collect();
+    ensure!(rest.is_empty() && numbers.len() > k, "{} bytes are no eigenpairs", bytes.len());
+    let (values, vectors) = numbers.split_at(k);
+    let dim = vectors.len() / k;
+    Ok(Eigenpairs::from_parts(values.to_vec(), vectors.to_vec(), dim, precision)?)
+}
+
+fn kernel_key(assembly: &Assembly<'_>) -> Result<(Key, String)> {
+    let identity = serde_json::to_string(&assembly.identity(StoreConfig::default().edge)?)?;
+    Ok((Key::new("kernel").with("identity", &identity)?, identity))
+}
+
+fn is_damaged_store(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(GramError::Damaged { .. }))
+}
+
+fn is_damaged_checkpoint(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(TrainError::Checkpoint { .. }))
+}
+
+/// Does `work` on `folder`; where it finds that damaged, removes it and starts anew.
+fn again_if_damaged<T>(
+    folder: &Path,
+    is_damage: fn(&anyhow::Error) -> bool,
+    work: impl Fn() -> Result<T>,
+) -> Result<T> {
+    match work() {
+        Err(error) if is_damage(&error) && folder.exists() => {
+            report_damage(folder, &error);
+            std::fs::remove_dir_all(folder)
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
+            work()
+        }
+        other => other,
+    }
+}
+
+/// One training with its checkpoints in a folder.
+struct TrainingRun<'a> {
+    model: &'a dyn Model,
+    start: &'a Params,
+    train: &'a Examples,
+    test: &'a Examples,
+}
+
+impl TrainingRun<'_> {
+    /// Trains to the end, with a checkpoint at every epoch to keep and at the end; also says whether all of
+    /// them were there.
+    fn through(
+        &self,
+        folder: &Path,
+        config: &SgdConfig,
+        keep: &[usize],
+        stage: &Stage,
+    ) -> Result<(Trained, bool)> {
+        let trainer = || Trainer::new(self.model, self.start, self.train, Some(self.test), config);
+        let (mut run, mut kept, mut reused) = (trainer()?, Vec::new(), true);
+        let base = stage.done();
+        let under_way = folder.join("under-way");
+        for &epoch in keep.iter().chain([&config.epochs]) {
+            if epoch == 0 {
+                kept.push(self.start.clone());
+                continue;
+            }
+            let here = folder.join(format!("epoch-{epoch}"));
+            let mut found = trainer()?;
+            if found.resume(&here)? {
+                run = found;
+            } else {
+                reused = false;
+                let mut earlier = trainer()?;
+                if earlier.resume(&under_way)? && (run.epoch()..=epoch).contains(&earlier.epoch()) {
+                    run = earlier;
+                }
+                train_to(&mut run, epoch, &under_way, stage, base)?;
+                run.save(&here)?;
+            }
+            stage.set_done(base + run.epoch() as u64);
+            kept.push(run.params().clone());
+        }
+        kept.pop(); // the end, which the fit has
+        if under_way.exists() {
+            std::fs::remove_dir_all(&under_way)?;
+        }
+        stage.set_done(base + config.epochs as u64);
+        Ok((Trained { fit: run.into_fit(), kept }, reused))
+    }
+}
+
+/// Runs epochs until `epoch` is done, and saves the run now and then.
+fn train_to<M: Model + ?Sized>(
+    run: &mut Trainer<'_, M>,
+    epoch: usize,
+    folder: &Path,
+    stage: &Stage,
+    base: u64,
+) -> Result<()> {
+    let mut saved = Instant::now();
+    while run.epoch() < epoch && run.step_epoch()?.is_some() {
+        stage.set_done(base + run.epoch() as u64);
+        if saved.elapsed() >= SAVE_EVERY {
+            run.save(folder)?;
+            saved = Instant::now();
+        }
+    }
+    Ok(())
+}
