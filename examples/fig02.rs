@@ -14,8 +14,8 @@ use entk::spectral::energy_concentration;
 use entk::train::{AdamConfig, History, SgdConfig, Update};
 use entk_examples::plot::{Axis, Baseline, Figure, Marker, Series};
 use entk_examples::{
-    Bands, CommonFlags, DataName, Defaults, Experiment, IndexList, Kernel, ModelName, Run, Size,
-    Source, Task, Training, TrainingFlags, indices, last_epoch, parse_flags,
+    Bands, CommonFlags, Defaults, Experiment, IndexList, Kernel, ModelName, Run, Size, Source,
+    Task, Training, TrainingFlags, indices, last_epoch, parse_flags,
 };
 use serde::Serialize;
 
@@ -82,10 +82,10 @@ struct Row {
 fn main() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::LeNet5,
-        data: DataName::FashionMnist,
         train: Size::new(3_000, 1_000).for_resnet18(1_500),
         test: Size::new(1_000, 500),
         epochs: Size::new(40, 30).for_resnet18(15),
+        ..Defaults::default()
     });
     ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
     let mut run = flags.common.start("fig02")?;
@@ -165,7 +165,7 @@ fn linearizations(
 ) -> Result<Vec<History>> {
     if config.update == Update::HeavyBall {
         let labels: Vec<&[u8]> = tasks.iter().map(|task| task.target.labels()).collect();
-        return experiment.linearize(run, kernel, &labels, config, true);
+        return experiment.linearize(run, kernel, &labels, config);
     }
     let cache = run.cache().clone();
     let model = Linearized::new(&experiment.network, experiment.theta0.clone());

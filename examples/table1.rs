@@ -8,8 +8,8 @@ use clap::Parser;
 use entk::models::Params;
 use entk::spectral::EnergyConcentration;
 use entk_examples::{
-    CommonFlags, DataName, Defaults, Experiment, ModelName, Run, Size, Source, TrainingFlags,
-    last_epoch, parse_flags, summarize,
+    CommonFlags, Defaults, Experiment, ModelName, Run, Size, Source, TrainingFlags, last_epoch,
+    parse_flags, summarize,
 };
 use serde::Serialize;
 
@@ -57,10 +57,10 @@ struct Row {
 fn main() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::Mlp,
-        data: DataName::FashionMnist,
         train: Size::new(2_000, 500),
         test: Size::new(1_000, 250),
         epochs: Size::new(50, 10),
+        ..Defaults::default()
     });
     ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
     let mut run = flags.common.start("table1")?;

@@ -14,8 +14,8 @@ use entk::spectral::BinaryTarget;
 use entk::train::{EpochRecord, SgdConfig, Trainer};
 use entk_examples::plot::{Axis, Figure, Series};
 use entk_examples::{
-    CommonFlags, DataName, Defaults, Experiment, Kernel, ModelName, Run, Size, Source, Stage,
-    TrainingFlags, parse_flags,
+    CommonFlags, Defaults, Experiment, Kernel, ModelName, Run, Size, Source, Stage, TrainingFlags,
+    parse_flags,
 };
 use serde::Serialize;
 
@@ -98,10 +98,10 @@ impl From<&EpochRecord> for Row {
 fn main() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::LeNet5,
-        data: DataName::FashionMnist,
         train: Size::new(3_000, 500),
         test: Size::new(1_000, 250),
         epochs: Size::new(40, 10),
+        ..Defaults::default()
     });
     let mut run = flags.common.start("train")?;
     let source = Source::load(&flags.common)?;
@@ -172,7 +172,7 @@ fn over_the_gram(
     kernel: &Kernel,
     labels: &[u8],
 ) -> Result<Vec<EpochRecord>> {
-    let histories = experiment.linearize(run, kernel, &[labels], &settings(flags), true)?;
+    let histories = experiment.linearize(run, kernel, &[labels], &settings(flags))?;
     Ok(histories.into_iter().flat_map(|history| history.epochs).collect())
 }
 

@@ -59,6 +59,16 @@ impl Experiment {
     }
 }
 
+/// Epochs at which a network under training is looked at: 0, close together at first, and the last one.
+///
+/// ```
+/// assert_eq!(entk_examples::snapshot_epochs(10), [0, 1, 2, 3, 5, 10]);
+/// ```
+pub fn snapshot_epochs(last: usize) -> Vec<usize> {
+    const EPOCHS: [usize; 11] = [0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 150];
+    EPOCHS.into_iter().filter(|epoch| *epoch < last).chain([last]).collect()
+}
+
 /// The indices asked for, or those of `usual` that are at most `limit`.
 ///
 /// # Errors

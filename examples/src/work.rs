@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
-use entk::gram::{Assembly, GramConfig, GramError, StoreConfig};
+use entk::gram::{Assembly, GramConfig, GramError, StoreConfig, gram_observed};
 use entk::linearize::Jacobian;
-use entk::models::{Model, Params};
+use entk::models::{Model, Network, Params};
 use entk::spectral::{
     Eigenpairs, EigshConfig, EnergyConcentration, Gram, Precision, eigsh, energy_concentration,
 };
@@ -23,12 +23,11 @@ const SAVE_EVERY: Duration = Duration::from_secs(20);
 /// Eigenpairs at least, where there are as many: those that the figures show, so that they share them.
 const LEADING: usize = 1_000;
 
-/// A kernel and what its bits depend on.
+/// The kernel at theta_0 of all images, and what its bits depend on.
 #[derive(Debug)]
 pub struct Kernel {
     /// The Gram matrix.
     pub gram: Gram,
-    theta: Params,
     identity: String,
 }
 
@@ -75,22 +74,18 @@ impl Experiment {
             };
             let (gram, reused) = again_if_damaged(&folder, is_damaged_store, assemble)?;
             cache.count(reused);
-            Ok(Kernel { gram, theta: self.theta0.clone(), identity })
+            Ok(Kernel { gram, identity })
         })
     }
 
-    /// The kernel at `theta` of `images`, in memory only.
+    /// The kernel at `theta` of `images`, in memory only: for what is kept is what follows from it.
     ///
     /// # Errors
     /// Those of the assembly.
-    pub fn kernel_at(&self, run: &mut Run, theta: &Params, images: &Tensor) -> Result<Kernel> {
+    pub fn gram_at(&self, run: &mut Run, theta: &Params, images: &Tensor) -> Result<Gram> {
         run.stage("kernels on the way", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
-            let config = GramConfig::default();
-            let assembly = Assembly::new(&self.network, theta, images, &config)?;
-            let (_, identity) = kernel_key(&assembly)?;
-            let gram = assembly.observed(&observe).gram()?;
-            Ok(Kernel { gram, theta: theta.clone(), identity })
+            Ok(gram_observed(&self.network, theta, images, &GramConfig::default(), &observe)?)
         })
     }
 
@@ -110,7 +105,7 @@ impl Experiment {
         let key = self.key("energy", theta, &images)?.with("target", target)?.with("top", &top)?;
         let cache = run.cache().clone();
         let (ratio, squared) = cache.value(&key, || {
-            let gram = self.kernel_at(run, theta, &images)?.gram;
+            let gram = self.gram_at(run, theta, &images)?;
             run.stage("energies", 1, |_| {
                 let pairs = eigsh(&gram, top, &EigshConfig::default())?.pairs;
                 let energy = energy_concentration(&pairs, target, top)?;
@@ -123,10 +118,9 @@ impl Experiment {
     /// A key that depends on `theta` and `images` as the kernel there does.
     ///
     /// # Errors
-    /// As [`kernel_at`](Self::kernel_at), without an assembly.
+    /// As [`gram_at`](Self::gram_at), without an assembly.
     pub fn key(&self, kind: &'static str, theta: &Params, images: &Tensor) -> Result<Key> {
-        let assembly = Assembly::new(&self.network, theta, images, &GramConfig::default())?;
-        Key::new(kind).with("kernel", &kernel_key(&assembly)?.1)
+        Key::new(kind).with("kernel", &kernel_identity(&self.network, theta, images)?)
     }
 
     /// Trains on the training images and measures on both; what an earlier run did is taken from the cache, and
@@ -149,8 +143,7 @@ impl Experiment {
         })
     }
 
-    /// Trains one linearization a task over the kernel of all images, all at once and exactly; `offset` says
-    /// whether they start from the network's outputs or from 0.
+    /// Trains one linearization a task over the kernel at theta_0 of all images, all at once and exactly.
     ///
     /// # Errors
     /// Those of [`DualSgd`] and of the disk.
@@ -160,25 +153,52 @@ impl Experiment {
         kernel: &Kernel,
         tasks: &[&[u8]],
         config: &SgdConfig,
-        offset: bool,
     ) -> Result<Vec<History>> {
-        let cache = run.cache().clone();
         let key = Key::new("linearizations").with("kernel", &kernel.identity)?;
-        let key = key.with("train", &self.train)?.with("offset", &offset)?;
-        let key = key.with("tasks", tasks)?.with("config", config)?;
+        let key = key.with("train", &self.train)?.with("tasks", tasks)?.with("config", config)?;
+        let cache = run.cache().clone();
+        cache.value(&key, || {
+            let f0 = Jacobian::new(&self.network, &self.theta0, &self.images)?.outputs()?;
+            self.dual(run, &kernel.gram, &f0, tasks, config)
+        })
+    }
+
+    /// Trains the linearization at `theta` on one task, from 0 instead of the network's outputs, with the
+    /// batch-norm statistics of `theta`.
+    ///
+    /// # Errors
+    /// As [`linearize`](Self::linearize).
+    pub fn linearize_at(
+        &self,
+        run: &mut Run,
+        theta: &Params,
+        task: &[u8],
+        config: &SgdConfig,
+    ) -> Result<History> {
+        let key = self.key("linearization-from-0", theta, &self.images)?;
+        let key = key.with("train", &self.train)?.with("task", task)?.with("config", config)?;
+        let cache = run.cache().clone();
+        cache.value(&key, || {
+            let gram = self.gram_at(run, theta, &self.images)?;
+            let mut histories = self.dual(run, &gram, &vec![0.0; gram.n()], &[task], config)?;
+            histories.pop().context("one task has one history")
+        })
+    }
+
+    fn dual(
+        &self,
+        run: &mut Run,
+        gram: &Gram,
+        f0: &[f64],
+        tasks: &[&[u8]],
+        config: &SgdConfig,
+    ) -> Result<Vec<History>> {
         run.stage("linearizations", config.epochs as u64, |stage| {
-            cache.value(&key, || {
-                let f0 = match offset {
-                    true => Jacobian::new(&self.network, &kernel.theta, &self.images)?.outputs()?,
-                    false => vec![0.0; kernel.gram.n()],
-                };
-                let dual = DualSgd::new(&kernel.gram, self.train, &f0)?;
-                let fits = dual.fit(tasks, config, |_| {
-                    stage.advance(1);
-                    ControlFlow::Continue(())
-                })?;
-                Ok(fits.into_iter().map(|fit| fit.history).collect::<Vec<_>>())
-            })
+            let fits = DualSgd::new(gram, self.train, f0)?.fit(tasks, config, |_| {
+                stage.advance(1);
+                ControlFlow::Continue(())
+            })?;
+            Ok(fits.into_iter().map(|fit| fit.history).collect())
         })
     }
 }
@@ -194,22 +214,34 @@ impl Kernel {
         let key = Key::new("eigenpairs").with("kernel", &self.identity)?.with("k", &k)?;
         run.stage("eigenpairs", 1, |_| {
             let bytes = cache.bytes(&key, || {
-                let pairs = eigsh(&self.gram, k, &EigshConfig::default())?.pairs;
-                let numbers = pairs.values().iter().chain(pairs.vectors());
-                Ok(numbers.flat_map(|x| x.to_le_bytes()).collect())
+                Ok(encode_pairs(&eigsh(&self.gram, k, &EigshConfig::default())?.pairs))
             })?;
             decode_pairs(&bytes, k, self.gram.precision())
         })
     }
 }
 
-fn decode_pairs(bytes: &[u8], k: usize, precision: Precision) -> Result<Eigenpairs> {
+pub(crate) fn encode_pairs(pairs: &Eigenpairs) -> Vec<u8> {
+    let numbers = pairs.values().iter().chain(pairs.vectors());
+    numbers.flat_map(|x| x.to_le_bytes()).collect()
+}
+
+pub(crate) fn decode_pairs(bytes: &[u8], k: usize, precision: Precision) -> Result<Eigenpairs> {
     let (numbers, rest) = bytes.as_chunks::<8>();
     let numbers: Vec<f64> = numbers.iter().map(|x| f64::from_le_bytes(*x)).collect();
     ensure!(rest.is_empty() && numbers.len() > k, "{} bytes are no eigenpairs", bytes.len());
     let (values, vectors) = numbers.split_at(k);
     let dim = vectors.len() / k;
     Ok(Eigenpairs::from_parts(values.to_vec(), vectors.to_vec(), dim, precision)?)
+}
+
+/// What the bits of the kernel at `theta` of `images` depend on.
+pub(crate) fn kernel_identity(
+    network: &Network,
+    theta: &Params,
+    images: &Tensor,
+) -> Result<String> {
+    Ok(kernel_key(&Assembly::new(network, theta, images, &GramConfig::default())?)?.1)
 }
 
 fn kernel_key(assembly: &Assembly<'_>) -> Result<(Key, String)> {

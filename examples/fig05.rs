@@ -1,0 +1,146 @@
+//! Figure 5: test accuracy on the class task and distance of the parameters from their start, of a network and of
+//! its linearization, against the number of training images.
+//!
+//! Of each seed the smaller samples are parts of the larger ones; every model trains for the same number of epochs.
+
+#![forbid(unsafe_code)]
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use entk::train::{EpochRecord, Metrics};
+use entk_examples::plot::{Axis, Figure, FigureGrid, Marker, Series};
+use entk_examples::{
+    Bands, CommonFlags, Defaults, IndexList, ModelName, Run, Size, Source, TrainingFlags,
+    last_epoch, parse_flags,
+};
+use serde::Serialize;
+
+/// Accuracy and distance of a network and its linearization against the training-set size (Figure 5).
+#[derive(Parser, Serialize)]
+#[command(name = "fig05", version)]
+struct Flags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: CommonFlags,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    training: TrainingFlags,
+
+    /// Numbers of training images [default: --batch, doubled as long as it fits into --train]
+    #[arg(long, value_name = "LIST")]
+    sizes: Option<IndexList>,
+
+    /// Seeds from --seed on
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    seeds: u64,
+}
+
+/// One model, size and seed.
+#[derive(Serialize, Clone)]
+struct Row {
+    model: &'static str,
+    train: usize,
+    seed: u64,
+    test_accuracy: f64,
+    train_accuracy: f64,
+    train_loss: f64,
+    distance: f64,
+}
+
+impl Row {
+    fn new(
+        model: &'static str,
+        common: &CommonFlags,
+        (end, train, test): (&EpochRecord, Metrics, Metrics),
+    ) -> Self {
+        Self {
+            model,
+            train: common.train,
+            seed: common.seed,
+            test_accuracy: test.accuracy,
+            train_accuracy: train.accuracy,
+            train_loss: train.loss,
+            distance: end.distance.l2,
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let flags: Flags = parse_flags(&Defaults {
+        model: ModelName::LeNet5,
+        train: Size::new(4_096, 2_048).for_resnet18(1_024),
+        test: Size::new(1_000, 500),
+        epochs: Size::new(100, 60).for_resnet18(20),
+        ..Defaults::default()
+    });
+    ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
+    let mut run = flags.common.start("fig05")?;
+    let source = Source::load(&flags.common)?;
+    let sizes = sizes(&flags)?;
+    let mut rows = Vec::new();
+    for common in flags.common.for_seeds(flags.seeds) {
+        for &train in &sizes {
+            let common = CommonFlags { train, ..common.clone() };
+            rows.extend(one_size(&mut run, &flags, &common, &source)?);
+            run.save_table("sizes", &rows)?;
+        }
+    }
+    run.save_figure("fig05", &figure(&flags, &rows)?)?;
+    run.finish(flags.common.seed, &flags, &serde_json::json!({ "origin": source.origin() }))?;
+    Ok(())
+}
+
+fn sizes(flags: &Flags) -> Result<Vec<usize>> {
+    let (batch, train) = (flags.training.batch, flags.common.train);
+    match &flags.sizes {
+        Some(list) => {
+            list.check_at_most(train, "training images")?;
+            Ok(list.as_slice().to_vec())
+        }
+        None => {
+            ensure!((1..=train).contains(&batch), "--batch {batch} for --train {train}");
+            Ok((0..).map(|power| batch << power).take_while(|size| *size <= train).collect())
+        }
+    }
+}
+
+fn one_size(
+    run: &mut Run,
+    flags: &Flags,
+    common: &CommonFlags,
+    source: &Source,
+) -> Result<[Row; 2]> {
+    let experiment = source.experiment(common)?;
+    let (task, config) = (experiment.class_task()?, flags.training.sgd(common));
+    let kernel = experiment.kernel(run)?;
+    let labels = task.target.labels();
+    let linear = experiment.linearize(run, &kernel, &[labels], &config)?;
+    let fits = experiment.networks(run, std::slice::from_ref(&task), &config)?;
+    Ok([
+        Row::new("network", common, last_epoch(&fits[0].history)?),
+        Row::new("linearization", common, last_epoch(&linear[0])?),
+    ])
+}
+
+fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
+    let common = &flags.common;
+    let panel = |axis: Axis, value: fn(&Row) -> f64| -> Result<Figure> {
+        let mut figure = Figure::new(Axis::log("training images"), axis);
+        for (color, model) in ["network", "linearization"].into_iter().enumerate() {
+            let of_model = rows.iter().filter(|row| row.model == model);
+            let points: Vec<_> = of_model.map(|row| (row.train as f64, value(row))).collect();
+            let marker = [Marker::Circle, Marker::Square][color];
+            let series = Series::from_bands(model, &Bands::of_points(&points)?);
+            figure = figure.series(series.color(color).marker(marker));
+        }
+        Ok(figure)
+    };
+    let accuracy = panel(Axis::linear("test accuracy").percent(), |row| row.test_accuracy)?;
+    let distance = panel(Axis::linear("l2 distance"), |row| row.distance)?;
+    let task = common.data.class_task();
+    let title = format!("{} on {}, {task}", common.model.title(), common.data.title());
+    let seeds = format!("{} seeds: median, smallest and largest.", flags.seeds);
+    let note = format!("{} test images, {} epochs, {seeds}", common.test, common.epochs);
+    Ok(FigureGrid::row(vec![accuracy, distance]).title(title).note(note))
+}

@@ -1,0 +1,153 @@
+//! Figures 7 (ResNet18), 15 (MLP) and 16 (LeNet5): alignment of the eigenfunctions of the kernel at initialisation
+//! with that kernel, and with the kernel after training on the signs of one of them.
+
+#![forbid(unsafe_code)]
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use entk::spectral::{Eigenpairs, rayleigh_alignments};
+use entk_examples::plot::{Axis, Baseline, Figure, FigureGrid, Line, Marker, Series};
+use entk_examples::{
+    CommonFlags, Defaults, Experiment, IndexList, Key, ModelName, Run, Size, Source, TrainingFlags,
+    indices, last_epoch, parse_flags, summarize,
+};
+use serde::Serialize;
+
+/// Eigenfunctions that are trained on by default.
+const TRAINED: [usize; 4] = [20, 100, 500, 800];
+
+/// Alignments before and after training on an eigenfunction (Figures 7, 15, 16).
+#[derive(Parser, Serialize)]
+#[command(name = "fig07", version)]
+struct Flags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: CommonFlags,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    training: TrainingFlags,
+
+    /// Eigenfunctions to train on, one network each, counted from 1 [default: 20,100,500,800, as far as
+    /// there are]
+    #[arg(long, value_name = "LIST")]
+    trained: Option<IndexList>,
+
+    /// Eigenfunctions whose alignment is shown, or as many as there are
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    shown: usize,
+}
+
+/// Alignment of one eigenfunction, after training on one of them. Both are Rayleigh quotients y^T K y / ||y||^2, as in
+/// the paper's figures; divided by the number of images they are alpha of its text.
+#[derive(Serialize, Clone, Copy)]
+struct Row {
+    trained: usize,
+    index: usize,
+    initial: f64,
+    end: f64,
+}
+
+/// One training.
+#[derive(Serialize, Clone, Copy)]
+struct End {
+    trained: usize,
+    train_accuracy: f64,
+    test_accuracy: f64,
+    /// How many times the alignment of the trained eigenfunction has grown, if it is shown.
+    growth: Option<f64>,
+    /// The median of the same over the eigenfunctions shown.
+    median_growth: Option<f64>,
+}
+
+fn main() -> Result<()> {
+    let flags: Flags = parse_flags(&Defaults {
+        model: ModelName::LeNet5,
+        train: Size::new(3_000, 1_000).for_resnet18(1_000),
+        test: Size::new(1_000, 500),
+        epochs: Size::new(100, 60).for_resnet18(15),
+        ..Defaults::default()
+    });
+    let common = &flags.common;
+    ensure!(flags.shown >= 1, "--shown {}: at least one", flags.shown);
+    let mut run = common.start("fig07")?;
+    let source = Source::load(common)?;
+    let experiment = source.experiment(common)?;
+    let n = experiment.labels.len();
+    let trained = indices(flags.trained.as_ref(), &TRAINED, n)?;
+    let (shown, last) = (flags.shown.min(n), trained.last().copied().unwrap_or(1));
+    let pairs = experiment.kernel(&mut run)?.eigenpairs(&mut run, shown.max(last))?;
+
+    let (mut rows, mut ends) = (Vec::new(), Vec::new());
+    for &index in &trained {
+        let (of_one, end) = one_training(&mut run, &flags, &experiment, &pairs, index, shown)?;
+        rows.extend(of_one);
+        ends.push(end);
+        run.save_table("alignments", &rows)?;
+        run.save_table("trainings", &ends)?;
+    }
+    run.save_figure("fig07", &figure(&flags, &trained, &rows))?;
+    let results = serde_json::json!({ "origin": source.origin(), "trainings": ends });
+    run.finish(common.seed, &flags, &results)?;
+    Ok(())
+}
+
+fn one_training(
+    run: &mut Run,
+    flags: &Flags,
+    experiment: &Experiment,
+    pairs: &Eigenpairs,
+    trained: usize,
+    shown: usize,
+) -> Result<(Vec<Row>, End)> {
+    let tasks = experiment.tasks(pairs, &[trained])?;
+    let fits = experiment.networks(run, &tasks[1..], &flags.training.sgd(&flags.common))?;
+    let theta = &fits[0].params;
+    let key = experiment.key("alignments", theta, &experiment.images)?;
+    let key: Key = key.with("shown", &shown)?.with("values", pairs.values())?;
+    let cache = run.cache().clone();
+    let end: Vec<f64> = cache.value(&key, || {
+        let gram = experiment.gram_at(run, theta, &experiment.images)?;
+        Ok(rayleigh_alignments(&gram, &pairs.vectors()[..shown * pairs.dim()])?)
+    })?;
+    let row = |(at, end): (usize, &f64)| Row {
+        trained,
+        index: at + 1,
+        initial: pairs.values()[at],
+        end: *end,
+    };
+    let rows: Vec<Row> = end.iter().enumerate().map(row).collect();
+    let growth: Vec<f64> = rows.iter().map(|row| row.end / row.initial).collect();
+    let (_, train, test) = last_epoch(&fits[0].history)?;
+    let end = End {
+        trained,
+        train_accuracy: train.accuracy,
+        test_accuracy: test.accuracy,
+        growth: growth.get(trained - 1).copied(),
+        median_growth: summarize(&growth).map(|summary| summary.median),
+    };
+    Ok((rows, end))
+}
+
+fn figure(flags: &Flags, trained: &[usize], rows: &[Row]) -> FigureGrid {
+    let common = &flags.common;
+    let panel = |&index: &usize| {
+        let curve = |value: fn(&Row) -> f64| -> Vec<(f64, f64)> {
+            let of_panel = rows.iter().filter(|row| row.trained == index);
+            of_panel.map(|row| (row.index as f64, value(row))).collect()
+        };
+        let end = format!("after {} epochs", common.epochs);
+        let series = |name: &str, points| Series::new(name, points).marker(Marker::None);
+        Figure::new(Axis::linear("eigenfunction index"), Axis::log("alignment"))
+            .title(format!("trained on eigenfunction {index}"))
+            .series(series(&end, curve(|row| row.end)).color(1))
+            .series(series("at initialisation", curve(|row| row.initial)).color(0))
+            .baseline(Baseline::vertical("trained on", index as f64).line(Line::Dotted))
+    };
+    let title = format!("{} on {}", common.model.title(), common.data.title());
+    let columns = if trained.len() == 1 { 1 } else { 2 };
+    FigureGrid::row(trained.iter().map(panel).collect())
+        .columns(columns)
+        .title(title)
+        .note(common.note(1))
+}

@@ -1,0 +1,136 @@
+//! Figure 9: test accuracy of linearizations taken after some epochs of training a network, on the task that the network
+//! was trained on: an eigenfunction of the kernel at initialisation, and the class task. The linearizations start from 0
+//! and keep the initial batch-norm statistics.
+
+#![forbid(unsafe_code)]
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use entk_examples::plot::{Axis, Baseline, Figure, Series};
+use entk_examples::{
+    Bands, CommonFlags, Defaults, Experiment, ModelName, Run, Size, Source, Task, Training,
+    TrainingFlags, last_epoch, parse_flags, snapshot_epochs,
+};
+use serde::Serialize;
+
+/// Accuracy of linearizations along the training of a network (Figure 9).
+#[derive(Parser, Serialize)]
+#[command(name = "fig09", version)]
+struct Flags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: CommonFlags,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    training: TrainingFlags,
+
+    /// The eigenfunction, counted from 1, by falling eigenvalue; 400 of 60,000 in the paper
+    #[arg(long, value_name = "J", default_value_t = 20)]
+    index: usize,
+
+    /// Seeds from --seed on
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    seeds: u64,
+}
+
+/// One linearization.
+#[derive(Serialize, Clone)]
+struct Row {
+    /// Index of the eigenfunction, from 1; 0 is the class task.
+    index: usize,
+    seed: u64,
+    /// Epochs of training the network before it was linearized.
+    epoch: usize,
+    test_accuracy: f64,
+    train_accuracy: f64,
+    train_loss: f64,
+    /// Test accuracy of the network at the end of its training.
+    network: f64,
+}
+
+fn main() -> Result<()> {
+    let flags: Flags = parse_flags(&Defaults {
+        model: ModelName::LeNet5,
+        train: Size::new(3_000, 1_000).for_resnet18(1_000),
+        test: Size::new(1_000, 500),
+        epochs: Size::new(100, 60).for_resnet18(15),
+        ..Defaults::default()
+    });
+    let (index, common) = (flags.index, &flags.common);
+    let n = common.train + common.test;
+    ensure!((1..=n).contains(&index), "--index {index}: there are {n} eigenfunctions, from 1");
+    ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
+    let mut run = common.start("fig09")?;
+    let source = Source::load(common)?;
+    let mut rows = Vec::new();
+    for common in common.for_seeds(flags.seeds) {
+        let experiment = source.experiment(&common)?;
+        let pairs = experiment.kernel(&mut run)?.eigenpairs(&mut run, index)?;
+        for task in experiment.tasks(&pairs, &[index])? {
+            rows.extend(one_task(&mut run, &flags, &common, &experiment, &task)?);
+            run.save_table("linearizations", &rows)?;
+        }
+    }
+    run.save_figure("fig09", &figure(&flags, &rows)?)?;
+    run.finish(common.seed, &flags, &serde_json::json!({ "origin": source.origin() }))?;
+    Ok(())
+}
+
+fn one_task(
+    run: &mut Run,
+    flags: &Flags,
+    common: &CommonFlags,
+    experiment: &Experiment,
+    task: &Task,
+) -> Result<Vec<Row>> {
+    let (keep, labels) = (snapshot_epochs(common.epochs), task.target.labels());
+    let config = flags.training.sgd(common);
+    let training = Training { model: &experiment.network, labels, config: &config, keep: &keep };
+    let cache = run.cache().clone();
+    let trained = run.stage("networks", config.epochs as u64, |stage| {
+        experiment.train(&cache, stage, &training)
+    })?;
+    let (_, _, network) = last_epoch(&trained.fit.history)?;
+    let mut rows = Vec::new();
+    for (&epoch, theta) in keep.iter().zip(&trained.kept) {
+        let theta = theta.with_statistics_of(&experiment.theta0)?;
+        let linear = experiment.linearize_at(run, &theta, labels, &config)?;
+        let (_, train, test) = last_epoch(&linear)?;
+        rows.push(Row {
+            index: task.index,
+            seed: common.seed,
+            epoch,
+            test_accuracy: test.accuracy,
+            train_accuracy: train.accuracy,
+            train_loss: train.loss,
+            network: network.accuracy,
+        });
+    }
+    Ok(rows)
+}
+
+fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
+    let (common, task) = (&flags.common, flags.common.data.class_task());
+    let mut figure = Figure::new(
+        Axis::linear("epochs before linearization"),
+        Axis::linear("test accuracy").percent(),
+    )
+    .title(format!("{} on {}", common.model.title(), common.data.title()))
+    .note(common.note(flags.seeds));
+    let eigenfunction = format!("eigenfunction {}", flags.index);
+    for (color, (index, name)) in
+        [(flags.index, eigenfunction.as_str()), (0, task)].into_iter().enumerate()
+    {
+        let curve = |value: fn(&Row) -> f64| {
+            let of_task = rows.iter().filter(|row| row.index == index);
+            let points: Vec<_> = of_task.map(|row| (row.epoch as f64, value(row))).collect();
+            Bands::of_points(&points)
+        };
+        let network = curve(|row| row.network)?.summaries()[0].median;
+        figure = figure
+            .series(Series::from_bands(name, &curve(|row| row.test_accuracy)?).color(color))
+            .baseline(Baseline::horizontal(format!("{name}, network"), network).color(color));
+    }
+    Ok(figure)
+}

@@ -1,0 +1,78 @@
+//! Figure 10: the first neural anisotropy directions (NADs) of LeNet5 and ResNet18 at initialisation, as images and by the
+//! magnitude of their Fourier transform, frequency 0 in the middle.
+
+#![forbid(unsafe_code)]
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use entk_examples::plot::{Image, ImageGrid};
+use entk_examples::{
+    CommonFlags, Defaults, Directions, ModelName, SIDE, Size, fourier_magnitude, parse_flags,
+};
+use serde::Serialize;
+
+/// The first anisotropy directions of LeNet5 and ResNet18 (Figure 10). Nothing is trained: of the common flags only
+/// --width, --seed and the folders are used.
+#[derive(Parser, Serialize)]
+#[command(name = "fig10", version)]
+struct Flags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    common: CommonFlags,
+
+    /// Directions of each network
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    count: usize,
+}
+
+/// One direction.
+#[derive(Serialize)]
+struct Row {
+    model: ModelName,
+    parameters: usize,
+    index: usize,
+    singular_value: f64,
+}
+
+fn main() -> Result<()> {
+    let flags: Flags = parse_flags(&Defaults {
+        model: ModelName::LeNet5,
+        train: Size::new(1, 1),
+        test: Size::new(1, 1),
+        epochs: Size::new(1, 1),
+        width: 8,
+        ..Defaults::default()
+    });
+    let (count, pixels) = (flags.count, SIDE * SIDE);
+    ensure!((1..=pixels).contains(&count), "--count {count}: there are {pixels} directions");
+    let mut run = flags.common.start("fig10")?;
+    let (mut rows, mut images, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+    for model in [ModelName::LeNet5, ModelName::ResNet18] {
+        let common = CommonFlags { model, ..flags.common.clone() };
+        let directions = Directions::find(&mut run, &common)?;
+        let parameters = directions.theta0.count();
+        let leading = || directions.pairs.iter().take(count);
+        rows.extend(leading().enumerate().map(|(at, (value, _))| Row {
+            model,
+            parameters,
+            index: at + 1,
+            singular_value: value.max(0.0).sqrt(),
+        }));
+        images.extend(leading().enumerate().map(|(at, (_, direction))| {
+            Image::diverging((at + 1).to_string(), SIDE, direction.to_vec())
+        }));
+        images.extend(
+            leading()
+                .map(|(_, direction)| Image::gray("", SIDE, fourier_magnitude(direction, SIDE))),
+        );
+        labels.extend([model.title().to_owned(), "Fourier".to_owned()]);
+    }
+    run.save_table("directions", &rows)?;
+    let grid = ImageGrid::new(count, images).row_labels(labels).note(format!(
+        "ResNet18 with {} filters in its first stage, seed {}. Blue below 0, red above; each image on its own scale.",
+        flags.common.width, flags.common.seed
+    ));
+    run.save_figure("fig10", &grid)?;
+    run.finish(flags.common.seed, &flags, &serde_json::json!({ "origin": "none" }))?;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Neural anisotropy directions (NADs).
+
+use anyhow::{Result, ensure};
+use candle_core::{DType, Device, Tensor};
+use entk::data::{SeparableConfig, linearly_separable};
+use entk::linearize::MixedDerivative;
+use entk::models::{Activation, Model, Network, Params};
+use entk::spectral::{Eigenpairs, Gram, eigh};
+
+use crate::work::{decode_pairs, encode_pairs, kernel_identity};
+use crate::{CommonFlags, Experiment, Key, Run};
+
+/// Pixels in a row and in a column; one channel, as in the paper.
+pub const SIDE: usize = 32;
+
+/// Numbers of memory beyond which [`Directions::find`] refuses: 16 GB.
+const MOST_NUMBERS: usize = 2_000_000_000;
+
+/// The NADs of a network at its start, with GELU: in a ReLU network the mixed derivative at x = 0 is 0.
+#[derive(Debug)]
+pub struct Directions {
+    /// The network, on one channel.
+    pub network: Network,
+    /// Its parameters.
+    pub theta0: Params,
+    /// Directions, as eigenvectors of M^T M; the eigenvalues are the alignments that Theorem 1 predicts.
+    pub pairs: Eigenpairs,
+}
+
+impl Directions {
+    /// All directions of the network that the flags name, from the cache if they are there.
+    ///
+    /// # Errors
+    /// A network whose derivative does not fit into 16 GB, and those of the disk.
+    pub fn find(run: &mut Run, flags: &CommonFlags) -> Result<Self> {
+        let network = flags.model.network([1, SIDE, SIDE], flags.width, Activation::Gelu)?;
+        let theta0 = network.init(flags.seed, DType::F32, &Device::Cpu)?;
+        let d = SIDE * SIDE;
+        ensure!(
+            d * theta0.count() <= MOST_NUMBERS,
+            "the mixed derivative of {} parameters by {d} pixels needs too much memory; lower --width",
+            theta0.count()
+        );
+        let zero = Tensor::zeros((1, 1, SIDE, SIDE), DType::F32, &Device::Cpu)?;
+        let key =
+            Key::new("directions").with("kernel", &kernel_identity(&network, &theta0, &zero)?)?;
+        let cache = run.cache().clone();
+        let pairs = run.stage("directions", 1, |_| {
+            let bytes = cache.bytes(&key, || {
+                let mixed = MixedDerivative::at_zero(&network, &theta0)?;
+                Ok(encode_pairs(&eigh(&Gram::from_lower_f64(d, mixed.gram()?)?)?))
+            })?;
+            decode_pairs(&bytes, d, entk::spectral::Precision::F64)
+        })?;
+        Ok(Self { network, theta0, pairs })
+    }
+
+    /// Data that direction `index`, from 1, separates, for the network to be trained on.
+    ///
+    /// # Errors
+    /// An index beyond the directions.
+    pub fn experiment(&self, flags: &CommonFlags, index: usize) -> Result<Experiment> {
+        let direction = self.pairs.pair(index - 1)?.1;
+        let part = |count: usize, seed: u64| {
+            let config = SeparableConfig { count, seed, ..SeparableConfig::default() };
+            linearly_separable(direction, &config)
+        };
+        // Two streams for each seed.
+        let (train, test) =
+            (part(flags.train, 2 * flags.seed)?, part(flags.test, 2 * flags.seed + 1)?);
+        let sample = train.concat(&test)?;
+        Ok(Experiment {
+            images: sample.images().tensor().clone(),
+            train: flags.train,
+            labels: sample.labels().to_vec(),
+            network: self.network.clone(),
+            theta0: self.theta0.clone(),
+        })
+    }
+}
+
+/// The magnitude of the discrete Fourier transform of a square image, row by row, frequency 0 in the middle.
+///
+/// By the definition, side^3 operations for each of two passes; for images as small as here that is nothing.
+///
+/// ```
+/// use entk_examples::fourier_magnitude;
+///
+/// // A constant has frequency 0 only, at row 2 and column 2 of 4 x 4.
+/// let magnitude = fourier_magnitude(&[1.0; 16], 4);
+/// assert!((magnitude[2 * 4 + 2] - 16.0).abs() < 1e-12);
+/// assert!(magnitude.iter().sum::<f64>() - 16.0 < 1e-12);
+/// ```
+pub fn fourier_magnitude(image: &[f64], side: usize) -> Vec<f64> {
+    let zero = vec![0.0; image.len()];
+    let (re, im) = transform_rows(image, &zero, side);
+    let (re, im) = transform_rows(&transposed(&re, side), &transposed(&im, side), side);
+    let (re, im) = (transposed(&re, side), transposed(&im, side));
+    let centred = |at: usize| (at + side - side / 2) % side;
+    let place = |at: usize| centred(at / side) * side + centred(at % side);
+    (0..image.len()).map(|at| re[place(at)].hypot(im[place(at)])).collect()
+}
+
+/// The transform of each row.
+fn transform_rows(re: &[f64], im: &[f64], side: usize) -> (Vec<f64>, Vec<f64>) {
+    let turn = std::f64::consts::TAU / side as f64;
+    let entry = |at: usize| {
+        let (row, frequency) = (at / side * side, at % side);
+        (0..side).fold((0.0, 0.0), |(a, b), x| {
+            // The product modulo the side keeps the angle exact.
+            let (sin, cos) = (turn * (frequency * x % side) as f64).sin_cos();
+            let (r, i) = (re[row + x], im[row + x]);
+            (a + r * cos + i * sin, b + i * cos - r * sin)
+        })
+    };
+    (0..re.len()).map(entry).unzip()
+}
+
+fn transposed(x: &[f64], side: usize) -> Vec<f64> {
+    (0..x.len()).map(|at| x[at % side * side + at / side]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fourier_magnitude;
+
+    #[test]
+    fn a_wave_shows_as_two_points_and_energy_is_kept() {
+        let side = 8;
+        let turn = std::f64::consts::TAU / side as f64;
+        let wave: Vec<f64> =
+            (0..64).map(|at| (turn * (2 * (at / side) + at % side) as f64).cos()).collect();
+        let magnitude = fourier_magnitude(&wave, side);
+        // Frequencies (2, 1) and (-2, -1), around the middle (4, 4).
+        for (row, column) in [(6, 5), (2, 3)] {
+            assert!((magnitude[row * side + column] - 32.0).abs() < 1e-12);
+        }
+        let energy: f64 = magnitude.iter().map(|x| x * x).sum();
+        let expected = 64.0 * wave.iter().map(|x| x * x).sum::<f64>();
+        assert!((energy - expected).abs() < 1e-12 * expected);
+    }
+}
