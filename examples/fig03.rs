@@ -57,10 +57,10 @@ struct Row {
 
 fn main() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
-        model: ModelName::LeNet5,
+        model: ModelName::Mlp,
         train: Size::new(3_000, 1_000).for_resnet18(1_500),
         test: Size::new(1_000, 500),
-        epochs: Size::new(40, 30).for_resnet18(15),
+        epochs: Size::new(100, 100).for_resnet18(15),
         ..Defaults::default()
     });
     ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);

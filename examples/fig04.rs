@@ -13,7 +13,7 @@ use entk_examples::{
 use serde::Serialize;
 
 /// Directions by default; the last one is the last there is.
-const INDICES: &str = "1,4,16,64,128,256,384,512,640,768,896,1024";
+const INDICES: &str = "1,16,64,128,192,256,384,512,768,1024";
 
 /// Accuracy of a network and its linearization along its anisotropy directions (Figure 4). The data are synthetic:
 /// --data is not used.
@@ -53,10 +53,9 @@ struct Row {
 fn main() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::LeNet5,
-        train: Size::new(5_000, 2_000),
+        train: Size::new(5_000, 2_000).for_resnet18(1_000),
         test: Size::new(1_000, 1_000),
-        epochs: Size::new(30, 20),
-        width: 8,
+        epochs: Size::new(30, 20).for_resnet18(15),
         ..Defaults::default()
     });
     ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);

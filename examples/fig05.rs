@@ -69,7 +69,7 @@ impl Row {
 fn main() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::LeNet5,
-        train: Size::new(4_096, 2_048).for_resnet18(1_024),
+        train: Size::new(4_096, 1_024).for_resnet18(1_024),
         test: Size::new(1_000, 500),
         epochs: Size::new(100, 60).for_resnet18(20),
         ..Defaults::default()

@@ -11,8 +11,11 @@ use entk_examples::{
 };
 use serde::Serialize;
 
+/// Filters of the first stage of ResNet18 with --quick.
+const QUICK_WIDTH: usize = 16;
+
 /// The first anisotropy directions of LeNet5 and ResNet18 (Figure 10). Nothing is trained: of the common flags only
-/// --width, --seed and the folders are used.
+/// --width, --seed, --quick (at most 16 filters) and the folders are used.
 #[derive(Parser, Serialize)]
 #[command(name = "fig10", version)]
 struct Flags {
@@ -40,15 +43,16 @@ fn main() -> Result<()> {
         train: Size::new(1, 1),
         test: Size::new(1, 1),
         epochs: Size::new(1, 1),
-        width: 8,
         ..Defaults::default()
     });
+    let width =
+        if flags.common.quick { flags.common.width.min(QUICK_WIDTH) } else { flags.common.width };
     let (count, pixels) = (flags.count, SIDE * SIDE);
     ensure!((1..=pixels).contains(&count), "--count {count}: there are {pixels} directions");
     let mut run = flags.common.start("fig10")?;
     let (mut rows, mut images, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for model in [ModelName::LeNet5, ModelName::ResNet18] {
-        let common = CommonFlags { model, ..flags.common.clone() };
+        let common = CommonFlags { model, width, ..flags.common.clone() };
         let directions = Directions::find(&mut run, &common)?;
         let parameters = directions.theta0.count();
         let leading = || directions.pairs.iter().take(count);
@@ -70,9 +74,13 @@ fn main() -> Result<()> {
     run.save_table("directions", &rows)?;
     let grid = ImageGrid::new(count, images).row_labels(labels).note(format!(
         "ResNet18 with {} filters in its first stage, seed {}. Blue below 0, red above; each image on its own scale.",
-        flags.common.width, flags.common.seed
+        width, flags.common.seed
     ));
     run.save_figure("fig10", &grid)?;
-    run.finish(flags.common.seed, &flags, &serde_json::json!({ "origin": "none" }))?;
+    run.finish(
+        flags.common.seed,
+        &flags,
+        &serde_json::json!({ "origin": "synthetic", "width": width }),
+    )?;
     Ok(())
 }

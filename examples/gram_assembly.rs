@@ -103,10 +103,7 @@ pub fn products(
 ) -> Result<Option<InputGram>> {
     let Some(folder) = &flags.input_gram else { return Ok(None) };
     run.stage("input gram", 1, |stage| {
-        let observe = |done: usize, total: usize| {
-            stage.set_total(total as u64);
-            stage.set_done(done as u64);
-        };
+        let observe = |done, total| stage.set_progress(done, total);
         let (linear, zero) = InputGram::model(inputs)?;
         let assembly = Assembly::new(&linear, &zero, inputs, &config(flags))?;
         let disk = StoreConfig { edge: flags.edge, ..StoreConfig::default() };

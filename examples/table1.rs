@@ -57,9 +57,9 @@ struct Row {
 fn main() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::Mlp,
-        train: Size::new(2_000, 500),
-        test: Size::new(1_000, 250),
-        epochs: Size::new(50, 10),
+        train: Size::new(2_000, 1_000),
+        test: Size::new(1_000, 500),
+        epochs: Size::new(50, 30),
         ..Defaults::default()
     });
     ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);

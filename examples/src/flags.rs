@@ -217,8 +217,6 @@ pub struct Defaults {
     pub test: Size,
     /// Epochs.
     pub epochs: Size,
-    /// Filters of the first stage of resnet18.
-    pub width: usize,
 }
 
 impl Default for Defaults {
@@ -230,7 +228,6 @@ impl Default for Defaults {
             train: Size::new(2_000, 500),
             test: Size::new(1_000, 250),
             epochs: Size::new(100, 20),
-            width: 64,
         }
     }
 }
@@ -267,7 +264,6 @@ fn with_defaults(mut command: clap::Command, defaults: &Defaults) -> clap::Comma
     let (model, data) = (defaults.model.to_string(), defaults.data.to_string());
     command = command.mut_arg("model", |arg| arg.default_value(model));
     command = command.mut_arg("data", |arg| arg.default_value(data));
-    command = command.mut_arg("width", |arg| arg.default_value(defaults.width.to_string()));
     for (name, size) in
         [("train", defaults.train), ("test", defaults.test), ("epochs", defaults.epochs)]
     {

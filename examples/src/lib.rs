@@ -53,6 +53,7 @@ mod record;
 mod run;
 mod tasks;
 mod training;
+mod trainings;
 mod work;
 
 pub use atomic::write_atomically;
@@ -68,4 +69,5 @@ pub use record::{Elapsed, Record, StageTime, Stages, Stopwatch, peak_rss_mb};
 pub use run::{Run, RunFolder};
 pub use tasks::{Task, indices, last_epoch, snapshot_epochs};
 pub use training::TrainingFlags;
-pub use work::{Kernel, Trained, Training};
+pub use trainings::{Trained, Training};
+pub use work::Kernel;

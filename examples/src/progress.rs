@@ -9,6 +9,9 @@ use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// In a log, at most one line a minute.
 const LINE_EVERY: Duration = Duration::from_secs(60);
 
+/// Stages shorter than this end silently: some programs have dozens.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
+
 const BAR: &str =
     "{prefix:>20} [{bar:30}] {pos}/{len}  {elapsed_precise} (left: {eta})  {wide_msg}";
 
@@ -36,8 +39,6 @@ impl Progress {
         }
         if self.terminal {
             bar.enable_steady_tick(Duration::from_millis(200));
-        } else {
-            eprintln!("{name}: started");
         }
         let started = Instant::now();
         Stage {
@@ -96,9 +97,13 @@ impl Stage {
         self.bar.position()
     }
 
-    /// Ends the stage and says how long it took. A stage dropped without this, as by an error, ends silently.
+    /// Ends the stage and says how long it took, if that is worth a line. A stage dropped without this, as by an
+    /// error, ends silently.
     pub fn finish(self) {
         self.bar.finish_and_clear();
+        if self.started.elapsed() < WORTH_A_LINE {
+            return;
+        }
         eprintln!("{}: done in {:.1} s", self.name, self.started.elapsed().as_secs_f64());
     }
 

@@ -1,24 +1,20 @@
-//! The work that figures share: kernels, eigenpairs and trainings, each computed once for all of them.
+//! The work that figures share: kernels, their eigenpairs, and linearizations, each computed once for all of them.
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
 use entk::gram::{Assembly, GramConfig, GramError, StoreConfig, gram_observed};
 use entk::linearize::Jacobian;
-use entk::models::{Model, Network, Params};
+use entk::models::{Network, Params};
 use entk::spectral::{
     Eigenpairs, EigshConfig, EnergyConcentration, Gram, Precision, eigsh, energy_concentration,
 };
-use entk::train::{DualSgd, Examples, Fit, History, SgdConfig, TrainError, Trainer};
+use entk::train::{DualSgd, History, SgdConfig};
 
 use crate::cache::report_damage;
-use crate::{Cache, Experiment, Key, Run, Stage};
-
-/// A training under way is kept this often.
-const SAVE_EVERY: Duration = Duration::from_secs(20);
+use crate::{Experiment, Key, Run};
 
 /// Eigenpairs at least, where there are as many: those that the figures show, so that they share them.
 const LEADING: usize = 1_000;
@@ -29,28 +25,6 @@ pub struct Kernel {
     /// The Gram matrix.
     pub gram: Gram,
     identity: String,
-}
-
-/// A network to be trained on one task.
-#[derive(Clone, Copy, Debug)]
-pub struct Training<'a> {
-    /// What is trained.
-    pub model: &'a dyn Model,
-    /// Labels of all images.
-    pub labels: &'a [u8],
-    /// How.
-    pub config: &'a SgdConfig,
-    /// Epochs, ascending, after which the parameters are kept; 0 is the start.
-    pub keep: &'a [usize],
-}
-
-/// A trained network.
-#[derive(Clone, Debug)]
-pub struct Trained {
-    /// Its parameters at the end, and what was measured on the way.
-    pub fit: Fit,
-    /// Its parameters after the epochs asked for.
-    pub kept: Vec<Params>,
 }
 
 impl Experiment {
@@ -121,26 +95,6 @@ impl Experiment {
     /// As [`gram_at`](Self::gram_at), without an assembly.
     pub fn key(&self, kind: &'static str, theta: &Params, images: &Tensor) -> Result<Key> {
         Key::new(kind).with("kernel", &kernel_identity(&self.network, theta, images)?)
-    }
-
-    /// Trains on the training images and measures on both; what an earlier run did is taken from the cache, and
-    /// an interrupted training goes on with the same bits. Counts its epochs on `stage`.
-    ///
-    /// # Errors
-    /// Those of [`Trainer`] and of the disk.
-    pub fn train(&self, cache: &Cache, stage: &Stage, training: &Training<'_>) -> Result<Trained> {
-        let Training { model, labels, config, keep } = *training;
-        let (train, test) = self.examples(labels)?;
-        let key = self.key("training", &self.theta0, &self.images)?;
-        let key = key.with("model", &format!("{model:?}"))?.with("train", &self.train)?;
-        let key = key.with("labels", labels)?.with("config", config)?;
-        let folder = cache.folder(&key);
-        again_if_damaged(&folder, is_damaged_checkpoint, || {
-            let run = TrainingRun { model, start: &self.theta0, train: &train, test: &test };
-            let (trained, reused) = run.through(&folder, config, keep, stage)?;
-            cache.count(reused);
-            Ok(trained)
-        })
     }
 
     /// Trains one linearization a task over the kernel at theta_0 of all images, all at once and exactly.
@@ -253,12 +207,8 @@ fn is_damaged_store(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(GramError::Damaged { .. }))
 }
 
-fn is_damaged_checkpoint(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(TrainError::Checkpoint { .. }))
-}
-
 /// Does `work` on `folder`; where it finds that damaged, removes it and starts anew.
-fn again_if_damaged<T>(
+pub(crate) fn again_if_damaged<T>(
     folder: &Path,
     is_damage: fn(&anyhow::Error) -> bool,
     work: impl Fn() -> Result<T>,
@@ -272,75 +222,4 @@ fn again_if_damaged<T>(
         }
         other => other,
     }
-}
-
-/// One training with its checkpoints in a folder.
-struct TrainingRun<'a> {
-    model: &'a dyn Model,
-    start: &'a Params,
-    train: &'a Examples,
-    test: &'a Examples,
-}
-
-impl TrainingRun<'_> {
-    /// Trains to the end, with a checkpoint at every epoch to keep and at the end; also says whether all of
-    /// them were there.
-    fn through(
-        &self,
-        folder: &Path,
-        config: &SgdConfig,
-        keep: &[usize],
-        stage: &Stage,
-    ) -> Result<(Trained, bool)> {
-        let trainer = || Trainer::new(self.model, self.start, self.train, Some(self.test), config);
-        let (mut run, mut kept, mut reused) = (trainer()?, Vec::new(), true);
-        let base = stage.done();
-        let under_way = folder.join("under-way");
-        for &epoch in keep.iter().chain([&config.epochs]) {
-            if epoch == 0 {
-                kept.push(self.start.clone());
-                continue;
-            }
-            let here = folder.join(format!("epoch-{epoch}"));
-            let mut found = trainer()?;
-            if found.resume(&here)? {
-                run = found;
-            } else {
-                reused = false;
-                let mut earlier = trainer()?;
-                if earlier.resume(&under_way)? && (run.epoch()..=epoch).contains(&earlier.epoch()) {
-                    run = earlier;
-                }
-                train_to(&mut run, epoch, &under_way, stage, base)?;
-                run.save(&here)?;
-            }
-            stage.set_done(base + run.epoch() as u64);
-            kept.push(run.params().clone());
-        }
-        kept.pop(); // the end, which the fit has
-        if under_way.exists() {
-            std::fs::remove_dir_all(&under_way)?;
-        }
-        stage.set_done(base + config.epochs as u64);
-        Ok((Trained { fit: run.into_fit(), kept }, reused))
-    }
-}
-
-/// Runs epochs until `epoch` is done, and saves the run now and then.
-fn train_to<M: Model + ?Sized>(
-    run: &mut Trainer<'_, M>,
-    epoch: usize,
-    folder: &Path,
-    stage: &Stage,
-    base: u64,
-) -> Result<()> {
-    let mut saved = Instant::now();
-    while run.epoch() < epoch && run.step_epoch()?.is_some() {
-        stage.set_done(base + run.epoch() as u64);
-        if saved.elapsed() >= SAVE_EVERY {
-            run.save(folder)?;
-            saved = Instant::now();
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,155 @@
+//! What the paper did where a run may differ.
+
+use serde_json::Value;
+
+/// An item of the paper that a program reproduces.
+pub struct Item {
+    pub title: &'static str,
+    /// What the paper concludes from it.
+    pub claim: &'static str,
+    /// Settings of the paper, by the name that the record has for them.
+    settings: &'static [(&'static str, &'static str)],
+}
+
+/// A setting in which a run differs from the paper.
+#[derive(Debug, PartialEq)]
+pub struct Difference {
+    pub setting: &'static str,
+    pub here: String,
+    pub paper: &'static str,
+    pub why: &'static str,
+}
+
+const IMAGES: (&str, &str) = ("train", "50000");
+const TESTS: (&str, &str) = ("test", "10000");
+const DATA: (&str, &str) = ("data", "cifar10");
+const HUNDRED: (&str, &str) = ("epochs", "100");
+const TWO_HUNDRED: (&str, &str) = ("epochs", "200");
+
+/// The item of a program, if it has one in the paper.
+pub fn item(program: &str) -> Option<Item> {
+    let (title, claim, settings): (_, _, &[_]) = match program {
+        "fig02" => (
+            "Figure 2 (11 with Adam, 12 on MNIST)",
+            "Test accuracy falls with the index of the eigenfunction; on leading eigenfunctions the linearization beats the network, on the classes of CIFAR-10 the network wins.",
+            &[DATA, IMAGES, TESTS, HUNDRED],
+        ),
+        "fig03" => (
+            "Figure 3 (13 for the MLP, 14 for LeNet5)",
+            "The higher the index, the longer a network trains and the further its parameters move.",
+            &[DATA, IMAGES, TESTS, HUNDRED],
+        ),
+        "fig04" => (
+            "Figure 4",
+            "Accuracy falls along the anisotropy directions, in the order of the predicted alignment, for the network and for its linearization.",
+            &[IMAGES_OF_DIRECTIONS, TESTS, HUNDRED],
+        ),
+        "fig05" => (
+            "Figure 5",
+            "With little data the linearization is as good as the network; the network's advantage grows with the data.",
+            &[DATA, IMAGES, TESTS, TWO_HUNDRED, ("seeds", "5")],
+        ),
+        "fig06" => (
+            "Figure 6",
+            "The energy of the task in the leading eigenfunctions rises in training.",
+            &[DATA, IMAGES, TESTS, TWO_HUNDRED, ("index", "500")],
+        ),
+        "fig07" => (
+            "Figure 7 (15 for the MLP, 16 for LeNet5)",
+            "Training on one eigenfunction raises the alignment of all, and of that one most.",
+            &[DATA, IMAGES, TESTS, HUNDRED],
+        ),
+        "fig08" => (
+            "Figure 8",
+            "The linearization at trained weights learns an eigenfunction sooner than the one at initialisation, and generalises worse.",
+            &[DATA, IMAGES, TESTS, HUNDRED, ("index", "400")],
+        ),
+        "fig09" => (
+            "Figure 9",
+            "Linearized later in training, models are better on the classes of CIFAR-10 and worse on an eigenfunction.",
+            &[DATA, IMAGES, TESTS, HUNDRED, ("index", "400")],
+        ),
+        "fig10" => (
+            "Figure 10",
+            "The first anisotropy directions of LeNet5 are smooth; those of ResNet18 are not.",
+            &[("width", "64")],
+        ),
+        "table1" => (
+            "Table 1",
+            "The share of CIFAR2 in the top 50 eigenfunctions is small at initialisation and large after training.",
+            &[DATA, ("train", "12000"), TESTS, TWO_HUNDRED, ("top", "50")],
+        ),
+        _ => return None,
+    };
+    Some(Item { title, claim, settings })
+}
+
+const IMAGES_OF_DIRECTIONS: (&str, &str) = ("train", "10000");
+
+impl Item {
+    /// Where `settings`, as a record has them, are not those of the paper.
+    pub fn differences(&self, settings: &Value) -> Vec<Difference> {
+        let width: &[(&str, &str)] =
+            if settings["model"] == "resnet18" { &[("width", "64")] } else { &[] };
+        let expected = self.settings.iter().chain(width);
+        let differing = expected.filter_map(|&(setting, paper)| {
+            let here = text(settings.get(setting)?);
+            (here != paper).then(|| Difference { setting, here, paper, why: why(setting) })
+        });
+        differing.collect()
+    }
+}
+
+fn why(setting: &str) -> &'static str {
+    match setting {
+        "data" => "The embedded data set needs no download; other images have another spectrum.",
+        "train" => {
+            "Time. An eigenfunction of fewer images is known at fewer points, so that accuracies fall at lower indices."
+        }
+        "test" => {
+            "Time. Accuracies have a larger standard error, at most 1/2 over the root of their number."
+        }
+        "epochs" => "Time. Hard tasks are not learnt to the end.",
+        "seeds" => "Time.",
+        "index" => {
+            "Of fewer images fewer eigenfunctions are learnable; the index is lower in proportion."
+        }
+        "width" => "Time and memory. Fewer filters.",
+        _ => "",
+    }
+}
+
+/// A value as the command line has it.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_named() {
+        let settings = serde_json::json!({
+            "data": "cifar10", "train": 10_000, "test": 10_000, "epochs": 100, "model": "lenet5",
+        });
+        let differences = item("fig02").expect("a figure").differences(&settings);
+        assert_eq!(differences.len(), 1);
+        assert_eq!((differences[0].setting, &*differences[0].here), ("train", "10000"));
+        assert!(item("gram").is_none());
+    }
+
+    #[test]
+    fn the_width_counts_for_resnet18_only() {
+        let differing = |model: &str| {
+            let settings = serde_json::json!({ "model": model, "width": 8 });
+            item("fig02").expect("a figure").differences(&settings).len()
+        };
+        assert_eq!((differing("resnet18"), differing("mlp")), (1, 0));
+    }
+}

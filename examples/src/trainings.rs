@@ -1,0 +1,232 @@
+//! Trainings that figures share, and that go on where they were interrupted.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use entk::models::{Model, Params};
+use entk::train::{Examples, Fit, SgdConfig, TrainError, Trainer};
+
+use crate::work::again_if_damaged;
+use crate::{Cache, Experiment, Key, Stage};
+
+/// A training under way is kept this often.
+const SAVE_EVERY: Duration = Duration::from_secs(20);
+
+/// The folder of a training under way, within that of its checkpoints.
+const UNDER_WAY: &str = "under-way";
+
+/// A network to be trained on one task.
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'a> {
+    /// What is trained.
+    pub model: &'a dyn Model,
+    /// Labels of all images.
+    pub labels: &'a [u8],
+    /// How.
+    pub config: &'a SgdConfig,
+    /// Epochs, ascending, after which the parameters are kept; 0 is the start.
+    pub keep: &'a [usize],
+}
+
+/// A trained network.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// Its parameters at the end, and what was measured on the way.
+    pub fit: Fit,
+    /// Its parameters after the epochs asked for.
+    pub kept: Vec<Params>,
+}
+
+impl Experiment {
+    /// Trains on the training images and measures on both; what an earlier run did is taken from the cache, and
+    /// an interrupted training goes on with the same bits. Counts its epochs on `stage`.
+    ///
+    /// # Errors
+    /// Those of [`Trainer`] and of the disk.
+    pub fn train(&self, cache: &Cache, stage: &Stage, training: &Training<'_>) -> Result<Trained> {
+        let Training { model, labels, config, keep } = *training;
+        let (train, test) = self.examples(labels)?;
+        let folder = cache.folder(&self.training_key(training)?);
+        again_if_damaged(&folder, is_damaged_checkpoint, || {
+            let run = TrainingRun { model, start: &self.theta0, train: &train, test: &test };
+            let (trained, reused) = run.through(&folder, config, keep, stage)?;
+            cache.count(reused);
+            Ok(trained)
+        })
+    }
+
+    fn training_key(&self, training: &Training<'_>) -> Result<Key> {
+        let Training { model, labels, config, .. } = *training;
+        let key = self.key("training", &self.theta0, &self.images)?;
+        let key = key.with("model", &format!("{model:?}"))?.with("train", &self.train)?;
+        key.with("labels", labels)?.with("config", config)
+    }
+}
+
+fn is_damaged_checkpoint(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(TrainError::Checkpoint { .. }))
+}
+
+/// One training with its checkpoints in a folder.
+struct TrainingRun<'a> {
+    model: &'a dyn Model,
+    start: &'a Params,
+    train: &'a Examples,
+    test: &'a Examples,
+}
+
+impl TrainingRun<'_> {
+    /// Trains to the end, with a checkpoint at every epoch to keep and at the end; also says whether all of
+    /// them were there.
+    fn through(
+        &self,
+        folder: &Path,
+        config: &SgdConfig,
+        keep: &[usize],
+        stage: &Stage,
+    ) -> Result<(Trained, bool)> {
+        let trainer = || Trainer::new(self.model, self.start, self.train, Some(self.test), config);
+        let (mut run, mut kept, mut reused) = (trainer()?, Vec::new(), true);
+        let base = stage.done();
+        let under_way = folder.join(UNDER_WAY);
+        for &epoch in keep.iter().chain([&config.epochs]) {
+            if epoch == 0 {
+                kept.push(self.start.clone());
+                continue;
+            }
+            let here = folder.join(format!("epoch-{epoch}"));
+            let mut found = trainer()?;
+            if found.resume(&here)? {
+                run = found;
+            } else {
+                reused = false;
+                let mut earlier = trainer()?;
+                if earlier.resume(&under_way)? && (run.epoch()..=epoch).contains(&earlier.epoch()) {
+                    run = earlier;
+                }
+                train_to(&mut run, epoch, &under_way, stage, base)?;
+                run.save(&here)?;
+            }
+            stage.set_done(base + run.epoch() as u64);
+            kept.push(run.params().clone());
+        }
+        kept.pop(); // the end, which the fit has
+        if under_way.exists() {
+            std::fs::remove_dir_all(&under_way)?;
+        }
+        stage.set_done(base + config.epochs as u64);
+        Ok((Trained { fit: run.into_fit(), kept }, reused))
+    }
+}
+
+/// Runs epochs until `epoch` is done, and saves the run now and then.
+fn train_to<M: Model + ?Sized>(
+    run: &mut Trainer<'_, M>,
+    epoch: usize,
+    folder: &Path,
+    stage: &Stage,
+    base: u64,
+) -> Result<()> {
+    let mut saved = Instant::now();
+    while run.epoch() < epoch && run.step_epoch()?.is_some() {
+        stage.set_done(base + run.epoch() as u64);
+        if saved.elapsed() >= SAVE_EVERY {
+            run.save(folder)?;
+            saved = Instant::now();
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+    use entk::models::Activation;
+
+    use super::*;
+    use crate::{CacheUse, ModelName, Progress};
+
+    fn experiment() -> Result<Experiment> {
+        let network = ModelName::Mlp.network([1, 2, 2], 1, Activation::Relu)?;
+        let pixels: Vec<f32> = (0..48_u16).map(|at| (f32::from(at) * 0.7).sin()).collect();
+        Ok(Experiment {
+            images: Tensor::from_vec(pixels, (12, 1, 2, 2), &Device::Cpu)?,
+            train: 8,
+            labels: [0, 1].repeat(6),
+            theta0: network.init(0, DType::F32, &Device::Cpu)?,
+            network,
+        })
+    }
+
+    fn weights(params: &Params) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        for (_, tensor) in params.iter() {
+            all.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(all)
+    }
+
+    fn trained(cache: &Cache, keep: &[usize]) -> Result<Trained> {
+        let (experiment, stage) = (experiment()?, Progress::new().stage("training", 6));
+        let config = SgdConfig { batch: 4, epochs: 6, ..SgdConfig::default() };
+        let (model, labels) = (&experiment.network, &*experiment.labels);
+        experiment.train(cache, &stage, &Training { model, labels, config: &config, keep })
+    }
+
+    #[test]
+    fn epochs_kept_lie_on_the_way_to_the_end() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let all = trained(&Cache::new(root.path()), &[0, 3])?;
+        assert_eq!(weights(&all.kept[0])?, weights(&experiment()?.theta0)?);
+        assert_eq!((all.kept.len(), all.fit.history.epochs.len()), (2, 6));
+
+        // What another figure kept changes nothing, and is used.
+        let (cache, plain) = (Cache::new(root.path()), tempfile::tempdir()?);
+        let end = trained(&cache, &[])?;
+        assert_eq!(cache.uses(), CacheUse { reused: 1, computed: 0 });
+        let fresh = trained(&Cache::new(plain.path()), &[])?;
+        assert_eq!(weights(&end.fit.params)?, weights(&fresh.fit.params)?);
+        assert_eq!(end.fit.history, fresh.fit.history);
+        Ok(())
+    }
+
+    #[test]
+    fn an_interrupted_training_goes_on_and_a_damaged_one_starts_anew() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let whole = trained(&Cache::new(root.path()), &[2])?;
+        let folders = || walk(root.path(), "checkpoint.json");
+        // As if it had been killed after the second of six epochs.
+        let (end, second): (Vec<_>, Vec<_>) =
+            folders()?.into_iter().partition(|path| path.ends_with("epoch-6/checkpoint.json"));
+        let folder = second[0].parent().and_then(Path::parent).expect("two folders up");
+        std::fs::rename(folder.join("epoch-2"), folder.join(UNDER_WAY))?;
+        std::fs::remove_dir_all(end[0].parent().expect("a folder"))?;
+        let resumed = trained(&Cache::new(root.path()), &[])?;
+        assert_eq!(weights(&resumed.fit.params)?, weights(&whole.fit.params)?);
+        assert_eq!(resumed.fit.history, whole.fit.history);
+        assert!(!folder.join(UNDER_WAY).exists());
+
+        for file in walk(root.path(), "")? {
+            std::fs::write(file, "damaged")?;
+        }
+        let cache = Cache::new(root.path());
+        assert_eq!(trained(&cache, &[])?.fit.history, whole.fit.history);
+        assert_eq!(cache.uses(), CacheUse { reused: 0, computed: 1 });
+        Ok(())
+    }
+
+    /// Files below a folder whose path ends with `name`.
+    fn walk(folder: &Path, name: &str) -> Result<Vec<std::path::PathBuf>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                found.extend(walk(&path, name)?);
+            } else if path.to_string_lossy().ends_with(name) {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,262 @@
+//! The figure programs as their users run them, at sizes of a second.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use entk_examples::Record;
+
+const TINY: [&str; 8] = ["--model", "mlp", "--train", "60", "--test", "20", "--epochs", "2"];
+
+/// The built example beside this test's own executable.
+fn program(name: &str) -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let profile = test.parent().and_then(Path::parent).context("the test has no folder")?;
+    let path = profile.join("examples").join(name);
+    ensure!(path.exists(), "{} is missing: run all of the package's tests", path.display());
+    Ok(path)
+}
+
+fn run(name: &str, out: &Path, arguments: &[&str]) -> Result<Output> {
+    Ok(Command::new(program(name)?).arg("--out").arg(out).args(TINY).args(arguments).output()?)
+}
+
+fn succeed(name: &str, out: &Path, arguments: &[&str]) -> Result<()> {
+    let output = run(name, out, arguments)?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Runs it, expects an error without record.json, and returns the message.
+fn fail(name: &str, out: &Path, arguments: &[&str]) -> Result<String> {
+    let output = run(name, out, arguments)?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success(), "{arguments:?} succeeded");
+    ensure!(!stderr.contains("panicked"), "{stderr}");
+    ensure!(!out.join("record.json").exists(), "a failed run left a record");
+    Ok(stderr)
+}
+
+#[test]
+fn figure_2_writes_pictures_numbers_and_a_record() -> Result<()> {
+    let out = tempfile::tempdir()?;
+    succeed("fig02", out.path(), &["--batch", "16", "--indices", "1,2,10"])?;
+    for file in ["fig02.svg", "fig02.png", "fig02.csv", "tasks.csv"] {
+        assert!(out.path().join(file).metadata()?.len() > 0, "{file}");
+    }
+    let table = std::fs::read_to_string(out.path().join("tasks.csv"))?;
+    let indices: Vec<&str> =
+        table.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(indices, ["0", "1", "2", "10"]);
+    let record = Record::read(&out.path().join("record.json"))?;
+    assert_eq!(record.results["images"], 80);
+    assert_eq!(record.settings["epochs"], 2);
+    Ok(())
+}
+
+#[test]
+fn the_same_seed_gives_the_same_numbers() -> Result<()> {
+    let tables: Vec<String> = (["3", "3", "4"].iter())
+        .map(|seed| {
+            let out = tempfile::tempdir()?;
+            let flags = ["--batch", "16", "--indices", "2,5", "--seed", seed];
+            succeed("fig02", out.path(), &flags)?;
+            Ok(std::fs::read_to_string(out.path().join("tasks.csv"))?)
+        })
+        .collect::<Result<_>>()?;
+    assert_eq!(tables[0], tables[1]);
+    assert_ne!(tables[0], tables[2]);
+    Ok(())
+}
+
+/// What every figure program takes here, its own flags, and the table that it writes beside the numbers drawn.
+const FIGURES: [(&str, &[&str], &str); 8] = [
+    ("fig02", &["--indices", "1,2,10", "--seeds", "2", "--optimizer", "adam"], "tasks.csv"),
+    ("fig03", &["--indices", "1,2,10", "--seeds", "2"], "tasks.csv"),
+    ("fig04", &["--indices", "1,1024"], "directions.csv"),
+    ("fig05", &["--seeds", "2"], "sizes.csv"),
+    ("fig06", &["--index", "5", "--top", "10", "--seeds", "2"], "epochs.csv"),
+    ("fig07", &["--trained", "3,5", "--shown", "20"], "alignments.csv"),
+    ("fig08", &["--index", "3", "--seeds", "2"], "epochs.csv"),
+    ("fig09", &["--index", "3", "--seeds", "2"], "linearizations.csv"),
+];
+
+/// The numbers that a program drew and those of its table.
+fn numbers(out: &Path, name: &str, table: &str) -> Result<[String; 2]> {
+    let read = |file: &str| Ok::<_, anyhow::Error>(std::fs::read_to_string(out.join(file))?);
+    Ok([read(&format!("{name}.csv"))?, read(table)?])
+}
+
+#[test]
+fn figures_go_on_from_what_is_whole_and_end_with_the_same_numbers() -> Result<()> {
+    for (name, flags, table) in FIGURES {
+        let out = tempfile::tempdir()?;
+        let flags = [&["--batch", "16"], flags].concat();
+        let again = || -> Result<([String; 2], Record)> {
+            succeed(name, out.path(), &flags)?;
+            for file in [format!("{name}.svg"), format!("{name}.png")] {
+                ensure!(out.path().join(&file).metadata()?.len() > 0, "{file}");
+            }
+            let record = Record::read(&out.path().join("record.json"))?;
+            Ok((numbers(out.path(), name, table)?, record))
+        };
+        let (first, record) = again()?;
+        assert!(record.cache.computed > 0, "{name}");
+        let (second, record) = again()?;
+        assert_eq!((record.cache.computed, &second), (0, &first), "{name}");
+        assert!(record.cache.reused > 0, "{name}");
+
+        // Every other file damaged.
+        for (at, file) in files(&out.path().join("cache"))?.into_iter().enumerate() {
+            if at % 2 == 0 {
+                std::fs::write(file, "damaged")?;
+            }
+        }
+        let (third, record) = again()?;
+        assert_eq!(third, first, "{name}");
+        assert!(record.cache.computed > 0, "{name}");
+    }
+    Ok(())
+}
+
+/// All files below a folder, in order.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        found.extend(if path.is_dir() { files(&path)? } else { vec![path] });
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[test]
+fn a_killed_figure_goes_on_and_ends_with_the_same_numbers() -> Result<()> {
+    let (killed, whole) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let flags = ["--batch", "16", "--index", "5", "--top", "10", "--seeds", "3"];
+    let mut child = Command::new(program("fig06")?)
+        .arg("--out")
+        .arg(killed.path())
+        .args(TINY)
+        .args(flags)
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    // Its table grows task by task: killed with the first, it has five to go.
+    while !killed.path().join("epochs.csv").exists() && child.try_wait()?.is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill()?;
+    child.wait()?;
+    succeed("fig06", killed.path(), &flags)?;
+    succeed("fig06", whole.path(), &flags)?;
+    let numbers = |out: &Path| numbers(out, "fig06", "epochs.csv");
+    assert_eq!(numbers(killed.path())?, numbers(whole.path())?);
+    assert!(Record::read(&killed.path().join("record.json"))?.cache.reused > 0);
+    Ok(())
+}
+
+#[test]
+fn figures_share_their_work() -> Result<()> {
+    let out = tempfile::tempdir()?;
+    let cache = out.path().join("cache");
+    let cache = cache.to_str().context("a path in Unicode")?;
+    let flags = ["--batch", "16", "--indices", "1,2,5", "--cache", cache];
+    succeed("fig02", &out.path().join("fig02"), &flags)?;
+    succeed("fig03", &out.path().join("fig03"), &flags)?;
+    let record = Record::read(&out.path().join("fig03/record.json"))?;
+    assert_eq!(record.cache.computed, 0);
+    Ok(())
+}
+
+#[test]
+fn figure_10_shows_directions_of_two_networks() -> Result<()> {
+    let out = tempfile::tempdir()?;
+    succeed("fig10", out.path(), &["--count", "3", "--width", "2"])?;
+    let table = std::fs::read_to_string(out.path().join("directions.csv"))?;
+    let of = |model: &str| table.lines().filter(|line| line.starts_with(model)).count();
+    assert_eq!((of("lenet5"), of("resnet18")), (3, 3));
+    let svg = std::fs::read_to_string(out.path().join("fig10.svg"))?;
+    assert_eq!(svg.matches("<image").count(), 12);
+    Ok(())
+}
+
+#[test]
+fn the_report_is_one_page_that_loads_nothing() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    succeed("fig03", &root.path().join("fig03"), &["--batch", "16", "--indices", "1,2"])?;
+    succeed("fig08", &root.path().join("a<b"), &["--batch", "16", "--index", "2", "--seeds", "1"])?;
+    std::fs::create_dir(root.path().join("unfinished"))?;
+    let report = |folder: &Path| {
+        Command::new(program("report")?).arg("--results").arg(folder).output().map_err(Into::into)
+    };
+    let output: Result<Output> = report(root.path());
+    ensure!(output?.status.success());
+    let page = std::fs::read_to_string(root.path().join("report.html"))?;
+    assert_eq!(page.matches("<svg").count(), 2);
+    assert!(page.contains("Figure 3") && page.contains("Figure 8: a&lt;b"));
+    // 60 images here, 50,000 in the paper, and CIFAR-10.
+    assert!(page.contains("50000") && page.contains("cifar10"));
+    for loader in ["<script", "src=\"http", "url(", "@import", "<link"] {
+        assert!(!page.contains(loader), "{loader}");
+    }
+    let empty: Output = report(&root.path().join("unfinished"))?;
+    let message = String::from_utf8_lossy(&empty.stderr).into_owned();
+    assert!(!empty.status.success() && message.contains("record.json"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn table_1_reports_energies_and_accuracies() -> Result<()> {
+    let out = tempfile::tempdir()?;
+    // A minibatch of 128 needs as many images.
+    let sizes = ["--seeds", "2", "--top", "10", "--initial-only"];
+    succeed("table1", out.path(), &sizes)?;
+    let table = std::fs::read_to_string(out.path().join("table1.csv"))?;
+    assert_eq!(table.lines().count(), 3);
+    for line in table.lines().skip(1) {
+        let energy: f64 = line.split(',').nth(1).context("a second column")?.parse()?;
+        assert!(energy > 0.0 && energy <= 1.0, "{line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn label_flips_counts_labels_of_both_kernels() -> Result<()> {
+    let out = tempfile::tempdir()?;
+    succeed("label_flips", out.path(), &["--indices", "1,40", "--gelu"])?;
+    let table = std::fs::read_to_string(out.path().join("label_flips.csv"))?;
+    let rows: Vec<Vec<f64>> = (table.lines().skip(1))
+        .map(|line| Ok(line.split(',').map(str::parse).collect::<Result<_, _>>()?))
+        .collect::<Result<_>>()?;
+    assert_eq!([rows[0][0], rows[1][0]], [1.0, 40.0]);
+    assert!(rows[0][1] > rows[1][1] && rows[1][1] > 0.0, "shares of the trace fall: {table}");
+    // 80 inputs determine the first eigenfunction far better than f32 resolves.
+    assert_eq!(rows[0][2..], [0.0, 0.0]);
+    assert!(rows[1][2..].iter().all(|flipped| *flipped <= 40.0), "{table}");
+    let message = fail("label_flips", &out.path().join("none"), &["--indices", "80"])?;
+    assert!(message.contains("80"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn bad_settings_say_what_to_do() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let blocked = folder.path().join("file");
+    std::fs::write(&blocked, "not a folder")?;
+    let message = fail("fig02", &blocked.join("results"), &[])?;
+    assert!(message.contains("file"), "{message}");
+
+    let out = folder.path().join("out");
+    let cases: [(&[&str], &str); 5] = [
+        (&["--indices", "1,81"], "81"),
+        (&["--indices", "0"], "0"),
+        (&["--batch", "61"], "61"),
+        (&["--data", "cifar10"], "cifar"),
+        (&["--data-root", "/nonexistent/folder"], "/nonexistent/folder"),
+    ];
+    for (arguments, expected) in cases {
+        let message = fail("fig02", &out, arguments)?;
+        assert!(message.to_lowercase().contains(expected), "{arguments:?}: {message}");
+    }
+    Ok(())
+}
