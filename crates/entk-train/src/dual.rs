@@ -140,7 +140,7 @@ impl<'a> DualSgd<'a> {
     /// # Errors
     /// [`TrainError::NotDual`] for a rule or decay without a form in coefficients; settings out of
     /// range, fewer examples than a minibatch, no targets, labels that do not fit;
-    /// [`TrainError::Diverged`] as in [`fit`](crate::fit), for any of the targets.
+    /// [`TrainError::Diverged`] as in [`fit`](crate::fit), naming the first target at fault.
     pub fn fit<L: AsRef<[u8]> + Sync>(
         &self,
         targets: &[L],
@@ -167,6 +167,7 @@ impl<'a> DualSgd<'a> {
         }
         run.finish(histories)
     }
+
     /// How far the learning rate is from where steps grow without bound, measured on the minibatches
     /// of the first epoch. To be asked before a long run; [`fit`](Self::fit) does not ask.
     ///

@@ -87,7 +87,10 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
             .par_chunks_mut(examples.len())
             .with_min_len(MIN_TARGETS)
             .enumerate()
-            .map(|(target, column)| self.residual(at, target, examples, column))
+            .map(|(target, column)| {
+                let loss = self.residual(at, target, examples, column);
+                loss.map_err(|error| error.of_target(target))
+            })
             .collect();
         // In order, so that of several targets that diverge it is always the first that is reported.
         let losses = losses.into_iter().collect::<Result<_>>()?;
@@ -133,7 +136,10 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         let records: Vec<Result<EpochRecord>> = losses
             .par_iter()
             .enumerate()
-            .map(|(target, &loss)| self.record(epoch, target, loss, &test))
+            .map(|(target, &loss)| {
+                let record = self.record(epoch, target, loss, &test);
+                record.map_err(|error| error.of_target(target))
+            })
             .collect();
         records.into_iter().collect()
     }

@@ -77,10 +77,13 @@ pub enum TrainError {
     /// Training left the numbers that carry information: a value that is not finite, or a loss above
     /// 1e8 nats.
     #[error(
-        "training diverged in epoch {epoch}, step {step} of {steps}: {what} is {value:e}; {}",
+        "training{} diverged in epoch {epoch}, step {step} of {steps}: {what} is {value:e}; {}",
+        target.map(|target| format!(" of target {target}")).unwrap_or_default(),
         remedy(*epoch, *step, *learning_rate)
     )]
     Diverged {
+        /// Which of the targets that are trained together, from 0.
+        target: Option<usize>,
         /// The epoch, from 1.
         epoch: usize,
         /// The step within the epoch, from 1.
@@ -141,6 +144,16 @@ pub enum TrainError {
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, TrainError>;
+
+impl TrainError {
+    /// Divergence of one of several targets; any other error stays what it is.
+    pub(crate) fn of_target(mut self, index: usize) -> Self {
+        if let Self::Diverged { target, .. } = &mut self {
+            *target = Some(index);
+        }
+        self
+    }
+}
 
 /// Before the first step is taken no learning rate is to blame.
 fn remedy(epoch: usize, step: usize, learning_rate: f64) -> String {

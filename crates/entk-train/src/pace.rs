@@ -92,6 +92,7 @@ impl Pace {
 
     pub(crate) fn diverged_by(&self, at: At, what: &'static str, value: f64) -> TrainError {
         TrainError::Diverged {
+            target: None,
             epoch: at.epoch,
             step: at.step,
             steps: self.batches.per_epoch(),

@@ -11,7 +11,7 @@ use entk_train::{
     SgdConfig, TrainError, Update, fit, logits,
 };
 
-use crate::tasks::{flat, go_on, lenet, mlp, relative_error, separable, start};
+use crate::tasks::{flat, go_on, lenet, mlp, relative_error, resnet, separable, start};
 
 /// Equality of two exact computations of a few hundred steps in f64: 1e-10 of the norm is 4e5 units
 /// of round-off, room for what 3 epochs of a kernel with entries of size 100 amplify.
@@ -94,8 +94,8 @@ fn targets(case: &Case) -> Vec<Vec<u8>> {
     vec![case.all.labels().to_vec(), periodic(2), periodic(3)]
 }
 
-fn networks() -> [Network; 2] {
-    [mlp([1, 8, 8], &[12, 10], Activation::Relu), lenet([1, 8, 8])]
+fn networks() -> [Network; 3] {
+    [mlp([1, 8, 8], &[12, 10], Activation::Relu), lenet([1, 8, 8]), resnet([1, 8, 8])]
 }
 
 fn assert_same_history(dual: &DualFit, weight: &Fit, tolerance: f64) {
@@ -117,7 +117,7 @@ fn assert_same_history(dual: &DualFit, weight: &Fit, tolerance: f64) {
 
 #[test]
 fn coefficient_space_is_weight_space() {
-    for (network, offset) in networks().into_iter().zip([true, false]) {
+    for (network, offset) in networks().into_iter().zip([true, false, true]) {
         let case = Case::new(network, DType::F64);
         let f0 = if offset { case.f0.clone() } else { vec![0.0; TRAIN + TEST] };
         let (gram, targets) = (case.gram(), targets(&case));
@@ -165,6 +165,19 @@ fn every_linear_rule_is_the_same_in_both_spaces() {
         assert!(matches!(dual.fit(&[labels], &config, all_on), Err(TrainError::NotDual { .. })));
         assert!(matches!(dual.stability(&config), Err(TrainError::NotDual { .. })));
     }
+}
+
+/// With f_0 = -1 everywhere the labels 0 are learnt from the start, and only the other target moves.
+#[test]
+fn the_target_that_diverges_is_named() {
+    let (n, gram) = wide_gram();
+    let f0 = vec![-1.0; n];
+    let config = SgdConfig { learning_rate: 1e300, loss: Loss::Squared, ..settings() };
+    let dual = DualSgd::new(&gram, n, &f0).unwrap();
+    assert!(dual.fit(&[vec![0; n]], &config, all_on).is_ok());
+    let error = dual.fit(&[vec![0; n], vec![1; n]], &config, all_on).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { target: Some(1), .. }), "{error:?}");
+    assert!(error.to_string().starts_with("training of target 1 diverged"), "{error}");
 }
 
 /// On a quadratic the limit is where runs begin to grow.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use candle_core::{DType, Device, Tensor};
 use entk_models::{
     Activation, Dense, Flatten, Initializer, LeNet5Config, MlpConfig, Model, Network, ParamSpec,
-    Params, Sequential,
+    Params, ResNetConfig, Sequential,
 };
 use entk_train::{EpochRecord, Examples};
 
@@ -34,6 +34,11 @@ pub fn mlp(input: [usize; 3], hidden: &[usize], activation: Activation) -> Netwo
 pub fn lenet(input: [usize; 3]) -> Network {
     let config = LeNet5Config { input, filters: [3, 4], hidden: [16, 8], ..Default::default() };
     config.network().unwrap()
+}
+
+/// ResNet18 of 2 filters.
+pub fn resnet(input: [usize; 3]) -> Network {
+    ResNetConfig { input, width: 2, ..Default::default() }.network().unwrap()
 }
 
 /// z = w . x + b, with parameters `line.weight` and `line.bias`.
