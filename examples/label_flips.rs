@@ -8,11 +8,10 @@ use std::io::Write;
 use anyhow::{Result, ensure};
 use candle_core::DType;
 use clap::Parser;
-use entk::gram::{GramConfig, gram_observed};
 use entk::models::Activation;
 use entk::spectral::{BinaryTarget, Eigenpairs, EigshConfig, Gram, eigsh};
 use entk_examples::{
-    CommonFlags, DataName, Defaults, Experiment, IndexList, ModelName, Run, Size, parse_flags,
+    CommonFlags, DataName, Defaults, Experiment, IndexList, ModelName, Run, Size, Source, parse_flags,
 };
 use serde::Serialize;
 
@@ -62,7 +61,8 @@ fn main() -> Result<()> {
         epochs: Size::new(1, 1),
     });
     let mut run = Run::start("label_flips", flags.common.out.as_deref())?;
-    let mut experiment = Experiment::load(&flags.common)?;
+    let source = Source::load(&flags.common)?;
+    let mut experiment = source.experiment(&flags.common)?;
     if flags.gelu {
         let (_, channels, height, width) = experiment.images.dims4()?;
         let (input, common) = ([channels, height, width], &flags.common);
@@ -87,7 +87,7 @@ fn main() -> Result<()> {
     }
     run.save_table("label_flips", &rows)?;
     print(norms.len(), &rows)?;
-    let results = serde_json::json!({ "origin": experiment.origin, "inputs_past_a_kink": kinks });
+    let results = serde_json::json!({ "origin": source.origin(), "inputs_past_a_kink": kinks });
     run.finish(flags.common.seed, &flags, &results)?;
     Ok(())
 }
@@ -106,15 +106,8 @@ fn indices(flags: &Flags, n: usize) -> Result<Vec<usize>> {
 
 /// The kernel in this precision: weights and images are those of f32 in both.
 fn assemble(run: &mut Run, experiment: &Experiment, dtype: DType) -> Result<Gram> {
-    run.stage(&format!("gram, {dtype:?}"), 1, |stage| {
-        let observe = |done: usize, total: usize| {
-            stage.set_total(total as u64);
-            stage.set_done(done as u64);
-        };
-        let (theta, images) =
-            (experiment.theta0.to_dtype(dtype)?, experiment.images.to_dtype(dtype)?);
-        Ok(gram_observed(&experiment.network, &theta, &images, &GramConfig::default(), &observe)?)
-    })
+    let (theta, images) = (experiment.theta0.to_dtype(dtype)?, experiment.images.to_dtype(dtype)?);
+    experiment.gram_at(run, &theta, &images)
 }
 
 /// Leading eigenpairs of a kernel, and of the same without the mean gradient.

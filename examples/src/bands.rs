@@ -40,26 +40,6 @@ pub struct Bands {
 }
 
 impl Bands {
-    /// Summarizes `runs`, each holding one value for every entry of `x`.
-    ///
-    /// # Errors
-    ///
-    /// When there are no runs, a run is not as long as `x`, or holds a NaN.
-    pub fn over_runs(x: &[f64], runs: &[Vec<f64>]) -> Result<Self> {
-        ensure!(!runs.is_empty(), "no runs to summarize");
-        for (run, values) in runs.iter().enumerate() {
-            let (found, expected) = (values.len(), x.len());
-            ensure!(found == expected, "run {run} has {found} values for {expected} positions");
-        }
-        let mut summaries = Vec::with_capacity(x.len());
-        for (position, at) in x.iter().enumerate() {
-            let values: Vec<f64> = runs.iter().map(|run| run[position]).collect();
-            let summary = summarize(&values);
-            summaries.push(summary.ok_or_else(|| anyhow::anyhow!("a run is NaN at x = {at}"))?);
-        }
-        Ok(Self { x: x.to_vec(), summaries })
-    }
-
     /// Summarizes points (x, y) by their x, in the order in which each x is first seen.
     ///
     /// # Errors
@@ -109,15 +89,6 @@ mod tests {
     }
 
     #[test]
-    fn bands_are_taken_position_by_position() -> Result<()> {
-        let runs = [vec![1.0, 5.0], vec![3.0, 4.0], vec![2.0, 9.0]];
-        let bands = Bands::over_runs(&[10.0, 20.0], &runs)?;
-        assert_eq!(bands.medians(), [(10.0, 2.0), (20.0, 5.0)]);
-        assert_eq!(bands.extremes(), [(1.0, 3.0), (4.0, 9.0)]);
-        Ok(())
-    }
-
-    #[test]
     fn points_are_grouped_by_x() -> Result<()> {
         let points = [(1.0, 5.0), (3.0, 2.0), (1.0, 7.0), (3.0, 1.0), (1.0, 6.0)];
         let bands = Bands::of_points(&points)?;
@@ -125,12 +96,5 @@ mod tests {
         assert_eq!(bands.extremes(), [(5.0, 7.0), (1.0, 2.0)]);
         assert!(Bands::of_points(&[]).is_err() && Bands::of_points(&[(1.0, f64::NAN)]).is_err());
         Ok(())
-    }
-
-    #[test]
-    fn unequal_runs_are_refused_with_the_numbers() {
-        let error =
-            Bands::over_runs(&[1.0, 2.0], &[vec![1.0, 2.0], vec![1.0]]).map_err(|e| e.to_string());
-        assert_eq!(error, Err("run 1 has 1 values for 2 positions".to_owned()));
     }
 }

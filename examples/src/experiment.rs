@@ -104,14 +104,6 @@ impl Source {
 }
 
 impl Experiment {
-    /// Loads what the flags ask for.
-    ///
-    /// # Errors
-    /// As [`Source`].
-    pub fn load(flags: &CommonFlags) -> Result<Self> {
-        Source::load(flags)?.experiment(flags)
-    }
-
     /// Training and test examples of a task on the whole sample.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use entk::models::{Network, Params};
 use entk::spectral::{
     Eigenpairs, EigshConfig, EnergyConcentration, Gram, Precision, eigsh, energy_concentration,
 };
-use entk::train::{DualSgd, History, SgdConfig};
+use entk::train::{DualSgd, History, SgdConfig, Stability};
 
 use crate::cache::report_damage;
 use crate::{Experiment, Key, Run};
@@ -148,7 +148,14 @@ impl Experiment {
         config: &SgdConfig,
     ) -> Result<Vec<History>> {
         run.stage("linearizations", config.epochs as u64, |stage| {
-            let fits = DualSgd::new(gram, self.train, f0)?.fit(tasks, config, |_| {
+            let dual = DualSgd::new(gram, self.train, f0)?;
+            let Stability { learning_rate, limit, .. } = dual.stability(config)?;
+            if learning_rate >= limit {
+                eprintln!(
+                    "rate {learning_rate}: from {limit:.3} on, SGD on this kernel may oscillate"
+                );
+            }
+            let fits = dual.fit(tasks, config, |_| {
                 stage.advance(1);
                 ControlFlow::Continue(())
             })?;
