@@ -11,7 +11,8 @@ use clap::Parser;
 use entk::models::Activation;
 use entk::spectral::{BinaryTarget, Eigenpairs, EigshConfig, Gram, eigsh};
 use entk_examples::{
-    CommonFlags, DataName, Defaults, Experiment, IndexList, ModelName, Run, Size, Source, parse_flags,
+    CommonFlags, DataName, Defaults, Experiment, IndexList, ModelName, Run, Size, Source,
+    parse_flags,
 };
 use serde::Serialize;
 

@@ -13,7 +13,7 @@ use std::{env, time::Instant};
 use candle_core::{DType, Device, Tensor};
 use entk::{
     linearize::Linearized,
-    models::{Initializer, LeNet5Config, MlpConfig, Model, Network, ParamSpec, ResNetConfig},
+    models::{Initializer, LeNet5Config, MlpConfig, Model, ParamSpec, ResNetConfig},
     train::{Examples, SgdConfig, Trainer},
 };
 
@@ -31,7 +31,11 @@ fn main() -> Result<()> {
         Some("mlp") => MlpConfig::default().network()?,
         Some("lenet5") => LeNet5Config::default().network()?,
         Some("resnet18") => ResNetConfig::default().network()?,
-        _ => return Err("say mlp, lenet5 or resnet18, how many images, and linearized or not".into()),
+        _ => {
+            return Err(
+                "say mlp, lenet5 or resnet18, how many images, and linearized or not".into()
+            );
+        }
     };
     let n = words.get(1).map(|word| word.parse()).transpose()?.unwrap_or(2000);
     let theta = network.init(0, DType::F32, &Device::Cpu)?;

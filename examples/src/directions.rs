@@ -3,20 +3,15 @@
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use entk::data::{SeparableConfig, linearly_separable};
-use entk::gram::{GramConfig, gram};
 use entk::linearize::MixedDerivative;
 use entk::models::{Activation, Model, Network, Params};
 use entk::spectral::{Eigenpairs, Gram, eigh};
 
 use crate::work::{decode_pairs, encode_pairs, kernel_identity};
-use crate::{CommonFlags, Experiment, Key, ModelName, Run};
+use crate::{CommonFlags, Experiment, Key, Run};
 
 /// Pixels in a row and in a column; one channel, as in the paper.
 pub const SIDE: usize = 32;
-
-/// Step of the central differences in x: their error is of the order of STEP^2 from the third derivative and
-/// eps / STEP^2 from round-off in f64, and the two are then alike.
-const STEP: f64 = 1e-3;
 
 /// The NADs of a network at its start, with GELU: in a ReLU network the mixed derivative at x = 0 is 0.
 #[derive(Debug)]
@@ -30,8 +25,7 @@ pub struct Directions {
 }
 
 impl Directions {
-    /// All directions of the network that the flags name, from the cache if they are there: exact for MLP and
-    /// LeNet5, by central differences for ResNet18, whose residual blocks have no rule for the mixed derivative.
+    /// All directions of the network that the flags name, from the cache if they are there.
     ///
     /// # Errors
     /// Those of the derivative, of [`eigh`] and of the disk.
@@ -45,10 +39,7 @@ impl Directions {
         let cache = run.cache().clone();
         let pairs = run.stage("directions", 1, |_| {
             let bytes = cache.bytes(&key, || {
-                let gram = match flags.model {
-                    ModelName::ResNet18 => squared_by_differences(&network, &theta0)?,
-                    _ => MixedDerivative::at_zero(&network, &theta0)?.gram()?,
-                };
+                let gram = MixedDerivative::at_zero(&network, &theta0)?.gram()?;
                 Ok(encode_pairs(&eigh(&Gram::from_lower_f64(d, gram)?)?))
             })?;
             decode_pairs(&bytes, d, entk::spectral::Precision::F64)
@@ -78,32 +69,6 @@ impl Directions {
             theta0: self.theta0.clone(),
         })
     }
-}
-
-/// M^T M by central differences of the gradient along every pixel, all of them entries of one kernel K on the inputs
-/// +h e_1, ..., +h e_d, -h e_1, ..., -h e_d:
-///
-/// ```text
-/// M e_i . M e_j = (K(+i, +j) - K(+i, -j) - K(-i, +j) + K(-i, -j)) / (4 h^2) + O(h^2)
-/// ```
-fn squared_by_differences(network: &Network, theta0: &Params) -> Result<Vec<f64>> {
-    let d: usize = network.input_shape().iter().product();
-    let mut inputs = vec![0.0; 2 * d * d];
-    for i in 0..d {
-        inputs[i * d + i] = STEP;
-        inputs[(d + i) * d + i] = -STEP;
-    }
-    let shape = [&[2 * d], network.input_shape()].concat();
-    let inputs = Tensor::from_vec(inputs, shape, &Device::Cpu)?;
-    let theta0 = theta0.to_dtype(DType::F64)?;
-    let k = gram(network, &theta0, &inputs, &GramConfig::default())?;
-    let entry = |at: usize| {
-        let (i, j) = (at / d, at % d);
-        let even = k.get(i, j) + k.get(d + i, d + j);
-        let odd = k.get(i, d + j) + k.get(d + i, j);
-        (even - odd) / (4.0 * STEP * STEP)
-    };
-    Ok((0..d * d).map(entry).collect())
 }
 
 /// The magnitude of the discrete Fourier transform of a square image, row by row, frequency 0 in the middle.
@@ -150,20 +115,6 @@ fn transposed(x: &[f64], side: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn differences_agree_with_the_rule() -> Result<()> {
-        let network = ModelName::Mlp.network([1, 4, 4], 1, Activation::Gelu)?;
-        let theta0 = network.init(3, DType::F64, &Device::Cpu)?;
-        let exact = MixedDerivative::at_zero(&network, &theta0)?.gram()?;
-        let largest = exact.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
-        let differences = squared_by_differences(&network, &theta0)?;
-        for (exact, found) in exact.iter().zip(&differences) {
-            // h^2 times third derivatives of order 1, with room for their constants.
-            assert!((exact - found).abs() <= 100.0 * STEP * STEP * largest, "{exact} {found}");
-        }
-        Ok(())
-    }
 
     #[test]
     fn a_wave_shows_as_two_points_and_energy_is_kept() {
