@@ -6,7 +6,7 @@ use crate::{
     error::{ModelError, Result},
     factor::Factor,
     mixed::{MixedPoint, MixedSink},
-    ops::activation::add,
+    ops::entrywise::add,
     params::Params,
     spec::{ParamKind, ParamSpec},
 };

@@ -6,7 +6,7 @@ use crate::{
     error::Result,
     factor::Factor,
     layer::{Cache, Layer},
-    ops::activation::add,
+    ops::entrywise::add,
     params::Params,
 };
 

@@ -4,7 +4,10 @@ use crate::{
     error::Result,
     layer::{Cache, FactorSink, Layer, NormMode},
     mixed::{MixedPoint, MixedSink},
-    ops::activation::{Activation, add, curvature_product, derivative_product, value},
+    ops::{
+        activation::Activation,
+        entrywise::{add, curvature_product, derivative_product, value},
+    },
     params::Params,
 };
 

@@ -8,7 +8,8 @@ use crate::{
     layer::{Cache, FactorSink, Layer, NormMode},
     mixed::{MixedFactor, MixedPoint, MixedSink},
     ops::{
-        activation::{Activation, add},
+        activation::Activation,
+        entrywise::add,
         norm::{Channel, Combination, Mask, combine, gradients, moments, normalize},
     },
     params::Params,

@@ -5,7 +5,10 @@ use crate::{
     layer::{Cache, FactorSink, Layer, NormMode, add_tangents},
     layers::Sequential,
     mixed::{MixedPoint, MixedSink},
-    ops::activation::{Activation, activated_sum, add, sum_derivative_product},
+    ops::{
+        activation::Activation,
+        entrywise::{activated_sum, add, sum_derivative_product},
+    },
     params::Params,
     spec::ParamSpec,
 };

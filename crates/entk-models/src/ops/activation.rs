@@ -1,11 +1,4 @@
-use candle_core::{Shape, Tensor};
-use rayon::prelude::*;
-
-use super::{
-    kernel::{Kernel, apply, vectorised},
-    real::Real,
-};
-use crate::error::Result;
+use super::real::Real;
 
 /// Element-wise non-linearities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,7 +35,7 @@ pub(crate) trait Pointwise: Copy + Send + Sync {
 /// is made once, outside the loops in `$body`.
 macro_rules! specialise {
     ($activation:expr, $f:ident => $body:expr) => {{
-        use $crate::ops::activation::{self as pointwise, Activation, Pointwise as _};
+        use $crate::ops::activation::{self as pointwise, Activation};
         match $activation {
             Activation::Relu => {
                 let $f = pointwise::Relu;
@@ -68,6 +61,24 @@ macro_rules! specialise {
     }};
 }
 pub(crate) use specialise;
+
+/// No activation.
+#[derive(Clone, Copy)]
+pub(crate) struct Identity;
+
+impl Pointwise for Identity {
+    #[inline(always)]
+    fn value<T: Real>(self, x: T) -> T {
+        x
+    }
+    #[inline(always)]
+    fn derivative<T: Real>(self, _: T) -> T {
+        T::one()
+    }
+    fn curvature<T: Real>(self, _: T) -> T {
+        T::zero()
+    }
+}
 
 #[derive(Clone, Copy)]
 pub(crate) struct Relu;
@@ -175,176 +186,4 @@ impl Pointwise for Square {
 fn gelu_argument<T: Real>(x: T) -> T {
     let c = T::from_f64;
     c(2.0 * GELU_SLOPE) * (x + c(GELU_CUBE) * x * x * x)
-}
-
-/// Entries of one task of the element-wise kernels.
-const TASK: usize = 1 << 14;
-
-struct Value {
-    activation: Activation,
-    shape: Shape,
-}
-
-impl Kernel for Value {
-    const NAME: &'static str = "activation";
-
-    fn output(&self) -> Shape {
-        self.shape.clone()
-    }
-
-    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        out.par_chunks_mut(TASK).zip(inputs[0].par_chunks(TASK)).for_each(|(out, x)| {
-            specialise!(self.activation, act => vectorised(|| {
-                out.iter_mut().zip(x).for_each(|(o, x)| *o = act.value(*x));
-            }));
-        });
-    }
-}
-
-struct DerivativeProduct {
-    activation: Activation,
-    shape: Shape,
-}
-
-impl Kernel for DerivativeProduct {
-    const NAME: &'static str = "activation_derivative";
-
-    fn output(&self) -> Shape {
-        self.shape.clone()
-    }
-
-    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        (out.par_chunks_mut(TASK))
-            .zip(inputs[0].par_chunks(TASK))
-            .zip(inputs[1].par_chunks(TASK))
-            .for_each(|((out, x), d)| {
-                specialise!(self.activation, act => vectorised(|| {
-                    let pairs = x.iter().zip(d);
-                    out.iter_mut().zip(pairs).for_each(|(o, (x, d))| *o = act.derivative(*x) * *d);
-                }));
-            });
-    }
-}
-
-/// The activation of every entry.
-pub(crate) fn value(activation: Activation, x: &Tensor) -> Result<Tensor> {
-    apply(Value { activation, shape: x.shape().clone() }, &[x])
-}
-
-/// act'(x) d, entry by entry: the JVP and the VJP alike.
-pub(crate) fn derivative_product(activation: Activation, x: &Tensor, d: &Tensor) -> Result<Tensor> {
-    apply(DerivativeProduct { activation, shape: x.shape().clone() }, &[x, d])
-}
-
-struct CurvatureProduct {
-    activation: Activation,
-    shape: Shape,
-}
-
-impl Kernel for CurvatureProduct {
-    const NAME: &'static str = "activation_curvature";
-
-    fn output(&self) -> Shape {
-        self.shape.clone()
-    }
-
-    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        (out.par_chunks_mut(TASK))
-            .zip(inputs[0].par_chunks(TASK).zip(inputs[1].par_chunks(TASK)))
-            .zip(inputs[2].par_chunks(TASK))
-            .for_each(|((out, (x, a)), b)| {
-                specialise!(self.activation, act => {
-                    for ((o, x), (a, b)) in out.iter_mut().zip(x).zip(a.iter().zip(b)) {
-                        *o = act.curvature(*x) * *a * *b;
-                    }
-                });
-            });
-    }
-}
-
-/// act''(x) a b, entry by entry: how act'(x) a moves with x along b.
-pub(crate) fn curvature_product(
-    activation: Activation,
-    x: &Tensor,
-    a: &Tensor,
-    b: &Tensor,
-) -> Result<Tensor> {
-    apply(CurvatureProduct { activation, shape: x.shape().clone() }, &[x, a, b])
-}
-
-struct Sum {
-    activation: Option<Activation>,
-    shape: Shape,
-}
-
-impl Kernel for Sum {
-    const NAME: &'static str = "sum";
-
-    fn output(&self) -> Shape {
-        self.shape.clone()
-    }
-
-    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        (out.par_chunks_mut(TASK))
-            .zip(inputs[0].par_chunks(TASK))
-            .zip(inputs[1].par_chunks(TASK))
-            .for_each(|((out, a), b)| {
-                let triples = out.iter_mut().zip(a.iter().zip(b));
-                match self.activation {
-                    None => vectorised(|| triples.for_each(|(o, (a, b))| *o = *a + *b)),
-                    Some(act) => specialise!(act, act => vectorised(|| {
-                        triples.for_each(|(o, (a, b))| *o = act.value(*a + *b));
-                    })),
-                }
-            });
-    }
-}
-
-struct SumDerivative {
-    activation: Activation,
-    shape: Shape,
-}
-
-impl Kernel for SumDerivative {
-    const NAME: &'static str = "sum_derivative";
-
-    fn output(&self) -> Shape {
-        self.shape.clone()
-    }
-
-    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        (out.par_chunks_mut(TASK))
-            .zip(inputs[0].par_chunks(TASK).zip(inputs[1].par_chunks(TASK)))
-            .zip(inputs[2].par_chunks(TASK))
-            .for_each(|((out, (a, b)), d)| {
-                let all = out.iter_mut().zip(d).zip(a.iter().zip(b));
-                specialise!(self.activation, act => vectorised(|| {
-                    all.for_each(|((o, d), (a, b))| *o = act.derivative(*a + *b) * *d);
-                }));
-            });
-    }
-}
-
-/// a + b, entry by entry.
-pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    apply(Sum { activation: None, shape: a.shape().clone() }, &[a, b])
-}
-
-/// act(a + b), entry by entry.
-pub(crate) fn activated_sum(
-    activation: Option<Activation>,
-    a: &Tensor,
-    b: &Tensor,
-) -> Result<Tensor> {
-    apply(Sum { activation, shape: a.shape().clone() }, &[a, b])
-}
-
-/// act'(a + b) d, entry by entry.
-pub(crate) fn sum_derivative_product(
-    activation: Activation,
-    a: &Tensor,
-    b: &Tensor,
-    d: &Tensor,
-) -> Result<Tensor> {
-    apply(SumDerivative { activation, shape: a.shape().clone() }, &[a, b, d])
 }

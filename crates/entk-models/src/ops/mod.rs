@@ -4,6 +4,7 @@ pub(crate) mod activation;
 pub(crate) mod channel;
 pub(crate) mod conv;
 pub(crate) mod conv_rows;
+pub(crate) mod entrywise;
 pub(crate) mod geometry;
 pub(crate) mod kernel;
 pub(crate) mod lowering;

@@ -8,7 +8,7 @@ use candle_core::{Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    activation::{Activation, specialise},
+    activation::{Activation, Pointwise, specialise},
     channel::{dot_slice, sum_slice},
     kernel::{Kernel, apply, vectorised},
     real::Real,
