@@ -1,0 +1,70 @@
+//! SGD in coefficient space beside SGD in weight space, for the same linearization: 5 epochs of
+//! 2,000 standard-normal images by the paper's recipe, LeNet5 and a ResNet18 of 8 filters.
+//!
+//!     cargo run --release -p entk-benches --example dual
+//!
+//! One line a network and precision: the largest difference of a logit over the largest logit, the
+//! relative difference of the distances from the start, and the seconds of both; those of the Gram
+//! are given apart.
+#![allow(clippy::print_stdout)]
+
+use std::{ops::ControlFlow, time::Instant};
+
+use candle_core::{DType, Device, Tensor};
+use entk::{
+    gram::{GramConfig, gram},
+    linearize::Linearized,
+    models::{Initializer, LeNet5Config, Model, Network, ParamSpec, ResNetConfig},
+    train::{DualSgd, Examples, SgdConfig, fit, logits},
+};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const IMAGES: usize = 2000;
+const BATCH: usize = 128;
+
+fn main() -> Result<()> {
+    for dtype in [DType::F64, DType::F32] {
+        compare("LeNet5", &LeNet5Config::default().network()?, dtype)?;
+        let narrow = ResNetConfig { width: 8, ..ResNetConfig::default() };
+        compare("ResNet18 of 8 filters", &narrow.network()?, dtype)?;
+    }
+    Ok(())
+}
+
+fn compare(name: &str, network: &Network, dtype: DType) -> Result<()> {
+    let shape = [IMAGES, 3, 32, 32];
+    let spec = ParamSpec::trainable("images", &shape, Initializer::Normal);
+    let x = Tensor::from_vec(spec.init.draw(&spec, 0), &shape, &Device::Cpu)?.to_dtype(dtype)?;
+    let labels: Vec<u8> = (0..IMAGES).map(|i| u8::from(i.wrapping_mul(40_503) % 7 < 3)).collect();
+    let train = Examples::new(x.clone(), labels.clone())?;
+    let theta0 = network.init(0, dtype, &Device::Cpu)?;
+    let config = SgdConfig { epochs: 5, learning_rate: 0.01, ..SgdConfig::default() };
+
+    let begin = Instant::now();
+    let linear = Linearized::new(network, theta0.clone());
+    let weight = fit(&linear, &theta0, &train, None, &config, |_| ControlFlow::Continue(()))?;
+    let weight_s = begin.elapsed().as_secs_f64();
+    let expected = logits(&linear, &weight.params, &x, BATCH)?;
+
+    let begin = Instant::now();
+    let kernel = gram(network, &theta0, &x, &GramConfig::default())?;
+    let gram_s = begin.elapsed().as_secs_f64();
+    let f0 = logits(network, &theta0, &x, BATCH)?;
+    let begin = Instant::now();
+    let dual = DualSgd::new(&kernel, IMAGES, &f0)?;
+    let dual = dual.fit(&[labels], &config, |_| ControlFlow::Continue(()))?.swap_remove(0);
+    let dual_s = begin.elapsed().as_secs_f64();
+
+    let scale = expected.iter().fold(0.0_f64, |scale, z| scale.max(z.abs()));
+    let differences = dual.logits.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+    let logit = differences.fold(0.0, f64::max) / scale;
+    let last = |epochs: &[entk::train::EpochRecord]| epochs.last().map(|epoch| epoch.distance.l2);
+    let (a, b) = (last(&dual.history.epochs), last(&weight.history.epochs));
+    let distance = a.zip(b).map_or(f64::NAN, |(a, b)| ((a - b) / b).abs());
+    println!(
+        "{name}, {dtype:?}: logits {logit:.1e}, distance {distance:.1e}, weight space {weight_s:.2} s, \
+         coefficients {dual_s:.3} s, Gram {gram_s:.2} s"
+    );
+    Ok(())
+}
