@@ -43,9 +43,12 @@ struct Record {
     history: History,
 }
 
+/// Entries hashed at a time.
+const HASHED: usize = 1 << 16;
+
 /// What must be the same for a run to go on.
-#[derive(Serialize, Deserialize)]
-struct RunIdentity {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RunIdentity {
     config: SgdConfig,
     /// Hashes of names, shapes and values.
     start: String,
@@ -87,7 +90,7 @@ impl<M: Model + ?Sized> Trainer<'_, M> {
     /// At every moment the folder holds the checkpoint before or this one, whole: the tensors are
     /// synced under a name of their own, then the record is renamed over the old one, and only then
     /// the old tensors are removed. Cost: the file, of two or three times theta, is written and read
-    /// once, and all examples are hashed.
+    /// once; the first time all examples are hashed.
     ///
     /// # Errors
     /// [`TrainError::Checkpoint`] for a folder that cannot be written; the checkpoint before is then
@@ -160,16 +163,21 @@ impl<M: Model + ?Sized> Trainer<'_, M> {
         Ok(true)
     }
 
+    /// Made once: a large training set takes seconds to hash, and nothing in it changes.
     fn identity(&self) -> Result<RunIdentity> {
+        if let Some(identity) = self.identity.get() {
+            return Ok(identity.clone());
+        }
         let first = self.train.inputs().narrow(0, 0, 1)?;
         let probe = logits(self.model, &self.start.scale(PROBE_SCALE)?, &first, 1)?;
-        Ok(RunIdentity {
+        let identity = RunIdentity {
             config: self.config().clone(),
             start: tensors_hash(self.start.iter().chain(self.start.statistics()))?,
             train: examples_hash(self.train)?,
             test: self.test.map(examples_hash).transpose()?,
             probe: probe[0],
-        })
+        };
+        Ok(self.identity.get_or_init(|| identity).clone())
     }
 
     /// All tensors of the state in one set, by name and purpose.
@@ -235,9 +243,13 @@ fn tensors_hash<'a>(tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Res
     let mut bytes = Vec::new();
     for (name, tensor) in tensors {
         hasher.update(format!("{name} {:?} {:?};", tensor.dims(), tensor.dtype()).as_bytes());
-        bytes.clear();
-        bytes.extend(host(tensor)?.iter().flat_map(|x| x.to_le_bytes()));
-        hasher.update(&bytes);
+        let (values, count) = (tensor.flatten_all()?, tensor.elem_count());
+        for start in (0..count).step_by(HASHED) {
+            let block = values.narrow(0, start, HASHED.min(count - start))?;
+            bytes.clear();
+            bytes.extend(host(&block)?.iter().flat_map(|x| x.to_le_bytes()));
+            hasher.update(&bytes);
+        }
     }
     Ok(hasher.finalize().to_hex().to_string())
 }
