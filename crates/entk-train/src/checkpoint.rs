@@ -47,8 +47,8 @@ struct Record {
 const HASHED: usize = 1 << 16;
 
 /// What must be the same for a run to go on.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct RunIdentity {
+#[derive(Serialize, Deserialize)]
+struct RunIdentity {
     config: SgdConfig,
     /// Hashes of names, shapes and values.
     start: String,
@@ -163,21 +163,16 @@ impl<M: Model + ?Sized> Trainer<'_, M> {
         Ok(true)
     }
 
-    /// Made once: a large training set takes seconds to hash, and nothing in it changes.
     fn identity(&self) -> Result<RunIdentity> {
-        if let Some(identity) = self.identity.get() {
-            return Ok(identity.clone());
-        }
         let first = self.train.inputs().narrow(0, 0, 1)?;
         let probe = logits(self.model, &self.start.scale(PROBE_SCALE)?, &first, 1)?;
-        let identity = RunIdentity {
+        Ok(RunIdentity {
             config: self.config().clone(),
             start: tensors_hash(self.start.iter().chain(self.start.statistics()))?,
-            train: examples_hash(self.train)?,
-            test: self.test.map(examples_hash).transpose()?,
+            train: self.train.hash()?,
+            test: self.test.map(Examples::hash).transpose()?,
             probe: probe[0],
-        };
-        Ok(self.identity.get_or_init(|| identity).clone())
+        })
     }
 
     /// All tensors of the state in one set, by name and purpose.
@@ -232,13 +227,10 @@ fn specs<'a>(
         .collect()
 }
 
-fn examples_hash(examples: &Examples) -> Result<String> {
-    let labels = blake3::hash(examples.labels()).to_hex();
-    tensors_hash([(labels.as_str(), examples.inputs())].into_iter())
-}
-
 /// A hash of names, shapes and values.
-fn tensors_hash<'a>(tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Result<String> {
+pub(crate) fn tensors_hash<'a>(
+    tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = Vec::new();
     for (name, tensor) in tensors {

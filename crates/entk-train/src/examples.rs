@@ -1,7 +1,12 @@
+use std::sync::OnceLock;
+
 use candle_core::Tensor;
 use entk_models::ensure_finite;
 
-use crate::error::{Result, TrainError};
+use crate::{
+    checkpoint::tensors_hash,
+    error::{Result, TrainError},
+};
 
 /// A binary task: N inputs with a label 0 or 1 for each.
 ///
@@ -24,6 +29,8 @@ use crate::error::{Result, TrainError};
 pub struct Examples {
     inputs: Tensor,
     labels: Vec<u8>,
+    /// Of shape and values, once a checkpoint needed it: a large set takes seconds.
+    hash: OnceLock<String>,
 }
 
 impl Examples {
@@ -42,7 +49,7 @@ impl Examples {
         }
         check_labels(&labels, inputs.dims()[0])?;
         ensure_finite(&inputs, "inputs")?;
-        Ok(Self { inputs: inputs.contiguous()?, labels })
+        Ok(Self { inputs: inputs.contiguous()?, labels, hash: OnceLock::new() })
     }
 
     /// Another task on the same inputs, which are neither copied nor checked again.
@@ -51,7 +58,17 @@ impl Examples {
     /// [`TrainError::Count`] and [`TrainError::Label`], as for [`new`](Self::new).
     pub fn with_labels(&self, labels: Vec<u8>) -> Result<Self> {
         check_labels(&labels, self.count())?;
-        Ok(Self { inputs: self.inputs.clone(), labels })
+        Ok(Self { inputs: self.inputs.clone(), labels, hash: OnceLock::new() })
+    }
+
+    /// A hash of labels and inputs, computed once.
+    pub(crate) fn hash(&self) -> Result<String> {
+        if let Some(hash) = self.hash.get() {
+            return Ok(hash.clone());
+        }
+        let labels = blake3::hash(&self.labels).to_hex();
+        let hash = tensors_hash([(labels.as_str(), &self.inputs)].into_iter())?;
+        Ok(self.hash.get_or_init(|| hash).clone())
     }
 
     /// The inputs, (N, C, H, W).

@@ -1,10 +1,7 @@
-use std::sync::OnceLock;
-
 use candle_core::{Device, Tensor};
 use entk_models::{Model, Params};
 
 use crate::{
-    checkpoint::RunIdentity,
     config::SgdConfig,
     error::Result,
     examples::Examples,
@@ -51,8 +48,6 @@ pub struct Trainer<'a, M: ?Sized> {
     pub(crate) start: Params,
     pub(crate) state: State,
     pub(crate) history: History,
-    /// What checkpoints compare, once it was needed.
-    pub(crate) identity: OnceLock<RunIdentity>,
 }
 
 /// What a step changes.
@@ -83,8 +78,7 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
         }
         let state = State { params: params.clone(), optimizer: Optimizer::new(config)? };
         let history = History::default();
-        let (start, identity) = (params.clone(), OnceLock::new());
-        Ok(Self { model, train, test, pace, start, state, history, identity })
+        Ok(Self { model, train, test, pace, start: params.clone(), state, history })
     }
 
     /// One pass over the data; returns what was measured after it, or none where the run had ended
