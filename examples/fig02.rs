@@ -188,7 +188,7 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
     let class_task = common.data.class_task();
     let mut figure =
         Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
-            .title(format!("{} on {}{rule}", common.model.title(), common.data.title()))
+            .title(format!("{}{rule}", common.title()))
             .note(common.note(flags.seeds));
     let models: [(&str, Marker, Value); 2] = [
         ("network", Marker::Circle, |row| row.network),

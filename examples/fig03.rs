@@ -118,7 +118,7 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
         panel(flags, rows, Axis::linear("cosine distance"), |row| row.cosine_distance)?,
     ];
     let never = rows.iter().filter(|row| row.convergence_epoch.is_none()).count();
-    let title = format!("{} on {}", common.model.title(), common.data.title());
+    let title = common.title();
     let note = common.note(flags.seeds);
     let never = format!(
         "{never} of {} trainings did not reach the loss and are drawn at {limit}.",

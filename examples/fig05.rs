@@ -139,7 +139,7 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
     let accuracy = panel(Axis::linear("test accuracy").percent(), |row| row.test_accuracy)?;
     let distance = panel(Axis::linear("l2 distance"), |row| row.distance)?;
     let task = common.data.class_task();
-    let title = format!("{} on {}, {task}", common.model.title(), common.data.title());
+    let title = format!("{}, {task}", common.title());
     let seeds = format!("{} seeds: median, smallest and largest.", flags.seeds);
     let note = format!("{} test images, {} epochs, {seeds}", common.test, common.epochs);
     Ok(FigureGrid::row(vec![accuracy, distance]).title(title).note(note))

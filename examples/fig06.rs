@@ -60,8 +60,7 @@ fn main() -> Result<()> {
         ..Defaults::default()
     });
     let (index, top, common) = (flags.index, flags.top, &flags.common);
-    let n = common.train + common.test;
-    ensure!((1..=n).contains(&index), "--index {index}: there are {n} eigenfunctions, from 1");
+    common.check_index(index)?;
     ensure!((1..=common.train).contains(&top), "--top {top} for --train {}", common.train);
     ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
     let mut run = common.start("fig06")?;
@@ -116,7 +115,7 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
     let common = &flags.common;
     let energy = Axis::linear(format!("energy in the top {}", flags.top)).percent();
     let mut figure = Figure::new(Axis::linear("epoch"), energy)
-        .title(format!("{} on {}", common.model.title(), common.data.title()))
+        .title(common.title())
         .note(common.note(flags.seeds));
     let names = [(0, common.data.class_task().to_owned()), (flags.index, eigen_name(flags.index))];
     for (color, (index, name)) in names.into_iter().enumerate() {

@@ -144,7 +144,7 @@ fn figure(flags: &Flags, trained: &[usize], rows: &[Row]) -> FigureGrid {
             .series(series("at initialisation", curve(|row| row.initial)).color(0))
             .baseline(Baseline::vertical("trained on", index as f64).line(Line::Dotted))
     };
-    let title = format!("{} on {}", common.model.title(), common.data.title());
+    let title = common.title();
     let columns = if trained.len() == 1 { 1 } else { 2 };
     FigureGrid::row(trained.iter().map(panel).collect())
         .columns(columns)

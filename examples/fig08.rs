@@ -58,8 +58,7 @@ fn main() -> Result<()> {
         epochs: Size::new(100, 60).for_resnet18(15),
         ..Defaults::default()
     });
-    let (index, n) = (flags.index, flags.common.train + flags.common.test);
-    ensure!((1..=n).contains(&index), "--index {index}: there are {n} eigenfunctions, from 1");
+    flags.common.check_index(flags.index)?;
     ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
     let mut run = flags.common.start("fig08")?;
     let source = Source::load(&flags.common)?;
@@ -120,8 +119,7 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
     };
     let loss = panel(Axis::log("training loss"), |row| row.train_loss)?;
     let accuracy = panel(Axis::linear("test accuracy").percent(), |row| row.test_accuracy)?;
-    let (model, data) = (common.model.title(), common.data.title());
     Ok(FigureGrid::row(vec![loss, accuracy])
-        .title(format!("{model} on {data}, eigenfunction {}", flags.index))
+        .title(format!("{}, eigenfunction {}", common.title(), flags.index))
         .note(common.note(flags.seeds)))
 }

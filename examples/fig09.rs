@@ -58,8 +58,7 @@ fn main() -> Result<()> {
         ..Defaults::default()
     });
     let (index, common) = (flags.index, &flags.common);
-    let n = common.train + common.test;
-    ensure!((1..=n).contains(&index), "--index {index}: there are {n} eigenfunctions, from 1");
+    common.check_index(index)?;
     ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
     let mut run = common.start("fig09")?;
     let source = Source::load(common)?;
@@ -116,7 +115,7 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
         Axis::linear("epochs before linearization"),
         Axis::linear("test accuracy").percent(),
     )
-    .title(format!("{} on {}", common.model.title(), common.data.title()))
+    .title(common.title())
     .note(common.note(flags.seeds));
     let eigenfunction = format!("eigenfunction {}", flags.index);
     for (color, (index, name)) in

@@ -74,7 +74,8 @@ fn compute(flags: &Flags) -> Result<()> {
     results::clear(run.folder())?;
     let products = assembly::products(&mut run, flags, inputs, stop)?;
     kernel.products = products.as_ref();
-    let plan = kernel.plan()?;
+    // Products that are given need not be computed.
+    let plan = if products.is_some() { kernel.plan()? } else { plan };
 
     match outcome(&mut run, &kernel, &plan)? {
         Some(outcome) => conclude(run, &kernel, &sample, outcome),

@@ -214,7 +214,7 @@ type Curve = fn(&Row) -> Option<f64>;
 fn figure(flags: &Flags, axis: Axis, rows: &[Row], curves: &[(&str, Curve)]) -> Figure {
     let what = if flags.linearize || flags.dual { "linearized " } else { "" };
     let common = &flags.common;
-    let title = format!("{what}{} on {}", common.model.title(), common.data.title());
+    let title = format!("{what}{}", common.title());
     let mut figure = Figure::new(Axis::linear("epoch"), axis).title(title);
     for (color, (name, value)) in curves.iter().enumerate() {
         let points: Vec<(f64, f64)> =

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use anyhow::ensure;
 use clap::builder::ArgPredicate;
 use clap::{Args, Parser, ValueEnum};
 use serde::Serialize;
@@ -164,6 +165,21 @@ impl CommonFlags {
             _ => format!("{seeds} seeds: median, smallest and largest"),
         };
         format!("{train} training and {test} test images, {epochs} epochs, {seeds}.")
+    }
+
+    /// The network and the data set as a figure's title.
+    pub fn title(&self) -> String {
+        format!("{} on {}", self.model.title(), self.data.title())
+    }
+
+    /// Refuses an eigenfunction, from 1, that the sample does not have.
+    ///
+    /// # Errors
+    /// An index of 0, or beyond the number of images.
+    pub fn check_index(&self, index: usize) -> anyhow::Result<()> {
+        let n = self.train + self.test;
+        ensure!((1..=n).contains(&index), "--index {index}: there are {n} eigenfunctions, from 1");
+        Ok(())
     }
 
     /// The same flags for each of several seeds, from `--seed` on.
