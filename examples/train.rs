@@ -14,8 +14,8 @@ use entk::spectral::BinaryTarget;
 use entk::train::{EpochRecord, SgdConfig, Trainer};
 use entk_examples::plot::{Axis, Figure, Series};
 use entk_examples::{
-    CommonFlags, Defaults, Experiment, Kernel, ModelName, Run, Size, Source, Stage, TrainingFlags,
-    parse_flags,
+    CommonFlags, Defaults, Directions, Experiment, Kernel, ModelName, Run, Size, Source, Stage,
+    TrainingFlags, parse_flags,
 };
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ enum Task {
     Cifar2,
     /// The signs of an eigenfunction of the network's kernel at initialisation
     Eigenfunction,
+    /// The side of synthetic data that a neural anisotropy direction of the network, with GELU, separates
+    Nad,
 }
 
 /// Trains a network or its linearization on one task.
@@ -44,7 +46,7 @@ struct Flags {
     #[arg(long, value_enum, default_value = "cifar2")]
     task: Task,
 
-    /// The eigenfunction, counted from 1, by falling eigenvalue
+    /// The eigenfunction or direction, counted from 1, by falling eigenvalue
     #[arg(long, value_name = "J", default_value_t = 1)]
     index: usize,
 
@@ -104,8 +106,7 @@ fn main() -> Result<()> {
         ..Defaults::default()
     });
     let mut run = flags.common.start("train")?;
-    let source = Source::load(&flags.common)?;
-    let experiment = source.experiment(&flags.common)?;
+    let (experiment, origin) = experiment(&mut run, &flags)?;
     let needs_gram = flags.dual || flags.task == Task::Eigenfunction;
     let kernel = needs_gram.then(|| experiment.kernel(&mut run)).transpose()?;
     let labels = labels(&mut run, &flags, &experiment, kernel.as_ref())?;
@@ -128,7 +129,7 @@ fn main() -> Result<()> {
         &figure(&flags, loss, &rows, &pair(|r| r.train_loss, |r| r.test_loss)),
     )?;
     let results = serde_json::json!({
-        "origin": source.origin(),
+        "origin": origin,
         "parameters": experiment.theta0.count(),
         "end": rows.last(),
     });
@@ -142,6 +143,22 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// The images and the network, and where the images come from.
+fn experiment(run: &mut Run, flags: &Flags) -> Result<(Experiment, String)> {
+    if flags.task != Task::Nad {
+        let source = Source::load(&flags.common)?;
+        return Ok((source.experiment(&flags.common)?, source.origin().to_owned()));
+    }
+    let directions = Directions::find(run, &flags.common)?;
+    let (index, d) = (flags.index, directions.pairs.len());
+    ensure!(
+        (1..=d).contains(&index),
+        "--index {index}: directions are counted from 1 to the number of pixels, {d}"
+    );
+    let origin = format!("synthetic, separated by direction {index}");
+    Ok((directions.experiment(&flags.common, index)?, origin))
+}
+
 fn settings(flags: &Flags) -> SgdConfig {
     SgdConfig { stop_at_loss: flags.stop_at_loss, ..flags.training.sgd(&flags.common) }
 }
@@ -152,7 +169,7 @@ fn labels(
     experiment: &Experiment,
     kernel: Option<&Kernel>,
 ) -> Result<Vec<u8>> {
-    if flags.task == Task::Cifar2 {
+    if flags.task != Task::Eigenfunction {
         return Ok(experiment.labels.clone());
     }
     let (kernel, index) = (kernel.context("an eigenfunction needs the kernel")?, flags.index);

@@ -1,10 +1,16 @@
 //! The binary tasks of the figures.
 
 use anyhow::{Context, Result};
+use entk::models::Model;
 use entk::spectral::{BinaryTarget, Eigenpairs};
 use entk::train::{EpochRecord, Fit, History, Metrics, SgdConfig};
+use rayon::prelude::*;
 
 use crate::{Experiment, IndexList, Run, Training};
+
+/// Operations of a forward pass for one image up to which networks are trained side by side, one thread each.
+/// Larger ones have work for all threads in every layer, and need the memory.
+const SMALL: f64 = 1e8;
 
 /// Labels of all images, and which eigenfunction they are the signs of.
 #[derive(Clone, Debug)]
@@ -54,7 +60,12 @@ impl Experiment {
                 let trained = self.train(&cache, stage, &training);
                 Ok(trained.with_context(|| format!("the task of index {}", task.index))?.fit)
             };
-            tasks.iter().map(one).collect()
+            if self.network.operations() > SMALL {
+                return tasks.iter().map(one).collect();
+            }
+            // In order, so that the first error is the one that is told.
+            let fits: Vec<Result<Fit>> = tasks.par_iter().with_max_len(1).map(one).collect();
+            fits.into_iter().collect()
         })
     }
 }

@@ -88,7 +88,7 @@ impl TrainingRun<'_> {
     ) -> Result<(Trained, bool)> {
         let trainer = || Trainer::new(self.model, self.start, self.train, Some(self.test), config);
         let (mut run, mut kept, mut reused) = (trainer()?, Vec::new(), true);
-        let base = stage.done();
+        let mut counter = Counter { stage, done: 0 };
         let under_way = folder.join(UNDER_WAY);
         for &epoch in keep.iter().chain([&config.epochs]) {
             if epoch == 0 {
@@ -105,18 +105,31 @@ impl TrainingRun<'_> {
                 if earlier.resume(&under_way)? && (run.epoch()..=epoch).contains(&earlier.epoch()) {
                     run = earlier;
                 }
-                train_to(&mut run, epoch, &under_way, stage, base)?;
+                train_to(&mut run, epoch, &under_way, &mut counter)?;
                 run.save(&here)?;
             }
-            stage.set_done(base + run.epoch() as u64);
+            counter.reach(run.epoch());
             kept.push(run.params().clone());
         }
         kept.pop(); // the end, which the fit has
         if under_way.exists() {
             std::fs::remove_dir_all(&under_way)?;
         }
-        stage.set_done(base + config.epochs as u64);
+        counter.reach(config.epochs);
         Ok((Trained { fit: run.into_fit(), kept }, reused))
+    }
+}
+
+/// Counts the epochs of one training on a stage that it shares with others.
+struct Counter<'a> {
+    stage: &'a Stage,
+    done: usize,
+}
+
+impl Counter<'_> {
+    fn reach(&mut self, epoch: usize) {
+        self.stage.advance(epoch.saturating_sub(self.done) as u64);
+        self.done = self.done.max(epoch);
     }
 }
 
@@ -125,12 +138,11 @@ fn train_to<M: Model + ?Sized>(
     run: &mut Trainer<'_, M>,
     epoch: usize,
     folder: &Path,
-    stage: &Stage,
-    base: u64,
+    counter: &mut Counter<'_>,
 ) -> Result<()> {
     let mut saved = Instant::now();
     while run.epoch() < epoch && run.step_epoch()?.is_some() {
-        stage.set_done(base + run.epoch() as u64);
+        counter.reach(run.epoch());
         if saved.elapsed() >= SAVE_EVERY {
             run.save(folder)?;
             saved = Instant::now();

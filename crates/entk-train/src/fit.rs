@@ -1,6 +1,7 @@
 use std::ops::ControlFlow;
 
 use entk_models::{Model, Params};
+use rayon::prelude::*;
 
 use crate::{
     config::SgdConfig,
@@ -77,4 +78,54 @@ pub fn fit<M: Model + ?Sized>(
         }
     }
     Ok(run.into_fit())
+}
+
+/// Trains a network for each task, all from `params` and in the same order of examples, side by side:
+/// one thread takes one network at a time.
+///
+/// Each result has the bits of [`fit`] on its task. It pays where steps are small: a thread that keeps a
+/// network to itself waits for no other, at every layer of every step. For linearizations see
+/// [`DualSgd`](crate::DualSgd), which trains all targets at the cost of little more than one.
+///
+/// A task is its training and its test examples; tasks on the same images share them
+/// ([`Examples::with_labels`]). `on_epoch` is called from the threads, with the number of the task. The
+/// memory is that of as many trainings as there are threads.
+///
+/// # Errors
+/// As [`fit`], of the first task that fails; [`TrainError::Diverged`](crate::TrainError::Diverged) names it.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use candle_core::{DType, Device, Tensor};
+/// use entk_models::{Dense, Flatten, Model, Network, Sequential};
+/// use entk_train::{Examples, SgdConfig, fit_many};
+///
+/// let line = Network::new(&[1, 1, 1], Sequential::new().then(Flatten).then(Dense::new("w", 1, 1)))?;
+/// let x = Tensor::new(&[-2.0, -1.0, 1.0, 2.0], &Device::Cpu)?.reshape((4, 1, 1, 1))?;
+/// let one = Examples::new(x, vec![0, 0, 1, 1])?;
+/// let tasks = [(one.clone(), None), (one.with_labels(vec![1, 1, 0, 0])?, None)];
+///
+/// let start = line.init(0, DType::F64, &Device::Cpu)?;
+/// let config = SgdConfig { batch: 2, epochs: 200, ..SgdConfig::default() };
+/// let fits = fit_many(&line, &start, &tasks, &config, |_, _| ControlFlow::Continue(()))?;
+/// for fit in &fits {
+///     assert_eq!(fit.history.last().and_then(|record| record.train).map(|m| m.accuracy), Some(1.0));
+/// }
+/// # Ok::<(), entk_train::TrainError>(())
+/// ```
+pub fn fit_many<M: Model + ?Sized>(
+    model: &M,
+    params: &Params,
+    tasks: &[(Examples, Option<Examples>)],
+    config: &SgdConfig,
+    on_epoch: impl Fn(usize, &EpochRecord) -> ControlFlow<()> + Sync,
+) -> Result<Vec<Fit>> {
+    let one = |(index, (train, test)): (usize, &(Examples, Option<Examples>))| {
+        fit(model, params, train, test.as_ref(), config, |record| on_epoch(index, record))
+            .map_err(|error| error.of_target(index))
+    };
+    // In order, so that of several that fail it is always the first that is reported.
+    let fits: Vec<Result<Fit>> = tasks.par_iter().enumerate().with_max_len(1).map(one).collect();
+    fits.into_iter().collect()
 }

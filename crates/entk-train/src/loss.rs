@@ -50,14 +50,22 @@ impl Loss {
     /// # Errors
     /// As [`sigmoid_cross_entropy`].
     pub fn cotangent(self, logits: &[f64], labels: &[u8]) -> Result<Vec<f64>> {
-        match self {
-            Self::SigmoidCrossEntropy => sigmoid_cross_entropy_cotangent(logits, labels),
-            Self::Squared => {
-                check(logits, labels)?;
-                let n = logits.len() as f64;
-                Ok(logits.iter().zip(labels).map(|(&z, &y)| (z - sign(y)) / n).collect())
-            }
-        }
+        self.share_of_cotangent(logits, labels, logits.len())
+    }
+
+    /// The entries of the gradient over n examples that belong to those given.
+    pub(crate) fn share_of_cotangent(
+        self,
+        logits: &[f64],
+        labels: &[u8],
+        n: usize,
+    ) -> Result<Vec<f64>> {
+        check(logits, labels)?;
+        let slope = |(&z, &y): (&f64, &u8)| match self {
+            Self::SigmoidCrossEntropy => derivative(z, y) / n as f64,
+            Self::Squared => (z - sign(y)) / n as f64,
+        };
+        Ok(logits.iter().zip(labels).map(slope).collect())
     }
 
     /// The largest second derivative in a logit, times n.
@@ -117,9 +125,7 @@ pub fn sigmoid_cross_entropy(logits: &[f64], labels: &[u8]) -> Result<f64> {
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```
 pub fn sigmoid_cross_entropy_cotangent(logits: &[f64], labels: &[u8]) -> Result<Vec<f64>> {
-    check(logits, labels)?;
-    let n = logits.len() as f64;
-    Ok(logits.iter().zip(labels).map(|(&z, &y)| derivative(z, y) / n).collect())
+    Loss::SigmoidCrossEntropy.cotangent(logits, labels)
 }
 
 fn value(z: f64, y: u8) -> f64 {

@@ -1,5 +1,6 @@
 use candle_core::{DType, Device, Tensor};
 use entk_models::{Model, Params};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -79,7 +80,7 @@ pub fn evaluate<M: Model + ?Sized>(
 /// The logits f(theta, x), N of them in f64, of inputs x (N, C, H, W).
 ///
 /// Forward passes with frozen statistics over `batch` examples at a time, the last one over what is
-/// left. The batch bounds the memory; results for different ones differ by round-off.
+/// left; on the CPU each thread has one under way. The batch bounds the memory; results for different ones differ by round-off.
 ///
 /// # Errors
 /// [`TrainError::Outputs`] unless the model has one output, [`TrainError::Setting`] for a batch of
@@ -95,11 +96,18 @@ pub fn logits<M: Model + ?Sized>(
         return Err(TrainError::Setting { field: "batch", found: 0.0, range: "at least 1" });
     }
     let count = inputs.dims().first().copied().unwrap_or(0);
-    let mut all = Vec::with_capacity(count);
-    for start in (0..count).step_by(batch) {
+    let of_batch = |start: usize| {
         let x = inputs.narrow(0, start, batch.min(count - start))?;
-        all.extend(host(&model.forward(params, &x)?)?);
-    }
+        host(&model.forward(params, &x)?)
+    };
+    let starts: Vec<usize> = (0..count).step_by(batch).collect();
+    // Another device has one queue of work, which several threads would only put out of order.
+    let parts: Vec<Result<Vec<f64>>> = if params.device().is_cpu() {
+        starts.into_par_iter().map(of_batch).collect()
+    } else {
+        starts.into_iter().map(of_batch).collect()
+    };
+    let all = parts.into_iter().collect::<Result<Vec<_>>>()?.concat();
     check_logits(&all)?;
     Ok(all)
 }

@@ -1,4 +1,3 @@
-use candle_core::{Device, Tensor};
 use entk_models::{Model, Params};
 
 use crate::{
@@ -6,8 +5,9 @@ use crate::{
     error::Result,
     examples::Examples,
     fit::Fit,
+    gradient::BatchGradient,
     history::{EpochRecord, History, Outcome},
-    metrics::{Distance, check_one_output, host, logits},
+    metrics::{Distance, check_one_output, logits},
     optimizer::Optimizer,
     pace::{At, Pace},
 };
@@ -166,22 +166,17 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
 
     /// One step on the examples `indices`; returns their loss before it.
     fn step(&mut self, at: At, indices: &[u32]) -> Result<f64> {
-        let (x, labels) = self.train.minibatch(indices)?;
-        let sweep = self.model.training_sweep(&self.state.params, &x)?;
-        let outputs = sweep.outputs();
-        let logits = host(outputs)?;
-        let loss = self.pace.loss(at, &logits, &labels)?;
-        let cotangent = self.config().loss.cotangent(&logits, &labels)?;
-        let cotangent = Tensor::from_vec(cotangent, outputs.dims(), &Device::Cpu)?
-            .to_dtype(outputs.dtype())?
-            .to_device(outputs.device())?;
-        let gradient = sweep.vjp(&cotangent)?;
-        let statistics = sweep.statistics().to_vec();
-        let rate = self.pace.rate(at);
         let State { params, optimizer } = &mut self.state;
-        let next = optimizer.step(&self.start, params, gradient, rate)?;
-        self.state.params =
-            if statistics.is_empty() { next } else { next.with_statistics(statistics)? };
+        let batch =
+            BatchGradient::new(self.model, params, self.train, indices, self.pace.config().loss)
+                .map_err(|error| self.pace.diverged(at, error))?;
+        let loss = self.pace.loss(at, &batch.logits, &batch.labels)?;
+        let next = optimizer.step(&self.start, params, batch.gradient, self.pace.rate(at))?;
+        self.state.params = if batch.statistics.is_empty() {
+            next
+        } else {
+            next.with_statistics(batch.statistics)?
+        };
         Ok(loss)
     }
 

@@ -130,7 +130,7 @@ impl Kernel for InputVjp {
                         let taps = block.tap_view_mut(&mut scratch.lowered, di);
                         add_product(taps, weight.tap(di).transpose(), cotangents);
                     }
-                    block.raise(&scratch.lowered, dx);
+                    block.raise(&mut scratch.lowered, dx);
                 }
             });
     }

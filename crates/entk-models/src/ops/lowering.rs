@@ -9,10 +9,13 @@
 //! images side by side, each followed by the few rows that only its last taps read. Those gap
 //! columns hold numbers that nobody reads.
 
+use std::ops::Range;
+
 use faer::{MatMut, MatRef};
 
 use super::{
     geometry::Geometry,
+    kernel::vectorised,
     matmul::{rows, rows_mut},
     real::Real,
 };
@@ -57,6 +60,44 @@ impl Blocks {
             from,
             height: self.rows.min(height - from),
         })
+    }
+}
+
+/// A channel of one image under one horizontal tap.
+struct Plane {
+    /// Where its first row lies in the image stack.
+    from: usize,
+    /// Where the lowered rows begin.
+    at: usize,
+    /// Lowered entries before the first row: padding.
+    above: usize,
+    /// Entries of all its rows.
+    len: usize,
+    /// The tap, and the one that moves nothing.
+    shift: [usize; 2],
+}
+
+impl Plane {
+    /// Which lowered entries, and the same number of the channel's: those less what a shift by
+    /// some columns moves out. What it moves into the next row is [outside](Self::for_each_outside).
+    fn overlap(&self) -> (Range<usize>, Range<usize>) {
+        let [tap, centre] = self.shift;
+        let (right, left) = (centre.saturating_sub(tap), tap.saturating_sub(centre));
+        let whole = |from: usize, to: usize| from.min(self.len)..self.len - to.min(self.len);
+        (whole(right, left), whole(left, right))
+    }
+
+    /// Lowered entries that lie outside the image, in rows of `width`.
+    fn for_each_outside(&self, width: usize, mut visit: impl FnMut(usize)) {
+        let [tap, centre] = self.shift;
+        let outside = if tap < centre {
+            0..(centre - tap).min(width)
+        } else {
+            width - (tap - centre).min(width)..width
+        };
+        for row in (0..self.len).step_by(width) {
+            outside.clone().for_each(|column| visit(row + column));
+        }
     }
 }
 
@@ -136,6 +177,19 @@ impl Block {
     pub(crate) fn lower<T: Real>(self, images: &[T], lowered: &mut Vec<T>) {
         let g = self.geometry;
         lowered.resize(self.phases() * self.taps() * self.columns(), T::zero());
+        if self.shifts_planes() {
+            return self.for_each_plane(|plane| {
+                let target = &mut lowered[plane.at..plane.at + self.pitch()];
+                let (before, rest) = target.split_at_mut(plane.above);
+                let (inside, after) = rest.split_at_mut(plane.len);
+                before.fill(T::zero());
+                after.fill(T::zero());
+                let source = &images[plane.from..plane.from + plane.len];
+                let (to, from) = plane.overlap();
+                inside[to].copy_from_slice(&source[from]);
+                plane.for_each_outside(g.output[1], |at| inside[at] = T::zero());
+            });
+        }
         self.for_each_row(|row, tap, at| {
             let target = &mut lowered[at..at + g.output[1]];
             let dj = tap % g.kernel[1];
@@ -145,35 +199,64 @@ impl Block {
                     let x = row * g.input[1] + first * g.stride[1] + dj - g.before[1];
                     target[..first].fill(T::zero());
                     target[last..].fill(T::zero());
-                    let target = &mut target[first..last];
-                    if g.stride[1] == 1 {
-                        target.copy_from_slice(&images[x..x + target.len()]);
-                    } else {
-                        let source = images[x..].iter().step_by(g.stride[1]);
-                        target.iter_mut().zip(source).for_each(|(t, v)| *t = *v);
-                    }
+                    let source = images[x..].iter().step_by(g.stride[1]);
+                    target[first..last].iter_mut().zip(source).for_each(|(t, v)| *t = *v);
                 }
             }
         });
     }
 
     /// The adjoint of [`lower`](Self::lower): adds every entry to the pixel it was read from.
-    pub(crate) fn raise<T: Real>(self, lowered: &[T], images: &mut [T]) {
+    /// Entries that were read from no pixel are lost.
+    pub(crate) fn raise<T: Real>(self, lowered: &mut [T], images: &mut [T]) {
         let g = self.geometry;
+        if self.shifts_planes() {
+            return self.for_each_plane(|plane| {
+                let start = plane.at + plane.above;
+                let inside = &mut lowered[start..start + plane.len];
+                plane.for_each_outside(g.output[1], |at| inside[at] = T::zero());
+                let target = &mut images[plane.from..plane.from + plane.len];
+                let (to, from) = plane.overlap();
+                vectorised(|| {
+                    target[from].iter_mut().zip(&inside[to]).for_each(|(t, v)| *t += *v);
+                });
+            });
+        }
         self.for_each_row(|row, tap, at| {
             let dj = tap % g.kernel[1];
             if let Some((row, (first, last))) = row.zip(g.columns_inside(dj)) {
                 let x = row * g.input[1] + first * g.stride[1] + dj - g.before[1];
-                let source = &lowered[at + first..at + last];
-                if g.stride[1] == 1 {
-                    let target = &mut images[x..x + source.len()];
-                    target.iter_mut().zip(source).for_each(|(t, v)| *t += *v);
-                } else {
-                    let target = images[x..].iter_mut().step_by(g.stride[1]);
-                    target.zip(source).for_each(|(t, v)| *t += *v);
-                }
+                let target = images[x..].iter_mut().step_by(g.stride[1]);
+                target.zip(&lowered[at + first..at + last]).for_each(|(t, v)| *t += *v);
             }
         });
+    }
+
+    /// Whether a lowered row is a whole channel, moved: no stride, and output rows as long as
+    /// those of the input.
+    fn shifts_planes(self) -> bool {
+        let g = self.geometry;
+        g.stride == [1, 1] && g.output[1] == g.input[1]
+    }
+
+    /// Calls `visit` for every channel tap of every image, where [`shifts_planes`](Self::shifts_planes).
+    fn for_each_plane(self, mut visit: impl FnMut(Plane)) {
+        let (g, width) = (self.geometry, self.geometry.input[1]);
+        // The input rows that this block reads, of which the first and last may be padding.
+        let first = self.from.max(g.before[0]);
+        let last = (self.from + self.lowered_rows()).min(g.input[0] + g.before[0]);
+        for tap in 0..self.taps() {
+            for image in 0..self.images {
+                let channel = image * self.stack + tap / g.kernel[1];
+                visit(Plane {
+                    from: (channel * g.input[0] + first - g.before[0]) * width,
+                    at: tap * self.columns() + image * self.pitch(),
+                    above: (first - self.from) * width,
+                    len: last.saturating_sub(first) * width,
+                    shift: [tap % g.kernel[1], g.before[1]],
+                });
+            }
+        }
     }
 
     /// The part of the lowered image that vertical tap `di` reads, (taps, width).

@@ -2,7 +2,7 @@ use candle_core::{Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{
-    kernel::{Kernel, apply},
+    kernel::{Kernel, apply, vectorised},
     real::Real,
 };
 use crate::error::Result;
@@ -28,6 +28,7 @@ impl Windows {
     }
 
     /// Calls `visit(input row, output row)` for every row of one plane.
+    #[inline(always)]
     fn for_each_row(&self, mut visit: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>)) {
         let width = self.input()[1];
         for y in 0..self.input()[0] {
@@ -38,6 +39,22 @@ impl Windows {
 
     fn shape(&self, [height, width]: [usize; 2]) -> Shape {
         (self.planes[0], self.planes[1], height, width).into()
+    }
+}
+
+/// Adds the windows of a row, of a width known to the compiler, which then uses vectors.
+#[inline(always)]
+fn add_windows<const W: usize, T: Real>(row: &[T], out: &mut [T]) {
+    for (o, window) in out.iter_mut().zip(row.as_chunks::<W>().0) {
+        window.iter().for_each(|v| *o += *v);
+    }
+}
+
+/// Fills the windows of a row with the scaled entries of `dy`.
+#[inline(always)]
+fn fill_windows<const W: usize, T: Real>(dy: &[T], scale: T, row: &mut [T]) {
+    for (window, d) in row.as_chunks_mut::<W>().0.iter_mut().zip(dy) {
+        *window = [*d * scale; W];
     }
 }
 
@@ -55,13 +72,17 @@ impl Kernel for Average {
         (out.par_chunks_mut(w.output[0] * w.output[1]))
             .zip(inputs[0].par_chunks(w.input()[0] * w.input()[1]))
             .for_each(|(out, plane)| {
-                w.for_each_row(|from, to| {
-                    let windows = plane[from].chunks_exact(w.window[1]);
-                    for (o, window) in out[to].iter_mut().zip(windows) {
-                        window.iter().for_each(|v| *o += *v);
-                    }
+                vectorised(|| {
+                    w.for_each_row(|from, to| match w.window[1] {
+                        2 => add_windows::<2, T>(&plane[from], &mut out[to]),
+                        width => {
+                            for (o, window) in out[to].iter_mut().zip(plane[from].chunks(width)) {
+                                window.iter().for_each(|v| *o += *v);
+                            }
+                        }
+                    });
+                    out.iter_mut().for_each(|o| *o *= scale);
                 });
-                out.iter_mut().for_each(|o| *o *= scale);
             });
     }
 }
@@ -80,11 +101,15 @@ impl Kernel for Spread {
         (out.par_chunks_mut(w.input()[0] * w.input()[1]))
             .zip(inputs[0].par_chunks(w.output[0] * w.output[1]))
             .for_each(|(plane, dy)| {
-                w.for_each_row(|to, from| {
-                    let windows = plane[to].chunks_exact_mut(w.window[1]);
-                    for (d, window) in dy[from].iter().zip(windows) {
-                        window.fill(*d * scale);
-                    }
+                vectorised(|| {
+                    w.for_each_row(|to, from| match w.window[1] {
+                        2 => fill_windows::<2, T>(&dy[from], scale, &mut plane[to]),
+                        width => {
+                            for (d, window) in dy[from].iter().zip(plane[to].chunks_mut(width)) {
+                                window.fill(*d * scale);
+                            }
+                        }
+                    });
                 });
             });
     }

@@ -1,4 +1,7 @@
-use std::ops::ControlFlow;
+use std::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use candle_core::{DType, Device, Tensor};
 use entk_models::{
@@ -6,11 +9,11 @@ use entk_models::{
     ParamSpec, Params, Result as ModelResult, Sequential,
 };
 use entk_train::{
-    Distance, Examples, Fit, Outcome, Schedule, SgdConfig, evaluate, fit, logits,
-    sigmoid_cross_entropy_cotangent,
+    Distance, Examples, Fit, Outcome, Schedule, SgdConfig, TrainError, evaluate, fit, fit_many,
+    logits, sigmoid_cross_entropy_cotangent,
 };
 
-use crate::tasks::{flat, go_on, lenet, line, mlp, normals, separable, start};
+use crate::tasks::{flat, go_on, lenet, line, mlp, normals, resnet, separable, start};
 
 fn settings(epochs: usize) -> SgdConfig {
     SgdConfig { batch: 16, epochs, ..SgdConfig::default() }
@@ -85,6 +88,46 @@ fn the_same_seed_gives_the_same_bits() {
         assert_ne!(flat(&one.params), flat(&other.params));
         assert_eq!(flat(&theta), before, "the parameters given were changed");
     }
+}
+
+#[test]
+fn networks_side_by_side_are_those_trained_alone() {
+    for network in [lenet([1, 16, 16]), resnet([1, 8, 8])] {
+        let shape = [&[48], network.input_shape()].concat().try_into().unwrap();
+        let train = separable(shape, 0.5, DType::F32, 2);
+        let theta = start(&network, DType::F32);
+        let labels = |task: usize| (0..48).map(|at| u8::from(at / (task + 1) % 2 == 0)).collect();
+        let tasks: Vec<_> = (0..3)
+            .map(|task| (train.with_labels(labels(task)).unwrap(), Some(train.clone())))
+            .collect();
+        let calls = AtomicUsize::new(0);
+        let many = fit_many(&network, &theta, &tasks, &settings(2), |task, record| {
+            assert!(task < 3);
+            calls.fetch_add(record.epoch, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!((many.len(), calls.into_inner()), (3, 9));
+        for ((train, test), together) in tasks.iter().zip(&many) {
+            let alone = fit(&network, &theta, train, test.as_ref(), &settings(2), go_on).unwrap();
+            assert_eq!(flat(&together.params), flat(&alone.params));
+            assert_eq!(together.history, alone.history);
+        }
+    }
+}
+
+#[test]
+fn of_networks_that_diverge_the_first_is_named() {
+    let network = line([1, 2, 2]);
+    let noise = |task: usize| {
+        let labels = (0..32).map(|at| u8::from((at + task).is_multiple_of(3))).collect();
+        (separable([32, 1, 2, 2], 0.5, DType::F64, 2).with_labels(labels).unwrap(), None)
+    };
+    let config = SgdConfig { learning_rate: 1e12, ..settings(4) };
+    let theta = start(&network, DType::F64);
+    let tasks = [0, 1, 2].map(noise);
+    let error = fit_many(&network, &theta, &tasks, &config, |_, _| ControlFlow::Continue(()));
+    assert!(matches!(error, Err(TrainError::Diverged { target: Some(0), .. })), "{error:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use entk_models::{Activation, Model, Params};
 use entk_train::{Examples, Minibatches, Schedule, SgdConfig, fit};
 
-use crate::tasks::{flat, go_on, line, mlp, normals, relative_error, start};
+use crate::tasks::{flat, go_on, lenet, line, mlp, normals, relative_error, start};
 
 /// Round-off of a few steps of a well-conditioned recurrence: operations that differ in order.
 const ROUND_OFF: f64 = 256.0 * f64::EPSILON;
@@ -84,13 +84,18 @@ fn minibatch_gradient(
     gradient
 }
 
+/// A task of normal images with random labels.
+fn noise(shape: [usize; 4]) -> Examples {
+    let x = Tensor::from_vec(normals(shape.iter().product(), 1), &shape, &Device::Cpu).unwrap();
+    let labels = normals(shape[0], 2).iter().map(|&v| u8::from(v > 0.0)).collect();
+    Examples::new(x, labels).unwrap()
+}
+
 #[test]
 fn training_equals_the_naive_recurrence() {
     let network = mlp([1, 2, 3], &[7, 5], Activation::Gelu);
     let theta = start(&network, DType::F64);
-    let x = Tensor::from_vec(normals(66, 1), (11, 1, 2, 3), &Device::Cpu).unwrap();
-    let labels = normals(11, 2).iter().map(|&v| u8::from(v > 0.0)).collect();
-    let task = Examples::new(x, labels).unwrap();
+    let task = noise([11, 1, 2, 3]);
     for schedule in [Schedule::Linear, Schedule::Constant] {
         for momentum in [0.0, 0.9] {
             let config = SgdConfig {
@@ -110,6 +115,21 @@ fn training_equals_the_naive_recurrence() {
             assert!(fitted.history.epochs[4].distance.l2 > 0.01);
         }
     }
+}
+
+/// Convolutional networks sweep a minibatch in pieces of 32: 80 examples are two and a half.
+#[test]
+fn a_minibatch_in_pieces_gives_the_same_step() {
+    let network = lenet([1, 16, 16]);
+    let theta = start(&network, DType::F64);
+    let reuse = network.operations() / (2.0 * theta.count() as f64);
+    assert!(reuse >= 4.0, "{reuse}: this network is not swept in pieces");
+    let task = noise([80, 1, 16, 16]);
+    let config = SgdConfig { batch: 80, epochs: 2, ..SgdConfig::default() };
+    let fitted = fit(&network, &theta, &task, None, &config, go_on).unwrap();
+    let error = relative_error(&flat(&fitted.params), &oracle(&network, &theta, &task, &config));
+    assert!(error <= ROUND_OFF, "{error}");
+    assert!(fitted.history.epochs[1].distance.l2 > 0.01);
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! Many small networks, one after another and side by side: an epoch of 20 networks on 2,000
+//! standard-normal images, by the paper's recipe.
+//!
+//!     cargo run --release -p entk-benches --example many
+//!
+//! One line a network: seconds of an epoch of all 20 in both ways, medians of three, and whether
+//! the parameters at the end are the same bits.
+#![allow(clippy::print_stdout)]
+
+use std::{ops::ControlFlow, time::Instant};
+
+use candle_core::{DType, Device, Tensor};
+use entk::{
+    models::{Initializer, LeNet5Config, MlpConfig, Model, Network, ParamSpec, Params},
+    train::{Examples, Fit, SgdConfig, fit, fit_many},
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const IMAGES: usize = 2000;
+const NETWORKS: usize = 20;
+const TIMED: usize = 3;
+
+fn main() -> Result<()> {
+    compare("LeNet5", &LeNet5Config::default().network()?)?;
+    compare("MLP", &MlpConfig::default().network()?)
+}
+
+fn compare(name: &str, network: &Network) -> Result<()> {
+    let shape = [IMAGES, 3, 32, 32];
+    let spec = ParamSpec::trainable("images", &shape, Initializer::Normal);
+    let x = Tensor::from_vec(spec.init.draw(&spec, 0), &shape, &Device::Cpu)?;
+    let images = Examples::new(x.to_dtype(DType::F32)?, vec![0; IMAGES])?;
+    let labels = |task: usize| {
+        (0..IMAGES).map(|i| u8::from((i + task).wrapping_mul(40_503) % 7 < 3)).collect()
+    };
+    let tasks = (0..NETWORKS)
+        .map(|task| Ok((images.with_labels(labels(task))?, None)))
+        .collect::<Result<Vec<_>>>()?;
+    let theta = network.init(0, DType::F32, &Device::Cpu)?;
+    // Three epochs less one: without what is done once, as the evaluation at the end.
+    let run = |epochs: usize, together: bool| -> Result<(f64, Vec<Fit>)> {
+        let config =
+            SgdConfig { learning_rate: 1e-4, epochs, eval_every: epochs, ..SgdConfig::default() };
+        let begin = Instant::now();
+        let fits = if together {
+            fit_many(network, &theta, &tasks, &config, |_, _| ControlFlow::Continue(()))?
+        } else {
+            let one = |(train, _): &(Examples, Option<Examples>)| {
+                fit(network, &theta, train, None, &config, |_| ControlFlow::Continue(()))
+            };
+            tasks.iter().map(one).collect::<std::result::Result<_, _>>()?
+        };
+        Ok((begin.elapsed().as_secs_f64(), fits))
+    };
+    let mut seconds = [Vec::new(), Vec::new()];
+    let mut same = true;
+    for _ in 0..TIMED {
+        let mut ends = Vec::new();
+        for (together, seconds) in [false, true].into_iter().zip(&mut seconds) {
+            let (one, _) = run(1, together)?;
+            let (three, fits) = run(3, together)?;
+            seconds.push((three - one) / 2.0);
+            ends.push(fits.iter().map(|fit| flat(&fit.params)).collect::<Result<Vec<_>>>()?);
+        }
+        same &= ends[0] == ends[1];
+    }
+    let [alone, together] = seconds.map(median);
+    println!(
+        "{name}: one after another {alone:.3} s, together {together:.3} s, {:.2} times; same bits: {same}",
+        alone / together
+    );
+    Ok(())
+}
+
+fn flat(params: &Params) -> Result<Vec<f32>> {
+    let mut all = Vec::new();
+    for (_, tensor) in params.iter() {
+        all.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
+    }
+    Ok(all)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

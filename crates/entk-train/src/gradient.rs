@@ -1,0 +1,76 @@
+//! The gradient of the loss on one minibatch.
+
+use candle_core::{Device, Tensor};
+use entk_models::{Model, Params};
+use rayon::prelude::*;
+
+use crate::{axpy::add_scaled, error::Result, examples::Examples, loss::Loss, metrics::host};
+
+/// Examples that are swept at a time where they do not interact: their activations stay in a core's cache,
+/// and each thread runs a sweep of its own. Fixed, so that bits do not depend on the threads.
+const PIECE: usize = 32;
+/// How often an example must use each parameter for that to pay: every piece has a gradient of its own,
+/// as large as theta. Convolutions do, dense layers use theirs once.
+const LEAST_REUSE: f64 = 4.0;
+
+/// What a minibatch gives: the loss is a function of the logits.
+pub(crate) struct BatchGradient {
+    pub(crate) logits: Vec<f64>,
+    pub(crate) labels: Vec<u8>,
+    /// Of the mean loss over the minibatch.
+    pub(crate) gradient: Params,
+    /// Of the batch norms, after this minibatch.
+    pub(crate) statistics: Vec<(String, Tensor)>,
+}
+
+impl BatchGradient {
+    /// At `params`, on the examples `indices`.
+    pub(crate) fn new<M: Model + ?Sized>(
+        model: &M,
+        params: &Params,
+        examples: &Examples,
+        indices: &[u32],
+        loss: Loss,
+    ) -> Result<Self> {
+        let size = if in_pieces(model, params) { PIECE } else { indices.len() };
+        let part = |part: &[u32]| Self::of_part(model, params, examples, part, loss, indices.len());
+        let parts: Vec<Result<Self>> = indices.par_chunks(size).map(part).collect();
+        let mut parts = parts.into_iter();
+        let mut sum = parts.next().unwrap_or_else(|| part(indices))?;
+        for part in parts {
+            let part = part?;
+            sum.gradient = add_scaled(&sum.gradient, 1.0, &part.gradient)?;
+            sum.logits.extend(part.logits);
+            sum.labels.extend(part.labels);
+        }
+        Ok(sum)
+    }
+
+    /// The share of some examples in a minibatch of `count`.
+    fn of_part<M: Model + ?Sized>(
+        model: &M,
+        params: &Params,
+        examples: &Examples,
+        indices: &[u32],
+        loss: Loss,
+        count: usize,
+    ) -> Result<Self> {
+        let (x, labels) = examples.minibatch(indices)?;
+        let sweep = model.training_sweep(params, &x)?;
+        let outputs = sweep.outputs();
+        let logits = host(outputs)?;
+        let cotangent = loss.share_of_cotangent(&logits, &labels, count)?;
+        let cotangent = Tensor::from_vec(cotangent, outputs.dims(), &Device::Cpu)?
+            .to_dtype(outputs.dtype())?
+            .to_device(outputs.device())?;
+        let gradient = sweep.vjp(&cotangent)?;
+        Ok(Self { logits, labels, gradient, statistics: sweep.statistics().to_vec() })
+    }
+}
+
+/// Whether examples are swept in pieces: on the CPU, without batch norms, through which they interact, and
+/// where weights are used often.
+fn in_pieces<M: Model + ?Sized>(model: &M, params: &Params) -> bool {
+    let reuse = model.operations() / (2.0 * params.count() as f64);
+    params.device().is_cpu() && params.statistics().next().is_none() && reuse >= LEAST_REUSE
+}
