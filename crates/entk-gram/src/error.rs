@@ -71,7 +71,7 @@ pub enum GramError {
     },
     /// A disk that is too full to begin.
     #[error(
-        "{}: the missing tiles need {}, and {} are free of which 95 % may be used; make room or choose another folder",
+        "{}: this needs {}, and {} are free of which 95 % may be used; make room or choose another folder",
         folder.display(), gib(*needed), gib(*free)
     )]
     DiskSpace {

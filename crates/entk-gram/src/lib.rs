@@ -44,5 +44,5 @@ pub use memory::MemoryLimit;
 pub use part::Part;
 pub use plan::{Buffer, Form, LayerPlan, Plan, Target};
 pub use rate::product_rate;
-pub use store::{Commit, Disk, Files, Identity, Store};
+pub use store::{Commit, Disk, Files, Identity, Store, StoredRows};
 pub use stored::{StoreConfig, Stored};

@@ -1,5 +1,7 @@
 use std::{fs, path::Path};
 
+use crate::error::{GramError, Result};
+
 /// Share of the available memory that a run may use.
 const SHARE: f64 = 0.9;
 
@@ -67,8 +69,21 @@ fn limits(line: &str, root: &Path) -> Vec<u64> {
     above.filter_map(limit).filter(|&limit: &u64| limit < 1 << 62).collect()
 }
 
+/// Share of the free disk that may be filled.
+const DISK_SHARE: f64 = 0.95;
+
+/// Refuses to begin what the disk cannot hold.
+pub(crate) fn check_disk(folder: &Path, needed: u64) -> Result<()> {
+    match free_disk(folder) {
+        Some(free) if needed as f64 > DISK_SHARE * free as f64 => {
+            Err(GramError::DiskSpace { folder: folder.to_owned(), needed, free })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Bytes free for this user on the file system of `folder`; `None` where the system does not tell.
-pub(crate) fn free_disk(folder: &Path) -> Option<u64> {
+fn free_disk(folder: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
         let found = rustix::fs::statvfs(folder).ok()?;

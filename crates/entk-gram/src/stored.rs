@@ -13,14 +13,11 @@ use crate::{
     engine::{Engine, Region, Watch},
     error::{GramError, Result},
     grid::{Grid, TileIndex},
-    memory::free_disk,
+    memory::check_disk,
     part::Part,
     store::{Commit, Disk, Entry, Files, Identity, Store},
     sum::Sum,
 };
-
-/// Share of the free disk that a run may fill.
-const DISK_SHARE: f64 = 0.95;
 
 /// How a Gram goes to disk.
 ///
@@ -92,7 +89,7 @@ impl Assembly<'_> {
         let missing = store.missing()?;
         tiles.retain(|tile| missing.binary_search(tile).is_ok());
         if !tiles.is_empty() {
-            check_space(&store, tiles.len())?;
+            check_disk(store.folder(), bytes_of(&store, tiles.len()))?;
             match (self.params.dtype(), self.dtype()) {
                 (DType::F32, DType::F32) => self.tiles::<f32, f32>(&tiles, &mut store),
                 (DType::F32, _) => self.tiles::<f32, f64>(&tiles, &mut store),
@@ -140,16 +137,10 @@ impl Assembly<'_> {
     }
 }
 
-/// Refuses to begin what the disk cannot hold.
-fn check_space(store: &Store, tiles: usize) -> Result<()> {
+/// Bytes that these tiles take on disk.
+fn bytes_of(store: &Store, tiles: usize) -> u64 {
     let edge = store.grid().edge() as u64;
-    let needed = tiles as u64 * edge * edge * store.identity().item() as u64;
-    match free_disk(store.folder()) {
-        Some(free) if needed as f64 > DISK_SHARE * free as f64 => {
-            Err(GramError::DiskSpace { folder: store.folder().to_owned(), needed, free })
-        }
-        _ => Ok(()),
-    }
+    tiles as u64 * edge * edge * store.identity().item() as u64
 }
 
 /// One tile, edge x edge: symmetric on the diagonal, NaN beyond the last example. It is made in

@@ -1,9 +1,11 @@
-//! A store as an operator: the products and eigenpairs of the same Gram in memory.
+//! A store as an operator and by rows: the products, eigenpairs and rows of the same Gram in memory.
 
 use candle_core::{DType, Device, Tensor};
 use entk_gram::{Assembly, GramConfig, GramError, Store, StoreConfig};
 use entk_models::{Initializer, MlpConfig, Model, ParamSpec};
-use entk_spectral::{EigshConfig, Precision, Solver, SpectralError, SymmetricOperator, eigsh};
+use entk_spectral::{
+    EigshConfig, KernelRows, Precision, Solver, SpectralError, SymmetricOperator, eigsh,
+};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -63,4 +65,66 @@ fn damage_is_found_before_and_during_the_solution() -> TestResult {
     assert!(matches!(during, Err(SpectralError::Operator { .. })), "{during:?}");
     assert!(matches!(store.operator(), Err(GramError::Damaged { .. })));
     Ok(())
+}
+
+#[test]
+fn rows_are_those_of_memory() -> TestResult {
+    for (edge, dtype) in [(16, DType::F32), (61, DType::F64)] {
+        let folder = tempfile::tempdir()?;
+        let store = store(folder.path(), edge, dtype)?;
+        let (gram, rows) = (store.gram()?, store.rows()?);
+        assert_eq!(rows.n(), N);
+        let (mut buffer, mut unused) = (Vec::new(), Vec::new());
+        for indices in [&[0, 60, 17, 17][..], &[5], &[]] {
+            let found = rows.rows(indices, &mut buffer)?;
+            let expected = gram.rows(indices, &mut unused)?;
+            assert_eq!(found.len(), indices.len());
+            for (a, b) in found.iter().zip(&expected) {
+                assert_eq!(a.to_f64_vec(), b.to_f64_vec());
+            }
+        }
+        for kernel in [&rows as &dyn KernelRows, &gram] {
+            let refused = kernel.rows(&[3, N as u32], &mut buffer);
+            let index = SpectralError::IndexOutOfRange { what: "row", index: N, len: N };
+            assert_eq!(refused.map_err(|e| e.to_string()), Err(index.to_string()));
+        }
+        // The store is whole, and the file is not written twice.
+        assert!(store.missing()?.is_empty());
+        let file = rows_file(folder.path())?;
+        let written = file.metadata()?.modified()?;
+        store.rows()?;
+        assert_eq!(file.metadata()?.modified()?, written);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_damaged_file_of_rows_is_an_error_or_written_anew() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = store(folder.path(), 16, DType::F32)?;
+    let (rows, file) = (store.rows()?, rows_file(folder.path())?);
+    let whole = std::fs::read(&file)?;
+    let mut broken = whole.clone();
+    let at = broken.len() - 4 * N;
+    broken[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&file, &broken)?;
+    let mut buffer = Vec::new();
+    let error = rows.rows(&[59, 60], &mut buffer).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("row 60") && error.contains("delete the file"), "{error}");
+
+    std::fs::write(&file, &whole[..whole.len() - 1])?;
+    assert!(rows.rows(&[60], &mut buffer).is_err());
+    store.rows()?;
+    assert_eq!(std::fs::read(&file)?, whole);
+    Ok(())
+}
+
+fn rows_file(folder: &std::path::Path) -> Result<std::path::PathBuf, Box<dyn std::error::Error>> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "npy") {
+            return Ok(path);
+        }
+    }
+    Err("no file of rows".into())
 }

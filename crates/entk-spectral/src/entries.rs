@@ -51,6 +51,17 @@ impl Entries<'_> {
         self.len() == 0
     }
 
+    /// Entry `at`, widened.
+    ///
+    /// # Panics
+    /// As indexing a slice does.
+    pub fn get(self, at: usize) -> f64 {
+        match self {
+            Self::F32(x) => f64::from(x[at]),
+            Self::F64(x) => x[at],
+        }
+    }
+
     /// A copy in f64; exact, since every f32 is an f64.
     pub fn to_f64_vec(self) -> Vec<f64> {
         match self {

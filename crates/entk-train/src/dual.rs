@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use entk_spectral::{CrossGram, Gram};
+use entk_spectral::{CrossGram, KernelRows};
 
 use crate::{
     config::SgdConfig,
@@ -48,7 +48,8 @@ pub struct DualFit {
 /// What moves is z itself: K b and K a obey the recurrence of b and a, driven by the columns of K
 /// in B, which cost |B| n T multiply-adds a step for T targets. The logits of the training examples,
 /// and with them the distance, are then known at every step for nothing; those of m test examples
-/// cost m n T where they are evaluated. Memory beyond the Gram: 5 n T numbers. Sums are in f64
+/// cost m n T where they are evaluated. A step reads |B| rows of K: those of a Gram in memory, or of a
+/// file ([`KernelRows`]) that memory need not hold. Memory beyond the kernel: 5 n T numbers. Sums are in f64
 /// whatever the Gram is stored in, and their bits do not depend on the number of threads.
 ///
 /// For weights: `Jacobian::vjp(&coefficients)` of entk-linearize, over the training inputs, is
@@ -77,14 +78,14 @@ pub struct DualFit {
 /// ```
 #[derive(Debug, Clone)]
 pub struct DualSgd<'a> {
-    pub(crate) gram: &'a Gram,
+    pub(crate) kernel: &'a dyn KernelRows,
     pub(crate) cross: Option<&'a CrossGram>,
     pub(crate) train: usize,
     pub(crate) f0: &'a [f64],
 }
 
 impl<'a> DualSgd<'a> {
-    /// Over one Gram on training and test examples together: the first `train` samples are for
+    /// Over one kernel on training and test examples together: the first `train` samples are for
     /// training, the others, if any, for the test.
     ///
     /// `f0` are the outputs f(theta_0, x) on all N samples; zeros train the linearization without
@@ -93,26 +94,30 @@ impl<'a> DualSgd<'a> {
     /// # Errors
     /// [`TrainError::Setting`] unless 1 <= train <= N, [`TrainError::Count`] unless there are N
     /// outputs, [`TrainError::NonFiniteLogit`] for NaN or infinity among them.
-    pub fn new(gram: &'a Gram, train: usize, f0: &'a [f64]) -> Result<Self> {
-        if train == 0 || train > gram.n() {
-            let range = "at least 1 and at most the number of samples of the Gram";
+    pub fn new(kernel: &'a dyn KernelRows, train: usize, f0: &'a [f64]) -> Result<Self> {
+        if train == 0 || train > kernel.n() {
+            let range = "at least 1 and at most the number of samples of the kernel";
             return Err(TrainError::Setting { field: "train", found: train as f64, range });
         }
-        Self { gram, cross: None, train, f0 }.checked()
+        Self { kernel, cross: None, train, f0 }.checked()
     }
 
-    /// Over a Gram on the training examples and a kernel with the test examples for rows and the
+    /// Over a kernel on the training examples and one with the test examples for rows and the
     /// training examples for columns; `f0` has the training and then the test outputs.
     ///
     /// # Errors
-    /// [`TrainError::Count`] unless `cross` has a column for each sample of the Gram; for `f0` as
+    /// [`TrainError::Count`] unless `cross` has a column for each sample of the kernel; for `f0` as
     /// [`new`](Self::new).
-    pub fn with_cross(gram: &'a Gram, cross: &'a CrossGram, f0: &'a [f64]) -> Result<Self> {
-        if cross.cols() != gram.n() {
-            let (expected, found) = (gram.n(), cross.cols());
+    pub fn with_cross(
+        kernel: &'a dyn KernelRows,
+        cross: &'a CrossGram,
+        f0: &'a [f64],
+    ) -> Result<Self> {
+        if cross.cols() != kernel.n() {
+            let (expected, found) = (kernel.n(), cross.cols());
             return Err(TrainError::Count { what: "columns of the cross-Gram", expected, found });
         }
-        Self { gram, cross: Some(cross), train: gram.n(), f0 }.checked()
+        Self { kernel, cross: Some(cross), train: kernel.n(), f0 }.checked()
     }
 
     fn checked(self) -> Result<Self> {
@@ -126,7 +131,7 @@ impl<'a> DualSgd<'a> {
 
     /// Training and test examples.
     fn count(&self) -> usize {
-        self.gram.n() + self.cross.map_or(0, CrossGram::rows)
+        self.kernel.n() + self.cross.map_or(0, CrossGram::rows)
     }
 
     /// Trains one linearization for each target: labels 0 or 1 of the training and then the test
@@ -193,7 +198,7 @@ impl<'a> DualSgd<'a> {
     pub fn stability(&self, config: &SgdConfig) -> Result<Stability> {
         let pace = Pace::new(config, self.train)?;
         StepMap::of(config, config.learning_rate)?;
-        let curvature = batch_curvature(self.gram, pace.batches(), config.loss);
+        let curvature = batch_curvature(self.kernel, pace.batches(), config.loss)?;
         Ok(Stability::new(config, curvature))
     }
 }

@@ -52,7 +52,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
             dual,
             targets,
             pace,
-            logits: Panels::new(dual.gram, n, count)?,
+            logits: Panels::new(dual.kernel, n, count)?,
             velocity: zeros(n, count)?,
             coefficients: zeros(n, count)?,
             residuals: zeros(n, count)?,
@@ -94,7 +94,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
             .collect();
         // In order, so that of several targets that diverge it is always the first that is reported.
         let losses = losses.into_iter().collect::<Result<_>>()?;
-        self.logits.step(map, Coefficients { rows: examples, columns: &columns });
+        self.logits.step(map, Coefficients { rows: examples, columns: &columns })?;
         self.keep_residuals(at.step - 1, examples, &columns);
         Ok(losses)
     }
@@ -190,17 +190,14 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
 
     /// K a on the test examples, one column of them for each target.
     fn test_moved(&self) -> Result<Vec<f64>> {
-        let (n, all) = (self.dual.train, self.dual.gram.n());
+        let (n, all) = (self.dual.train, self.dual.kernel.n());
         if let Some(cross) = self.dual.cross {
             return Ok(cross.product(&self.coefficients)?);
         }
         if n == all {
             return Ok(Vec::new());
         }
-        // The indices of training examples fit: minibatches hold them.
-        let rows: Vec<u32> = (0..n as u32).collect();
-        let coefficients = Coefficients { rows: &rows, columns: &self.coefficients };
-        product(self.dual.gram, n..all, coefficients)
+        product(self.dual.kernel, n..all, &self.coefficients, n)
     }
 
     /// f_0 + K a of one target, with K a on the test examples of all targets given.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use entk_spectral::{Entries, Gram};
+use entk_spectral::{Entries, KernelRows};
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
@@ -33,19 +33,22 @@ struct Panel {
 
 /// The velocities and displacements of all training logits.
 pub(crate) struct Panels<'a> {
-    gram: &'a Gram,
+    kernel: &'a dyn KernelRows,
     panels: Vec<Panel>,
+    /// Rows of the kernel that had to be read.
+    buffer: Vec<f64>,
 }
 
 impl<'a> Panels<'a> {
-    /// At rest, for the first `examples` samples of the Gram.
-    pub(crate) fn new(gram: &'a Gram, examples: usize, targets: usize) -> Result<Self> {
+    /// At rest, for the first `examples` samples of the kernel.
+    pub(crate) fn new(kernel: &'a dyn KernelRows, examples: usize, targets: usize) -> Result<Self> {
         let panel = |examples: Range<usize>| {
             let (velocity, moved) =
                 (zeros(examples.len(), targets)?, zeros(examples.len(), targets)?);
             Ok(Panel { examples, velocity, moved })
         };
-        Ok(Self { gram, panels: ranges(0..examples).map(panel).collect::<Result<_>>()? })
+        let panels = ranges(0..examples).map(panel).collect::<Result<_>>()?;
+        Ok(Self { kernel, panels, buffer: Vec::new() })
     }
 
     /// The displacement of one logit.
@@ -63,29 +66,34 @@ impl<'a> Panels<'a> {
     }
 
     /// One step along the gradient K c of coefficients c.
-    pub(crate) fn step(&mut self, map: StepMap, c: Coefficients<'_>) {
-        let gram = self.gram;
+    pub(crate) fn step(&mut self, map: StepMap, c: Coefficients<'_>) -> Result<()> {
+        let rows = self.kernel.rows(c.rows, &mut self.buffer)?;
         self.panels.par_iter_mut().for_each_init(Scratch::default, |scratch, panel| {
-            let gradient = scratch.product(gram, panel.examples.clone(), c);
+            let gradient = scratch.product(&rows, panel.examples.clone(), c.columns);
             map.apply(&mut panel.velocity, &mut panel.moved, gradient);
         });
+        Ok(())
     }
 }
 
-/// K c on the samples `examples`: one column of them for each target, one after the other.
+/// K c on the samples `examples` for coefficients c on the first `n` samples, one column of `n` for each
+/// target: one column of `examples.len()` for each, one after the other.
 pub(crate) fn product(
-    gram: &Gram,
+    kernel: &dyn KernelRows,
     examples: Range<usize>,
-    c: Coefficients<'_>,
+    c: &[f64],
+    n: usize,
 ) -> Result<Vec<f64>> {
-    let (count, targets) = (examples.len(), c.columns.len() / c.rows.len());
+    let (count, targets) = (examples.len(), c.len() / n);
     let ranges: Vec<_> = ranges(examples).collect();
-    let parts: Vec<Vec<f64>> = ranges
-        .par_iter()
-        .map_init(Scratch::default, |scratch, range| {
-            scratch.product(gram, range.clone(), c).to_vec()
-        })
-        .collect();
+    let panel = |range: &Range<usize>| -> Result<Vec<f64>> {
+        // Indices of samples fit: the kernel gives rows by them.
+        let indices: Vec<u32> = range.clone().map(|index| index as u32).collect();
+        let mut buffer = Vec::new();
+        Ok(panel_product(&kernel.rows(&indices, &mut buffer)?, c, n))
+    };
+    let parts: Vec<Result<Vec<f64>>> = ranges.par_iter().map(panel).collect();
+    let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
     let mut columns = zeros(count, targets)?;
     for (target, column) in columns.chunks_exact_mut(count).enumerate() {
         let mut rest = column;
@@ -96,6 +104,22 @@ pub(crate) fn product(
         }
     }
     Ok(columns)
+}
+
+/// The first n columns of some rows, times c: one column of `rows.len()` for each of c.
+fn panel_product(rows: &[Entries<'_>], c: &[f64], n: usize) -> Vec<f64> {
+    let (height, targets) = (rows.len(), c.len() / n);
+    let columns = MatRef::from_column_major_slice(c, n, targets);
+    let (mut product, mut tile) = (vec![0.0; height * targets], Vec::new());
+    for start in (0..n).step_by(TILE) {
+        let width = TILE.min(n - start);
+        tile.clear();
+        rows.iter().for_each(|row| widen(*row, start..start + width, &mut tile));
+        let out = MatMut::from_column_major_slice_mut(&mut product, height, targets);
+        let tile = MatRef::from_row_major_slice(&tile, height, width);
+        matmul(out, Accum::Add, tile, columns.subrows(start, width), 1.0, Par::Seq);
+    }
+    product
 }
 
 fn ranges(examples: Range<usize>) -> impl Iterator<Item = Range<usize>> {
@@ -112,20 +136,18 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// K c on the panel `examples`. The shapes of all products are fixed by the panel and c, and
+    /// K c on the panel `examples`, for c on the samples of `rows`. The shapes of all products are fixed by the panel and c, and
     /// each is computed by one thread, so the bits do not depend on how many there are.
-    fn product(&mut self, gram: &Gram, examples: Range<usize>, c: Coefficients<'_>) -> &[f64] {
-        let (height, count) = (examples.len(), c.rows.len());
-        let targets = c.columns.len() / count;
-        let columns = MatRef::from_column_major_slice(c.columns, count, targets);
+    fn product(&mut self, rows: &[Entries<'_>], examples: Range<usize>, c: &[f64]) -> &[f64] {
+        let (height, count) = (examples.len(), rows.len());
+        let targets = c.len() / count;
+        let columns = MatRef::from_column_major_slice(c, count, targets);
         self.product.resize(height * targets, 0.0);
         let mut out = MatMut::from_column_major_slice_mut(&mut self.product, height, targets);
         let mut accumulate = Accum::Replace;
-        for (at, rows) in c.rows.chunks(TILE).enumerate() {
+        for (at, rows) in rows.chunks(TILE).enumerate() {
             self.tile.clear();
-            for &row in rows {
-                widen(gram.row(row as usize), examples.clone(), &mut self.tile);
-            }
+            rows.iter().for_each(|row| widen(*row, examples.clone(), &mut self.tile));
             let tile = MatRef::from_column_major_slice(&self.tile, height, rows.len());
             let part = columns.subrows(at * TILE, rows.len());
             matmul(out.as_mut(), accumulate, tile, part, 1.0, Par::Seq);

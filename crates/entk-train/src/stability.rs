@@ -1,11 +1,12 @@
 //! How large a learning rate a kernel bears.
 
-use entk_spectral::{Entries, Gram};
+use entk_spectral::{Entries, KernelRows};
 use rayon::prelude::*;
 
 use crate::{
     batches::Minibatches,
     config::{Decay, SgdConfig, Update},
+    error::Result,
     loss::Loss,
 };
 
@@ -50,19 +51,34 @@ impl Stability {
 }
 
 /// The largest bound on a Hessian over the minibatches of the first epoch.
-pub(crate) fn batch_curvature(gram: &Gram, batches: Minibatches, loss: Loss) -> f64 {
+pub(crate) fn batch_curvature(
+    kernel: &dyn KernelRows,
+    batches: Minibatches,
+    loss: Loss,
+) -> Result<f64> {
     let epoch = batches.epoch(1);
     let batches: Vec<&[u32]> = epoch.iter().collect();
-    let largest = |batch: &&[u32]| largest_eigenvalue(gram, batch) / batch.len() as f64;
-    let values: Vec<f64> = batches.par_iter().map(largest).collect();
-    loss.curvature() * values.into_iter().fold(0.0, f64::max)
+    let largest = |batch: &&[u32]| {
+        let block = principal(kernel, batch)?;
+        Ok(largest_eigenvalue(&block, batch.len()) / batch.len() as f64)
+    };
+    let values: Vec<Result<f64>> = batches.par_iter().map(largest).collect();
+    let values = values.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(loss.curvature() * values.into_iter().fold(0.0, f64::max))
 }
 
-/// lambda_max of the part of the Gram on `examples`, from the diagonal's root on: the dominant
+/// The part of the kernel on `examples`, row by row.
+fn principal(kernel: &dyn KernelRows, examples: &[u32]) -> Result<Vec<f64>> {
+    let mut buffer = Vec::new();
+    let rows = kernel.rows(examples, &mut buffer)?;
+    let entries = |row: Entries<'_>| examples.iter().map(|&j| row.get(j as usize)).collect();
+    Ok(rows.into_iter().map(entries).collect::<Vec<Vec<f64>>>().concat())
+}
+
+/// lambda_max of a symmetric n x n matrix, from the diagonal's root on: the dominant
 /// eigenvector of a kernel with entries of one sign has entries of one sign.
-fn largest_eigenvalue(gram: &Gram, examples: &[u32]) -> f64 {
-    let root = |&i: &u32| gram.get(i as usize, i as usize).max(0.0).sqrt();
-    let mut x: Vec<f64> = examples.iter().map(root).collect();
+fn largest_eigenvalue(matrix: &[f64], n: usize) -> f64 {
+    let mut x: Vec<f64> = matrix.iter().step_by(n + 1).map(|k| k.max(0.0).sqrt()).collect();
     let mut value = 0.0;
     for _ in 0..ITERATIONS {
         let norm = dot(&x, &x).sqrt();
@@ -70,7 +86,7 @@ fn largest_eigenvalue(gram: &Gram, examples: &[u32]) -> f64 {
             return 0.0;
         }
         x.iter_mut().for_each(|x| *x /= norm);
-        let y: Vec<f64> = examples.iter().map(|&i| row_product(gram, i, examples, &x)).collect();
+        let y: Vec<f64> = matrix.chunks_exact(n).map(|row| dot(row, &x)).collect();
         let next = dot(&x, &y);
         let settled = next - value <= SETTLED * next;
         (x, value) = (y, next);
@@ -79,14 +95,6 @@ fn largest_eigenvalue(gram: &Gram, examples: &[u32]) -> f64 {
         }
     }
     value
-}
-
-fn row_product(gram: &Gram, row: u32, examples: &[u32], x: &[f64]) -> f64 {
-    let pairs = examples.iter().zip(x);
-    match gram.row(row as usize) {
-        Entries::F32(row) => pairs.map(|(&j, x)| f64::from(row[j as usize]) * x).sum(),
-        Entries::F64(row) => pairs.map(|(&j, x)| row[j as usize] * x).sum(),
-    }
 }
 
 fn dot(x: &[f64], y: &[f64]) -> f64 {

@@ -22,15 +22,20 @@ impl Store {
     /// As [`Store::gram`].
     pub fn export(&self, path: impl AsRef<Path>) -> Result<()> {
         match self.identity.item() {
-            8 => self.export_as::<f64>(path.as_ref(), "<f8"),
-            _ => self.export_as::<f32>(path.as_ref(), "<f4"),
+            8 => self.export_as::<f64>(path.as_ref()),
+            _ => self.export_as::<f32>(path.as_ref()),
         }
     }
 
-    fn export_as<A: Entry>(&self, path: &Path, descr: &str) -> Result<()> {
+    /// What an exported file begins with.
+    pub(super) fn header(&self) -> Vec<u8> {
+        header(if self.identity.item() == 8 { "<f8" } else { "<f4" }, self.identity.n)
+    }
+
+    fn export_as<A: Entry>(&self, path: &Path) -> Result<()> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("gram.npy");
         let temporary = path.with_file_name(format!("{}{name}", super::TEMPORARY));
-        let result = self.export_through::<A>(&temporary, descr).and_then(|()| {
+        let result = self.export_through::<A>(&temporary).and_then(|()| {
             self.disk.rename(&temporary, path).map_err(|e| GramError::io("rename to", path, e))?;
             let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
             let folder = folder.unwrap_or_else(|| Path::new("."));
@@ -42,11 +47,11 @@ impl Store {
         result
     }
 
-    fn export_through<A: Entry>(&self, temporary: &Path, descr: &str) -> Result<()> {
+    fn export_through<A: Entry>(&self, temporary: &Path) -> Result<()> {
         let error = |source| GramError::io("write", temporary, source);
         let open = OpenOptions::new().write(true).create(true).truncate(true).open(temporary);
         let mut file = open.map_err(error)?;
-        let header = header(descr, self.identity.n);
+        let header = self.header();
         file.write_all(&header).map_err(error)?;
         let grid = self.grid();
         let mut square = Square { file, start: header.len(), n: grid.n() };

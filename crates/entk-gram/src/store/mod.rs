@@ -7,6 +7,7 @@ mod identity;
 mod journal;
 mod operator;
 mod read;
+mod rows;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,7 @@ pub use disk::{Disk, Files};
 pub use identity::Identity;
 pub(crate) use journal::Hashes;
 use journal::Journal;
+pub use rows::StoredRows;
 
 use crate::{
     error::{GramError, Result},
@@ -48,6 +50,7 @@ const TEMPORARY: &str = ".tmp-";
 /// | `c/I/J` | tile (I, J), I >= J: entries little-endian, then their CRC-32C; diagonal tiles are whole |
 /// | `journal/` | BLAKE3 of each finished tile |
 /// | `commit.json` | written last: number of tiles and their common BLAKE3 |
+/// | `rows-HASH.npy` | the full square, if [`Store::rows`] was asked for it |
 ///
 /// A tile is written to a temporary name, synced, entered in the journal, renamed, and its folder
 /// synced. Killed at any moment, the same command continues: tiles that are there and fit the

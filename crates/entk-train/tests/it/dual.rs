@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use candle_core::DType;
 use entk_linearize::{Jacobian, Linearized};
 use entk_models::{Activation, Model, Network, Params};
-use entk_spectral::{CrossGram, Gram};
+use entk_spectral::{CrossGram, Entries, Gram, KernelRows, SpectralError};
 use entk_train::{
     AdamConfig, Decay, DualFit, DualSgd, EpochRecord, Examples, Fit, Loss, Outcome, Schedule,
     SgdConfig, TrainError, Update, fit, logits,
@@ -335,6 +335,69 @@ fn the_bits_do_not_depend_on_the_threads() {
     let one = run(1);
     assert_eq!(one, run(2));
     assert_eq!(one, run(3));
+}
+
+/// A kernel that has to read its rows.
+#[derive(Debug)]
+struct Read(Gram);
+
+impl KernelRows for Read {
+    fn n(&self) -> usize {
+        self.0.n()
+    }
+
+    fn rows<'a>(
+        &'a self,
+        indices: &[u32],
+        buffer: &'a mut Vec<f64>,
+    ) -> Result<Vec<Entries<'a>>, SpectralError> {
+        let row = |&index: &u32| self.0.row(index as usize).to_f64_vec();
+        *buffer = indices.iter().flat_map(row).collect();
+        Ok(buffer.chunks_exact(self.0.n()).map(Entries::F64).collect())
+    }
+}
+
+/// Cannot be read at all.
+#[derive(Debug)]
+struct Unreadable(usize);
+
+impl KernelRows for Unreadable {
+    fn n(&self) -> usize {
+        self.0
+    }
+
+    fn rows<'a>(
+        &'a self,
+        _: &[u32],
+        _: &'a mut Vec<f64>,
+    ) -> Result<Vec<Entries<'a>>, SpectralError> {
+        Err(SpectralError::Operator { reason: "the disk is gone".into() })
+    }
+}
+
+#[test]
+fn a_kernel_read_row_by_row_gives_the_same_bits() {
+    let (n, gram) = wide_gram();
+    let f0 = vec![0.0; n];
+    let targets: Vec<Vec<u8>> =
+        (0..2).map(|t| (0..n).map(|i| u8::from((i + t).is_multiple_of(3))).collect()).collect();
+    let read = Read(gram.clone());
+    for train in [600, n] {
+        let run = |kernel: &dyn KernelRows| {
+            let dual = DualSgd::new(kernel, train, &f0).unwrap();
+            let stability = dual.stability(&settings()).unwrap();
+            (dual.fit(&targets, &settings(), all_on).unwrap(), stability)
+        };
+        assert_eq!(run(&gram), run(&read));
+    }
+    let lost = Unreadable(n);
+    let dual = DualSgd::new(&lost, 600, &f0).unwrap();
+    for error in [
+        dual.fit(&targets, &settings(), all_on).map(|_| ()).unwrap_err(),
+        dual.stability(&settings()).map(|_| ()).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("the disk is gone"), "{error}");
+    }
 }
 
 #[test]
