@@ -3,17 +3,14 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Parser;
 use entk_examples::plot::{Axis, Baseline, Figure, FigureGrid, Series};
 use entk_examples::{
-    Bands, CommonFlags, Defaults, IndexList, ModelName, Run, Size, Source, TrainingFlags, indices,
-    last_epoch, parse_flags,
+    Bands, Defaults, Experiment, FigureFlags, INDICES, IndexList, ModelName, Run, Size, Source,
+    indices, last_epoch, parse_flags,
 };
 use serde::Serialize;
-
-/// Eigenfunctions by default.
-const INDICES: [usize; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /// Training time and distance of a network on the eigenfunctions of its kernel (Figures 3, 13, 14).
 #[derive(Parser, Serialize)]
@@ -21,11 +18,7 @@ const INDICES: [usize; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
-    common: CommonFlags,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    training: TrainingFlags,
+    figure: FigureFlags,
 
     /// Eigenfunctions, counted from 1, by falling eigenvalue [default: 1,2,5,10,20,50,100,200,500,1000, as
     /// far as there are]
@@ -35,10 +28,6 @@ struct Flags {
     /// Loss over all training images that ends the training time
     #[arg(long, value_name = "LOSS", default_value_t = 0.01)]
     threshold: f64,
-
-    /// Seeds from --seed on
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seeds: u64,
 }
 
 /// One task and seed.
@@ -63,41 +52,38 @@ fn main() -> Result<()> {
         epochs: Size::new(100, 100).for_resnet18(15),
         ..Defaults::default()
     });
-    ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
-    let mut run = flags.common.start("fig03")?;
-    let source = Source::load(&flags.common)?;
-    let mut rows = Vec::new();
-    for common in flags.common.for_seeds(flags.seeds) {
-        rows.extend(one_seed(&mut run, &flags, &common, &source)?);
-        run.save_table("tasks", &rows)?;
-    }
+    let common = &flags.figure.common;
+    let mut run = common.start("fig03")?;
+    let source = Source::load(common)?;
+    let rows = flags.figure.rows(&mut run, "tasks", |run, figure| {
+        one_seed(run, &flags, figure, &source.experiment(&figure.common)?)
+    })?;
     run.save_figure("fig03", &figure(&flags, &rows)?)?;
     let results = serde_json::json!({
         "origin": source.origin(),
         "not_converged": rows.iter().filter(|row| row.convergence_epoch.is_none()).count(),
         "tasks": rows.len(),
     });
-    run.finish(flags.common.seed, &flags, &results)?;
+    run.finish(common.seed, &flags, &results)?;
     Ok(())
 }
 
 fn one_seed(
     run: &mut Run,
     flags: &Flags,
-    common: &CommonFlags,
-    source: &Source,
+    figure: &FigureFlags,
+    experiment: &Experiment,
 ) -> Result<Vec<Row>> {
-    let experiment = source.experiment(common)?;
     let indices = indices(flags.indices.as_ref(), &INDICES, experiment.labels.len())?;
     let last = indices.last().copied().unwrap_or(1);
     let pairs = experiment.kernel(run)?.eigenpairs(run, last)?;
     let tasks = experiment.tasks(&pairs, &indices)?;
-    let fits = experiment.networks(run, &tasks, &flags.training.sgd(common))?;
+    let fits = experiment.networks(run, &tasks, &figure.sgd())?;
     let rows = tasks.iter().zip(&fits).map(|(task, fit)| {
         let (end, train, test) = last_epoch(&fit.history)?;
         Ok(Row {
             index: task.index,
-            seed: common.seed,
+            seed: figure.common.seed,
             convergence_epoch: fit.history.convergence_epoch(flags.threshold),
             distance: end.distance.l2,
             cosine_distance: end.distance.cosine,
@@ -109,7 +95,7 @@ fn one_seed(
 }
 
 fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
-    let (common, limit) = (&flags.common, flags.common.epochs);
+    let (common, limit) = (&flags.figure.common, flags.figure.common.epochs);
     let epochs = |row: &Row| Some(row.convergence_epoch.unwrap_or(limit) as f64);
     let label = format!("epochs to a loss of {}", flags.threshold);
     let panels = vec![
@@ -118,13 +104,12 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
         panel(flags, rows, Axis::linear("cosine distance"), |row| row.cosine_distance)?,
     ];
     let never = rows.iter().filter(|row| row.convergence_epoch.is_none()).count();
-    let title = common.title();
-    let note = common.note(flags.seeds);
     let never = format!(
         "{never} of {} trainings did not reach the loss and are drawn at {limit}.",
         rows.len()
     );
-    Ok(FigureGrid::row(panels).title(title).note(format!("{note} {never}")))
+    let note = format!("{} {never}", flags.figure.note());
+    Ok(FigureGrid::row(panels).title(common.title()).note(note))
 }
 
 /// One measure against the index, and its value on the class task as a dashed line.
@@ -134,10 +119,9 @@ fn panel(
     axis: Axis,
     value: impl Fn(&Row) -> Option<f64>,
 ) -> Result<Figure> {
-    let points = rows.iter().filter_map(|row| Some((row.index as f64, value(row)?)));
-    let (class, eigen): (Vec<_>, Vec<_>) = points.partition(|(index, _)| *index == 0.0);
-    let class = Bands::of_points(&class)?.summaries()[0].median;
+    let points = rows.iter().filter_map(|row| Some((row.index, value(row)?)));
+    let (eigen, class) = Bands::of_tasks(points)?;
     Ok(Figure::new(Axis::log("eigenfunction index"), axis)
-        .series(Series::from_bands("eigenfunctions", &Bands::of_points(&eigen)?))
-        .baseline(Baseline::horizontal(flags.common.data.class_task(), class)))
+        .series(Series::from_bands("eigenfunctions", &eigen))
+        .baseline(Baseline::horizontal(flags.figure.common.data.class_task(), class)))
 }

@@ -3,12 +3,12 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Parser;
 use entk_examples::plot::{Axis, Figure, FigureGrid, Legend, Marker, Series};
 use entk_examples::{
-    Bands, CommonFlags, Defaults, Directions, IndexList, ModelName, Run, Size, TrainingFlags,
-    last_epoch, parse_flags,
+    Bands, Defaults, Directions, FigureFlags, IndexList, ModelName, Run, Size, last_epoch,
+    parse_flags,
 };
 use serde::Serialize;
 
@@ -22,19 +22,11 @@ const INDICES: &str = "1,16,64,128,192,256,384,512,768,1024";
 struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
-    common: CommonFlags,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    training: TrainingFlags,
+    figure: FigureFlags,
 
     /// Directions, counted from 1, by falling singular value
     #[arg(long, value_name = "LIST", default_value = INDICES)]
     indices: IndexList,
-
-    /// Seeds from --seed on
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seeds: u64,
 }
 
 /// One direction and seed.
@@ -58,41 +50,37 @@ fn main() -> Result<()> {
         epochs: Size::new(30, 20).for_resnet18(15),
         ..Defaults::default()
     });
-    ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
-    let mut run = flags.common.start("fig04")?;
-    let (mut rows, mut alignments) = (Vec::new(), Vec::new());
-    for common in flags.common.for_seeds(flags.seeds) {
-        let directions = Directions::find(&mut run, &common)?;
+    let mut run = flags.figure.common.start("fig04")?;
+    let mut alignments = Vec::new();
+    let rows = flags.figure.rows(&mut run, "directions", |run, figure| {
+        let directions = Directions::find(run, &figure.common)?;
         flags.indices.check_at_most(directions.pairs.len(), "directions")?;
         let values = directions.pairs.values().iter().enumerate();
         alignments.extend(values.map(|(at, value)| (1.0 + at as f64, *value)));
-        for &index in flags.indices.as_slice() {
-            rows.push(one_direction(&mut run, &flags, &common, &directions, index)?);
-            run.save_table("directions", &rows)?;
-        }
-    }
+        let one = |&index: &usize| one_direction(run, figure, &directions, index);
+        flags.indices.as_slice().iter().map(one).collect()
+    })?;
     run.save_figure("fig04", &figure(&flags, &rows, &alignments)?)?;
-    run.finish(flags.common.seed, &flags, &serde_json::json!({ "origin": "synthetic" }))?;
+    run.finish(flags.figure.common.seed, &flags, &serde_json::json!({ "origin": "synthetic" }))?;
     Ok(())
 }
 
 fn one_direction(
     run: &mut Run,
-    flags: &Flags,
-    common: &CommonFlags,
+    figure: &FigureFlags,
     directions: &Directions,
     index: usize,
 ) -> Result<Row> {
-    let experiment = directions.experiment(common, index)?;
-    let (task, config) = (experiment.class_task()?, flags.training.sgd(common));
+    let experiment = directions.experiment(&figure.common, index)?;
+    let (tasks, config) = ([experiment.class_task()?], figure.sgd());
     let kernel = experiment.kernel(run)?;
-    let linear = experiment.linearize(run, &kernel, &[task.target.labels()], &config)?;
-    let fits = experiment.networks(run, std::slice::from_ref(&task), &config)?;
+    let linear = experiment.linearize(run, &kernel, &tasks, &config)?;
+    let fits = experiment.networks(run, &tasks, &config)?;
     let (_, network_train, network_test) = last_epoch(&fits[0].history)?;
     let (_, linear_train, linear_test) = last_epoch(&linear[0])?;
     Ok(Row {
         index,
-        seed: common.seed,
+        seed: config.seed,
         predicted_alignment: directions.pairs.values()[index - 1],
         network: network_test.accuracy,
         linearization: linear_test.accuracy,
@@ -119,8 +107,8 @@ fn figure(flags: &Flags, rows: &[Row], alignments: &[(f64, f64)]) -> Result<Figu
             Series::from_bands("squared singular value", &Bands::of_points(alignments)?).color(2),
         )
         .legend(Legend::Hidden);
-    let common = &flags.common;
+    let model = flags.figure.common.model.title();
     Ok(FigureGrid::row(vec![accuracy, alignment])
-        .title(format!("{} with GELU, linearly separable data", common.model.title()))
-        .note(common.note(flags.seeds)))
+        .title(format!("{model} with GELU, linearly separable data"))
+        .note(flags.figure.note()))
 }

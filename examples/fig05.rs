@@ -8,9 +8,9 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use entk::train::{EpochRecord, Metrics};
-use entk_examples::plot::{Axis, Figure, FigureGrid, Marker, Series};
+use entk_examples::plot::{Axis, Figure, FigureGrid, Series};
 use entk_examples::{
-    Bands, CommonFlags, Defaults, IndexList, ModelName, Run, Size, Source, TrainingFlags,
+    Bands, CommonFlags, Defaults, Experiment, FigureFlags, IndexList, ModelName, Run, Size, Source,
     last_epoch, parse_flags,
 };
 use serde::Serialize;
@@ -21,19 +21,11 @@ use serde::Serialize;
 struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
-    common: CommonFlags,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    training: TrainingFlags,
+    figure: FigureFlags,
 
     /// Numbers of training images [default: --batch, doubled as long as it fits into --train]
     #[arg(long, value_name = "LIST")]
     sizes: Option<IndexList>,
-
-    /// Seeds from --seed on
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    seeds: u64,
 }
 
 /// One model, size and seed.
@@ -51,13 +43,14 @@ struct Row {
 impl Row {
     fn new(
         model: &'static str,
-        common: &CommonFlags,
+        train_images: usize,
+        seed: u64,
         (end, train, test): (&EpochRecord, Metrics, Metrics),
     ) -> Self {
         Self {
             model,
-            train: common.train,
-            seed: common.seed,
+            train: train_images,
+            seed,
             test_accuracy: test.accuracy,
             train_accuracy: train.accuracy,
             train_loss: train.loss,
@@ -72,27 +65,28 @@ fn main() -> Result<()> {
         train: Size::new(4_096, 1_024).for_resnet18(1_024),
         test: Size::new(1_000, 500),
         epochs: Size::new(100, 60).for_resnet18(20),
+        seeds: 5,
         ..Defaults::default()
     });
-    ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
-    let mut run = flags.common.start("fig05")?;
-    let source = Source::load(&flags.common)?;
+    let common = &flags.figure.common;
+    let mut run = common.start("fig05")?;
+    let source = Source::load(common)?;
     let sizes = sizes(&flags)?;
-    let mut rows = Vec::new();
-    for common in flags.common.for_seeds(flags.seeds) {
+    let rows = flags.figure.rows(&mut run, "sizes", |run, figure| {
+        let mut rows = Vec::new();
         for &train in &sizes {
-            let common = CommonFlags { train, ..common.clone() };
-            rows.extend(one_size(&mut run, &flags, &common, &source)?);
-            run.save_table("sizes", &rows)?;
+            let experiment = source.experiment(&CommonFlags { train, ..figure.common.clone() })?;
+            rows.extend(one_size(run, figure, &experiment)?);
         }
-    }
+        Ok(rows)
+    })?;
     run.save_figure("fig05", &figure(&flags, &rows)?)?;
-    run.finish(flags.common.seed, &flags, &serde_json::json!({ "origin": source.origin() }))?;
+    run.finish(common.seed, &flags, &serde_json::json!({ "origin": source.origin() }))?;
     Ok(())
 }
 
 fn sizes(flags: &Flags) -> Result<Vec<usize>> {
-    let (batch, train) = (flags.training.batch, flags.common.train);
+    let (batch, train) = (flags.figure.training.batch, flags.figure.common.train);
     match &flags.sizes {
         Some(list) => {
             list.check_at_most(train, "training images")?;
@@ -105,34 +99,27 @@ fn sizes(flags: &Flags) -> Result<Vec<usize>> {
     }
 }
 
-fn one_size(
-    run: &mut Run,
-    flags: &Flags,
-    common: &CommonFlags,
-    source: &Source,
-) -> Result<[Row; 2]> {
-    let experiment = source.experiment(common)?;
-    let (task, config) = (experiment.class_task()?, flags.training.sgd(common));
+fn one_size(run: &mut Run, figure: &FigureFlags, experiment: &Experiment) -> Result<[Row; 2]> {
+    let (tasks, config) = ([experiment.class_task()?], figure.sgd());
     let kernel = experiment.kernel(run)?;
-    let labels = task.target.labels();
-    let linear = experiment.linearize(run, &kernel, &[labels], &config)?;
-    let fits = experiment.networks(run, std::slice::from_ref(&task), &config)?;
+    let linear = experiment.linearize(run, &kernel, &tasks, &config)?;
+    let fits = experiment.networks(run, &tasks, &config)?;
+    let row = |model, end| Row::new(model, experiment.train, config.seed, end);
     Ok([
-        Row::new("network", common, last_epoch(&fits[0].history)?),
-        Row::new("linearization", common, last_epoch(&linear[0])?),
+        row("network", last_epoch(&fits[0].history)?),
+        row("linearization", last_epoch(&linear[0])?),
     ])
 }
 
 fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
-    let common = &flags.common;
+    let common = &flags.figure.common;
     let panel = |axis: Axis, value: fn(&Row) -> f64| -> Result<Figure> {
         let mut figure = Figure::new(Axis::log("training images"), axis);
         for (color, model) in ["network", "linearization"].into_iter().enumerate() {
             let of_model = rows.iter().filter(|row| row.model == model);
             let points: Vec<_> = of_model.map(|row| (row.train as f64, value(row))).collect();
-            let marker = [Marker::Circle, Marker::Square][color];
             let series = Series::from_bands(model, &Bands::of_points(&points)?);
-            figure = figure.series(series.color(color).marker(marker));
+            figure = figure.series(series.color(color));
         }
         Ok(figure)
     };
@@ -140,7 +127,7 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
     let distance = panel(Axis::linear("l2 distance"), |row| row.distance)?;
     let task = common.data.class_task();
     let title = format!("{}, {task}", common.title());
-    let seeds = format!("{} seeds: median, smallest and largest.", flags.seeds);
+    let seeds = format!("{} seeds: median, smallest and largest.", flags.figure.seeds);
     let note = format!("{} test images, {} epochs, {seeds}", common.test, common.epochs);
     Ok(FigureGrid::row(vec![accuracy, distance]).title(title).note(note))
 }

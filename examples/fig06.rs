@@ -7,8 +7,7 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use entk_examples::plot::{Axis, Figure, Series};
 use entk_examples::{
-    Bands, CommonFlags, Defaults, Experiment, ModelName, Run, Size, Source, Task, Training,
-    TrainingFlags, parse_flags, snapshot_epochs,
+    Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, Task, parse_flags,
 };
 use serde::Serialize;
 
@@ -18,11 +17,7 @@ use serde::Serialize;
 struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
-    common: CommonFlags,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    training: TrainingFlags,
+    figure: FigureFlags,
 
     /// The eigenfunction, counted from 1, by falling eigenvalue
     #[arg(long, value_name = "J", default_value_t = 500)]
@@ -31,10 +26,6 @@ struct Flags {
     /// Leading eigenfunctions K
     #[arg(long, value_name = "K", default_value_t = 50)]
     top: usize,
-
-    /// Seeds from --seed on
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    seeds: u64,
 }
 
 /// One epoch of one training.
@@ -57,23 +48,23 @@ fn main() -> Result<()> {
         train: Size::new(3_000, 1_000).for_resnet18(1_000),
         test: Size::new(1_000, 500),
         epochs: Size::new(100, 60).for_resnet18(15),
+        seeds: 3,
         ..Defaults::default()
     });
-    let (index, top, common) = (flags.index, flags.top, &flags.common);
+    let (index, top, common) = (flags.index, flags.top, &flags.figure.common);
     common.check_index(index)?;
     ensure!((1..=common.train).contains(&top), "--top {top} for --train {}", common.train);
-    ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
     let mut run = common.start("fig06")?;
     let source = Source::load(common)?;
-    let mut rows = Vec::new();
-    for common in common.for_seeds(flags.seeds) {
-        let experiment = source.experiment(&common)?;
-        let pairs = experiment.kernel(&mut run)?.eigenpairs(&mut run, index)?;
+    let rows = flags.figure.rows(&mut run, "epochs", |run, figure| {
+        let experiment = source.experiment(&figure.common)?;
+        let pairs = experiment.kernel(run)?.eigenpairs(run, index)?;
+        let mut rows = Vec::new();
         for task in experiment.tasks(&pairs, &[index])? {
-            rows.extend(one_task(&mut run, &flags, &common, &experiment, &task)?);
-            run.save_table("epochs", &rows)?;
+            rows.extend(one_task(run, figure, top, &experiment, &task)?);
         }
-    }
+        Ok(rows)
+    })?;
     run.save_figure("fig06", &figure(&flags, &rows)?)?;
     run.finish(common.seed, &flags, &serde_json::json!({ "origin": source.origin() }))?;
     Ok(())
@@ -81,27 +72,21 @@ fn main() -> Result<()> {
 
 fn one_task(
     run: &mut Run,
-    flags: &Flags,
-    common: &CommonFlags,
+    figure: &FigureFlags,
+    top: usize,
     experiment: &Experiment,
     task: &Task,
 ) -> Result<Vec<Row>> {
-    let epochs = snapshot_epochs(common.epochs);
-    let (labels, config) = (task.target.labels(), flags.training.sgd(common));
-    let training = Training { model: &experiment.network, labels, config: &config, keep: &epochs };
-    let cache = run.cache().clone();
-    let trained = run.stage("networks", config.epochs as u64, |stage| {
-        experiment.train(&cache, stage, &training)
-    })?;
+    let snapshots = experiment.snapshots(run, task, &figure.sgd())?;
     let signs = task.target.signs();
     let mut rows = Vec::new();
-    for (&epoch, theta) in epochs.iter().zip(&trained.kept) {
-        let energy = experiment.energy(run, theta, &signs[..experiment.train], flags.top)?;
-        let record = epoch.checked_sub(1).and_then(|at| trained.fit.history.epochs.get(at));
+    for (epoch, theta) in &snapshots.params {
+        let energy = experiment.energy(run, theta, &signs[..experiment.train], top)?;
+        let record = epoch.checked_sub(1).and_then(|at| snapshots.history.epochs.get(at));
         rows.push(Row {
             index: task.index,
-            seed: common.seed,
-            epoch,
+            seed: figure.common.seed,
+            epoch: *epoch,
             energy: energy.ratio,
             energy_squared: energy.squared,
             train_accuracy: record.and_then(|record| record.train).map(|m| m.accuracy),
@@ -112,11 +97,10 @@ fn one_task(
 }
 
 fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
-    let common = &flags.common;
+    let common = &flags.figure.common;
     let energy = Axis::linear(format!("energy in the top {}", flags.top)).percent();
-    let mut figure = Figure::new(Axis::linear("epoch"), energy)
-        .title(common.title())
-        .note(common.note(flags.seeds));
+    let mut figure =
+        Figure::new(Axis::linear("epoch"), energy).title(common.title()).note(flags.figure.note());
     let names = [(0, common.data.class_task().to_owned()), (flags.index, eigen_name(flags.index))];
     for (color, (index, name)) in names.into_iter().enumerate() {
         let of_task = rows.iter().filter(|row| row.index == index);

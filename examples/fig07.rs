@@ -8,8 +8,8 @@ use clap::Parser;
 use entk::spectral::{Eigenpairs, rayleigh_alignments};
 use entk_examples::plot::{Axis, Baseline, Figure, FigureGrid, Line, Marker, Series};
 use entk_examples::{
-    CommonFlags, Defaults, Experiment, IndexList, Key, ModelName, Run, Size, Source, TrainingFlags,
-    indices, last_epoch, parse_flags, summarize,
+    Bands, Defaults, Experiment, FigureFlags, IndexList, ModelName, Run, Size, Source, indices,
+    last_epoch, parse_flags, summarize,
 };
 use serde::Serialize;
 
@@ -22,11 +22,7 @@ const TRAINED: [usize; 4] = [20, 100, 500, 800];
 struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
-    common: CommonFlags,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    training: TrainingFlags,
+    figure: FigureFlags,
 
     /// Eigenfunctions to train on, one network each, counted from 1 [default: 20,100,500,800, as far as
     /// there are]
@@ -43,6 +39,7 @@ struct Flags {
 #[derive(Serialize, Clone, Copy)]
 struct Row {
     trained: usize,
+    seed: u64,
     index: usize,
     initial: f64,
     end: f64,
@@ -52,6 +49,7 @@ struct Row {
 #[derive(Serialize, Clone, Copy)]
 struct End {
     trained: usize,
+    seed: u64,
     train_accuracy: f64,
     test_accuracy: f64,
     /// How many times the alignment of the trained eigenfunction has grown, if it is shown.
@@ -68,25 +66,28 @@ fn main() -> Result<()> {
         epochs: Size::new(100, 60).for_resnet18(15),
         ..Defaults::default()
     });
-    let common = &flags.common;
+    let common = &flags.figure.common;
     ensure!(flags.shown >= 1, "--shown {}: at least one", flags.shown);
     let mut run = common.start("fig07")?;
     let source = Source::load(common)?;
-    let experiment = source.experiment(common)?;
-    let n = experiment.labels.len();
+    let n = common.train + common.test;
     let trained = indices(flags.trained.as_ref(), &TRAINED, n)?;
     let (shown, last) = (flags.shown.min(n), trained.last().copied().unwrap_or(1));
-    let pairs = experiment.kernel(&mut run)?.eigenpairs(&mut run, shown.max(last))?;
 
-    let (mut rows, mut ends) = (Vec::new(), Vec::new());
-    for &index in &trained {
-        let (of_one, end) = one_training(&mut run, &flags, &experiment, &pairs, index, shown)?;
-        rows.extend(of_one);
-        ends.push(end);
-        run.save_table("alignments", &rows)?;
-        run.save_table("trainings", &ends)?;
-    }
-    run.save_figure("fig07", &figure(&flags, &trained, &rows))?;
+    let mut ends = Vec::new();
+    let rows = flags.figure.rows(&mut run, "alignments", |run, figure| {
+        let experiment = source.experiment(&figure.common)?;
+        let pairs = experiment.kernel(run)?.eigenpairs(run, shown.max(last))?;
+        let mut rows = Vec::new();
+        for &index in &trained {
+            let (of_one, end) = one_training(run, figure, &experiment, &pairs, index, shown)?;
+            rows.extend(of_one);
+            ends.push(end);
+            run.save_table("trainings", &ends)?;
+        }
+        Ok(rows)
+    })?;
+    run.save_figure("fig07", &figure(&flags, &trained, &rows)?)?;
     let results = serde_json::json!({ "origin": source.origin(), "trainings": ends });
     run.finish(common.seed, &flags, &results)?;
     Ok(())
@@ -94,24 +95,25 @@ fn main() -> Result<()> {
 
 fn one_training(
     run: &mut Run,
-    flags: &Flags,
+    figure: &FigureFlags,
     experiment: &Experiment,
     pairs: &Eigenpairs,
     trained: usize,
     shown: usize,
 ) -> Result<(Vec<Row>, End)> {
     let tasks = experiment.tasks(pairs, &[trained])?;
-    let fits = experiment.networks(run, &tasks[1..], &flags.training.sgd(&flags.common))?;
+    let fits = experiment.networks(run, &tasks[1..], &figure.sgd())?;
     let theta = &fits[0].params;
     let key = experiment.key("alignments", theta, &experiment.images)?;
-    let key: Key = key.with("shown", &shown)?.with("values", pairs.values())?;
-    let cache = run.cache().clone();
+    let key = key.with("shown", &shown)?.with("values", pairs.values())?;
+    let (seed, cache) = (figure.common.seed, run.cache().clone());
     let end: Vec<f64> = cache.value(&key, || {
         let gram = experiment.gram_at(run, theta, &experiment.images)?;
         Ok(rayleigh_alignments(&gram, &pairs.vectors()[..shown * pairs.dim()])?)
     })?;
     let row = |(at, end): (usize, &f64)| Row {
         trained,
+        seed,
         index: at + 1,
         initial: pairs.values()[at],
         end: *end,
@@ -121,6 +123,7 @@ fn one_training(
     let (_, train, test) = last_epoch(&fits[0].history)?;
     let end = End {
         trained,
+        seed,
         train_accuracy: train.accuracy,
         test_accuracy: test.accuracy,
         growth: growth.get(trained - 1).copied(),
@@ -129,25 +132,22 @@ fn one_training(
     Ok((rows, end))
 }
 
-fn figure(flags: &Flags, trained: &[usize], rows: &[Row]) -> FigureGrid {
-    let common = &flags.common;
+fn figure(flags: &Flags, trained: &[usize], rows: &[Row]) -> Result<FigureGrid> {
+    let common = &flags.figure.common;
     let panel = |&index: &usize| {
-        let curve = |value: fn(&Row) -> f64| -> Vec<(f64, f64)> {
+        let curve = |name: &str, value: fn(&Row) -> f64| -> Result<Series> {
             let of_panel = rows.iter().filter(|row| row.trained == index);
-            of_panel.map(|row| (row.index as f64, value(row))).collect()
+            let points: Vec<_> = of_panel.map(|row| (row.index as f64, value(row))).collect();
+            Ok(Series::from_bands(name, &Bands::of_points(&points)?).marker(Marker::None))
         };
         let end = format!("after {} epochs", common.epochs);
-        let series = |name: &str, points| Series::new(name, points).marker(Marker::None);
-        Figure::new(Axis::linear("eigenfunction index"), Axis::log("alignment"))
+        Ok(Figure::new(Axis::linear("eigenfunction index"), Axis::log("alignment"))
             .title(format!("trained on eigenfunction {index}"))
-            .series(series(&end, curve(|row| row.end)).color(1))
-            .series(series("at initialisation", curve(|row| row.initial)).color(0))
-            .baseline(Baseline::vertical("trained on", index as f64).line(Line::Dotted))
+            .series(curve(&end, |row| row.end)?.color(1))
+            .series(curve("at initialisation", |row| row.initial)?.color(0))
+            .baseline(Baseline::vertical("trained on", index as f64).line(Line::Dotted)))
     };
-    let title = common.title();
+    let panels = trained.iter().map(panel).collect::<Result<Vec<_>>>()?;
     let columns = if trained.len() == 1 { 1 } else { 2 };
-    FigureGrid::row(trained.iter().map(panel).collect())
-        .columns(columns)
-        .title(title)
-        .note(common.note(1))
+    Ok(FigureGrid::row(panels).columns(columns).title(common.title()).note(flags.figure.note()))
 }

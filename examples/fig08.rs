@@ -4,12 +4,12 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Parser;
 use entk::train::{History, Metrics};
 use entk_examples::plot::{Axis, Figure, FigureGrid, Marker, Series};
 use entk_examples::{
-    Bands, CommonFlags, Defaults, ModelName, Run, Size, Source, TrainingFlags, parse_flags,
+    Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, parse_flags,
 };
 use serde::Serialize;
 
@@ -23,19 +23,11 @@ const MODELS: [&str; 3] =
 struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
-    common: CommonFlags,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    training: TrainingFlags,
+    figure: FigureFlags,
 
     /// The eigenfunction, counted from 1, by falling eigenvalue; 400 of 60,000 in the paper
     #[arg(long, value_name = "J", default_value_t = 20)]
     index: usize,
-
-    /// Seeds from --seed on
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    seeds: u64,
 }
 
 /// One epoch of one model.
@@ -56,36 +48,34 @@ fn main() -> Result<()> {
         train: Size::new(3_000, 1_000).for_resnet18(1_000),
         test: Size::new(1_000, 500),
         epochs: Size::new(100, 60).for_resnet18(15),
+        seeds: 3,
         ..Defaults::default()
     });
-    flags.common.check_index(flags.index)?;
-    ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
-    let mut run = flags.common.start("fig08")?;
-    let source = Source::load(&flags.common)?;
-    let mut rows = Vec::new();
-    for common in flags.common.for_seeds(flags.seeds) {
-        let histories = one_seed(&mut run, &flags, &common, &source)?;
-        for (model, history) in MODELS.into_iter().zip(&histories) {
-            rows.extend(epochs(model, common.seed, history));
-        }
-        run.save_table("epochs", &rows)?;
-    }
+    let common = &flags.figure.common;
+    common.check_index(flags.index)?;
+    let mut run = common.start("fig08")?;
+    let source = Source::load(common)?;
+    let rows = flags.figure.rows(&mut run, "epochs", |run, figure| {
+        let experiment = source.experiment(&figure.common)?;
+        let histories = one_seed(run, figure, flags.index, &experiment)?;
+        let models = MODELS.into_iter().zip(&histories);
+        Ok(models.flat_map(|(model, h)| epochs(model, figure.common.seed, h)).collect())
+    })?;
     run.save_figure("fig08", &figure(&flags, &rows)?)?;
     let results = serde_json::json!({ "origin": source.origin() });
-    run.finish(flags.common.seed, &flags, &results)?;
+    run.finish(common.seed, &flags, &results)?;
     Ok(())
 }
 
 fn one_seed(
     run: &mut Run,
-    flags: &Flags,
-    common: &CommonFlags,
-    source: &Source,
+    figure: &FigureFlags,
+    index: usize,
+    experiment: &Experiment,
 ) -> Result<[History; 3]> {
-    let experiment = source.experiment(common)?;
-    let pairs = experiment.kernel(run)?.eigenpairs(run, flags.index)?;
-    let tasks = experiment.tasks(&pairs, &[flags.index])?;
-    let (labels, config) = (tasks[1].target.labels(), flags.training.sgd(common));
+    let pairs = experiment.kernel(run)?.eigenpairs(run, index)?;
+    let tasks = experiment.tasks(&pairs, &[index])?;
+    let (labels, config) = (tasks[1].target.labels(), figure.sgd());
     let network = experiment.networks(run, &tasks[1..], &config)?.remove(0);
     let before = experiment.linearize_at(run, &experiment.theta0, labels, &config)?;
     let theta = network.params.with_statistics_of(&experiment.theta0)?;
@@ -105,7 +95,7 @@ fn epochs(model: &'static str, seed: u64, history: &History) -> Vec<Row> {
 }
 
 fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
-    let common = &flags.common;
+    let common = &flags.figure.common;
     let panel = |axis: Axis, value: fn(&Row) -> Option<f64>| -> Result<Figure> {
         let mut figure = Figure::new(Axis::linear("epoch"), axis);
         for (color, model) in MODELS.into_iter().enumerate() {
@@ -121,5 +111,5 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
     let accuracy = panel(Axis::linear("test accuracy").percent(), |row| row.test_accuracy)?;
     Ok(FigureGrid::row(vec![loss, accuracy])
         .title(format!("{}, eigenfunction {}", common.title(), flags.index))
-        .note(common.note(flags.seeds)))
+        .note(flags.figure.note()))
 }

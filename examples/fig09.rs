@@ -4,12 +4,12 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Parser;
 use entk_examples::plot::{Axis, Baseline, Figure, Series};
 use entk_examples::{
-    Bands, CommonFlags, Defaults, Experiment, ModelName, Run, Size, Source, Task, Training,
-    TrainingFlags, last_epoch, parse_flags, snapshot_epochs,
+    Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, Task, last_epoch,
+    parse_flags,
 };
 use serde::Serialize;
 
@@ -19,19 +19,11 @@ use serde::Serialize;
 struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
-    common: CommonFlags,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    training: TrainingFlags,
+    figure: FigureFlags,
 
     /// The eigenfunction, counted from 1, by falling eigenvalue; 400 of 60,000 in the paper
     #[arg(long, value_name = "J", default_value_t = 20)]
     index: usize,
-
-    /// Seeds from --seed on
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    seeds: u64,
 }
 
 /// One linearization.
@@ -55,22 +47,22 @@ fn main() -> Result<()> {
         train: Size::new(3_000, 1_000).for_resnet18(1_000),
         test: Size::new(1_000, 500),
         epochs: Size::new(100, 60).for_resnet18(15),
+        seeds: 3,
         ..Defaults::default()
     });
-    let (index, common) = (flags.index, &flags.common);
+    let (index, common) = (flags.index, &flags.figure.common);
     common.check_index(index)?;
-    ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
     let mut run = common.start("fig09")?;
     let source = Source::load(common)?;
-    let mut rows = Vec::new();
-    for common in common.for_seeds(flags.seeds) {
-        let experiment = source.experiment(&common)?;
-        let pairs = experiment.kernel(&mut run)?.eigenpairs(&mut run, index)?;
+    let rows = flags.figure.rows(&mut run, "linearizations", |run, figure| {
+        let experiment = source.experiment(&figure.common)?;
+        let pairs = experiment.kernel(run)?.eigenpairs(run, index)?;
+        let mut rows = Vec::new();
         for task in experiment.tasks(&pairs, &[index])? {
-            rows.extend(one_task(&mut run, &flags, &common, &experiment, &task)?);
-            run.save_table("linearizations", &rows)?;
+            rows.extend(one_task(run, figure, &experiment, &task)?);
         }
-    }
+        Ok(rows)
+    })?;
     run.save_figure("fig09", &figure(&flags, &rows)?)?;
     run.finish(common.seed, &flags, &serde_json::json!({ "origin": source.origin() }))?;
     Ok(())
@@ -78,28 +70,22 @@ fn main() -> Result<()> {
 
 fn one_task(
     run: &mut Run,
-    flags: &Flags,
-    common: &CommonFlags,
+    figure: &FigureFlags,
     experiment: &Experiment,
     task: &Task,
 ) -> Result<Vec<Row>> {
-    let (keep, labels) = (snapshot_epochs(common.epochs), task.target.labels());
-    let config = flags.training.sgd(common);
-    let training = Training { model: &experiment.network, labels, config: &config, keep: &keep };
-    let cache = run.cache().clone();
-    let trained = run.stage("networks", config.epochs as u64, |stage| {
-        experiment.train(&cache, stage, &training)
-    })?;
-    let (_, _, network) = last_epoch(&trained.fit.history)?;
+    let config = figure.sgd();
+    let snapshots = experiment.snapshots(run, task, &config)?;
+    let (_, _, network) = last_epoch(&snapshots.history)?;
     let mut rows = Vec::new();
-    for (&epoch, theta) in keep.iter().zip(&trained.kept) {
+    for (epoch, theta) in &snapshots.params {
         let theta = theta.with_statistics_of(&experiment.theta0)?;
-        let linear = experiment.linearize_at(run, &theta, labels, &config)?;
+        let linear = experiment.linearize_at(run, &theta, task.target.labels(), &config)?;
         let (_, train, test) = last_epoch(&linear)?;
         rows.push(Row {
             index: task.index,
-            seed: common.seed,
-            epoch,
+            seed: config.seed,
+            epoch: *epoch,
             test_accuracy: test.accuracy,
             train_accuracy: train.accuracy,
             train_loss: train.loss,
@@ -110,13 +96,13 @@ fn one_task(
 }
 
 fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
-    let (common, task) = (&flags.common, flags.common.data.class_task());
+    let (common, task) = (&flags.figure.common, flags.figure.common.data.class_task());
     let mut figure = Figure::new(
         Axis::linear("epochs before linearization"),
         Axis::linear("test accuracy").percent(),
     )
     .title(common.title())
-    .note(common.note(flags.seeds));
+    .note(flags.figure.note());
     let eigenfunction = format!("eigenfunction {}", flags.index);
     for (color, (index, name)) in
         [(flags.index, eigenfunction.as_str()), (0, task)].into_iter().enumerate()

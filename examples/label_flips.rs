@@ -11,7 +11,7 @@ use clap::Parser;
 use entk::models::Activation;
 use entk::spectral::{BinaryTarget, Eigenpairs, EigshConfig, Gram, eigsh};
 use entk_examples::{
-    CommonFlags, DataName, Defaults, Experiment, IndexList, ModelName, Run, Size, Source,
+    CommonFlags, Defaults, Experiment, IndexList, ModelName, Run, Size, Source,
     parse_flags,
 };
 use serde::Serialize;
@@ -56,10 +56,10 @@ struct Row {
 fn main() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::LeNet5,
-        data: DataName::FashionMnist,
         train: Size::new(1_500, 500),
         test: Size::new(500, 250),
         epochs: Size::new(1, 1),
+        ..Defaults::default()
     });
     let mut run = Run::start("label_flips", flags.common.out.as_deref())?;
     let source = Source::load(&flags.common)?;

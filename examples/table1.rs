@@ -8,8 +8,8 @@ use clap::Parser;
 use entk::models::Params;
 use entk::spectral::EnergyConcentration;
 use entk_examples::{
-    CommonFlags, Defaults, Experiment, ModelName, Run, Size, Source, TrainingFlags, last_epoch,
-    parse_flags, summarize,
+    Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, last_epoch, parse_flags,
+    summarize,
 };
 use serde::Serialize;
 
@@ -19,11 +19,7 @@ use serde::Serialize;
 struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
-    common: CommonFlags,
-
-    /// Seeds from --seed on
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    seeds: u64,
+    figure: FigureFlags,
 
     /// Leading eigenfunctions K
     #[arg(long, value_name = "K", default_value_t = 50)]
@@ -36,10 +32,6 @@ struct Flags {
     /// Energies at initialisation only
     #[arg(long)]
     initial_only: bool,
-
-    #[command(flatten)]
-    #[serde(flatten)]
-    training: TrainingFlags,
 }
 
 /// One seed. Energies are unsquared ratios ||Phi y|| / ||y||, as in the paper.
@@ -60,16 +52,15 @@ fn main() -> Result<()> {
         train: Size::new(2_000, 1_000),
         test: Size::new(1_000, 500),
         epochs: Size::new(50, 30),
+        seeds: 3,
         ..Defaults::default()
     });
-    ensure!(flags.seeds >= 1, "--seeds {}: at least one seed is needed", flags.seeds);
-    let mut run = flags.common.start("table1")?;
-    let source = Source::load(&flags.common)?;
-    let mut rows = Vec::new();
-    for common in flags.common.for_seeds(flags.seeds) {
-        rows.push(one_seed(&mut run, &flags, &common, &source)?);
-        run.save_table("table1", &rows)?;
-    }
+    let mut run = flags.figure.common.start("table1")?;
+    let source = Source::load(&flags.figure.common)?;
+    let rows = flags.figure.rows(&mut run, "table1", |run, figure| {
+        let experiment = source.experiment(&figure.common)?;
+        Ok(vec![one_seed(run, &flags, figure, &experiment)?])
+    })?;
     let median = |value: fn(&Row) -> Option<f64>| {
         summarize(&rows.iter().filter_map(value).collect::<Vec<_>>())
     };
@@ -79,15 +70,19 @@ fn main() -> Result<()> {
         "final_energy": median(|row| row.final_energy),
         "test_accuracy": median(|row| row.test_accuracy),
     });
-    run.finish(flags.common.seed, &flags, &results)?;
+    run.finish(flags.figure.common.seed, &flags, &results)?;
     Ok(())
 }
 
-fn one_seed(run: &mut Run, flags: &Flags, common: &CommonFlags, source: &Source) -> Result<Row> {
-    let experiment = source.experiment(common)?;
-    let initial = energy(run, flags, &experiment, &experiment.theta0)?;
+fn one_seed(
+    run: &mut Run,
+    flags: &Flags,
+    figure: &FigureFlags,
+    experiment: &Experiment,
+) -> Result<Row> {
+    let initial = energy(run, flags, experiment, &experiment.theta0)?;
     let mut row = Row {
-        seed: common.seed,
+        seed: figure.common.seed,
         initial_energy: initial.ratio,
         initial_energy_squared: initial.squared,
         final_energy: None,
@@ -99,9 +94,9 @@ fn one_seed(run: &mut Run, flags: &Flags, common: &CommonFlags, source: &Source)
         return Ok(row);
     }
     let class_task = experiment.class_task()?;
-    let fits = experiment.networks(run, &[class_task], &flags.training.sgd(common))?;
+    let fits = experiment.networks(run, &[class_task], &figure.sgd())?;
     let (_, train, test) = last_epoch(&fits[0].history)?;
-    let trained = energy(run, flags, &experiment, &fits[0].params)?;
+    let trained = energy(run, flags, experiment, &fits[0].params)?;
     row.train_accuracy = Some(train.accuracy);
     row.test_accuracy = Some(test.accuracy);
     row.final_energy = Some(trained.ratio);

@@ -11,7 +11,7 @@ use clap::{Parser, ValueEnum};
 use entk::linearize::Linearized;
 use entk::models::Model;
 use entk::spectral::BinaryTarget;
-use entk::train::{EpochRecord, SgdConfig, Trainer};
+use entk::train::{EpochRecord, SgdConfig, Trainer, Update};
 use entk_examples::plot::{Axis, Figure, Series};
 use entk_examples::{
     CommonFlags, Defaults, Directions, Experiment, Kernel, ModelName, Run, Size, Source, Stage,
@@ -189,7 +189,14 @@ fn over_the_gram(
     kernel: &Kernel,
     labels: &[u8],
 ) -> Result<Vec<EpochRecord>> {
-    let histories = experiment.linearize(run, kernel, &[labels], &settings(flags))?;
+    let settings = settings(flags);
+    ensure!(
+        settings.update == Update::HeavyBall,
+        "--dual: steps of Adam are no combinations of gradients; use --linearize"
+    );
+    let target = BinaryTarget::from_labels(labels.to_vec())?;
+    let task = entk_examples::Task { index: 0, eigenvalue: None, target };
+    let histories = experiment.linearize(run, kernel, &[task], &settings)?;
     Ok(histories.into_iter().flat_map(|history| history.epochs).collect())
 }
 

@@ -61,6 +61,17 @@ impl Bands {
         Ok(Self { x: groups.iter().map(|(x, _)| *x).collect(), summaries })
     }
 
+    /// Points (index, y) of eigenfunctions, from 1, summarized by their index, and the median of those of index 0,
+    /// the class task.
+    ///
+    /// # Errors
+    /// As [`of_points`](Self::of_points), for either.
+    pub fn of_tasks(points: impl Iterator<Item = (usize, f64)>) -> Result<(Self, f64)> {
+        let points = points.map(|(index, y)| (index as f64, y));
+        let (class, eigen): (Vec<_>, Vec<_>) = points.partition(|(index, _)| *index == 0.0);
+        Ok((Self::of_points(&eigen)?, Self::of_points(&class)?.summaries[0].median))
+    }
+
     /// The summaries, in the order of `x`.
     pub fn summaries(&self) -> &[Summary] {
         &self.summaries

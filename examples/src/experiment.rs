@@ -104,6 +104,20 @@ impl Source {
 }
 
 impl Experiment {
+    /// The same numbers in another precision.
+    ///
+    /// # Errors
+    /// A conversion that candle lacks.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        Ok(Self {
+            images: self.images.to_dtype(dtype)?,
+            theta0: self.theta0.to_dtype(dtype)?,
+            train: self.train,
+            labels: self.labels.clone(),
+            network: self.network.clone(),
+        })
+    }
+
     /// Training and test examples of a task on the whole sample.
     ///
     /// # Errors

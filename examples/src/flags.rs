@@ -157,16 +157,6 @@ impl CommonFlags {
         Ok(Run::start(program, self.out.as_deref())?.with_cache(self.cache.as_deref()))
     }
 
-    /// The sizes of a run as the small print of its figure.
-    pub fn note(&self, seeds: u64) -> String {
-        let Self { train, test, epochs, seed, .. } = self;
-        let seeds = match seeds {
-            1 => format!("seed {seed}"),
-            _ => format!("{seeds} seeds: median, smallest and largest"),
-        };
-        format!("{train} training and {test} test images, {epochs} epochs, {seeds}.")
-    }
-
     /// The network and the data set as a figure's title.
     pub fn title(&self) -> String {
         format!("{} on {}", self.model.title(), self.data.title())
@@ -180,11 +170,6 @@ impl CommonFlags {
         let n = self.train + self.test;
         ensure!((1..=n).contains(&index), "--index {index}: there are {n} eigenfunctions, from 1");
         Ok(())
-    }
-
-    /// The same flags for each of several seeds, from `--seed` on.
-    pub fn for_seeds(&self, seeds: u64) -> impl Iterator<Item = Self> {
-        (self.seed..self.seed.saturating_add(seeds)).map(|seed| Self { seed, ..self.clone() })
     }
 }
 
@@ -233,6 +218,8 @@ pub struct Defaults {
     pub test: Size,
     /// Epochs.
     pub epochs: Size,
+    /// Seeds, where there is a flag for them.
+    pub seeds: u64,
 }
 
 impl Default for Defaults {
@@ -244,6 +231,7 @@ impl Default for Defaults {
             train: Size::new(2_000, 500),
             test: Size::new(1_000, 250),
             epochs: Size::new(100, 20),
+            seeds: 1,
         }
     }
 }
@@ -280,6 +268,10 @@ fn with_defaults(mut command: clap::Command, defaults: &Defaults) -> clap::Comma
     let (model, data) = (defaults.model.to_string(), defaults.data.to_string());
     command = command.mut_arg("model", |arg| arg.default_value(model));
     command = command.mut_arg("data", |arg| arg.default_value(data));
+    if command.get_arguments().any(|arg| arg.get_id() == "seeds") {
+        let seeds = defaults.seeds.to_string();
+        command = command.mut_arg("seeds", |arg| arg.required(false).default_value(seeds));
+    }
     for (name, size) in
         [("train", defaults.train), ("test", defaults.test), ("epochs", defaults.epochs)]
     {

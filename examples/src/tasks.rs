@@ -6,7 +6,10 @@ use entk::spectral::{BinaryTarget, Eigenpairs};
 use entk::train::{EpochRecord, Fit, History, Metrics, SgdConfig};
 use rayon::prelude::*;
 
-use crate::{Experiment, IndexList, Run, Training};
+use crate::{Experiment, IndexList, Run, Snapshots, Trained, Training};
+
+/// Eigenfunctions that the figures show by default, from 1.
+pub const INDICES: [usize; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /// Operations of a forward pass for one image up to which networks are trained side by side, one thread each.
 /// Larger ones have work for all threads in every layer, and need the memory.
@@ -52,11 +55,25 @@ impl Experiment {
     /// # Errors
     /// As [`Experiment::train`], naming the task.
     pub fn networks(&self, run: &mut Run, tasks: &[Task], config: &SgdConfig) -> Result<Vec<Fit>> {
+        self.fit_all(run, "networks", &self.network, tasks, config)
+    }
+
+    /// Another model of the same parameters, trained as the [`networks`](Self::networks) are; a stage of this name.
+    ///
+    /// # Errors
+    /// As [`networks`](Self::networks).
+    pub fn fit_all(
+        &self,
+        run: &mut Run,
+        name: &str,
+        model: &dyn Model,
+        tasks: &[Task],
+        config: &SgdConfig,
+    ) -> Result<Vec<Fit>> {
         let cache = run.cache().clone();
-        run.stage("networks", (tasks.len() * config.epochs) as u64, |stage| {
+        run.stage(name, (tasks.len() * config.epochs) as u64, |stage| {
             let one = |task: &Task| {
-                let (model, labels) = (&self.network, task.target.labels());
-                let training = Training { model, labels, config, keep: &[] };
+                let training = Training { model, labels: task.target.labels(), config, keep: &[] };
                 let trained = self.train(&cache, stage, &training);
                 Ok(trained.with_context(|| format!("the task of index {}", task.index))?.fit)
             };
@@ -68,14 +85,25 @@ impl Experiment {
             fits.into_iter().collect()
         })
     }
+
+    /// The network trained on one task, looked at before, on the way (close together at first) and at the end.
+    ///
+    /// # Errors
+    /// As [`networks`](Self::networks).
+    pub fn snapshots(&self, run: &mut Run, task: &Task, config: &SgdConfig) -> Result<Snapshots> {
+        let (epochs, labels) = (snapshot_epochs(config.epochs), task.target.labels());
+        let training = Training { model: &self.network, labels, config, keep: &epochs };
+        let cache = run.cache().clone();
+        let trained = run
+            .stage("networks", config.epochs as u64, |stage| self.train(&cache, stage, &training));
+        let Trained { fit, kept } =
+            trained.with_context(|| format!("the task of index {}", task.index))?;
+        Ok(Snapshots { params: epochs.into_iter().zip(kept).collect(), history: fit.history })
+    }
 }
 
 /// Epochs at which a network under training is looked at: 0, close together at first, and the last one.
-///
-/// ```
-/// assert_eq!(entk_examples::snapshot_epochs(10), [0, 1, 2, 3, 5, 10]);
-/// ```
-pub fn snapshot_epochs(last: usize) -> Vec<usize> {
+fn snapshot_epochs(last: usize) -> Vec<usize> {
     const EPOCHS: [usize; 11] = [0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 150];
     EPOCHS.into_iter().filter(|epoch| *epoch < last).chain([last]).collect()
 }
@@ -102,4 +130,15 @@ pub fn last_epoch(history: &History) -> Result<(&EpochRecord, Metrics, Metrics)>
     let last = history.last().context("no epoch was run")?;
     let (train, test) = last.train.zip(last.test).context("the last epoch was not measured")?;
     Ok((last, train, test))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::snapshot_epochs;
+
+    #[test]
+    fn snapshots_begin_at_the_start_and_end_at_the_end() {
+        assert_eq!(snapshot_epochs(10), [0, 1, 2, 3, 5, 10]);
+        assert_eq!(snapshot_epochs(4), [0, 1, 2, 3, 4]);
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use entk::models::{Model, Params};
-use entk::train::{Examples, Fit, SgdConfig, TrainError, Trainer};
+use entk::train::{Examples, Fit, History, SgdConfig, TrainError, Trainer};
 
 use crate::work::again_if_damaged;
 use crate::{Cache, Experiment, Key, Stage};
@@ -36,6 +36,15 @@ pub struct Trained {
     pub fit: Fit,
     /// Its parameters after the epochs asked for.
     pub kept: Vec<Params>,
+}
+
+/// A network under training, at some epochs.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    /// Its parameters after so many epochs, ascending; 0 is the start.
+    pub params: Vec<(usize, Params)>,
+    /// What was measured after every epoch.
+    pub history: History,
 }
 
 impl Experiment {

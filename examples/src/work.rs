@@ -6,15 +6,15 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
 use entk::gram::{Assembly, GramConfig, GramError, StoreConfig, gram_observed};
-use entk::linearize::Jacobian;
+use entk::linearize::{Jacobian, Linearized};
 use entk::models::{Network, Params};
 use entk::spectral::{
     Eigenpairs, EigshConfig, EnergyConcentration, Gram, Precision, eigsh, energy_concentration,
 };
-use entk::train::{DualSgd, History, SgdConfig, Stability};
+use entk::train::{DualSgd, History, SgdConfig, Stability, Update};
 
 use crate::cache::report_damage;
-use crate::{Experiment, Key, Run};
+use crate::{Experiment, Key, Run, Task};
 
 /// Eigenpairs at least, where there are as many: those that the figures show, so that they share them.
 const LEADING: usize = 1_000;
@@ -97,23 +97,30 @@ impl Experiment {
         Key::new(kind).with("kernel", &kernel_identity(&self.network, theta, images)?)
     }
 
-    /// Trains one linearization a task over the kernel at theta_0 of all images, all at once and exactly.
+    /// Trains one linearization at theta_0 a task; by SGD over the kernel of all images, all at once and exactly, by
+    /// other rules in weight space.
     ///
     /// # Errors
-    /// Those of [`DualSgd`] and of the disk.
+    /// Those of [`DualSgd`] or of [`train`](Self::train), and of the disk.
     pub fn linearize(
         &self,
         run: &mut Run,
         kernel: &Kernel,
-        tasks: &[&[u8]],
+        tasks: &[Task],
         config: &SgdConfig,
     ) -> Result<Vec<History>> {
+        if config.update != Update::HeavyBall {
+            let model = Linearized::new(&self.network, self.theta0.clone());
+            let fits = self.fit_all(run, "linearizations", &model, tasks, config)?;
+            return Ok(fits.into_iter().map(|fit| fit.history).collect());
+        }
+        let tasks: Vec<&[u8]> = tasks.iter().map(|task| task.target.labels()).collect();
         let key = Key::new("linearizations").with("kernel", &kernel.identity)?;
-        let key = key.with("train", &self.train)?.with("tasks", tasks)?.with("config", config)?;
+        let key = key.with("train", &self.train)?.with("tasks", &tasks)?.with("config", config)?;
         let cache = run.cache().clone();
         cache.value(&key, || {
             let f0 = Jacobian::new(&self.network, &self.theta0, &self.images)?.outputs()?;
-            self.dual(run, &kernel.gram, &f0, tasks, config)
+            self.dual(run, &kernel.gram, &f0, &tasks, config)
         })
     }
 
@@ -165,6 +172,24 @@ impl Experiment {
 }
 
 impl Kernel {
+    /// The kernel of the first `n` images.
+    ///
+    /// # Errors
+    /// More images than there are, or none.
+    pub fn first(&self, n: usize) -> Result<Self> {
+        let gram = self.gram.principal(&(0..n).collect::<Vec<_>>())?;
+        Ok(Self { gram, identity: format!("{}, the first {n}", self.identity) })
+    }
+
+    /// The kernel of the gradients without their mean.
+    ///
+    /// # Errors
+    /// As [`Gram::centred`].
+    pub fn centred(&self) -> Result<Self> {
+        let gram = self.gram.centred()?;
+        Ok(Self { gram, identity: format!("{}, centred", self.identity) })
+    }
+
     /// The leading eigenpairs, at least `k` of them.
     ///
     /// # Errors

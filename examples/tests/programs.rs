@@ -47,7 +47,7 @@ fn figure_2_writes_pictures_numbers_and_a_record() -> Result<()> {
     let table = std::fs::read_to_string(out.path().join("tasks.csv"))?;
     let indices: Vec<&str> =
         table.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
-    assert_eq!(indices, ["0", "1", "2", "10"]);
+    assert_eq!(indices, ["0", "1", "2", "10"].repeat(2), "network, then linearization");
     let record = Record::read(&out.path().join("record.json"))?;
     assert_eq!(record.results["images"], 80);
     assert_eq!(record.settings["epochs"], 2);

@@ -1,0 +1,77 @@
+//! Eigenfunctions of the training images, extended to the test images.
+
+use anyhow::Result;
+use entk::spectral::{
+    AlignmentEstimate, BinaryTarget, Eigenpairs, Gram, extend, unbiased_alignments,
+};
+
+use crate::{Kernel, Run, Task};
+
+/// Blocks of test images of which one at a time is left out for a standard error, where there are enough.
+const BLOCKS: usize = 20;
+
+/// Eigenvectors of the kernel of the training images, as functions of any image:
+/// phi_j(x) = sum over i of Theta(x, x_i) phi_j(i) / lambda_j.
+#[derive(Debug)]
+pub struct InductivePairs {
+    pairs: Eigenpairs,
+    /// phi_j at the test images, one function after the other.
+    extended: Vec<f64>,
+    test_gram: Gram,
+}
+
+impl InductivePairs {
+    /// The `k` leading ones, where the first `train` images of the kernel's are the training images.
+    ///
+    /// # Errors
+    /// Those of the eigensolver, and of [`extend`]: an eigenvalue below the precision of the kernel.
+    pub fn find(run: &mut Run, kernel: &Kernel, train: usize, k: usize) -> Result<Self> {
+        let pairs = kernel.first(train)?.eigenpairs(run, k)?.truncate(k)?;
+        let seen: Vec<usize> = (0..train).collect();
+        let new: Vec<usize> = (train..kernel.gram.n()).collect();
+        let extended = extend(&pairs, &kernel.gram.block(&new, &seen)?)?;
+        Ok(Self { pairs, extended, test_gram: kernel.gram.principal(&new)? })
+    }
+
+    /// The task of each of `indices`, from 1: signs of phi_j on training and test images.
+    ///
+    /// # Errors
+    /// An index beyond the pairs.
+    pub fn tasks(&self, indices: &[usize]) -> Result<Vec<Task>> {
+        let task = |&index: &usize| {
+            let (value, seen) = self.pairs.pair(index - 1)?;
+            let target = BinaryTarget::from_vector(&[seen, self.at_test(index)].concat())?;
+            Ok(Task { index, eigenvalue: Some(value), target })
+        };
+        indices.iter().map(task).collect()
+    }
+
+    /// The alignment of phi_j, of mean square 1, on the training images, which it was made from: lambda_j / N.
+    ///
+    /// # Errors
+    /// An index, from 1, beyond the pairs.
+    pub fn alignment(&self, index: usize) -> Result<f64> {
+        Ok(self.pairs.pair(index - 1)?.0 / self.pairs.dim() as f64)
+    }
+
+    /// The alignments of `indices` on the test images, each function of mean square 1 there: without bias, for no
+    /// function has seen them.
+    ///
+    /// # Errors
+    /// Less than four test images.
+    pub fn test_alignments(&self, indices: &[usize]) -> Result<Vec<AlignmentEstimate>> {
+        let n = self.test_gram.n();
+        let scaled = |&index: &usize| {
+            let phi = self.at_test(index);
+            let root_mean_square = (phi.iter().map(|x| x * x).sum::<f64>() / n as f64).sqrt();
+            phi.iter().map(move |x| x / root_mean_square).collect::<Vec<f64>>()
+        };
+        let functions: Vec<f64> = indices.iter().flat_map(scaled).collect();
+        Ok(unbiased_alignments(&self.test_gram, &functions, BLOCKS.min(n / 2))?)
+    }
+
+    fn at_test(&self, index: usize) -> &[f64] {
+        let n = self.test_gram.n();
+        &self.extended[(index - 1) * n..index * n]
+    }
+}
