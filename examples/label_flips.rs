@@ -1,23 +1,23 @@
-//! How many labels sign(phi_j) change when the kernel is computed in f32 in place of f64, at initialisation; for the
-//! kernel as it is, and with the mean gradient of the sample taken out.
+//! Beyond the paper: how far the labels sign(phi_j) can be trusted when the kernel at initialisation is computed in f32.
+//!
+//! Left, the labels that are others in f64, for the kernel as it is and with the mean gradient of the sample taken out, under
+//! what a certificate allows. With r = ||K phi - lambda phi|| for a pair (lambda, phi) of f32 and the kernel K of f64, and
+//! lambda at a distance d from all other eigenvalues of K, phi is off by at most sqrt(2) r / d (Davis and Kahan), so that only
+//! entries smaller than that can have the wrong sign. Right, r and d themselves.
 
 #![forbid(unsafe_code)]
-
-use std::io::Write;
 
 use anyhow::{Result, ensure};
 use candle_core::DType;
 use clap::Parser;
 use entk::models::Activation;
-use entk::spectral::{BinaryTarget, Eigenpairs, EigshConfig, Gram, eigsh};
+use entk::spectral::{BinaryTarget, Eigenpairs, residual_norms, uncertain_labels};
+use entk_examples::plot::{Axis, Figure, FigureGrid, Series};
 use entk_examples::{
-    CommonFlags, Defaults, Experiment, IndexList, ModelName, Run, Size, Source,
+    CommonFlags, Defaults, INDICES, IndexList, Kernel, ModelName, Run, Size, Source, indices,
     parse_flags,
 };
 use serde::Serialize;
-
-/// Eigenfunctions by default.
-const INDICES: [usize; 5] = [1, 10, 100, 500, 1000];
 
 /// A squared gradient norm that differs by more than this between the precisions has not only been rounded: a ReLU
 /// is on in one and off in the other. Rounding alone stays near 1e-6.
@@ -31,7 +31,8 @@ struct Flags {
     #[serde(flatten)]
     common: CommonFlags,
 
-    /// Eigenfunctions, counted from 1, by falling eigenvalue [default: 1,10,100,500,1000, as far as there are]
+    /// Eigenfunctions, counted from 1, by falling eigenvalue [default: 1,2,5,10,20,50,100,200,500,1000, as
+    /// far as there are]
     #[arg(long, value_name = "LIST")]
     indices: Option<IndexList>,
 
@@ -51,6 +52,11 @@ struct Row {
     flipped: usize,
     /// The same for the kernel of the gradients without their mean.
     flipped_centred: usize,
+    /// Inputs whose label the certificate leaves open.
+    uncertain: usize,
+    /// ||K phi - lambda phi||, and the distance to the next eigenvalue; as parts of the trace.
+    residual: f64,
+    gap: f64,
 }
 
 fn main() -> Result<()> {
@@ -61,62 +67,58 @@ fn main() -> Result<()> {
         epochs: Size::new(1, 1),
         ..Defaults::default()
     });
-    let mut run = Run::start("label_flips", flags.common.out.as_deref())?;
-    let source = Source::load(&flags.common)?;
-    let mut experiment = source.experiment(&flags.common)?;
+    let common = &flags.common;
+    let mut run = common.start("label_flips")?;
+    let n = common.train + common.test;
+    ensure!(n >= 2, "two images at least");
+    // A centred kernel has one eigenfunction less.
+    let indices = indices(flags.indices.as_ref(), &INDICES, n - 1)?;
+    let source = Source::load(common)?;
+    let mut experiment = source.experiment(common)?;
     if flags.gelu {
         let (_, channels, height, width) = experiment.images.dims4()?;
-        let (input, common) = ([channels, height, width], &flags.common);
+        let input = [channels, height, width];
         experiment.network = common.model.network(input, common.width, Activation::Gelu)?;
     }
-    let indices = indices(&flags, experiment.labels.len())?;
-
-    let double = assemble(&mut run, &experiment, DType::F64)?;
-    let (trace, norms) = (double.trace()?, double.diagonal());
-    let reference = both(&mut run, double, &indices)?;
-    let single = assemble(&mut run, &experiment, DType::F32)?;
-    let moved = |(a, b): &(f64, &f64)| (a - **b).abs() > KINK * **b;
-    let kinks = single.diagonal().into_iter().zip(&norms).filter(moved).count();
-    let found = both(&mut run, single, &indices)?;
-
-    let mut rows = Vec::new();
-    for index in indices {
-        let [flipped, flipped_centred] =
-            [0, 1].map(|kernel| flips(&reference[kernel], &found[kernel], index - 1));
-        let share = reference[0].values()[index - 1] / trace;
-        rows.push(Row { index, share, flipped: flipped?, flipped_centred: flipped_centred? });
-    }
+    // Weights and images are those of f32 in both.
+    let double = experiment.to_dtype(DType::F64)?.kernel(&mut run)?;
+    let single = experiment.kernel(&mut run)?;
+    let rows = rows(&mut run, &double, &single, &indices)?;
     run.save_table("label_flips", &rows)?;
-    print(norms.len(), &rows)?;
+    run.save_figure("labels", &figure(common, &rows))?;
+    let moved = |(a, b): &(f64, f64)| (a - b).abs() > KINK * b;
+    let norms = single.gram.diagonal().into_iter().zip(double.gram.diagonal());
+    let kinks = norms.filter(moved).count();
     let results = serde_json::json!({ "origin": source.origin(), "inputs_past_a_kink": kinks });
-    run.finish(flags.common.seed, &flags, &results)?;
+    run.finish(common.seed, &flags, &results)?;
     Ok(())
 }
 
-/// The indices asked for, or those of the default that the sample has; a centred kernel has one less.
-fn indices(flags: &Flags, n: usize) -> Result<Vec<usize>> {
-    ensure!(n >= 2, "two images at least");
-    match &flags.indices {
-        None => Ok(INDICES.into_iter().filter(|index| *index < n).collect()),
-        Some(list) => {
-            list.check_at_most(n - 1, "eigenfunctions")?;
-            Ok(list.as_slice().to_vec())
-        }
-    }
-}
-
-/// The kernel in this precision: weights and images are those of f32 in both.
-fn assemble(run: &mut Run, experiment: &Experiment, dtype: DType) -> Result<Gram> {
-    let (theta, images) = (experiment.theta0.to_dtype(dtype)?, experiment.images.to_dtype(dtype)?);
-    experiment.gram_at(run, &theta, &images)
-}
-
-/// Leading eigenpairs of a kernel, and of the same without the mean gradient.
-fn both(run: &mut Run, gram: Gram, indices: &[usize]) -> Result<[Eigenpairs; 2]> {
-    let k = indices.iter().copied().max().unwrap_or(1);
-    let top = |gram: &Gram| anyhow::Ok(eigsh(gram, k, &EigshConfig::default())?.pairs);
-    let name = format!("eigenpairs, {:?}", gram.precision());
-    run.stage(&name, 1, |_| Ok([top(&gram)?, top(&gram.centred()?)?]))
+fn rows(run: &mut Run, double: &Kernel, single: &Kernel, indices: &[usize]) -> Result<Vec<Row>> {
+    let k = indices.last().copied().unwrap_or(1);
+    // One more, to know the gap below the last.
+    let (truth, found) = (double.eigenpairs(run, k + 1)?, single.eigenpairs(run, k + 1)?);
+    let truth_centred = double.centred()?.eigenpairs(run, k)?;
+    let found_centred = single.centred()?.eigenpairs(run, k)?;
+    let residuals = residual_norms(&double.gram, &found.clone().truncate(k)?)?;
+    let trace = double.gram.trace()?;
+    let row = |&index: &usize| {
+        let (j, residual) = (index - 1, residuals[index - 1]);
+        let (value, phi) = found.pair(j)?;
+        let others = truth.values().iter().enumerate().filter(|(i, _)| *i != j);
+        let gap = others.map(|(_, other)| (other - value).abs()).fold(f64::INFINITY, f64::min);
+        Ok(Row {
+            index,
+            share: truth.values()[j] / trace,
+            flipped: flips(&truth, &found, j)?,
+            flipped_centred: flips(&truth_centred, &found_centred, j)?,
+            // No entry is larger than 1.
+            uncertain: uncertain_labels(phi, (2.0_f64.sqrt() * residual / gap).min(1.0))?,
+            residual: residual / trace,
+            gap: gap / trace,
+        })
+    };
+    indices.iter().map(row).collect()
 }
 
 /// Labels of eigenfunction j that differ, whichever sign either has.
@@ -126,15 +128,23 @@ fn flips(a: &Eigenpairs, b: &Eigenpairs, j: usize) -> Result<usize> {
     Ok(differ.min(a.len() - differ))
 }
 
-fn print(inputs: usize, rows: &[Row]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "labels flipped, of {inputs}\n{:>6} {:>10} {:>8} {:>8}",
-        "index", "share", "as is", "centred"
-    )?;
-    for Row { index, share, flipped, flipped_centred } in rows {
-        writeln!(out, "{index:>6} {share:>10.2e} {flipped:>8} {flipped_centred:>8}")?;
-    }
-    Ok(())
+fn figure(common: &CommonFlags, rows: &[Row]) -> FigureGrid {
+    let n = (common.train + common.test) as f64;
+    let index = || Axis::log("eigenfunction index");
+    let curve = |name: &str, color: usize, value: &dyn Fn(&Row) -> f64| {
+        let points = rows.iter().map(|row| (row.index as f64, value(row)));
+        Series::new(name, points.collect()).color(color)
+    };
+    let labels = Figure::new(index(), Axis::linear("labels").percent())
+        .series(curve("not certified", 2, &|row| row.uncertain as f64 / n))
+        .series(curve("flipped", 0, &|row| row.flipped as f64 / n))
+        .series(curve("flipped, centred", 1, &|row| row.flipped_centred as f64 / n));
+    let spectrum = Figure::new(index(), Axis::log("part of the trace"))
+        .series(curve("eigenvalue", 0, &|row| row.share))
+        .series(curve("gap", 2, &|row| row.gap))
+        .series(curve("residual", 1, &|row| row.residual));
+    let seed = common.seed;
+    FigureGrid::row(vec![labels, spectrum])
+        .title(common.title())
+        .note(format!("{n} images, f32 against f64 at initialisation, seed {seed}."))
 }

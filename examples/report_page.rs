@@ -66,7 +66,8 @@ fn section(at: usize, run: &Finished) -> String {
     let record = &run.record;
     let mut html = format!("<h2 id=\"run{at}\">{}</h2>\n", escape(&title(run)));
     if let Some(item) = item(&record.program) {
-        html += &format!("<p class=\"claim\">The paper: {}</p>\n", escape(item.claim));
+        let whose = if item.is_beyond() { "Beyond the paper" } else { "The paper" };
+        html += &format!("<p class=\"claim\">{whose}: {}</p>\n", escape(item.claim));
     }
     for (file, svg) in &run.figures {
         html += &format!("<figure aria-label=\"{}\">{svg}</figure>\n", escape(file));
@@ -80,7 +81,9 @@ fn section(at: usize, run: &Finished) -> String {
 }
 
 fn differences(record: &Record) -> String {
-    let Some(item) = item(&record.program) else { return String::new() };
+    let Some(item) = item(&record.program).filter(|item| !item.is_beyond()) else {
+        return String::new();
+    };
     let differences = item.differences(&record.settings);
     if differences.is_empty() {
         return "<p>At the paper's settings.</p>\n".to_owned();

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-/// An item of the paper that a program reproduces.
+/// An item of the paper that a program reproduces, or that goes beyond it.
 pub struct Item {
     pub title: &'static str,
-    /// What the paper concludes from it.
+    /// What the paper concludes from it, or beyond the paper what it is about.
     pub claim: &'static str,
     /// Settings of the paper, by the name that the record has for them.
     settings: &'static [(&'static str, &'static str)],
@@ -26,7 +26,7 @@ const DATA: (&str, &str) = ("data", "cifar10");
 const HUNDRED: (&str, &str) = ("epochs", "100");
 const TWO_HUNDRED: (&str, &str) = ("epochs", "200");
 
-/// The item of a program, if it has one in the paper.
+/// The item of a program that draws one.
 pub fn item(program: &str) -> Option<Item> {
     let (title, claim, settings): (_, _, &[_]) = match program {
         "fig02" => (
@@ -79,14 +79,39 @@ pub fn item(program: &str) -> Option<Item> {
             "The share of CIFAR2 in the top 50 eigenfunctions is small at initialisation and large after training.",
             &[DATA, ("train", "12000"), TESTS, TWO_HUNDRED, ("top", "50")],
         ),
-        _ => return None,
+        _ => return beyond(program),
     };
     Some(Item { title, claim, settings })
+}
+
+/// What the paper does not have, and so no settings of.
+fn beyond(program: &str) -> Option<Item> {
+    let (title, claim) = match program {
+        "inductive" => (
+            "Inductive eigenfunctions",
+            "Eigenfunctions of the training images alone, extended to the test images, beside those of both together: shared labels, accuracy on either, and alignment with error bars on images that no eigenfunction has seen.",
+        ),
+        "layer_alignment" => (
+            "Alignment by layer",
+            "Which layers align with the task that a network is trained on, epoch by epoch.",
+        ),
+        "label_flips" => (
+            "Labels in f32 and f64",
+            "How many labels of an eigenfunction the precision of the kernel decides, and how many a certificate leaves open.",
+        ),
+        _ => return None,
+    };
+    Some(Item { title, claim, settings: &[] })
 }
 
 const IMAGES_OF_DIRECTIONS: (&str, &str) = ("train", "10000");
 
 impl Item {
+    /// Whether the paper has no such figure.
+    pub fn is_beyond(&self) -> bool {
+        self.settings.is_empty()
+    }
+
     /// Where `settings`, as a record has them, are not those of the paper.
     pub fn differences(&self, settings: &Value) -> Vec<Difference> {
         let width: &[(&str, &str)] =
@@ -142,6 +167,8 @@ mod tests {
         assert_eq!(differences.len(), 1);
         assert_eq!((differences[0].setting, &*differences[0].here), ("train", "10000"));
         assert!(item("gram").is_none());
+        let inductive = item("inductive").expect("a figure");
+        assert!(inductive.is_beyond() && inductive.differences(&settings).is_empty());
     }
 
     #[test]

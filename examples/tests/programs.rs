@@ -70,15 +70,17 @@ fn the_same_seed_gives_the_same_numbers() -> Result<()> {
 }
 
 /// What every figure program takes here, its own flags, and the table that it writes beside the numbers drawn.
-const FIGURES: [(&str, &[&str], &str); 8] = [
+const FIGURES: [(&str, &[&str], &str); 10] = [
     ("fig02", &["--indices", "1,2,10", "--seeds", "2", "--optimizer", "adam"], "tasks.csv"),
     ("fig03", &["--indices", "1,2,10", "--seeds", "2"], "tasks.csv"),
     ("fig04", &["--indices", "1,1024"], "directions.csv"),
     ("fig05", &["--seeds", "2"], "sizes.csv"),
     ("fig06", &["--index", "5", "--top", "10", "--seeds", "2"], "epochs.csv"),
-    ("fig07", &["--trained", "3,5", "--shown", "20"], "alignments.csv"),
+    ("fig07", &["--trained", "3,5", "--shown", "20", "--seeds", "2"], "alignments.csv"),
     ("fig08", &["--index", "3", "--seeds", "2"], "epochs.csv"),
     ("fig09", &["--index", "3", "--seeds", "2"], "linearizations.csv"),
+    ("inductive", &["--indices", "1,2,10", "--seeds", "2"], "eigenfunctions.csv"),
+    ("layer_alignment", &["--index", "3", "--seeds", "2"], "layers.csv"),
 ];
 
 /// The numbers that a program drew and those of its table.
@@ -225,16 +227,75 @@ fn label_flips_counts_labels_of_both_kernels() -> Result<()> {
     let out = tempfile::tempdir()?;
     succeed("label_flips", out.path(), &["--indices", "1,40", "--gelu"])?;
     let table = std::fs::read_to_string(out.path().join("label_flips.csv"))?;
-    let rows: Vec<Vec<f64>> = (table.lines().skip(1))
-        .map(|line| Ok(line.split(',').map(str::parse).collect::<Result<_, _>>()?))
-        .collect::<Result<_>>()?;
+    let rows = numeric(&table)?;
     assert_eq!([rows[0][0], rows[1][0]], [1.0, 40.0]);
     assert!(rows[0][1] > rows[1][1] && rows[1][1] > 0.0, "shares of the trace fall: {table}");
-    // 80 inputs determine the first eigenfunction far better than f32 resolves.
-    assert_eq!(rows[0][2..], [0.0, 0.0]);
-    assert!(rows[1][2..].iter().all(|flipped| *flipped <= 40.0), "{table}");
+    // 80 inputs determine the first eigenfunction far better than f32 resolves: no flip, and a certificate.
+    assert_eq!(rows[0][2..5], [0.0; 3]);
+    for row in &rows {
+        let [_, _, flipped, flipped_centred, uncertain, residual, gap] = row[..] else {
+            anyhow::bail!("{table}");
+        };
+        assert!(flipped <= uncertain && flipped_centred <= 40.0, "{table}");
+        assert!(residual > 0.0 && gap > 0.0, "{table}");
+    }
+    assert!(out.path().join("labels.svg").exists());
     let message = fail("label_flips", &out.path().join("none"), &["--indices", "80"])?;
     assert!(message.contains("80"), "{message}");
+    Ok(())
+}
+
+/// The rows of a table of numbers.
+fn numeric(table: &str) -> Result<Vec<Vec<f64>>> {
+    let rows = table.lines().skip(1);
+    rows.map(|line| Ok(line.split(',').map(str::parse).collect::<Result<_, _>>()?)).collect()
+}
+
+#[test]
+fn inductive_eigenfunctions_are_those_of_the_training_images() -> Result<()> {
+    let out = tempfile::tempdir()?;
+    succeed("inductive", out.path(), &["--batch", "16", "--indices", "1,30"])?;
+    let rows = numeric(&std::fs::read_to_string(out.path().join("eigenfunctions.csv"))?)?;
+    // Nearly all images say the same of the first, few of the thirtieth.
+    assert!(rows[0][2] > 0.95 && rows[0][3] > 0.9, "{rows:?}");
+    let [_, _, .., train, test, error] = rows[0][..] else { anyhow::bail!("{rows:?}") };
+    assert!((train - test).abs() < 4.0 * error && error > 0.0, "{rows:?}");
+    assert!(rows[1][8] < train && rows[1][8] > 0.0, "{rows:?}");
+    Ok(())
+}
+
+#[test]
+fn layers_share_the_whole_alignment() -> Result<()> {
+    let out = tempfile::tempdir()?;
+    succeed("layer_alignment", out.path(), &["--batch", "16", "--index", "3", "--seeds", "1"])?;
+    let table = std::fs::read_to_string(out.path().join("layers.csv"))?;
+    let lines: Vec<&str> = table.lines().skip(1).collect();
+    // Two tasks, epochs 0 to 2, and the three layers of the MLP.
+    assert_eq!(lines.len(), 2 * 3 * 3);
+    for epoch in lines.chunks(3) {
+        let field = |line: &&str, at: usize| line.split(',').nth(at).map(str::to_owned);
+        let layers: Vec<_> = epoch.iter().filter_map(|line| field(line, 3)).collect();
+        assert_eq!(layers, ["fc1", "fc2", "fc3"]);
+        let shares = epoch.iter().filter_map(|line| field(line, 5)?.parse::<f64>().ok());
+        assert!((shares.sum::<f64>() - 1.0).abs() < 1e-12, "{epoch:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn frozen_statistics_are_a_third_curve_of_a_network_with_norms() -> Result<()> {
+    let out = tempfile::tempdir()?;
+    let message = fail("fig02", out.path(), &["--frozen"])?;
+    assert!(message.contains("mlp has no batch norms"), "{message}");
+    let output = Command::new(program("fig02")?)
+        .args(["--model", "resnet18", "--width", "2", "--train", "32", "--test", "8"])
+        .args(["--epochs", "1", "--batch", "16", "--indices", "2", "--frozen", "--out"])
+        .arg(out.path())
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = std::fs::read_to_string(out.path().join("tasks.csv"))?;
+    let of = |model: &str| table.lines().filter(|line| line.contains(model)).count();
+    assert_eq!((of("linearization"), of("frozen"), table.lines().count()), (2, 2, 7));
     Ok(())
 }
 
@@ -247,11 +308,13 @@ fn bad_settings_say_what_to_do() -> Result<()> {
     assert!(message.contains("file"), "{message}");
 
     let out = folder.path().join("out");
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--indices", "1,81"], "81"),
         (&["--indices", "0"], "0"),
         (&["--batch", "61"], "61"),
+        (&["--seeds", "0"], "1.."),
         (&["--data", "cifar10"], "cifar"),
+        (&["--data", "mnist"], "fetch the four idx files of mnist"),
         (&["--data-root", "/nonexistent/folder"], "/nonexistent/folder"),
     ];
     for (arguments, expected) in cases {

@@ -167,7 +167,8 @@ impl DataSource {
                  and give their folder, or give none to use the embedded slice"
             }
             Self::Mnist => {
-                "Fetch the four IDX files of MNIST and give their folder, or set ENTK_DATA to a folder with subfolder mnist"
+                "Fetch the four IDX files of MNIST (github.com/cvdfoundation/mnist) and give their folder, or set ENTK_DATA to a \
+                 folder with subfolder mnist"
             }
             Self::Cifar10 => {
                 "Fetch cifar-10-binary.tar.gz (www.cs.toronto.edu/~kriz/cifar.html), unpack it and give its folder, or set \
