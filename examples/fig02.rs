@@ -99,7 +99,8 @@ fn one_seed(
     let energy = energy_concentration(&pairs, &tasks[0].target.signs(), TOP.min(n))?;
 
     let config = figure.sgd();
-    let mut trained = vec![
+    let histories = |fits: Vec<Fit>| fits.into_iter().map(|fit| fit.history).collect();
+    let mut trained: Vec<Vec<History>> = vec![
         histories(experiment.networks(run, &tasks, &config)?),
         experiment.linearize(run, &kernel, &tasks, &config)?,
     ];
@@ -108,7 +109,7 @@ fn one_seed(
         trained.push(histories(experiment.fit_all(run, MODELS[2], &frozen, &tasks, &config)?));
     }
     let mut rows = Vec::new();
-    for (&model, histories) in models(flags).iter().zip(&trained) {
+    for (&model, histories) in MODELS.iter().zip(&trained) {
         for (task, history) in tasks.iter().zip(histories) {
             let (_, train, test) = last_epoch(history)?;
             rows.push(Row {
@@ -126,14 +127,6 @@ fn one_seed(
     Ok(rows)
 }
 
-fn models(flags: &Flags) -> &'static [&'static str] {
-    if flags.frozen { &MODELS } else { &MODELS[..2] }
-}
-
-fn histories(fits: Vec<Fit>) -> Vec<History> {
-    fits.into_iter().map(|fit| fit.history).collect()
-}
-
 fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
     let (common, class_task) = (&flags.figure.common, flags.figure.common.data.class_task());
     let rule = if flags.figure.training.optimizer == Optimizer::Adam { ", Adam" } else { "" };
@@ -141,13 +134,13 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
         Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
             .title(format!("{}{rule}", common.title()))
             .note(flags.figure.note());
-    for (color, name) in models(flags).iter().enumerate() {
-        let of_model = rows.iter().filter(|row| row.model == *name);
+    for (color, name) in MODELS.into_iter().take(2 + usize::from(flags.frozen)).enumerate() {
+        let of_model = rows.iter().filter(|row| row.model == name);
         let points = of_model.map(|row| (row.index, row.test_accuracy));
         let (eigen, class) = Bands::of_tasks(points)?;
         let class = Baseline::horizontal(format!("{class_task}, {name}"), class);
         figure = figure
-            .series(Series::from_bands(*name, &eigen).color(color))
+            .series(Series::from_bands(name, &eigen).color(color))
             .baseline(class.color(color));
     }
     Ok(figure)

@@ -14,7 +14,7 @@ use entk::spectral::AlignmentEstimate;
 use entk_examples::plot::{Axis, Baseline, Figure, FigureGrid, Line, Series};
 use entk_examples::{
     Bands, Defaults, Experiment, FigureFlags, INDICES, IndexList, InductivePairs, ModelName, Run,
-    Size, Source, indices, last_epoch, parse_flags,
+    Size, Source, agreement, indices, last_epoch, parse_flags,
 };
 use serde::Serialize;
 
@@ -97,8 +97,8 @@ fn one_seed(
     }
     let (count, estimates) = (indices.len(), functions.test_alignments(indices)?);
     let row = |(at, &index): (usize, &usize)| {
-        let labels = [&transductive, &inductive].map(|tasks| tasks[at].target.labels());
-        let [agreement_train, agreement_test] = agreement(labels, experiment.train);
+        let [agreement_train, agreement_test] =
+            agreement(&transductive[at], &inductive[at], experiment.train);
         let AlignmentEstimate { value, error } = estimates[at];
         Ok(Row {
             index,
@@ -115,16 +115,6 @@ fn one_seed(
         })
     };
     indices.iter().enumerate().map(row).collect()
-}
-
-/// Shares of the first `train` labels, and of the others, that agree; the sign of an eigenvector is free, and
-/// chosen on the former.
-fn agreement([a, b]: [&[u8]; 2], train: usize) -> [f64; 2] {
-    let share = |a: &[u8], b: &[u8]| {
-        a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len() as f64
-    };
-    let shares = [share(&a[..train], &b[..train]), share(&a[train..], &b[train..])];
-    if shares[0] < 0.5 { shares.map(|share| 1.0 - share) } else { shares }
 }
 
 fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {

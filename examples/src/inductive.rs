@@ -75,3 +75,33 @@ impl InductivePairs {
         &self.extended[(index - 1) * n..index * n]
     }
 }
+
+/// Shares of the first `train` labels of two tasks, and of the others, that agree; the sign of an eigenvector is free,
+/// and chosen on the former.
+pub fn agreement(a: &Task, b: &Task, train: usize) -> [f64; 2] {
+    let same: Vec<bool> =
+        a.target.labels().iter().zip(b.target.labels()).map(|(a, b)| a == b).collect();
+    let (seen, new) = same.split_at(train.min(same.len()));
+    let shares = [seen, new]
+        .map(|part| part.iter().filter(|same| **same).count() as f64 / part.len().max(1) as f64);
+    if shares[0] < 0.5 { shares.map(|share| 1.0 - share) } else { shares }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_opposite_sign_agree() -> Result<()> {
+        let task = |labels: [u8; 6]| -> Result<Task> {
+            let target = BinaryTarget::from_labels(labels.to_vec())?;
+            Ok(Task { index: 1, eigenvalue: None, target })
+        };
+        let a = task([0, 1, 1, 0, 1, 1])?;
+        // Three of the first four labels are others, and one of the last two.
+        let b = task([1, 0, 0, 0, 0, 1])?;
+        assert_eq!(agreement(&a, &b, 4), [0.75, 0.5]);
+        assert_eq!(agreement(&a, &a, 4), [1.0, 1.0]);
+        Ok(())
+    }
+}

@@ -65,7 +65,7 @@ pub use directions::{Directions, SIDE, fourier_magnitude};
 pub use experiment::{Experiment, Source};
 pub use flags::{CommonFlags, DataName, Defaults, ModelName, Size, parse_flags};
 pub use index_list::IndexList;
-pub use inductive::InductivePairs;
+pub use inductive::{InductivePairs, agreement};
 pub use progress::{Progress, Stage};
 pub use record::{Elapsed, Record, StageTime, Stages, Stopwatch, peak_rss_mb};
 pub use run::{Run, RunFolder};
