@@ -77,7 +77,7 @@ impl Experiment {
                 let trained = self.train(&cache, stage, &training);
                 Ok(trained.with_context(|| format!("the task of index {}", task.index))?.fit)
             };
-            if self.network.operations() > SMALL {
+            if model.operations() > SMALL {
                 return tasks.iter().map(one).collect();
             }
             // In order, so that the first error is the one that is told.
