@@ -121,6 +121,34 @@ fn figures_go_on_from_what_is_whole_and_end_with_the_same_numbers() -> Result<()
     Ok(())
 }
 
+#[test]
+fn train_learns_every_kind_of_task_in_either_space() -> Result<()> {
+    for task in [&["--task", "cifar2"][..], &["--task", "eigenfunction"], &["--task", "nad"]] {
+        let train = |flags: &[&str]| -> Result<Vec<f64>> {
+            let out = tempfile::tempdir()?;
+            let flags = [task, &["--index", "2", "--batch", "16"], flags].concat();
+            succeed("train", out.path(), &flags)?;
+            ensure!(out.path().join("accuracy.svg").exists() && out.path().join("loss.svg").exists());
+            let mut table = csv::Reader::from_path(out.path().join("epochs.csv"))?;
+            let at = table.headers()?.iter().position(|name| name == "train_loss");
+            let at = at.context("a column of training losses")?;
+            table.records().map(|row| Ok(row?[at].parse()?)).collect()
+        };
+        let (network, weights) = (train(&[])?, train(&["--linearize"])?);
+        let coefficients = train(&["--dual"])?;
+        assert_eq!((network.len(), weights.len(), coefficients.len()), (2, 2, 2));
+        assert_ne!(network, weights, "{task:?}");
+        for (a, b) in weights.iter().zip(&coefficients) {
+            // The same steps, in f32 and over a kernel in f32.
+            assert!((a - b).abs() <= 1e-3 * a.abs(), "{task:?}: {a} {b}");
+        }
+    }
+    let out = tempfile::tempdir()?;
+    let message = fail("train", out.path(), &["--task", "nad", "--index", "1025"])?;
+    assert!(message.contains("--index 1025") && message.contains("1024"), "{message}");
+    Ok(())
+}
+
 /// All files below a folder, in order.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
