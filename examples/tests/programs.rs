@@ -128,7 +128,9 @@ fn train_learns_every_kind_of_task_in_either_space() -> Result<()> {
             let out = tempfile::tempdir()?;
             let flags = [task, &["--index", "2", "--batch", "16"], flags].concat();
             succeed("train", out.path(), &flags)?;
-            ensure!(out.path().join("accuracy.svg").exists() && out.path().join("loss.svg").exists());
+            ensure!(
+                out.path().join("accuracy.svg").exists() && out.path().join("loss.svg").exists()
+            );
             let mut table = csv::Reader::from_path(out.path().join("epochs.csv"))?;
             let at = table.headers()?.iter().position(|name| name == "train_loss");
             let at = at.context("a column of training losses")?;

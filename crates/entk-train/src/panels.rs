@@ -70,7 +70,7 @@ impl<'a> Panels<'a> {
         let rows = self.kernel.rows(c.rows, &mut self.buffer)?;
         self.panels.par_iter_mut().for_each_init(Scratch::default, |scratch, panel| {
             let gradient = scratch.product(&rows, panel.examples.clone(), c.columns);
-            map.apply(&mut panel.velocity, &mut panel.moved, gradient);
+            vectorised(|| map.apply(&mut panel.velocity, &mut panel.moved, gradient));
         });
         Ok(())
     }
@@ -147,7 +147,9 @@ impl Scratch {
         let mut accumulate = Accum::Replace;
         for (at, rows) in rows.chunks(TILE).enumerate() {
             self.tile.clear();
-            rows.iter().for_each(|row| widen(*row, examples.clone(), &mut self.tile));
+            vectorised(|| {
+                rows.iter().for_each(|row| widen(*row, examples.clone(), &mut self.tile));
+            });
             let tile = MatRef::from_column_major_slice(&self.tile, height, rows.len());
             let part = columns.subrows(at * TILE, rows.len());
             matmul(out.as_mut(), accumulate, tile, part, 1.0, Par::Seq);
@@ -157,6 +159,12 @@ impl Scratch {
     }
 }
 
+/// Runs a loop compiled for this machine's vectors, AVX2 where there is: same operations, same bits.
+fn vectorised(f: impl FnOnce()) {
+    pulp::Arch::new().dispatch(f);
+}
+
+#[inline(always)]
 fn widen(row: Entries<'_>, part: Range<usize>, tile: &mut Vec<f64>) {
     match row {
         Entries::F32(row) => tile.extend(row[part].iter().map(|&x| f64::from(x))),

@@ -38,6 +38,7 @@ impl StepMap {
     }
 
     /// The step on many pairs.
+    #[inline(always)]
     pub(crate) fn apply(&self, velocity: &mut [f64], moved: &mut [f64], gradient: &[f64]) {
         let [[vv, vm], [mv, mm]] = self.keep;
         let [kv, km] = self.kick;
