@@ -1,0 +1,179 @@
+//! A GPU through candle and cudarc: the only calls that the compiler cannot check.
+
+mod blas;
+mod pinned;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use candle_core::{
+    CudaDevice, CudaStorage, DType, Device, Layout, Result as CandleResult, WithDType,
+    backend::BackendStorage,
+    cuda_backend::{
+        CudaDType, WrapErr,
+        cudarc::{
+            driver::{
+                CudaView, DeviceRepr, LaunchConfig, PushKernelArg, ValidAsZeroBits, result, sys,
+            },
+            nvrtc,
+        },
+    },
+};
+
+pub(crate) use blas::add_product;
+pub(crate) use pinned::Pinned;
+
+use crate::{
+    error::{CudaError, Result},
+    launch::Launch,
+    properties::DeviceProperties,
+    sizes::{Size, Sizes},
+    sources::Source,
+};
+
+/// Threads of a block.
+const BLOCK: u32 = 256;
+
+/// Element types of kernels and of copies to the host: f32 and f64.
+pub trait Entry: WithDType + CudaDType + DeviceRepr + ValidAsZeroBits {}
+impl Entry for f32 {}
+impl Entry for f64 {}
+
+// SAFETY: three 32-bit integers in C layout, copied by value.
+unsafe impl DeviceRepr for Size {}
+// SAFETY: an array of the above in C layout, as the kernels' prelude declares it.
+unsafe impl DeviceRepr for Sizes {}
+
+pub(crate) fn count() -> usize {
+    let counted = result::init().and_then(|()| result::device::get_count());
+    counted.ok().and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
+}
+
+/// One stream for all threads, and a memory pool that keeps what is freed: returning it to the
+/// driver would cost a new allocation after every wait for the stream.
+pub(crate) fn open(ordinal: usize) -> Result<Device> {
+    let absent = |reason: String| CudaError::Absent { ordinal, reason };
+    if ordinal >= count() {
+        return Err(absent(format!("the driver knows {} GPUs", count())));
+    }
+    let device = Device::new_cuda_with_stream(ordinal).map_err(|e| absent(e.to_string()))?;
+    keep_freed_memory(ordinal).map_err(|e| absent(e.to_string()))?;
+    Ok(device)
+}
+
+fn keep_freed_memory(ordinal: usize) -> CandleResult<()> {
+    let device = result::device::get(ordinal as i32).w()?;
+    let mut pool = std::ptr::null_mut();
+    let mut threshold = u64::MAX;
+    let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: `device` comes from the driver, `pool` is written before it is read, and the
+    // attribute is a 64-bit integer that the driver copies during the call.
+    unsafe {
+        sys::cuDeviceGetDefaultMemPool(&mut pool, device).result().w()?;
+        sys::cuMemPoolSetAttribute(pool, attribute, (&raw mut threshold).cast()).result().w()
+    }
+}
+
+pub(crate) fn properties(device: &Device) -> Result<Option<DeviceProperties>> {
+    let Device::Cuda(device) = device else { return Ok(None) };
+    let stream = device.cuda_stream();
+    let context = stream.context();
+    let (major, minor) = context.compute_capability().w()?;
+    let processors = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+    let (free_bytes, total_bytes) = context.mem_get_info().w()?;
+    Ok(Some(DeviceProperties {
+        name: context.name().w()?,
+        compute_capability: (major as u32, minor as u32),
+        multiprocessors: context.attribute(processors).w()? as usize,
+        total_bytes,
+        free_bytes,
+    }))
+}
+
+/// The kernels of a file as PTX for a device and element type, compiled once a program.
+fn ptx(device: &CudaDevice, source: Source, double: bool) -> CandleResult<(String, Arc<str>)> {
+    type Cache = Mutex<Option<HashMap<String, Arc<str>>>>;
+    static COMPILED: Cache = Mutex::new(None);
+    let (major, minor) = device.cuda_stream().context().compute_capability().w()?;
+    let name = format!("entk_{}_{}_{major}{minor}", source.name(), if double { 64 } else { 32 });
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let compiled = compiled.get_or_insert_default();
+    if let Some(ptx) = compiled.get(&name) {
+        return Ok((name, ptx.clone()));
+    }
+    let options = nvrtc::CompileOptions {
+        name: Some(format!("{}.cu", source.name())),
+        options: vec![format!("--gpu-architecture=compute_{major}{minor}")],
+        ..nvrtc::CompileOptions::default()
+    };
+    let ptx: Arc<str> =
+        nvrtc::compile_ptx_with_opts(source.text(double), options).w()?.to_src().into();
+    compiled.insert(name.clone(), ptx.clone());
+    Ok((name, ptx))
+}
+
+/// Runs a checked launch; all inputs have the type of the first, and so has the result.
+pub(crate) fn run(
+    launch: &Launch,
+    inputs: &[(&CudaStorage, &Layout)],
+) -> CandleResult<CudaStorage> {
+    match inputs.first().map(|(storage, _)| storage.dtype()) {
+        Some(DType::F32) => run_typed::<f32>(launch, inputs),
+        Some(DType::F64) => run_typed::<f64>(launch, inputs),
+        _ => candle_core::bail!("{}: needs f32 or f64", launch.name()),
+    }
+}
+
+fn run_typed<T: Entry>(
+    launch: &Launch,
+    inputs: &[(&CudaStorage, &Layout)],
+) -> CandleResult<CudaStorage> {
+    let device = inputs[0].0.device().clone();
+    let views = inputs.iter().map(view::<T>).collect::<CandleResult<Vec<_>>>()?;
+    // SAFETY: the kernel writes every entry of its output before anything reads one; the self-test
+    // checks that on memory full of NaN.
+    let mut out = unsafe { device.alloc::<T>(launch.output())? };
+    start(launch, &device, &views, &mut out)?;
+    Ok(CudaStorage::wrap_cuda_slice(out, device))
+}
+
+fn view<'a, T: Entry>(input: &(&'a CudaStorage, &Layout)) -> CandleResult<CudaView<'a, T>> {
+    let (storage, layout) = input;
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        candle_core::bail!("kernel inputs must be contiguous")
+    };
+    Ok(storage.as_cuda_slice::<T>()?.slice(start..end))
+}
+
+fn start<T: Entry>(
+    launch: &Launch,
+    device: &CudaDevice,
+    views: &[CudaView<'_, T>],
+    out: &mut candle_core::cuda_backend::cudarc::driver::CudaSlice<T>,
+) -> CandleResult<()> {
+    if launch.output() == 0 {
+        return Ok(());
+    }
+    let (module, ptx) = ptx(device, launch.source(), T::DTYPE == DType::F64)?;
+    let function = device.get_or_load_custom_func(launch.name(), &module, &ptx)?;
+    let (count, sizes) = (launch.output() as u32, Sizes::of(launch));
+    let mut builder = function.builder();
+    builder.arg(&count).arg(&sizes);
+    for at in 0..3 {
+        // A kernel does not read what it has no length for; any pointer will do.
+        builder.arg(views.get(at).unwrap_or(&views[0]));
+    }
+    builder.arg(out);
+    let grid = LaunchConfig {
+        grid_dim: (count.div_ceil(BLOCK), 1, 1),
+        block_dim: (BLOCK, 1, 1),
+        shared_mem_bytes: 0,
+    };
+    // SAFETY: arguments are those of the prelude's KERNEL in number, order and type. `Launch` is
+    // only made by this crate, with the lengths that its function reads and writes; the inputs
+    // have been checked against them and `out` was allocated with its length.
+    unsafe { builder.launch(grid) }.w()?;
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! What a kernel's launch is: a function, its sizes, and how long its inputs and output are.
+
+use candle_core::{CudaStorage, Layout};
+
+use crate::{device, error::CudaError, sources::Source};
+
+/// Entries of one launch, and of one input: kernels count in 32 bits.
+pub(crate) const MOST_ENTRIES: usize = (1 << 31) - 1;
+/// Sizes that a kernel takes.
+pub(crate) const MOST_SIZES: usize = 12;
+
+/// One kernel launch as plain data: which function, with which sizes, on inputs and an output of
+/// which lengths. Only this crate makes them, each beside its kernel's index arithmetic, so that
+/// running one on slices of those lengths stays within them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    source: Source,
+    name: &'static str,
+    sizes: Vec<usize>,
+    inputs: Vec<usize>,
+    output: usize,
+}
+
+impl Launch {
+    pub(crate) fn new(
+        source: Source,
+        name: &'static str,
+        sizes: &[usize],
+        inputs: &[usize],
+        output: usize,
+    ) -> Self {
+        Self { source, name, sizes: sizes.to_vec(), inputs: inputs.to_vec(), output }
+    }
+
+    /// The f32 numbers nearest to `count` ones with this many explicit mantissa bits, 1 to 22.
+    pub fn round(count: usize, mantissa_bits: u32) -> Self {
+        let dropped = 23 - mantissa_bits.clamp(1, 22) as usize;
+        Self::new(Source::Precision, "round_to_bits", &[dropped], &[count], count)
+    }
+
+    /// The file of the kernel.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The name of the kernel.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What the kernel reads its indices with.
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
+    /// Entries of each input.
+    pub fn inputs(&self) -> &[usize] {
+        &self.inputs
+    }
+
+    /// Entries of the output, one a thread.
+    pub fn output(&self) -> usize {
+        self.output
+    }
+
+    /// Runs the kernel on contiguous inputs of f32 or of f64 and returns the output.
+    ///
+    /// # Errors
+    /// Inputs of other lengths or types, sizes beyond 2^31, and those of the device.
+    pub fn run(&self, inputs: &[(&CudaStorage, &Layout)]) -> candle_core::Result<CudaStorage> {
+        let lengths: Vec<_> = inputs.iter().map(|(_, l)| l.shape().elem_count()).collect();
+        self.check(&lengths)?;
+        device::run(self, inputs)
+    }
+
+    pub(crate) fn check(&self, inputs: &[usize]) -> Result<(), CudaError> {
+        let all = self.sizes.iter().chain(&self.inputs).chain([&self.output]);
+        if let Some(got) = all.copied().find(|size| *size > MOST_ENTRIES) {
+            return Err(CudaError::TooLarge { what: self.name, got, most: MOST_ENTRIES });
+        }
+        if inputs != self.inputs || self.sizes.len() > MOST_SIZES {
+            let expected = format!("inputs of {:?} entries", self.inputs);
+            return Err(CudaError::Shape { what: self.name, expected, got: inputs.to_vec() });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launch_refuses_other_lengths_and_too_many_entries() {
+        let launch = Launch::round(5, 10);
+        assert!(launch.check(&[5]).is_ok());
+        for lengths in [&[][..], &[4], &[6], &[5, 5]] {
+            assert!(matches!(launch.check(lengths), Err(CudaError::Shape { .. })), "{lengths:?}");
+        }
+        let long = Launch::round(MOST_ENTRIES + 1, 10);
+        let refused = long.check(&[MOST_ENTRIES + 1]);
+        assert!(matches!(refused, Err(CudaError::TooLarge { .. })), "{refused:?}");
+    }
+}

@@ -1,0 +1,41 @@
+//! CUDA devices for the entk crates.
+//!
+//! Device, precision and kernel launches are plain values here, so that algorithms in other crates
+//! hold no conditional compilation: without the feature `cuda` the same names exist, and the CPU is
+//! the only device.
+//!
+//! * [`DeviceChoice`]: which device a run uses, from a flag;
+//! * [`Precision`], [`Operand`] and [`add_product`]: matrix products in a chosen arithmetic;
+//! * [`Launch`]: a kernel with its sizes, compiled at first use and checked before it starts;
+//! * [`HostCopies`]: copies to the host that overlap with computation;
+//! * [`self_test`]: known answers of every kernel on random data.
+//!
+//! This is the only crate of the family with unsafe code.
+
+mod choice;
+mod error;
+mod host_copies;
+mod launch;
+mod operand;
+mod precision;
+mod product;
+mod properties;
+#[cfg(any(test, feature = "cuda"))]
+mod sizes;
+mod sources;
+
+#[cfg(feature = "cuda")]
+mod device;
+#[cfg(not(feature = "cuda"))]
+#[path = "no_device.rs"]
+mod device;
+
+pub use choice::{DeviceChoice, OpenedDevice};
+pub use error::{CudaError, Result};
+pub use host_copies::HostCopies;
+pub use launch::Launch;
+pub use operand::Operand;
+pub use precision::Precision;
+pub use product::add_product;
+pub use properties::{DeviceProperties, device_count};
+pub use sources::Source;
