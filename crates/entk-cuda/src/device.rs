@@ -139,6 +139,23 @@ fn run_typed<T: Entry>(
     Ok(CudaStorage::wrap_cuda_slice(out, device))
 }
 
+/// The output of a launch on memory full of NaN.
+pub(crate) fn answer<T: Entry>(
+    device: &Device,
+    launch: &Launch,
+    inputs: &[Vec<T>],
+) -> Result<Vec<T>> {
+    let lengths: Vec<_> = inputs.iter().map(Vec::len).collect();
+    launch.check(&lengths)?;
+    let device = device.as_cuda_device()?;
+    let inputs =
+        inputs.iter().map(|input| device.clone_htod(input)).collect::<CandleResult<Vec<_>>>()?;
+    let views: Vec<_> = inputs.iter().map(|input| input.slice(..)).collect();
+    let mut out = device.clone_htod(&vec![T::from_f64(f64::NAN); launch.output()])?;
+    start(launch, device, &views, &mut out)?;
+    Ok(device.clone_dtoh(&out)?)
+}
+
 fn view<'a, T: Entry>(input: &(&'a CudaStorage, &Layout)) -> CandleResult<CudaView<'a, T>> {
     let (storage, layout) = input;
     let Some((start, end)) = layout.contiguous_offsets() else {

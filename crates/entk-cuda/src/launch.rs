@@ -32,12 +32,6 @@ impl Launch {
         Self { source, name, sizes: sizes.to_vec(), inputs: inputs.to_vec(), output }
     }
 
-    /// The f32 numbers nearest to `count` ones with this many explicit mantissa bits, 1 to 22.
-    pub fn round(count: usize, mantissa_bits: u32) -> Self {
-        let dropped = 23 - mantissa_bits.clamp(1, 22) as usize;
-        Self::new(Source::Precision, "round_to_bits", &[dropped], &[count], count)
-    }
-
     /// The file of the kernel.
     pub fn source(&self) -> Source {
         self.source

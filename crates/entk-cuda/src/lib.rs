@@ -14,13 +14,17 @@
 
 mod choice;
 mod error;
+#[cfg(any(test, feature = "host-check"))]
+mod host;
 mod host_copies;
+mod kernels;
+mod known;
 mod launch;
 mod operand;
 mod precision;
 mod product;
 mod properties;
-#[cfg(any(test, feature = "cuda"))]
+#[cfg(any(test, feature = "cuda", feature = "host-check"))]
 mod sizes;
 mod sources;
 
@@ -32,7 +36,11 @@ mod device;
 
 pub use choice::{DeviceChoice, OpenedDevice};
 pub use error::{CudaError, Result};
+#[cfg(any(test, feature = "host-check"))]
+pub use host::{HostCompiler, HostEntry};
 pub use host_copies::HostCopies;
+pub use kernels::{Entrywise, ImageSizes, MaskPlace, Nonlinearity, PatchSizes, PoolSizes};
+pub use known::{KernelCheck, self_test};
 pub use launch::Launch;
 pub use operand::Operand;
 pub use precision::Precision;

@@ -1,32 +1,57 @@
 /// A file of kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
+    /// Activations and their derivatives.
+    Entrywise,
+    /// Means over windows and images.
+    Pool,
+    /// Batch normalisation.
+    Norm,
+    /// Patches of convolutions.
+    Conv,
     /// Rounding to fewer bits.
     Precision,
 }
 
-/// Before every file: index arithmetic, element type, and what differs between compilers.
+/// Before every file: element type, index arithmetic, and what differs between compilers.
 const PRELUDE: &str = include_str!("../kernels/prelude.h");
+const ACTIVATION: &str = include_str!("../kernels/activation.h");
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Precision];
+    pub const ALL: [Self; 5] =
+        [Self::Entrywise, Self::Pool, Self::Norm, Self::Conv, Self::Precision];
 
     /// The name of the file, without its ending.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Entrywise => "entrywise",
+            Self::Pool => "pool",
+            Self::Norm => "norm",
+            Self::Conv => "conv",
             Self::Precision => "precision",
         }
     }
 
     fn body(self) -> &'static str {
         match self {
+            Self::Entrywise => include_str!("../kernels/entrywise.cu"),
+            Self::Pool => include_str!("../kernels/pool.cu"),
+            Self::Norm => include_str!("../kernels/norm.cu"),
+            Self::Conv => include_str!("../kernels/conv.cu"),
             Self::Precision => include_str!("../kernels/precision.cu"),
         }
     }
 
     /// The text that a compiler sees, for f64 or f32 entries.
     pub fn text(self, double: bool) -> String {
-        format!("#define DOUBLE {}\n{PRELUDE}\n{}", u8::from(double), self.body())
+        let double = u8::from(double);
+        format!("#define DOUBLE {double}\n{PRELUDE}\n{ACTIVATION}\n{}", self.body())
+    }
+
+    /// The names of its kernels, in order.
+    pub fn kernels(self) -> Vec<&'static str> {
+        let heads = self.body().split("\nKERNEL(").skip(1);
+        heads.filter_map(|rest| rest.split(')').next()).collect()
     }
 }

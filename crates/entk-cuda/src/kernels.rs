@@ -1,0 +1,237 @@
+//! The launches of all kernels: which sizes each reads, and how long its inputs and output are.
+
+use crate::{launch::Launch, sources::Source};
+
+/// Element-wise functions, by the codes that kernels know them by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nonlinearity {
+    /// x.
+    Identity,
+    /// max(x, 0), with derivative 0 at 0.
+    Relu,
+    /// The tanh form of the GELU.
+    Gelu,
+    /// x / (1 + exp(-x)).
+    Silu,
+    /// tanh(x).
+    Tanh,
+    /// x^2.
+    Square,
+}
+
+/// What an entry is of the same entry of one to three tensors a, b, c.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entrywise {
+    /// act(a).
+    Value,
+    /// act'(a) b.
+    Derivative,
+    /// act''(a) b c.
+    Curvature,
+    /// act(a + b).
+    Sum,
+    /// act'(a + b) c.
+    SumDerivative,
+}
+
+/// Sizes of a batch of images (N, C, pixels).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageSizes {
+    /// Images N.
+    pub batch: usize,
+    /// Channels C.
+    pub channels: usize,
+    /// Pixels of a channel.
+    pub pixels: usize,
+}
+
+impl ImageSizes {
+    /// Channels of all images.
+    pub fn planes(self) -> usize {
+        self.batch * self.channels
+    }
+
+    /// Entries.
+    pub fn len(self) -> usize {
+        self.planes() * self.pixels
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Sizes of an average pooling whose window equals its stride.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSizes {
+    /// Images times channels.
+    pub planes: usize,
+    /// Output height and width.
+    pub output: [usize; 2],
+    /// Window height and width.
+    pub window: [usize; 2],
+}
+
+/// Sizes of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PatchSizes {
+    /// Images.
+    pub batch: usize,
+    /// Input channels.
+    pub channels: usize,
+    /// Input height and width.
+    pub input: [usize; 2],
+    /// Output height and width.
+    pub output: [usize; 2],
+    /// Kernel height and width.
+    pub kernel: [usize; 2],
+    /// Stride down and right.
+    pub stride: [usize; 2],
+    /// Zeros above and to the left.
+    pub before: [usize; 2],
+}
+
+impl PatchSizes {
+    fn all(&self) -> [usize; 11] {
+        let [h, w] = self.input;
+        let ([oh, ow], [kh, kw]) = (self.output, self.kernel);
+        let ([sh, sw], [top, left]) = (self.stride, self.before);
+        [self.channels, h, w, oh, ow, kh, kw, sh, sw, top, left]
+    }
+
+    fn images(&self) -> usize {
+        self.batch * self.channels * self.input[0] * self.input[1]
+    }
+
+    fn patches(&self) -> usize {
+        let pixels = self.output[0] * self.output[1];
+        self.batch * pixels * self.channels * self.kernel[0] * self.kernel[1]
+    }
+}
+
+/// Where the derivative of the activation multiplies in [`Launch::norm_combine`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaskPlace {
+    /// Nowhere.
+    Nowhere,
+    /// The tangent or cotangent that comes in.
+    Input,
+    /// The result.
+    Output,
+}
+
+impl Launch {
+    /// A function of the entries of one to three tensors, of `count` entries each.
+    pub fn entrywise(rule: Entrywise, function: Nonlinearity, count: usize) -> Self {
+        let (name, inputs) = match rule {
+            Entrywise::Value => ("activation", 1),
+            Entrywise::Derivative => ("activation_derivative", 2),
+            Entrywise::Curvature => ("activation_curvature", 3),
+            Entrywise::Sum => ("sum", 2),
+            Entrywise::SumDerivative => ("sum_derivative", 3),
+        };
+        let sizes = [function as usize];
+        Self::new(Source::Entrywise, name, &sizes, &[count; 3][..inputs], count)
+    }
+
+    /// Means over windows: (planes, H, W) to (planes, H', W').
+    pub fn average(pool: PoolSizes) -> Self {
+        let ([oh, ow], [wh, ww]) = (pool.output, pool.window);
+        let output = pool.planes * oh * ow;
+        Self::new(Source::Pool, "average", &[oh, ow, wh, ww], &[output * wh * ww], output)
+    }
+
+    /// The transpose of [`average`](Self::average).
+    pub fn spread(pool: PoolSizes) -> Self {
+        let ([oh, ow], [wh, ww]) = (pool.output, pool.window);
+        let input = pool.planes * oh * ow;
+        let sizes = [oh, ow, wh, ww, oh * wh, ow * ww];
+        Self::new(Source::Pool, "spread", &sizes, &[input], input * wh * ww)
+    }
+
+    /// Sums over planes, (planes, lanes): lane l sums every lanes-th pixel from l on.
+    pub fn plane_sum(planes: usize, pixels: usize, lanes: usize) -> Self {
+        let sizes = [pixels, lanes];
+        Self::new(Source::Pool, "plane_sum", &sizes, &[planes * pixels], planes * lanes)
+    }
+
+    /// Squared deviations from the planes' means, summed in lanes; of x and the planes' sums.
+    pub fn norm_squares(planes: usize, pixels: usize, lanes: usize) -> Self {
+        let inputs = [planes * pixels, planes];
+        Self::new(Source::Norm, "norm_squares", &[pixels, lanes], &inputs, planes * lanes)
+    }
+
+    /// Mean and biased variance of every channel, (2, C), of the planes' sums and
+    /// [squares](Self::norm_squares).
+    pub fn norm_moments(x: ImageSizes) -> Self {
+        let sizes = [x.channels, x.batch, x.pixels];
+        Self::new(Source::Norm, "norm_moments", &sizes, &[x.planes(); 2], 2 * x.channels)
+    }
+
+    /// The maps of a normalisation, (4, C), rows mean, slope, bias and 1 / sqrt(variance + 1e-5),
+    /// of mean and variance, (2, C), and weight and bias, (2, C).
+    pub fn norm_maps(channels: usize) -> Self {
+        let inputs = [2 * channels; 2];
+        Self::new(Source::Norm, "norm_maps", &[channels], &inputs, 4 * channels)
+    }
+
+    /// act((x - mean) slope + bias), of x and the maps.
+    pub fn normalize(x: ImageSizes, function: Nonlinearity) -> Self {
+        let sizes = [x.pixels, x.channels, function as usize];
+        Self::new(Source::Norm, "normalize", &sizes, &[x.len(), 4 * x.channels], x.len())
+    }
+
+    /// Gradients of bias and scale of every image, (2, N, C, lanes), of dy, x and the maps.
+    pub fn norm_gradients(x: ImageSizes, function: Nonlinearity, lanes: usize) -> Self {
+        let sizes = [x.pixels, x.channels, function as usize, lanes, x.planes()];
+        let (inputs, output) = ([x.len(), x.len(), 4 * x.channels], 2 * x.planes() * lanes);
+        Self::new(Source::Norm, "norm_gradients", &sizes, &inputs, output)
+    }
+
+    /// The factors of u, x - mean and 1 in a tangent or cotangent, (3, C), of the maps, the means of
+    /// u and u x_hat, (2, C), and the tangents of weight and bias, (2, C); the first is 0 without u.
+    pub fn norm_factors(channels: usize, with_u: bool) -> Self {
+        let inputs = [4 * channels, 2 * channels, 2 * channels];
+        let sizes = [channels, usize::from(with_u)];
+        Self::new(Source::Norm, "norm_factors", &sizes, &inputs, 3 * channels)
+    }
+
+    /// `first u + second (x - mean) + third`, of u, x, and the maps followed by the
+    /// [factors](Self::norm_factors), (7, C).
+    pub fn norm_combine(x: ImageSizes, function: Nonlinearity, place: MaskPlace) -> Self {
+        let sizes = [x.pixels, x.channels, function as usize, place as usize];
+        let inputs = [x.len(), x.len(), 7 * x.channels];
+        Self::new(Source::Norm, "norm_combine", &sizes, &inputs, x.len())
+    }
+
+    /// The patches of images as rows, (N, H' W', C k k).
+    pub fn patches(sizes: &PatchSizes) -> Self {
+        let (from, to) = (sizes.images(), sizes.patches());
+        Self::new(Source::Conv, "patches", &sizes.all(), &[from], to)
+    }
+
+    /// The transpose of [`patches`](Self::patches).
+    pub fn patches_transposed(sizes: &PatchSizes) -> Self {
+        let (from, to) = (sizes.patches(), sizes.images());
+        Self::new(Source::Conv, "patches_transposed", &sizes.all(), &[from], to)
+    }
+
+    /// The transposes of a batch of matrices.
+    pub fn transpose(batch: usize, rows: usize, columns: usize) -> Self {
+        let count = batch * rows * columns;
+        Self::new(Source::Conv, "transpose", &[rows, columns], &[count], count)
+    }
+
+    /// x + bias, channel by channel.
+    pub fn add_bias(x: ImageSizes) -> Self {
+        let sizes = [x.pixels, x.channels];
+        Self::new(Source::Conv, "add_bias", &sizes, &[x.len(), x.channels], x.len())
+    }
+
+    /// The f32 numbers nearest to `count` ones with this many explicit mantissa bits, 1 to 22.
+    pub fn round(count: usize, mantissa_bits: u32) -> Self {
+        let dropped = 23 - mantissa_bits.clamp(1, 22) as usize;
+        Self::new(Source::Precision, "round_to_bits", &[dropped], &[count], count)
+    }
+}
