@@ -10,7 +10,8 @@
 //! * [`HostCopies`]: copies to the host that overlap with computation;
 //! * [`self_test`]: known answers of every kernel on random data.
 //!
-//! This is the only crate of the family with unsafe code.
+//! This is the only crate of the family with unsafe code, and only its device module has any.
+#![deny(unsafe_code)]
 
 mod choice;
 mod error;
@@ -29,6 +30,7 @@ mod sizes;
 mod sources;
 
 #[cfg(feature = "cuda")]
+#[expect(unsafe_code, reason = "calls of the driver, of cuBLAS and of our kernels")]
 mod device;
 #[cfg(not(feature = "cuda"))]
 #[path = "no_device.rs"]

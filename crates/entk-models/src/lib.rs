@@ -31,6 +31,7 @@ mod active;
 mod check;
 mod error;
 mod factor;
+mod facts;
 mod flax;
 mod frozen;
 mod init;

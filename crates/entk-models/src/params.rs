@@ -3,6 +3,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::{
     check::ensure_finite,
     error::{ModelError, Result},
+    facts::Facts,
     init::Initializer,
     spec::{ParamKind, ParamSpec},
 };
@@ -31,6 +32,7 @@ pub struct Params {
     statistics: Vec<(String, Tensor)>,
     dtype: DType,
     device: Device,
+    facts: Facts,
 }
 
 impl Params {
@@ -56,7 +58,7 @@ impl Params {
             }
             ensure_finite(tensor, name)?;
         }
-        Ok(Self { theta, statistics, dtype, device })
+        Ok(Self { theta, statistics, dtype, device, facts: Facts::default() })
     }
 
     /// Draws parameters for `specs`: see [`Model::init`](crate::Model::init).
@@ -132,6 +134,17 @@ impl Params {
         find(&self.statistics, name)
     }
 
+    /// Whether every entry of the trainable tensor `name` is exactly zero.
+    pub(crate) fn is_zero(&self, name: &str) -> Result<bool> {
+        self.facts.is_zero(&self.theta, name, self.get(name)?)
+    }
+
+    /// The smallest entry of the statistic `name`.
+    pub(crate) fn lowest_statistic(&self, name: &str) -> Result<f64> {
+        self.statistic(name)?;
+        self.facts.lowest(&self.statistics, name)
+    }
+
     /// Number of trainable scalars, the P of the paper.
     pub fn count(&self) -> usize {
         self.theta.iter().map(|(_, t)| t.elem_count()).sum()
@@ -154,7 +167,7 @@ impl Params {
     /// [`ModelError::Names`] if the two sets of statistics differ in names or shapes.
     pub fn with_statistics_of(&self, other: &Params) -> Result<Self> {
         check_same_names(&self.statistics, &other.statistics)?;
-        Ok(Self { statistics: other.statistics.clone(), ..self.clone() })
+        Ok(Self { statistics: other.statistics.clone(), facts: Facts::default(), ..self.clone() })
     }
 
     /// The same theta with these statistics, as a training sweep returns them.
@@ -163,7 +176,7 @@ impl Params {
     /// [`ModelError::Names`] if names or shapes differ from the present ones.
     pub fn with_statistics(&self, statistics: Vec<(String, Tensor)>) -> Result<Self> {
         check_same_names(&self.statistics, &statistics)?;
-        Ok(Self { statistics, ..self.clone() })
+        Ok(Self { statistics, facts: Facts::default(), ..self.clone() })
     }
 
     /// Zero theta of the same shapes, with the same statistics.
@@ -181,6 +194,17 @@ impl Params {
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         let convert = |list: &[(String, Tensor)]| -> Result<Vec<_>> {
             list.iter().map(|(n, t)| Ok((n.clone(), t.to_dtype(dtype)?))).collect()
+        };
+        Self::new(convert(&self.theta)?, convert(&self.statistics)?)
+    }
+
+    /// A copy on another device.
+    ///
+    /// # Errors
+    /// An allocation refused by the device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let convert = |list: &[(String, Tensor)]| -> Result<Vec<_>> {
+            list.iter().map(|(n, t)| Ok((n.clone(), t.to_device(device)?))).collect()
         };
         Self::new(convert(&self.theta)?, convert(&self.statistics)?)
     }
@@ -258,7 +282,7 @@ impl Params {
     pub fn map(&self, mut f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
         let theta =
             self.theta.iter().map(|(name, t)| Ok((name.clone(), f(t)?))).collect::<Result<_>>()?;
-        Ok(Self { theta, ..self.clone() })
+        Ok(Self { theta, facts: Facts::default(), ..self.clone() })
     }
 
     /// Applies `f` to every pair of trainable tensors.
@@ -274,7 +298,7 @@ impl Params {
         let theta = (self.theta.iter().zip(&other.theta))
             .map(|((name, a), (_, b))| Ok((name.clone(), f(a, b)?)))
             .collect::<Result<_>>()?;
-        Ok(Self { theta, ..self.clone() })
+        Ok(Self { theta, facts: Facts::default(), ..self.clone() })
     }
 
     /// Sorts named gradient tensors into this set's order; absent leaves are zero.
@@ -291,7 +315,7 @@ impl Params {
             }
             theta.push((name.clone(), sum.map_or_else(|| like.zeros_like(), Ok)?));
         }
-        Ok(Self { theta, ..self.clone() })
+        Ok(Self { theta, facts: Facts::default(), ..self.clone() })
     }
 }
 

@@ -1,9 +1,9 @@
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor, WithDType, bail};
 use entk_models::{ModelError, Params};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    axpy::{add_scaled, slice},
+    axpy::{add_scaled, fused, slice},
     config::ensure,
     error::Result,
 };
@@ -111,14 +111,13 @@ fn add_square(v: &Params, beta: f64, g: &Params) -> std::result::Result<Params, 
         Ok(if fused(v) {
             v.contiguous()?.apply_op2_no_bwd(&g.contiguous()?, &AddSquare(beta))?
         } else {
-            ((v * beta)? + g.sqr()?)?
+            square_on_device(v, beta, g)?
         })
     })
 }
 
-/// Whether one plain loop on the host does it.
-fn fused(x: &Tensor) -> bool {
-    x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
+fn square_on_device(v: &Tensor, beta: f64, g: &Tensor) -> candle_core::Result<Tensor> {
+    (v * beta)? + g.sqr()?
 }
 
 struct AddSquare(f64);
@@ -152,7 +151,7 @@ fn squares<T: WithDType>(v: &[T], beta: T, g: &[T]) -> Vec<T> {
     v.iter().zip(g).map(|(&v, &g)| beta * v + g * g).collect()
 }
 
-/// `m / ((scale v)^(1/2) + epsilon)`, computed in f64 whatever is stored.
+/// `m / ((scale v)^(1/2) + epsilon)`; on the host computed in f64 whatever is stored.
 struct Direction {
     scale: f64,
     epsilon: f64,
@@ -164,9 +163,14 @@ impl Direction {
             Ok(if fused(m) {
                 m.contiguous()?.apply_op2_no_bwd(&v.contiguous()?, self)?
             } else {
-                (m / ((v * self.scale)?.sqrt()? + self.epsilon)?)?
+                self.on_device(m, v)?
             })
         })
+    }
+
+    /// In the type of the tensors: GPUs are slow in f64.
+    fn on_device(&self, m: &Tensor, v: &Tensor) -> candle_core::Result<Tensor> {
+        m / ((v * self.scale)?.sqrt()? + self.epsilon)?
     }
 
     fn all<T: WithDType>(&self, m: &[T], v: &[T]) -> Vec<T> {
@@ -199,5 +203,32 @@ impl CustomOp2 for Direction {
             _ => bail!("adam-direction: the two tensors must both be f32 or both f64"),
         };
         Ok((out, m_layout.shape().clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn tensor_operations_take_the_steps_of_the_loops() -> Result<()> {
+        let ramp =
+            |scale: f64, offset: f64| (Tensor::arange(0f64, 30.0, &Device::Cpu)? * scale)? + offset;
+        let (v, g) = (ramp(0.01, 0.0)?, ramp(-0.07, 1.0)?);
+        let named = |x: &Tensor| Params::new(vec![("w".into(), x.clone())], vec![]);
+        let direction = Direction { scale: 1.3, epsilon: 1e-8 };
+        let loops =
+            [add_square(&named(&v)?, 0.9, &named(&g)?)?, direction.of(&named(&g)?, &named(&v)?)?];
+        let tensors = [square_on_device(&v, 0.9, &g), direction.on_device(&g, &v)];
+        for (a, b) in loops.iter().zip(tensors) {
+            let (a, b) = (a.get("w")?.to_vec1::<f64>()?, b?.to_vec1::<f64>()?);
+            for (a, b) in a.iter().zip(b) {
+                // Four roundings each.
+                assert!((a - b).abs() <= 4.0 * f64::EPSILON * a.abs(), "{a} {b}");
+            }
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, WithDType, bail};
 use entk_models::{ModelError, Params};
 
 /// `a + alpha b` over all of theta; the statistics are those of `a`.
@@ -7,13 +7,21 @@ use entk_models::{ModelError, Params};
 /// thread pool of its own, at several times the cost: more than the sweeps of a small network.
 pub(crate) fn add_scaled(a: &Params, alpha: f64, b: &Params) -> Result<Params, ModelError> {
     a.zip(b, |x, y| {
-        let fused = x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64);
-        Ok(if fused {
+        Ok(if fused(x) {
             x.contiguous()?.apply_op2_no_bwd(&y.contiguous()?, &AddScaled(alpha))?
         } else {
-            (x + (y * alpha)?)?
+            on_device(x, alpha, y)?
         })
     })
+}
+
+/// Whether one plain loop on the host does it.
+pub(crate) fn fused(x: &Tensor) -> bool {
+    x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
+}
+
+fn on_device(x: &Tensor, alpha: f64, y: &Tensor) -> candle_core::Result<Tensor> {
+    x + (y * alpha)?
 }
 
 /// `x + alpha y`, element by element.
@@ -58,7 +66,7 @@ fn sum<T: WithDType>(x: &[T], alpha: T, y: &[T]) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, IndexOp, Tensor};
+    use candle_core::{Device, IndexOp};
 
     use super::*;
 
@@ -74,7 +82,7 @@ mod tests {
         for dtype in [DType::F32, DType::F64] {
             let (x, y) = (x.to_dtype(dtype)?, y.to_dtype(dtype)?);
             let sum = add_scaled(&params(x.clone()), -0.5, &params(y.clone()))?;
-            let expected = (x - (y * 0.5)?)?;
+            let expected = on_device(&x, -0.5, &y)?;
             assert_eq!(sum.get("w")?.dims(), [4, 3]);
             assert_eq!(
                 sum.get("w")?.to_dtype(DType::F64)?.to_vec2::<f64>()?,

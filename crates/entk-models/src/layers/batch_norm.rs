@@ -1,7 +1,6 @@
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 
 use crate::{
-    check::all_zero,
     error::{ModelError, Result},
     factor::Factor,
     init::Initializer,
@@ -10,14 +9,12 @@ use crate::{
     ops::{
         activation::Activation,
         entrywise::add,
-        norm::{Channel, Combination, Mask, combine, gradients, moments, normalize},
+        norm::{Mask, channel_maps, combine, factors, gradients, means, moments, normalize},
     },
     params::Params,
     spec::ParamSpec,
 };
 
-/// Added to every variance.
-const EPSILON: f64 = 1e-5;
 /// Share of the batch's statistics in the running ones after a training pass.
 const MOMENTUM: f64 = 0.1;
 
@@ -73,44 +70,39 @@ impl BatchNorm2d {
         Self { activation: Some(activation), ..self }
     }
 
-    /// The channels' maps from mean and variance (2, C) of the batch or, without, the stored ones.
-    fn channel_maps(&self, params: &Params, batch: Option<&Tensor>) -> Result<Vec<Channel>> {
-        let (mean, variance) = match batch {
-            Some(moments) => (host(&moments.get(0)?)?, host(&moments.get(1)?)?),
+    /// The channels' maps, (4, C), from mean and variance (2, C) of the batch or, without, the stored
+    /// ones.
+    fn channel_maps(&self, params: &Params, batch: Option<&Tensor>) -> Result<Tensor> {
+        let affine = self.affine(params)?;
+        match batch {
+            Some(moments) => channel_maps(moments, &affine),
             None => {
-                (host(params.statistic(&self.mean)?)?, host(params.statistic(&self.variance)?)?)
+                let lowest = params.lowest_statistic(&self.variance)?;
+                if lowest < 0.0 {
+                    let reason = format!("a channel has the negative variance {lowest}");
+                    return Err(ModelError::config(&self.variance, reason));
+                }
+                let (mean, variance) =
+                    (params.statistic(&self.mean)?, params.statistic(&self.variance)?);
+                channel_maps(&Tensor::stack(&[mean, variance], 0)?, &affine)
             }
-        };
-        if let Some(at) = variance.iter().position(|v| *v < 0.0) {
-            let reason = format!("channel {at} has the negative variance {}", variance[at]);
-            return Err(ModelError::config(&self.variance, reason));
         }
-        let (weight, bias) = (host(params.get(&self.weight)?)?, host(params.get(&self.bias)?)?);
-        Ok((mean.iter().zip(&variance).zip(weight.iter().zip(&bias)))
-            .map(|((mean, variance), (weight, bias))| Channel {
-                mean: *mean,
-                inverse: (variance + EPSILON).sqrt().recip(),
-                weight: *weight,
-                bias: *bias,
-            })
-            .collect())
     }
 
-    /// Batch mode: means over batch and pixels of (u, u x_hat); frozen: zeros. A cotangent and a
-    /// tangent need the same two numbers, the normalisation being a symmetric map.
-    fn projections(&self, cache: &Cache, gradients: &Tensor) -> Result<Vec<[f64; 2]>> {
-        let mut means = vec![[0.0; 2]; self.channels];
-        if batch_moments(cache).is_some() {
-            let count = (cache.tensors[0].elem_count() / self.channels) as f64;
-            for (which, rows) in
-                gradients.to_dtype(DType::F64)?.to_vec3::<f64>()?.iter().enumerate()
-            {
-                for row in rows {
-                    means.iter_mut().zip(row).for_each(|(mean, sum)| mean[which] += sum / count);
-                }
-            }
+    /// Weight and bias, (2, C).
+    fn affine(&self, params: &Params) -> Result<Tensor> {
+        Ok(Tensor::stack(&[params.get(&self.weight)?, params.get(&self.bias)?], 0)?)
+    }
+
+    /// Batch mode: means over batch and pixels of (u, u x_hat), (2, C), from the gradients that belong
+    /// to a cotangent u; frozen: zeros. A cotangent and a tangent need the same two numbers, the
+    /// normalisation being a symmetric map.
+    fn projections(&self, cache: &Cache, gradients: Option<&Tensor>) -> Result<Tensor> {
+        let x = &cache.tensors[0];
+        match gradients.filter(|_| batch_moments(cache).is_some()) {
+            Some(gradients) => means(gradients, x.dim(2)? * x.dim(3)?),
+            None => Ok(Tensor::zeros((2, self.channels), x.dtype(), x.device())?),
         }
-        Ok(means)
     }
 
     /// The tangent of z, times act'(z) where `mask` says so.
@@ -124,26 +116,20 @@ impl BatchNorm2d {
     ) -> Result<Tensor> {
         let x = &cache.tensors[0];
         let maps = self.channel_maps(params, batch_moments(cache))?;
-        let means = match dx.filter(|_| batch_moments(cache).is_some()) {
-            Some(dx) => self.projections(cache, &gradients(dx, x, &maps, None)?)?,
-            None => vec![[0.0; 2]; self.channels],
-        };
-        let (weight, bias) = (host(tangent.get(&self.weight)?)?, host(tangent.get(&self.bias)?)?);
-        let moved = weight.into_iter().zip(bias);
-        let combinations: Vec<_> = (maps.iter().zip(means).zip(moved))
-            .map(|((channel, means), moved)| match dx {
-                Some(_) => combination(channel, means, moved),
-                None => Combination { a: 0.0, ..combination(channel, means, moved) },
-            })
-            .collect();
-        combine(dx.unwrap_or(x), x, &maps, &combinations, mask)
+        let sums = dx
+            .filter(|_| batch_moments(cache).is_some())
+            .map(|dx| gradients(dx, x, &maps, None))
+            .transpose()?;
+        let means = self.projections(cache, sums.as_ref())?;
+        let factors = factors(&maps, &means, &self.affine(tangent)?, dx.is_some())?;
+        combine(dx.unwrap_or(x), x, &maps, &factors, mask)
     }
 
     /// The cotangent of z and its tangent, frozen.
     fn mixed_before_activation(
         &self,
         at: &MixedPoint<'_>,
-        maps: &[Channel],
+        maps: &Tensor,
         dy: &Tensor,
         ddy: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
@@ -165,21 +151,9 @@ impl BatchNorm2d {
     }
 }
 
-/// `inverse weight (u - mean(u) - x_hat mean(u x_hat)) + weight' x_hat + bias'`, as a combination
-/// of u, x - mean and 1.
-fn combination(channel: &Channel, [u, along]: [f64; 2], moved: (f64, f64)) -> Combination {
-    let slope = channel.inverse * channel.weight;
-    let b = channel.inverse * (moved.0 - slope * along);
-    Combination { a: slope, b, c: moved.1 - slope * u }
-}
-
 /// Mean and variance of the batch, (2, C), where the forward pass was in batch mode.
 fn batch_moments(cache: &Cache) -> Option<&Tensor> {
     cache.tensors.get(1)
-}
-
-fn host(tensor: &Tensor) -> Result<Vec<f64>> {
-    Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()?)
 }
 
 impl Layer for BatchNorm2d {
@@ -233,12 +207,10 @@ impl Layer for BatchNorm2d {
         if !needs_dx || cache.stops {
             return Ok(None);
         }
-        let means = self.projections(cache, &rows)?;
-        let combinations: Vec<_> = (maps.iter().zip(means))
-            .map(|(channel, means)| combination(channel, means, (0.0, 0.0)))
-            .collect();
+        let means = self.projections(cache, Some(&rows))?;
+        let factors = factors(&maps, &means, &means.zeros_like()?, true)?;
         let mask = self.activation.map_or(Mask::None, Mask::Input);
-        Ok(Some(combine(dy, x, &maps, &combinations, mask)?))
+        Ok(Some(combine(dy, x, &maps, &factors, mask)?))
     }
 
     /// Frozen, with d the cotangent of z and d' its tangent: the rows of the bias, `sum_p d`, move by
@@ -261,7 +233,8 @@ impl Layer for BatchNorm2d {
         let rows = gradients(&dd, x, &maps, None)?;
         let mut scales = rows.get(1)?;
         if let Some(dx) = at.moved.tensors.first() {
-            let uncentred: Vec<_> = maps.iter().map(|map| Channel { mean: 0.0, ..*map }).collect();
+            let zero = maps.narrow(0, 0, 1)?.zeros_like()?;
+            let uncentred = Tensor::cat(&[&zero, &maps.narrow(0, 1, 3)?], 0)?;
             scales = add(&scales, &gradients(&d, dx, &uncentred, None)?.get(1)?)?;
         }
         for (name, rows) in [(&self.bias, rows.get(0)?), (&self.weight, scales)] {
@@ -273,12 +246,11 @@ impl Layer for BatchNorm2d {
         if !needs_dx {
             return Ok(None);
         }
-        let slopes = |weights: &[f64]| -> Vec<Combination> {
-            let pairs = maps.iter().zip(weights);
-            pairs.map(|(map, w)| Combination { a: map.inverse * w, b: 0.0, c: 0.0 }).collect()
+        let scaled = |u: &Tensor, weight: &Tensor| {
+            let slope = (maps.get(3)? * weight)?;
+            let none = slope.zeros_like()?;
+            combine(u, x, &maps, &Tensor::stack(&[&slope, &none, &none], 0)?, Mask::None)
         };
-        let scaled =
-            |u: &Tensor, weight: &Tensor| combine(u, x, &maps, &slopes(&host(weight)?), Mask::None);
         let (weight, moved) = (at.params.get(&self.weight)?, at.tangent.get(&self.weight)?);
         let through = add(&scaled(&dd, weight)?, &scaled(&d, moved)?)?;
         Ok(Some((scaled(&d, weight)?, through)))
@@ -296,6 +268,6 @@ impl Layer for BatchNorm2d {
     }
 
     fn stops(&self, params: &Params) -> Result<bool> {
-        all_zero(params.get(&self.weight)?)
+        params.is_zero(&self.weight)
     }
 }

@@ -1,7 +1,6 @@
 use candle_core::Tensor;
 
 use crate::{
-    check::all_zero,
     error::{ModelError, Result},
     factor::Factor,
     init::Initializer,
@@ -104,7 +103,7 @@ impl Layer for Dense {
     }
 
     fn stops(&self, params: &Params) -> Result<bool> {
-        all_zero(params.get(&self.weight)?)
+        params.is_zero(&self.weight)
     }
 
     fn mixed_vjp(

@@ -1,3 +1,5 @@
+use entk_cuda::Nonlinearity;
+
 use super::real::Real;
 
 /// Element-wise non-linearities.
@@ -14,6 +16,20 @@ pub enum Activation {
     Tanh,
     /// x^2: gradients of a one-hidden-layer network are then polynomials in x (Theorem 1).
     Square,
+}
+
+impl Activation {
+    /// The name that kernels of a device know it by; none is the identity.
+    pub(crate) fn on_device(activation: Option<Self>) -> Nonlinearity {
+        match activation {
+            None => Nonlinearity::Identity,
+            Some(Self::Relu) => Nonlinearity::Relu,
+            Some(Self::Gelu) => Nonlinearity::Gelu,
+            Some(Self::Silu) => Nonlinearity::Silu,
+            Some(Self::Tanh) => Nonlinearity::Tanh,
+            Some(Self::Square) => Nonlinearity::Square,
+        }
+    }
 }
 
 /// sqrt(2/pi).

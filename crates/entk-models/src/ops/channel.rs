@@ -1,10 +1,11 @@
 //! Sums over the pixels of each channel.
 
 use candle_core::{Shape, Tensor};
+use entk_cuda::Launch;
 use rayon::prelude::*;
 
 use super::{
-    kernel::{Kernel, apply, vectorised},
+    kernel::{Kernel, apply, on_host, vectorised},
     matmul::matmul,
     real::Real,
 };
@@ -28,6 +29,54 @@ impl Kernel for PixelSum {
             .zip(inputs[0].par_chunks(pixels))
             .for_each(|(sum, plane)| *sum = vectorised(|| sum_slice(plane)));
     }
+
+    fn device(&self) -> Option<Launch> {
+        None
+    }
+}
+
+/// Lanes that a GPU sums a plane in: neighbouring threads then read neighbouring pixels. Few pixels
+/// are summed by one thread.
+pub(crate) fn lanes(pixels: usize) -> usize {
+    if pixels > 64 { 32 } else { 1 }
+}
+
+/// Sums of planes, each in lanes: lane l sums every lanes-th entry from l on.
+pub(crate) struct LaneSum {
+    pub(crate) planes: usize,
+    pub(crate) pixels: usize,
+    pub(crate) lanes: usize,
+}
+
+impl Kernel for LaneSum {
+    const NAME: &'static str = "lane_sum";
+
+    fn output(&self) -> Shape {
+        (self.planes, self.lanes).into()
+    }
+
+    fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
+        let planes = inputs[0].chunks_exact(self.pixels);
+        for (sums, plane) in out.chunks_exact_mut(self.lanes).zip(planes) {
+            for (at, x) in plane.iter().enumerate() {
+                sums[at % self.lanes] += *x;
+            }
+        }
+    }
+
+    fn device(&self) -> Option<Launch> {
+        Some(Launch::plane_sum(self.planes, self.pixels, self.lanes))
+    }
+}
+
+/// Sums of planes of contiguous entries, (planes), as a GPU forms them: in lanes, then over these.
+pub(crate) fn plane_sums(x: &Tensor, planes: usize, pixels: usize) -> Result<Tensor> {
+    let lanes = lanes(pixels);
+    let sums = apply(LaneSum { planes, pixels, lanes }, &[x])?;
+    if lanes == 1 {
+        return Ok(sums.flatten_all()?);
+    }
+    Ok(apply(LaneSum { planes, pixels: lanes, lanes: 1 }, &[&sums])?.flatten_all()?)
 }
 
 /// Sum in eight lanes, then over the lanes: vectorises, and in a fixed order.
@@ -65,7 +114,10 @@ pub(crate) fn dot_slice<T: Real>(d: &[T], x: &[T], center: T) -> T {
 
 /// (N, C, H, W) -> (N, C), summed over pixels.
 pub(crate) fn pixel_sum(x: &Tensor) -> Result<Tensor> {
-    let (batch, channels, _, _) = x.dims4()?;
+    let (batch, channels, height, width) = x.dims4()?;
+    if !on_host(x) {
+        return Ok(plane_sums(x, batch * channels, height * width)?.reshape((batch, channels))?);
+    }
     apply(PixelSum { batch, channels }, &[x])
 }
 
@@ -73,4 +125,36 @@ pub(crate) fn pixel_sum(x: &Tensor) -> Result<Tensor> {
 pub(crate) fn batch_sum(x: &Tensor) -> Result<Tensor> {
     let ones = Tensor::ones((1, x.dim(0)?), x.dtype(), x.device())?;
     Ok(matmul(&ones, x)?.squeeze(0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::ops::kernel::testing::{assert_device_agrees, numbers};
+
+    #[test]
+    fn kernels_of_the_device_agree() {
+        for (planes, pixels, lanes) in [(5, 37, 1), (6, 150, 32), (3, 5, 8)] {
+            let tolerance = 2.0 * pixels as f64;
+            let kernel = LaneSum { planes, pixels, lanes };
+            assert_device_agrees(&kernel, &[numbers(planes * pixels, 1)], tolerance);
+        }
+    }
+
+    #[test]
+    fn sums_in_lanes_are_those_of_the_host() -> Result<()> {
+        for (height, width) in [(4, 4), (9, 11), (1, 1)] {
+            let (planes, pixels) = (6, height * width);
+            let x =
+                Tensor::from_vec(numbers(planes * pixels, 2), (2, 3, height, width), &Device::Cpu)?;
+            let expected = pixel_sum(&x)?.flatten_all()?;
+            let error = (plane_sums(&x, planes, pixels)? - expected)?.abs()?.max_all()?;
+            // Both sums err by at most their length times the size of the terms, 2.
+            let tolerance = 4.0 * (pixels * pixels) as f64 * f64::EPSILON;
+            assert!(error.to_scalar::<f64>()? <= tolerance);
+        }
+        Ok(())
+    }
 }

@@ -4,12 +4,14 @@
 use std::ops::Range;
 
 use candle_core::{Shape, Tensor};
+use entk_cuda::Launch;
 use faer::MatRef;
 use rayon::prelude::*;
 
 use super::{
+    conv_products::Products,
     geometry::Geometry,
-    kernel::{Kernel, apply},
+    kernel::{Kernel, apply, on_host},
     lowering::Blocks,
     matmul::{add_product, rows, rows_mut},
     real::Real,
@@ -99,6 +101,10 @@ impl Kernel for Forward {
                 }
             });
     }
+
+    fn device(&self) -> Option<Launch> {
+        None
+    }
 }
 
 struct InputVjp {
@@ -133,6 +139,10 @@ impl Kernel for InputVjp {
                     block.raise(&mut scratch.lowered, dx);
                 }
             });
+    }
+
+    fn device(&self) -> Option<Launch> {
+        None
     }
 }
 
@@ -249,6 +259,10 @@ impl Kernel for WeightVjp {
             self.by_channels(inputs[0], inputs[1], out);
         }
     }
+
+    fn device(&self) -> Option<Launch> {
+        None
+    }
 }
 
 /// `y = w * x (+ b)`: x (N, C, H, W), w (C', C, k, k), b (C').
@@ -258,6 +272,9 @@ pub(crate) fn conv2d(
     bias: Option<&Tensor>,
     geometry: Geometry,
 ) -> Result<Tensor> {
+    if !on_host(x) {
+        return Products::new(geometry).forward(x, weight, bias);
+    }
     let kernel = Forward { geometry, batch: x.dim(0)? };
     match bias {
         Some(bias) => apply(kernel, &[x, weight, bias]),
@@ -267,10 +284,16 @@ pub(crate) fn conv2d(
 
 /// Cotangent of the input from the cotangent dy (N, C', H', W') of the output.
 pub(crate) fn input_vjp(dy: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<Tensor> {
+    if !on_host(dy) {
+        return Products::new(geometry).input_vjp(dy, weight);
+    }
     apply(InputVjp { geometry, batch: dy.dim(0)? }, &[dy, weight])
 }
 
 /// Gradient of the weight summed over the batch, (C', C, k, k).
 pub(crate) fn weight_vjp(x: &Tensor, dy: &Tensor, geometry: Geometry) -> Result<Tensor> {
+    if !on_host(x) {
+        return Products::new(geometry).weight_vjp(x, dy);
+    }
     apply(WeightVjp::new(geometry), &[x, dy])
 }

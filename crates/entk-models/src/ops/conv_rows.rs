@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use candle_core::{Shape, Tensor};
+use entk_cuda::Launch;
 use faer::{Accum, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 use super::{
     conv::{Scratch, WeightVjp},
+    conv_products::Products,
     geometry::Geometry,
-    kernel::{Kernel, apply},
+    kernel::{Kernel, apply, on_host},
     matmul::{rows, rows_mut},
     real::Real,
 };
@@ -100,10 +102,17 @@ impl Kernel for WeightRows {
                 |rows, ((row, x), dy)| rows.write(x, dy, &(0..g.filters), row),
             );
     }
+
+    fn device(&self) -> Option<Launch> {
+        None
+    }
 }
 
 /// Gradient of the weight per example, (N, C' C k k).
 pub(crate) fn weight_rows(x: &Tensor, dy: &Tensor, geometry: Geometry) -> Result<Tensor> {
+    if !on_host(x) {
+        return Products::new(geometry).weight_rows(x, dy);
+    }
     apply(WeightRows { geometry, batch: x.dim(0)? }, &[x, dy])
 }
 

@@ -3,6 +3,7 @@
 use std::{array, marker::PhantomData};
 
 use candle_core::{Shape, Tensor};
+use entk_cuda::{Entrywise as DeviceRule, Launch};
 use rayon::prelude::*;
 
 use super::{
@@ -19,6 +20,8 @@ const TASK: usize = 1 << 14;
 /// tensors.
 trait Rule: Send + Sync {
     const NAME: &'static str;
+    /// The same on a GPU.
+    const DEVICE: DeviceRule;
     /// A loop over the entries; `#[inline(always)]`, so that it is compiled for vectors.
     fn fill<T: Real>(act: impl Pointwise, inputs: [&[T]; 3], out: &mut [T]);
 }
@@ -28,6 +31,7 @@ struct Value;
 
 impl Rule for Value {
     const NAME: &'static str = "activation";
+    const DEVICE: DeviceRule = DeviceRule::Value;
     #[inline(always)]
     fn fill<T: Real>(act: impl Pointwise, [a, ..]: [&[T]; 3], out: &mut [T]) {
         out.iter_mut().zip(a).for_each(|(o, a)| *o = act.value(*a));
@@ -39,6 +43,7 @@ struct DerivativeProduct;
 
 impl Rule for DerivativeProduct {
     const NAME: &'static str = "activation_derivative";
+    const DEVICE: DeviceRule = DeviceRule::Derivative;
     #[inline(always)]
     fn fill<T: Real>(act: impl Pointwise, [a, b, _]: [&[T]; 3], out: &mut [T]) {
         let pairs = a.iter().zip(b);
@@ -51,6 +56,7 @@ struct CurvatureProduct;
 
 impl Rule for CurvatureProduct {
     const NAME: &'static str = "activation_curvature";
+    const DEVICE: DeviceRule = DeviceRule::Curvature;
     #[inline(always)]
     fn fill<T: Real>(act: impl Pointwise, [a, b, c]: [&[T]; 3], out: &mut [T]) {
         let triples = a.iter().zip(b).zip(c);
@@ -63,6 +69,7 @@ struct Sum;
 
 impl Rule for Sum {
     const NAME: &'static str = "sum";
+    const DEVICE: DeviceRule = DeviceRule::Sum;
     #[inline(always)]
     fn fill<T: Real>(act: impl Pointwise, [a, b, _]: [&[T]; 3], out: &mut [T]) {
         let pairs = a.iter().zip(b);
@@ -75,6 +82,7 @@ struct SumDerivative;
 
 impl Rule for SumDerivative {
     const NAME: &'static str = "sum_derivative";
+    const DEVICE: DeviceRule = DeviceRule::SumDerivative;
     #[inline(always)]
     fn fill<T: Real>(act: impl Pointwise, [a, b, c]: [&[T]; 3], out: &mut [T]) {
         let triples = a.iter().zip(b).zip(c);
@@ -113,6 +121,11 @@ impl<R: Rule> Kernel for Entrywise<R> {
                 Some(act) => specialise!(act, act => vectorised(|| R::fill(act, parts, out))),
             }
         });
+    }
+
+    fn device(&self) -> Option<Launch> {
+        let function = Activation::on_device(self.activation);
+        Some(Launch::entrywise(R::DEVICE, function, self.shape.elem_count()))
     }
 }
 
@@ -158,4 +171,31 @@ pub(crate) fn sum_derivative_product(
     d: &Tensor,
 ) -> Result<Tensor> {
     Entrywise::<SumDerivative>::apply(Some(activation), &[a, b, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::kernel::testing::{assert_device_agrees, numbers};
+
+    /// Exponentials good to a few units, with arguments up to 30 and factors up to 4.
+    const TOLERANCE: f64 = 256.0;
+
+    fn check<R: Rule>(inputs: usize) {
+        use Activation::{Gelu, Relu, Silu, Square, Tanh};
+        for activation in [None, Some(Relu), Some(Gelu), Some(Silu), Some(Tanh), Some(Square)] {
+            let kernel = Entrywise { activation, shape: (3, 67).into(), rule: PhantomData::<R> };
+            let inputs: Vec<_> = (0..inputs).map(|at| numbers(201, at as u64)).collect();
+            assert_device_agrees(&kernel, &inputs, TOLERANCE);
+        }
+    }
+
+    #[test]
+    fn kernels_of_the_device_agree() {
+        check::<Value>(1);
+        check::<DerivativeProduct>(2);
+        check::<CurvatureProduct>(3);
+        check::<Sum>(2);
+        check::<SumDerivative>(3);
+    }
 }

@@ -1,11 +1,14 @@
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult,
+    Shape, Tensor,
 };
+use entk_cuda::Launch;
 
 use super::real::Real;
 use crate::error::Result;
 
-/// A map from contiguous host slices to a new one: what a layer's hot loop is written as.
+/// A map from contiguous slices to a new one: what a layer's hot loop is written as, for the host as
+/// a function and for a GPU as the launch of a kernel.
 ///
 /// Kernels are deterministic: the same input gives the same bits for any number of threads.
 pub(crate) trait Kernel: Send + Sync {
@@ -15,6 +18,14 @@ pub(crate) trait Kernel: Send + Sync {
     fn output(&self) -> Shape;
     /// Fills `out`, which starts at zero.
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]);
+    /// What computes the same on a GPU; none for kernels that run on the host only, in whose place
+    /// functions of tensors use matrix products there.
+    fn device(&self) -> Option<Launch>;
+}
+
+/// Whether kernels run on the host for this tensor.
+pub(crate) fn on_host(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu()
 }
 
 /// Runs a loop compiled for this machine's vectors: AVX2 where there is. Nothing is contracted or
@@ -40,6 +51,13 @@ struct Op<K>(K);
 type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
 impl<K: Kernel> Op<K> {
+    fn on_device(&self, inputs: &[(&CudaStorage, &Layout)]) -> CandleResult<(CudaStorage, Shape)> {
+        let launch = self.0.device().ok_or_else(|| {
+            candle_core::Error::Msg(format!("{}: runs on the host only", K::NAME))
+        })?;
+        Ok((launch.run(inputs)?, self.0.output()))
+    }
+
     fn on_host(&self, inputs: &[Argument<'_>]) -> CandleResult<(CpuStorage, Shape)> {
         match inputs.first() {
             Some((CpuStorage::F32(_), _)) => self.typed::<f32>(inputs),
@@ -71,6 +89,9 @@ impl<K: Kernel> CustomOp1 for Op<K> {
     fn cpu_fwd(&self, s: &CpuStorage, l: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         self.on_host(&[(s, l)])
     }
+    fn cuda_fwd(&self, s: &CudaStorage, l: &Layout) -> CandleResult<(CudaStorage, Shape)> {
+        self.on_device(&[(s, l)])
+    }
 }
 
 impl<K: Kernel> CustomOp2 for Op<K> {
@@ -85,6 +106,15 @@ impl<K: Kernel> CustomOp2 for Op<K> {
         l2: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
         self.on_host(&[(s1, l1), (s2, l2)])
+    }
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        self.on_device(&[(s1, l1), (s2, l2)])
     }
 }
 
@@ -102,5 +132,69 @@ impl<K: Kernel> CustomOp3 for Op<K> {
         l3: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
         self.on_host(&[(s1, l1), (s2, l2), (s3, l3)])
+    }
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+        s3: &CudaStorage,
+        l3: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        self.on_device(&[(s1, l1), (s2, l2), (s3, l3)])
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::LazyLock;
+
+    use entk_cuda::{HostCompiler, HostEntry};
+
+    use super::*;
+
+    /// The host's C compiler in place of a GPU.
+    static COMPILER: LazyLock<Option<HostCompiler>> = LazyLock::new(HostCompiler::find);
+
+    /// Numbers in -2..2, the same at every run.
+    pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f64> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as f64 / f64::from(1u32 << 29) - 2.0
+        };
+        (0..count + 8).map(|_| next()).skip(8).collect()
+    }
+
+    /// Asserts that a kernel and its launch, compiled for the host, give the same numbers, up to
+    /// `tolerance` times the unit round-off of the type and the largest entry.
+    pub(crate) fn assert_device_agrees<K: Kernel>(kernel: &K, inputs: &[Vec<f64>], tolerance: f64) {
+        assert_agrees::<f64, K>(kernel, inputs, tolerance * 0.5f64.powi(53));
+        assert_agrees::<f32, K>(kernel, inputs, tolerance * 0.5f64.powi(24));
+    }
+
+    fn assert_agrees<T: Real + HostEntry, K: Kernel>(
+        kernel: &K,
+        inputs: &[Vec<f64>],
+        tolerance: f64,
+    ) {
+        let Some(compiler) = COMPILER.as_ref() else {
+            eprintln!("skipped: no C compiler `cc`");
+            return;
+        };
+        let typed: Vec<Vec<T>> =
+            inputs.iter().map(|i| i.iter().map(|x| T::from_f64(*x)).collect()).collect();
+        let slices: Vec<&[T]> = typed.iter().map(Vec::as_slice).collect();
+        let mut host = vec![T::zero(); kernel.output().elem_count()];
+        kernel.run(&slices, &mut host);
+        let launch = kernel.device().expect("a kernel of a device");
+        let device = compiler.run(&launch, &slices).expect("no address outside");
+        assert_eq!(host.len(), device.len(), "{}", K::NAME);
+        let largest = host.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max);
+        for (at, (host, device)) in host.iter().zip(&device).enumerate() {
+            let error = (host.to_f64() - device.to_f64()).abs();
+            assert!(error <= tolerance * largest, "{} at {at}: {host} {device}", K::NAME);
+        }
     }
 }

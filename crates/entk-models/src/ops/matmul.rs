@@ -1,9 +1,10 @@
 use candle_core::{Shape, Tensor};
+use entk_cuda::Launch;
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul as faer_matmul};
 use rayon::prelude::*;
 
 use super::{
-    kernel::{Kernel, apply},
+    kernel::{Kernel, apply, on_host},
     real::Real,
 };
 use crate::error::Result;
@@ -63,22 +64,39 @@ impl Kernel for Product {
             add_product(rows_mut(part, count, n), a.subrows(first, count), b);
         });
     }
+
+    fn device(&self) -> Option<Launch> {
+        None
+    }
+}
+
+/// On a GPU the device's own library multiplies.
+fn product([m, k, n]: [usize; 3], form: Form, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if on_host(a) {
+        return apply(Product { m, k, n, form }, &[a, b]);
+    }
+    let (a, b) = (a.contiguous()?, b.contiguous()?);
+    Ok(match form {
+        Form::Plain => a.matmul(&b)?,
+        Form::RightTransposed => a.matmul(&b.t()?)?,
+        Form::LeftTransposed => a.t()?.matmul(&b)?,
+    })
 }
 
 /// `a b`, (m, k) times (k, n).
 pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((m, k), (_, n)) = (a.dims2()?, b.dims2()?);
-    apply(Product { m, k, n, form: Form::Plain }, &[a, b])
+    product([m, k, n], Form::Plain, a, b)
 }
 
 /// `a b^T`, (m, k) times the transpose of (n, k).
 pub(crate) fn matmul_bt(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((m, k), (n, _)) = (a.dims2()?, b.dims2()?);
-    apply(Product { m, k, n, form: Form::RightTransposed }, &[a, b])
+    product([m, k, n], Form::RightTransposed, a, b)
 }
 
 /// `a^T b`, the transpose of (k, m) times (k, n).
 pub(crate) fn matmul_at(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((k, m), (_, n)) = (a.dims2()?, b.dims2()?);
-    apply(Product { m, k, n, form: Form::LeftTransposed }, &[a, b])
+    product([m, k, n], Form::LeftTransposed, a, b)
 }

@@ -1,8 +1,9 @@
-//! CPU kernels behind the layers, and the tensor functions that call them.
+//! Kernels behind the layers, and the tensor functions that call them.
 
 pub(crate) mod activation;
 pub(crate) mod channel;
 pub(crate) mod conv;
+mod conv_products;
 pub(crate) mod conv_rows;
 pub(crate) mod entrywise;
 pub(crate) mod geometry;
@@ -10,5 +11,6 @@ pub(crate) mod kernel;
 pub(crate) mod lowering;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+mod patches;
 pub(crate) mod pool;
 pub(crate) mod real;

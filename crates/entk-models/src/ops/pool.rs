@@ -1,4 +1,5 @@
 use candle_core::{Shape, Tensor};
+use entk_cuda::{Launch, PoolSizes};
 use rayon::prelude::*;
 
 use super::{
@@ -35,6 +36,11 @@ impl Windows {
             let out = y / self.window[0] * self.output[1];
             visit(y * width..(y + 1) * width, out..out + self.output[1]);
         }
+    }
+
+    fn on_device(&self) -> PoolSizes {
+        let planes = self.planes[0] * self.planes[1];
+        PoolSizes { planes, output: self.output, window: self.window }
     }
 
     fn shape(&self, [height, width]: [usize; 2]) -> Shape {
@@ -85,6 +91,10 @@ impl Kernel for Average {
                 });
             });
     }
+
+    fn device(&self) -> Option<Launch> {
+        Some(Launch::average(self.0.on_device()))
+    }
 }
 
 struct Spread(Windows);
@@ -113,6 +123,10 @@ impl Kernel for Spread {
                 });
             });
     }
+
+    fn device(&self) -> Option<Launch> {
+        Some(Launch::spread(self.0.on_device()))
+    }
 }
 
 /// Mean over each window.
@@ -123,4 +137,23 @@ pub(crate) fn average(x: &Tensor, windows: Windows) -> Result<Tensor> {
 /// The transpose of [`average`].
 pub(crate) fn average_vjp(dy: &Tensor, windows: Windows) -> Result<Tensor> {
     apply(Spread(windows), &[dy])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::kernel::testing::{assert_device_agrees, numbers};
+
+    #[test]
+    fn kernels_of_the_device_agree() {
+        for (output, window) in [([3, 2], [2, 3]), ([1, 1], [5, 4]), ([4, 4], [1, 1])] {
+            let w = Windows { planes: [2, 3], output, window };
+            // Sums of a window's entries and one product.
+            let tolerance = 2.0 * (window[0] * window[1] + 2) as f64;
+            let input = vec![numbers(6 * w.input()[0] * w.input()[1], 1)];
+            assert_device_agrees(&Average(w), &input, tolerance);
+            let output = vec![numbers(6 * output[0] * output[1], 2)];
+            assert_device_agrees(&Spread(w), &output, tolerance);
+        }
+    }
 }
