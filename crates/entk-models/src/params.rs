@@ -5,6 +5,7 @@ use crate::{
     error::{ModelError, Result},
     facts::Facts,
     init::Initializer,
+    ops::add_scaled::add_scaled,
     spec::{ParamKind, ParamSpec},
 };
 
@@ -214,7 +215,7 @@ impl Params {
     /// # Errors
     /// [`ModelError::Names`] if the two differ in names or shapes.
     pub fn add_scaled(&self, alpha: f64, other: &Params) -> Result<Self> {
-        self.zip(other, |a, b| Ok((a + (b * alpha)?)?))
+        self.zip(other, |a, b| add_scaled(a, alpha, b))
     }
 
     /// `self - other`.
@@ -222,7 +223,7 @@ impl Params {
     /// # Errors
     /// As [`add_scaled`](Params::add_scaled).
     pub fn sub(&self, other: &Params) -> Result<Self> {
-        self.zip(other, |a, b| Ok((a - b)?))
+        self.add_scaled(-1.0, other)
     }
 
     /// `alpha * self`.

@@ -1,12 +1,8 @@
-use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, WithDType, bail};
 use entk_models::{ModelError, Params};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    axpy::{add_scaled, fused, slice},
-    config::ensure,
-    error::Result,
-};
+use crate::{config::ensure, error::Result};
 
 /// The constants of [`Adam`]; the defaults are the usual ones, and the paper's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -94,14 +90,27 @@ impl Adam {
             Some(moments) => moments,
             None => Moments { first: gradient.zeros_like()?, second: gradient.zeros_like()? },
         };
-        let first = add_scaled(gradient, beta1, &rest.first)?;
+        let first = gradient.add_scaled(beta1, &rest.first)?;
         let second = add_square(&rest.second, beta2, gradient)?;
         self.steps = self.steps.saturating_add(1);
         let unbiased = |beta: f64| (1.0 - beta) / (1.0 - beta.powf(f64::from(self.steps)));
         let direction = Direction { scale: unbiased(beta2), epsilon }.of(&first, &second)?;
-        let next = add_scaled(theta, -rate * unbiased(beta1), &direction)?;
+        let next = theta.add_scaled(-rate * unbiased(beta1), &direction)?;
         self.moments = Some(Moments { first, second });
         Ok(next)
+    }
+}
+
+/// Whether one plain loop on the host does it.
+fn fused(x: &Tensor) -> bool {
+    x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
+}
+
+/// The entries of a contiguous tensor.
+fn slice<'a, T>(data: &'a [T], layout: &Layout) -> candle_core::Result<&'a [T]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&data[start..end]),
+        None => bail!("the tensors must be contiguous"),
     }
 }
 

@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use entk_models::{Model, Params};
 use rayon::prelude::*;
 
-use crate::{axpy::add_scaled, error::Result, examples::Examples, loss::Loss, metrics::host};
+use crate::{error::Result, examples::Examples, loss::Loss, metrics::host};
 
 /// Examples that are swept at a time where they do not interact: their activations stay in a core's cache,
 /// and each thread runs a sweep of its own. Fixed, so that bits do not depend on the threads.
@@ -39,7 +39,7 @@ impl BatchGradient {
         let mut sum = parts.next().unwrap_or_else(|| part(indices))?;
         for part in parts {
             let part = part?;
-            sum.gradient = add_scaled(&sum.gradient, 1.0, &part.gradient)?;
+            sum.gradient = sum.gradient.add_scaled(1.0, &part.gradient)?;
             sum.logits.extend(part.logits);
             sum.labels.extend(part.labels);
         }

@@ -43,7 +43,6 @@
 #![forbid(unsafe_code)]
 
 mod adam;
-mod axpy;
 mod batches;
 mod checkpoint;
 mod config;

@@ -4,7 +4,6 @@ use entk_models::Params;
 
 use crate::{
     adam::{Adam, Moments},
-    axpy::add_scaled,
     config::{Decay, SgdConfig, Update},
     error::Result,
     sgd::Sgd,
@@ -42,8 +41,8 @@ impl Optimizer {
         rate: f64,
     ) -> Result<Params> {
         let gradient = match self.decay {
-            Decay::Weights(w) => add_scaled(&gradient, w, theta)?,
-            Decay::FromStart(w) => add_scaled(&add_scaled(&gradient, w, theta)?, -w, start)?,
+            Decay::Weights(w) => gradient.add_scaled(w, theta)?,
+            Decay::FromStart(w) => gradient.add_scaled(w, theta)?.add_scaled(-w, start)?,
             Decay::None | Decay::Decoupled(_) => gradient,
         };
         let next = match &mut self.rule {
@@ -51,7 +50,7 @@ impl Optimizer {
             Rule::Adam(adam) => adam.step(theta, &gradient, rate)?,
         };
         Ok(match self.decay {
-            Decay::Decoupled(w) => add_scaled(&next, -rate * w, theta)?,
+            Decay::Decoupled(w) => next.add_scaled(-rate * w, theta)?,
             _ => next,
         })
     }

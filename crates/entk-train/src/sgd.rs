@@ -1,6 +1,6 @@
 use entk_models::Params;
 
-use crate::{axpy::add_scaled, config::check_momentum, error::Result};
+use crate::{config::check_momentum, error::Result};
 
 /// Heavy-ball gradient descent: `v <- g + momentum v`, then `theta <- theta - rate v`; v starts at 0.
 ///
@@ -54,13 +54,13 @@ impl Sgd {
         theta.check_same_shape(gradient)?;
         let velocity = match self.velocity.take() {
             None => gradient.clone(),
-            Some(v) => add_scaled(gradient, self.momentum, &v)?,
+            Some(v) => gradient.add_scaled(self.momentum, &v)?,
         };
         let next = if self.nesterov {
-            let ahead = add_scaled(gradient, self.momentum, &velocity)?;
-            add_scaled(theta, -rate, &ahead)?
+            let ahead = gradient.add_scaled(self.momentum, &velocity)?;
+            theta.add_scaled(-rate, &ahead)?
         } else {
-            add_scaled(theta, -rate, &velocity)?
+            theta.add_scaled(-rate, &velocity)?
         };
         self.velocity = Some(velocity);
         Ok(next)

@@ -1,6 +1,7 @@
 //! Kernels behind the layers, and the tensor functions that call them.
 
 pub(crate) mod activation;
+pub(crate) mod add_scaled;
 pub(crate) mod channel;
 pub(crate) mod conv;
 mod conv_products;
