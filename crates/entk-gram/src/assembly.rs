@@ -7,6 +7,7 @@ use faer::{MatMut, MatRef};
 
 use crate::{
     config::{Accumulate, GramConfig, Strategy},
+    device::DeviceConfig,
     engine::{Engine, Observer, Region, Watch},
     error::{GramError, Result},
     features::Features,
@@ -46,6 +47,7 @@ pub struct Assembly<'a> {
     pub(crate) products: Option<&'a InputGram>,
     pub(crate) observe: &'a Observer<'a>,
     pub(crate) stop: Option<&'a AtomicBool>,
+    pub(crate) device: Option<DeviceConfig>,
 }
 
 /// Examples on which left-out gradients are computed.
@@ -78,8 +80,8 @@ impl<'a> Assembly<'a> {
         }
         model
             .verify_active_parameters(params, &inputs.narrow(0, 0, PROBED.min(inputs.dim(0)?))?)?;
-        let (config, products, stop) = (config.clone(), None, None);
-        Ok(Self { model, params, inputs, config, products, observe: &|_, _| {}, stop })
+        let (config, products, stop, device) = (config.clone(), None, None, None);
+        Ok(Self { model, params, inputs, config, products, observe: &|_, _| {}, stop, device })
     }
 
     /// Tells `observe` after every finished tile how many entries are done.
@@ -92,6 +94,18 @@ impl<'a> Assembly<'a> {
     #[must_use]
     pub fn stoppable(self, stop: &'a AtomicBool) -> Self {
         Self { stop: Some(stop), ..self }
+    }
+
+    /// Assembles in tensor operations, as is always done where the parameters are not on the CPU; with
+    /// them on the CPU it is slower, and for checks.
+    #[must_use]
+    pub fn on_device(self, config: &DeviceConfig) -> Self {
+        Self { device: Some(config.clone()), ..self }
+    }
+
+    /// The same assembly for a shorter time.
+    pub(crate) fn borrowed(&self) -> Assembly<'_> {
+        Assembly { config: self.config.clone(), device: self.device.clone(), ..*self }
     }
 
     /// The element type of the kernel.
@@ -134,10 +148,19 @@ impl<'a> Assembly<'a> {
 
     fn kernel(&self, others: Option<&Tensor>) -> Result<Kernel> {
         match (self.config.strategy, self.params.dtype(), self.dtype()) {
-            (Strategy::PerExample, _, dtype) => self.oracle(others, dtype),
-            (_, DType::F32, DType::F32) => self.whole::<f32, f32>(others).map(Kernel::F32),
-            (_, DType::F32, _) => self.whole::<f32, f64>(others).map(Kernel::F64),
-            (_, _, _) => self.whole::<f64, f64>(others).map(Kernel::F64),
+            (Strategy::PerExample, _, dtype) => return self.oracle(others, dtype),
+            _ => {}
+        }
+        if let Some(config) = self.device_config() {
+            return Ok(match self.dtype() {
+                DType::F64 => Kernel::F64(self.by_device(others, &config)?),
+                _ => Kernel::F32(self.by_device(others, &config)?),
+            });
+        }
+        match (self.params.dtype(), self.dtype()) {
+            (DType::F32, DType::F32) => self.whole::<f32, f32>(others).map(Kernel::F32),
+            (DType::F32, _) => self.whole::<f32, f64>(others).map(Kernel::F64),
+            (_, _) => self.whole::<f64, f64>(others).map(Kernel::F64),
         }
     }
 

@@ -64,7 +64,7 @@ impl Watch<'_> {
         }
     }
 
-    fn advance(&self, entries: usize) {
+    pub(crate) fn advance(&self, entries: usize) {
         let done = self.done.fetch_add(entries, Ordering::Relaxed) + entries;
         (self.observe)(done, self.total);
     }

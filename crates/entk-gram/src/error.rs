@@ -55,6 +55,17 @@ pub enum GramError {
         /// What would fit.
         advice: Vec<String>,
     },
+    /// A device that cannot hold what one tile needs.
+    #[error(
+        "one tile of this kernel needs {} on the device, which has {}; use fewer examples, smaller tiles or a smaller micro-batch",
+        gib(*needed), gib(*limit)
+    )]
+    DeviceMemory {
+        /// Bytes for a single tile, the largest layer and its smallest part.
+        needed: u64,
+        /// Bytes there are.
+        limit: u64,
+    },
     /// The caller asked to stop.
     #[error("stopped on request; finished tiles of a store are kept")]
     Stopped,

@@ -203,7 +203,7 @@ fn host<T: Real>(tensor: &Tensor, count: usize) -> Result<Vec<T>> {
 }
 
 /// Whether two products of widths `in` and `out` cost less than one of width `in out`.
-fn pair_is_cheaper(inputs: &Tensor, cotangents: &Tensor) -> bool {
+pub(crate) fn pair_is_cheaper(inputs: &Tensor, cotangents: &Tensor) -> bool {
     let (i, o) = (inputs.dims()[1], cotangents.dims()[1]);
     i + o + 2 < i * o
 }

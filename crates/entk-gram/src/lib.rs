@@ -11,6 +11,7 @@
 
 mod assembly;
 mod config;
+mod device;
 mod engine;
 mod error;
 mod estimate;
@@ -34,6 +35,7 @@ mod sweeps;
 
 pub use assembly::Assembly;
 pub use config::{Accumulate, GramConfig, Outputs, Strategy};
+pub use device::{DeviceConfig, DevicePlan, Precision};
 pub use engine::Observer;
 pub use error::{GramError, Result};
 pub use estimate::ErrorEstimate;

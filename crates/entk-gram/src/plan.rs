@@ -258,7 +258,7 @@ const EXPANSION: &str = "expanded convolution rows";
 
 /// Operations for one example: the input's cotangent, unless the layer is the first one, and the
 /// rows of a convolution.
-fn backward_operations(factor: &Factor, first: bool) -> f64 {
+pub(crate) fn backward_operations(factor: &Factor, first: bool) -> f64 {
     let (cotangent, rows) = match factor {
         Factor::Dense { inputs, cotangents, .. } => {
             (2.0 * (inputs.dims()[1] * cotangents.dims()[1]) as f64, 0.0)
@@ -273,7 +273,7 @@ fn backward_operations(factor: &Factor, first: bool) -> f64 {
 }
 
 /// What a micro-batch sweep holds for a layer: numbers of its inputs and cotangents.
-fn in_flight(factor: &Factor) -> usize {
+pub(crate) fn in_flight(factor: &Factor) -> usize {
     match factor {
         Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
             inputs.elem_count() + cotangents.elem_count()

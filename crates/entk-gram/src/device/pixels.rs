@@ -1,0 +1,96 @@
+use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor};
+use entk_models::{Geometry, Real};
+use rayon::prelude::*;
+
+use crate::error::Result;
+
+/// The kernel of a convolution between n and m examples, from the products of all pairs of their pixels:
+/// `inputs` (H W n, H W m) over channels and `cotangents` (H' W' n, H' W' m) over filters, pixels outermost.
+///
+/// `K(x, x') = sum_{p, q} D_pq S_pq` over output pixels, `S_pq = sum_t G(s p + t - z, s q + t - z)` over the
+/// taps t that are inside both images (stride s, zeros z before the image). One task a pair of examples.
+pub(super) fn contract_pixels(
+    inputs: &Tensor,
+    cotangents: &Tensor,
+    geometry: Geometry,
+    examples: [usize; 2],
+) -> Result<Tensor> {
+    let op = ContractPixels { geometry, examples };
+    Ok(inputs.contiguous()?.apply_op2_no_bwd(&cotangents.contiguous()?, &op)?)
+}
+
+struct ContractPixels {
+    geometry: Geometry,
+    examples: [usize; 2],
+}
+
+impl ContractPixels {
+    /// The kernel between example i of the rows and j of the columns.
+    fn entry<T: Real>(&self, inputs: &[T], cotangents: &[T], i: usize, j: usize) -> T {
+        let (g, [n, m]) = (&self.geometry, self.examples);
+        let [pixels, outputs] = [g.input_pixels(), g.output_pixels()];
+        let mut sum = T::zero();
+        for p in 0..outputs {
+            for q in 0..outputs {
+                let mut inner = T::zero();
+                for tap in 0..g.kernel[0] * g.kernel[1] {
+                    let read = |pixel| input_pixel(g, pixel, tap);
+                    if let (Some(a), Some(b)) = (read(p), read(q)) {
+                        inner += inputs[(a * n + i) * (pixels * m) + b * m + j];
+                    }
+                }
+                sum += inner * cotangents[(p * n + i) * (outputs * m) + q * m + j];
+            }
+        }
+        sum
+    }
+
+    fn typed<T: Real>(&self, operands: [(&CpuStorage, &Layout); 2]) -> CandleResult<CpuStorage> {
+        let [inputs, cotangents] = operands.map(|(storage, layout)| slice::<T>(storage, layout));
+        let (inputs, cotangents, [n, m]) = (inputs?, cotangents?, self.examples);
+        let mut tile = vec![T::zero(); n * m];
+        tile.par_chunks_mut(m).enumerate().for_each(|(i, row)| {
+            row.iter_mut()
+                .enumerate()
+                .for_each(|(j, entry)| *entry = self.entry(inputs, cotangents, i, j));
+        });
+        Ok(T::to_cpu_storage_owned(tile))
+    }
+}
+
+/// The input pixel that a tap of an output pixel reads, if it is inside the image.
+fn input_pixel(g: &Geometry, output: usize, tap: usize) -> Option<usize> {
+    let [row, col] = [output / g.output[1], output % g.output[1]];
+    let [down, right] = [tap / g.kernel[1], tap % g.kernel[1]];
+    let row = (row * g.stride[0] + down).checked_sub(g.before[0]).filter(|r| *r < g.input[0])?;
+    let col = (col * g.stride[1] + right).checked_sub(g.before[1]).filter(|c| *c < g.input[1])?;
+    Some(row * g.input[1] + col)
+}
+
+fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> CandleResult<&'a [T]> {
+    let (start, end) = layout
+        .contiguous_offsets()
+        .ok_or_else(|| candle_core::Error::Msg("products of pixels are not contiguous".into()))?;
+    Ok(&T::cpu_storage_as_slice(storage)?[start..end])
+}
+
+impl CustomOp2 for ContractPixels {
+    fn name(&self) -> &'static str {
+        "contract_pixels"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> CandleResult<(CpuStorage, Shape)> {
+        let operands = [(s1, l1), (s2, l2)];
+        let tile = match s1 {
+            CpuStorage::F64(_) => self.typed::<f64>(operands),
+            _ => self.typed::<f32>(operands),
+        };
+        Ok((tile?, Shape::from(&self.examples)))
+    }
+}
