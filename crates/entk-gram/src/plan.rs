@@ -6,6 +6,7 @@ use faer::Par;
 use crate::{
     assembly::Assembly,
     config::Strategy,
+    device::{DeviceConfig, DevicePlan, Probe, device_edge},
     error::{GramError, Result},
     features::{Piece, pieces},
     grid::Grid,
@@ -100,6 +101,8 @@ pub struct Plan {
     pub sweep_s: f64,
     /// Estimated seconds of the contraction.
     pub contraction_s: f64,
+    /// What happens on a device, where factors and products are; times are not estimated then.
+    pub device: Option<DevicePlan>,
     item: u64,
     entry: u64,
     edge: usize,
@@ -110,11 +113,47 @@ impl Assembly<'_> {
     ///
     /// # Errors
     /// Inputs or parameters that do not fit the model.
+    /// [`GramError::DeviceMemory`] for a kernel whose single tile does not fit the device.
     pub fn plan(&self, target: Target) -> Result<Plan> {
+        if let Some(config) = self.device_config() {
+            return self.planned_on_device(target, &config);
+        }
         match self.params.dtype() {
             candle_core::DType::F64 => self.planned::<f64>(target, 8),
             _ => self.planned::<f32>(target, 4),
         }
+    }
+
+    /// One example shows the layers; times are not estimated.
+    fn planned_on_device(&self, target: Target, config: &DeviceConfig) -> Result<Plan> {
+        let n = self.rows_of(self.inputs)?;
+        let probe = Probe::new(self)?;
+        let edge = match target {
+            Target::Memory => config.edge.unwrap_or_else(|| device_edge(n)),
+            Target::Store { edge } => edge,
+        };
+        let device = self.device_plan(edge.clamp(1, n), &probe, config)?;
+        let on_host = if self.params.device().is_cpu() { device.peak } else { 0 };
+        let sets = device.tiles.div_ceil(device.resident_tiles) * device.sweeps;
+        let mut plan = Plan {
+            n,
+            target,
+            layers: probe.layers(),
+            resident: vec![Buffer { name: "program".into(), bytes: PROGRAM + on_host }],
+            sweeping: Buffer { name: "sweeps".into(), bytes: 0 },
+            contracting: Vec::new(),
+            disk: 0,
+            operations: 0.0,
+            sweep_operations: probe.operations * (self.inputs.dim(0)? * sets) as f64,
+            sweep_s: 0.0,
+            contraction_s: 0.0,
+            device: Some(device),
+            item: self.params.dtype().size_in_bytes() as u64,
+            entry: self.dtype().size_in_bytes() as u64,
+            edge,
+        };
+        plan.size(0);
+        Ok(plan)
     }
 
     fn planned<T: Real>(&self, target: Target, item: u64) -> Result<Plan> {
@@ -154,6 +193,7 @@ impl Assembly<'_> {
             sweep_operations: per_example * self.inputs.dim(0)? as f64,
             sweep_s: start.elapsed().as_secs_f64() * batches / threads,
             contraction_s: 0.0,
+            device: None,
             item,
             entry: if self.dtype() == candle_core::DType::F64 { 8 } else { 4 },
             edge: self.config.tile,
@@ -228,14 +268,17 @@ impl Plan {
     /// Fills in buffers, disk and operations.
     fn size(&mut self, expansion: u64) {
         let n = self.n as u64;
-        let kept: usize = self.layers.iter().map(|layer| layer.kept).sum();
-        let bytes = n * kept as u64 * self.item;
-        self.resident.push(Buffer { name: "gradient factors".into(), bytes });
-        let threads = rayon::current_num_threads() as u64;
-        let tile = (self.edge as u64).pow(2) * 3 * self.entry * threads;
-        self.contracting = vec![Buffer { name: "scratch of the threads".into(), bytes: tile }];
-        if self.layers.iter().any(|layer| layer.form == Form::Conv) {
-            self.contracting.push(Buffer { name: EXPANSION.into(), bytes: expansion });
+        self.contracting = Vec::new();
+        if self.device.is_none() {
+            let kept: usize = self.layers.iter().map(|layer| layer.kept).sum();
+            let bytes = n * kept as u64 * self.item;
+            self.resident.push(Buffer { name: "gradient factors".into(), bytes });
+            let threads = rayon::current_num_threads() as u64;
+            let bytes = (self.edge as u64).pow(2) * 3 * self.entry * threads;
+            self.contracting.push(Buffer { name: "scratch of the threads".into(), bytes });
+            if self.layers.iter().any(|layer| layer.form == Form::Conv) {
+                self.contracting.push(Buffer { name: EXPANSION.into(), bytes: expansion });
+            }
         }
         let kernel = match self.target {
             Target::Memory => Buffer { name: "kernel, full".into(), bytes: n * n * self.entry },
@@ -338,11 +381,14 @@ impl fmt::Display for Plan {
             "  {:.3e} operations of the sweeps and {:.3e} of the contraction",
             self.sweep_operations, self.operations
         )?;
-        write!(
-            f,
-            "  about {:.0} s of sweeps and {:.0} s of products",
-            self.sweep_s, self.contraction_s
-        )
+        match &self.device {
+            Some(device) => write!(f, "  {device}"),
+            None => write!(
+                f,
+                "  about {:.0} s of sweeps and {:.0} s of products",
+                self.sweep_s, self.contraction_s
+            ),
+        }
     }
 }
 

@@ -3,13 +3,14 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use entk_models::Real;
 use faer::{MatMut, MatRef};
 
 use crate::{
     assembly::{Assembly, zeros},
     config::Strategy,
+    device::{DeviceConfig, host},
     engine::{Engine, Region, Watch},
     error::{GramError, Result},
     grid::{Grid, TileIndex},
@@ -90,9 +91,13 @@ impl Assembly<'_> {
         tiles.retain(|tile| missing.binary_search(tile).is_ok());
         if !tiles.is_empty() {
             check_disk(store.folder(), bytes_of(&store, tiles.len()))?;
-            match (self.params.dtype(), self.dtype()) {
-                (DType::F32, DType::F32) => self.tiles::<f32, f32>(&tiles, &mut store),
-                (DType::F32, _) => self.tiles::<f32, f64>(&tiles, &mut store),
+            match (self.device_config(), self.params.dtype(), self.dtype()) {
+                (Some(config), _, DType::F64) => {
+                    self.device_tiles::<f64>(&tiles, &mut store, &config)
+                }
+                (Some(config), _, _) => self.device_tiles::<f32>(&tiles, &mut store, &config),
+                (None, DType::F32, DType::F32) => self.tiles::<f32, f32>(&tiles, &mut store),
+                (None, DType::F32, _) => self.tiles::<f32, f64>(&tiles, &mut store),
                 _ => self.tiles::<f64, f64>(&tiles, &mut store),
             }?;
         }
@@ -111,30 +116,92 @@ impl Assembly<'_> {
         let grid = store.grid();
         let watch =
             self.watch(tiles.iter().map(|tile| engine.work(&Region::of_tile(grid, *tile))).sum());
-        std::thread::scope(|scope| {
-            let (sender, receiver) = mpsc::sync_channel::<(TileIndex, Vec<A>)>(1);
-            let (back, written) = mpsc::channel();
-            let writer = scope.spawn(move || {
-                receiver.into_iter().try_for_each(|(tile, entries)| {
-                    store.write(tile, &entries)?;
-                    let _ = back.send(entries); // nobody waits for the last ones
-                    Ok(())
-                })
-            });
-            let computed = tiles.iter().try_for_each(|&tile| {
-                // Memory of a written tile: fresh pages cost more than the tile's products.
-                let memory = written.try_recv().unwrap_or_default();
+        written(store, |written| {
+            tiles.iter().try_for_each(|&tile| {
                 let products =
                     self.products.map(|products| products.tile::<A>(tile)).transpose()?;
-                let entries = block(&engine, grid, tile, &watch, products, memory)?;
-                // A writer that is gone has an error of its own, which comes first.
-                sender.send((tile, entries)).map_err(|_| GramError::Stopped)
-            });
-            drop(sender);
-            let result = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            result.and(computed)
+                let entries = block(&engine, grid, tile, &watch, products, written.memory())?;
+                written.send(tile, entries)
+            })
         })
     }
+
+    /// The same by the device's engine.
+    fn device_tiles<A: Real + Entry>(
+        &self,
+        tiles: &[TileIndex],
+        store: &mut Store,
+        config: &DeviceConfig,
+    ) -> Result<()> {
+        let grid = store.grid();
+        let engine =
+            self.device_engine(self.blocks(self.inputs, grid.edge())?, grid.edge(), tiles, config)?;
+        let watch = self.watch(tiles.iter().map(|tile| engine.work(*tile)).sum());
+        written(store, |written: &Written<A>| {
+            engine.run(tiles, &watch, &mut |tile, values| {
+                written.send(tile, padded(&values, grid, tile, written.memory())?)
+            })
+        })
+    }
+}
+
+/// The way of finished tiles to the thread that writes them, and of their memory back.
+struct Written<A> {
+    sender: mpsc::SyncSender<(TileIndex, Vec<A>)>,
+    back: mpsc::Receiver<Vec<A>>,
+}
+
+impl<A> Written<A> {
+    /// Memory of a written tile, or none: fresh pages cost more than the tile's products.
+    fn memory(&self) -> Vec<A> {
+        self.back.try_recv().unwrap_or_default()
+    }
+
+    fn send(&self, tile: TileIndex, entries: Vec<A>) -> Result<()> {
+        // A writer that is gone has an error of its own, which comes first.
+        self.sender.send((tile, entries)).map_err(|_| GramError::Stopped)
+    }
+}
+
+/// Runs `compute` here, and a thread beside it that writes the tiles it sends.
+fn written<A: Entry>(
+    store: &mut Store,
+    compute: impl FnOnce(&Written<A>) -> Result<()>,
+) -> Result<()> {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel::<(TileIndex, Vec<A>)>(1);
+        let (free, back) = mpsc::channel();
+        let writer = scope.spawn(move || {
+            receiver.into_iter().try_for_each(|(tile, entries)| {
+                store.write(tile, &entries)?;
+                let _ = free.send(entries); // nobody waits for the last ones
+                Ok(())
+            })
+        });
+        let written = Written { sender, back };
+        let computed = compute(&written);
+        drop(written);
+        let result = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        result.and(computed)
+    })
+}
+
+/// A tile of a device as a store has it.
+fn padded<A: Real + Entry>(
+    values: &Tensor,
+    grid: Grid,
+    tile: TileIndex,
+    mut entries: Vec<A>,
+) -> Result<Vec<A>> {
+    let (values, (_, cols), edge) = (host::<A>(values)?, values.dims2()?, grid.edge());
+    if entries.is_empty() {
+        entries = zeros::<A>(edge, edge)?;
+    }
+    for (to, from) in entries.chunks_mut(edge).zip(values.chunks_exact(cols)) {
+        to[..cols].copy_from_slice(from);
+    }
+    complete(&mut entries, grid, tile);
+    Ok(entries)
 }
 
 /// Bytes that these tiles take on disk.
@@ -163,6 +230,14 @@ fn block<T: Real, A: Sum<T> + Entry>(
     let target = MatMut::from_row_major_slice_mut(&mut entries, edge, edge);
     let products = products.as_deref().map(|p| MatRef::from_row_major_slice(p, edge, edge));
     engine.fill(&region, watch, products, target.submatrix_mut(0, 0, rows, cols))?;
+    complete(&mut entries, grid, tile);
+    Ok(entries)
+}
+
+/// Makes a tile on the diagonal symmetric, and what is beyond the last example NaN.
+fn complete<A: Entry>(entries: &mut [A], grid: Grid, tile: TileIndex) {
+    let (edge, rows) = (grid.edge(), grid.examples(tile.0).len());
+    let cols = grid.examples(tile.1).len();
     if tile.0 == tile.1 {
         for i in 0..rows {
             for j in i + 1..cols {
@@ -173,5 +248,4 @@ fn block<T: Real, A: Sum<T> + Entry>(
     for (i, row) in entries.chunks_mut(edge).enumerate() {
         row[if i < rows { cols } else { 0 }..].fill(A::NAN);
     }
-    Ok(entries)
 }

@@ -12,13 +12,16 @@ use super::{
 };
 use crate::{
     assembly::{Assembly, zeros},
-    error::Result,
+    error::{GramError, Result},
     grid::{Grid, TileIndex},
     memory::MemoryLimit,
 };
 
-/// Columns that one product sums before the next adds to it.
+/// Columns that one product sums before the next adds to it: long enough that reading and writing the tile
+/// is a few per cent of the time, short enough for sums in f32.
 const DEPTH: usize = 8192;
+/// The same where a wider type sums what products in f32 give.
+const WIDE_DEPTH: usize = 1024;
 
 /// How a kernel is assembled in tensor operations.
 ///
@@ -44,8 +47,20 @@ impl Assembly<'_> {
         self.device.clone().or_else(|| elsewhere.then(DeviceConfig::default))
     }
 
+    /// What computes the products: part of what the bits of a kernel depend on.
+    pub(crate) fn engine_name(&self) -> String {
+        let Some(config) = self.device_config() else { return "cpu".into() };
+        let device = if self.params.device().is_cpu() { "the CPU" } else { "CUDA" };
+        format!("tensors on {device}, {}", self.precision(&config))
+    }
+
+    fn precision(&self, config: &DeviceConfig) -> Precision {
+        let is_double = self.params.dtype() == DType::F64;
+        config.precision.unwrap_or(if is_double { Precision::F64 } else { Precision::F32 })
+    }
+
     /// The rows of the kernel of these inputs, cut at `edge`.
-    fn blocks(&self, inputs: &Tensor, edge: usize) -> Result<Vec<Block>> {
+    pub(crate) fn blocks(&self, inputs: &Tensor, edge: usize) -> Result<Vec<Block>> {
         let per = self.rows_of(inputs)? / inputs.dim(0)?;
         let grid = Grid::new(self.rows_of(inputs)?, edge);
         let block = |rows: Range<usize>| {
@@ -64,25 +79,26 @@ impl Assembly<'_> {
     ) -> Result<Vec<A>> {
         let (m, n) = (self.rows_of(self.inputs)?, self.rows_of(others.unwrap_or(self.inputs))?);
         let edge = config.edge.unwrap_or_else(|| edge(m.max(n))).max(1);
-        let mut blocks = self.blocks(self.inputs, edge)?;
-        let (rows, mut starts) = (Grid::new(m, edge), Vec::new());
-        (0..rows.side()).for_each(|at| starts.push(rows.examples(at).start));
+        let (rows, cols) = (Grid::new(m, edge), Grid::new(n, edge));
+        // The columns of other inputs have blocks of their own, behind those of the rows.
+        let first = if others.is_some() { rows.side() } else { 0 };
         let tiles: Vec<TileIndex> = match others {
             None => rows.lower().collect(),
-            Some(others) => {
-                let (cols, first) = (Grid::new(n, edge), blocks.len());
-                blocks.extend(self.blocks(others, edge)?);
-                (0..cols.side()).for_each(|at| starts.push(cols.examples(at).start));
+            Some(_) => {
                 let row = |i| (0..cols.side()).map(move |j| TileIndex(i, first + j));
                 (0..rows.side()).flat_map(row).collect()
             }
         };
-        let engine = self.device_engine(blocks, &tiles, edge, config)?;
+        let mut blocks = self.blocks(self.inputs, edge)?;
+        if let Some(others) = others {
+            blocks.extend(self.blocks(others, edge)?);
+        }
+        let engine = self.device_engine(blocks, edge, &tiles, config)?;
         let mut entries = zeros::<A>(m, n)?;
         let watch = self.watch(tiles.iter().map(|tile| engine.work(*tile)).sum());
         engine.run(&tiles, &watch, &mut |tile, values| {
             let (values, width) = (host::<A>(&values)?, values.dim(1)?);
-            let [row, col] = [starts[tile.0], starts[tile.1]];
+            let (row, col) = (rows.examples(tile.0).start, cols.examples(tile.1 - first).start);
             for (i, from) in values.chunks_exact(width).enumerate() {
                 let at = (row + i) * n + col;
                 entries[at..at + width].copy_from_slice(from);
@@ -92,14 +108,19 @@ impl Assembly<'_> {
         Ok(entries)
     }
 
-    /// The engine for some tiles between blocks of `edge` rows.
+    /// The engine for some tiles between blocks of up to `edge` rows.
     pub(crate) fn device_engine(
         &self,
         blocks: Vec<Block>,
-        tiles: &[TileIndex],
         edge: usize,
+        tiles: &[TileIndex],
         config: &DeviceConfig,
     ) -> Result<DeviceEngine<'_>> {
+        if self.products.is_some() {
+            let reason = "products of inputs serve the CPU's engine; a device computes them faster \
+                          than it could read them";
+            return Err(GramError::Unsupported(reason));
+        }
         let arithmetic = self.arithmetic(config)?;
         let sizes = self.sizes(&blocks, tiles.len(), edge, config)?;
         let schedule = Schedule::new(&sizes.demand(&Probe::new(self)?))?;
@@ -124,15 +145,19 @@ impl Assembly<'_> {
             edge,
             tiles,
             micro_batch: self.config.micro_batch,
-            bytes: [item, item, width(self.dtype())],
+            bytes: [item, self.precision(config).operand_bytes(), width(self.dtype())],
+            depth: if item == width(self.dtype()) { DEPTH } else { WIDE_DEPTH },
             limit: device_memory(self.params.device(), config)?,
         })
     }
 
     fn arithmetic(&self, config: &DeviceConfig) -> Result<Arithmetic> {
-        let own = if self.params.dtype() == DType::F64 { Precision::F64 } else { Precision::F32 };
-        let precision = config.precision.unwrap_or(own);
-        Ok(Arithmetic { precision, depth: DEPTH, entry: self.dtype() })
+        let precision = self.precision(config);
+        if (precision == Precision::F64) != (self.params.dtype() == DType::F64) {
+            let reason = "products in f64 go with parameters in f64, all others with f32";
+            return Err(GramError::Unsupported(reason));
+        }
+        Ok(Arithmetic { precision, entry: self.dtype() })
     }
 
     /// The plan on a device for the lower triangle in tiles of `edge`.

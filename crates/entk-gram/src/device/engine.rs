@@ -5,8 +5,8 @@ use candle_core::Tensor;
 use super::{
     leaf::Leaf,
     products::Arithmetic,
-    schedule::{Group, Schedule},
-    term::{Term, terms},
+    schedule::{Group, Schedule, Unit},
+    term::Term,
 };
 use crate::{
     assembly::Assembly,
@@ -43,6 +43,8 @@ pub(crate) struct DeviceEngine<'a> {
     pub(crate) arithmetic: Arithmetic,
 }
 
+/// Leaves by their place in the backward sweep.
+type Leaves = BTreeMap<usize, Leaf>;
 /// Operands of the blocks that take part.
 type Operands = BTreeMap<usize, Vec<Term>>;
 
@@ -99,7 +101,7 @@ impl DeviceEngine<'_> {
         group: &Group,
         tiles: &[TileIndex],
         watch: &Watch<'_>,
-    ) -> Result<Option<BTreeMap<usize, Vec<Leaf>>>> {
+    ) -> Result<Option<BTreeMap<usize, Leaves>>> {
         if group.chunks.len() == 1 {
             return Ok(None);
         }
@@ -112,11 +114,11 @@ impl DeviceEngine<'_> {
         &self,
         group: &Group,
         chunk: usize,
-        kept: Option<&BTreeMap<usize, Vec<Leaf>>>,
+        kept: Option<&BTreeMap<usize, Leaves>>,
         tiles: &[TileIndex],
         watch: &Watch<'_>,
     ) -> Result<Operands> {
-        let pieces = &group.chunks[chunk];
+        let units = &group.chunks[chunk];
         let of_block = |block: usize| {
             let swept;
             let leaves = match kept {
@@ -126,11 +128,11 @@ impl DeviceEngine<'_> {
                     &swept
                 }
             };
-            let at = |leaf: usize| group.leaves.iter().position(|other| *other == leaf);
-            let leaves: Vec<&Leaf> =
-                pieces.iter().filter_map(|piece| Some(&leaves[at(piece.leaf)?])).collect();
-            let batch = self.assembly.config.micro_batch;
-            Ok((block, terms(&leaves, pieces, batch, &self.arithmetic)?))
+            let term = |unit: &Unit| {
+                let unit: Vec<_> = unit.iter().map(|piece| (&leaves[&piece.leaf], piece)).collect();
+                Term::new(&unit, self.assembly.config.micro_batch, &self.arithmetic)
+            };
+            Ok((block, units.iter().map(term).collect::<Result<_>>()?))
         };
         blocks_of(tiles).map(of_block).collect()
     }
@@ -143,7 +145,7 @@ impl DeviceEngine<'_> {
         tile: TileIndex,
     ) -> Result<Option<Tensor>> {
         for (left, right) in operands[&tile.0].iter().zip(&operands[&tile.1]) {
-            sum = left.add(right, sum, &self.arithmetic)?;
+            sum = Some(left.added(right, sum, &self.arithmetic)?);
         }
         Ok(sum)
     }
@@ -156,7 +158,7 @@ impl DeviceEngine<'_> {
     }
 
     /// One sweep over the examples of a block: its leaves at the places `wanted`.
-    fn leaves(&self, block: usize, wanted: &[usize], watch: &Watch<'_>) -> Result<Vec<Leaf>> {
+    fn leaves(&self, block: usize, wanted: &[usize], watch: &Watch<'_>) -> Result<Leaves> {
         let Block { inputs, skip, rows } = &self.blocks[block];
         let starts = (0..inputs.dim(0)?).step_by(self.assembly.config.micro_batch);
         let batches = starts.map(|start| {
@@ -168,13 +170,12 @@ impl DeviceEngine<'_> {
                 .collect::<Result<Vec<_>>>()
         });
         let batches = batches.collect::<Result<Vec<_>>>()?;
-        (0..wanted.len())
-            .map(|at| {
-                let parts: Vec<_> = batches.iter().map(|batch| batch[at].clone()).collect();
-                let leaf = Leaf::joined(&parts)?;
-                if leaf.count() == *rows { Ok(leaf) } else { leaf.narrow(&(*skip..skip + rows)) }
-            })
-            .collect()
+        let joined = |at: usize| {
+            let parts: Vec<_> = batches.iter().map(|batch| batch[at].clone()).collect();
+            let leaf = Leaf::joined(&parts)?;
+            if leaf.count() == *rows { Ok(leaf) } else { leaf.narrow(&(*skip..skip + rows)) }
+        };
+        wanted.iter().enumerate().map(|(at, leaf)| Ok((*leaf, joined(at)?))).collect()
     }
 }
 
@@ -194,7 +195,11 @@ pub(super) fn batch_leaves(
                 if leaves.len() == at {
                     leaves.push(Vec::new());
                 }
-                leaves[at].push(if leaf.count() == count { leaf } else { leaf.narrow(&(0..count))? });
+                leaves[at].push(if leaf.count() == count {
+                    leaf
+                } else {
+                    leaf.narrow(&(0..count))?
+                });
                 at += 1;
             }
         }

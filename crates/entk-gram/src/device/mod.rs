@@ -11,5 +11,8 @@ mod schedule;
 mod term;
 
 pub use assembled::DeviceConfig;
+pub(crate) use assembled::host;
 pub use plan::DevicePlan;
+pub(crate) use plan::Probe;
 pub use precision::Precision;
+pub(crate) use schedule::edge as device_edge;

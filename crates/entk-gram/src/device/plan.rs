@@ -1,15 +1,17 @@
+use std::fmt;
+
 use entk_models::Factor;
 
 use super::{
     engine::{batch_leaves, settled},
     leaf::LeafSize,
-    schedule::{Demand, SCRATCH_TILES, Schedule},
+    schedule::{Demand, Schedule},
 };
 use crate::{
     assembly::Assembly,
     config::GramConfig,
     error::Result,
-    plan::{LayerPlan, backward_operations, in_flight},
+    plan::{LayerPlan, backward_operations, gib, in_flight},
     sweeps::factors_from,
 };
 
@@ -21,7 +23,7 @@ pub struct DevicePlan {
     pub resident_rows: bool,
     /// Edge of the tiles.
     pub edge: usize,
-    /// Tiles that are resident at a time, of `tiles`.
+    /// Tiles that one set of sweeps serves, of `tiles`: all, unless they do not fit.
     pub resident_tiles: usize,
     /// Tiles of the lower triangle.
     pub tiles: usize,
@@ -33,6 +35,21 @@ pub struct DevicePlan {
     pub peak: u64,
     /// Memory that it may have.
     pub limit: u64,
+}
+
+impl fmt::Display for DevicePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { edge, tiles, resident_tiles, sweeps, passes, .. } = self;
+        match self.resident_rows {
+            true => write!(f, "device: all rows resident, {tiles} tiles of {edge} one by one"),
+            false => write!(
+                f,
+                "device: {resident_tiles} of {tiles} tiles of {edge} resident, {sweeps} sweeps and \
+                 {passes} passes for each such set"
+            ),
+        }?;
+        write!(f, "; peak {} of {}", gib(self.peak), gib(self.limit))
+    }
 }
 
 /// What one example shows of all.
@@ -93,6 +110,8 @@ pub(crate) struct Sizes {
     pub(crate) micro_batch: usize,
     /// Bytes of a number of the parameters, of an operand, and of the kernel.
     pub(crate) bytes: [u64; 3],
+    /// Columns that one product sums.
+    pub(crate) depth: usize,
     /// Memory of the device.
     pub(crate) limit: u64,
 }
@@ -110,6 +129,7 @@ impl Sizes {
             entry,
             held: (self.examples * self.example + self.parameters) as u64 * item,
             sweep: (self.micro_batch * probe.in_flight) as u64 * item,
+            depth: self.depth,
             limit: self.limit,
         }
     }
@@ -120,12 +140,81 @@ impl Sizes {
         DevicePlan {
             resident_rows,
             edge: self.edge,
-            resident_tiles: if resident_rows { SCRATCH_TILES as usize } else { schedule.tiles },
+            resident_tiles: if resident_rows { self.tiles } else { schedule.tiles },
             tiles: self.tiles,
             sweeps: schedule.groups.len(),
             passes: schedule.passes(),
             peak: schedule.peak,
             limit: self.limit,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+    use entk_models::{Model, Params, ResNetConfig};
+
+    use super::*;
+
+    /// The paper's ResNet18 at its initial law or moved away from it, seen on one image.
+    fn resnet18(moved: f64) -> Result<Probe> {
+        let network = ResNetConfig::default().network()?;
+        let theta = network.init(0, DType::F32, &Device::Cpu)?;
+        let noise = Params::standard_normal(&network.specs(), 1, DType::F32, &Device::Cpu)?;
+        let theta = theta.add_scaled(moved, &noise)?;
+        let x = Tensor::randn(0f32, 1.0, (1, 3, 32, 32), &Device::Cpu)?;
+        Probe::new(&Assembly::new(&network, &theta, &x, &GramConfig::default())?)
+    }
+
+    /// So many images in tiles of 2,048 on a GPU of 78 GiB.
+    fn plan(probe: &Probe, n: usize, operand: u64) -> Result<(DevicePlan, Schedule)> {
+        let side = n.div_ceil(2048);
+        let sizes = Sizes {
+            rows: n,
+            examples: n,
+            example: 3 * 32 * 32,
+            parameters: 11_169_345,
+            edge: 2048,
+            tiles: side * (side + 1) / 2,
+            micro_batch: 64,
+            bytes: [4, operand, 4],
+            depth: 8192,
+            limit: 78 << 30,
+        };
+        let schedule = Schedule::new(&sizes.demand(probe))?;
+        Ok((sizes.plan(&schedule), schedule))
+    }
+
+    /// Multiply-adds of all products of one pair of images.
+    fn columns(probe: &Probe) -> usize {
+        probe.leaves.iter().map(|size| size.layer.columns).sum()
+    }
+
+    #[test]
+    fn resnet18_of_60_000_images_fits_78_gib() -> Result<()> {
+        let initial = resnet18(0.0)?;
+        let (small, _) = plan(&initial, 60_000, 4)?;
+        // 180,033 parameters are active: 43.2 GB of rows.
+        assert_eq!(columns(&initial), 180_033);
+        assert!(small.resident_rows && small.sweeps == 1, "{small}");
+        assert!((44..48).contains(&(small.peak / 1_000_000_000)), "{small}");
+
+        let moved = resnet18(0.01)?;
+        // Rows of 11,169,345 parameters, but 3 layers of 2,359,296 by pairs of 16 pixels.
+        let pixels = 3 * 256 * (512 + 512);
+        assert_eq!(columns(&moved), 11_169_345 - 3 * 2_359_296 + pixels);
+        for (operand, sweeps, passes) in [(4, 3, 130), (2, 3, 70), (8, 3, 300)] {
+            let (large, schedule) = plan(&moved, 60_000, operand)?;
+            assert!(!large.resident_rows, "{large}");
+            // All tiles at once: no sweep is repeated.
+            assert_eq!((large.resident_tiles, large.tiles), (465, 465), "{large}");
+            assert!(large.sweeps <= sweeps && large.passes <= passes, "{large}");
+            assert!(large.peak <= large.limit && large.peak > large.limit / 2, "{large}");
+            assert!(schedule.groups.iter().all(|group| !group.chunks.is_empty()));
+        }
+        // A fifth of the images: one sweep.
+        assert_eq!(plan(&moved, 12_000, 4)?.0.sweeps, 1);
+        Ok(())
     }
 }

@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use super::leaf::LeafSize;
-use crate::error::{GramError, Result};
+use crate::{
+    error::{GramError, Result},
+    plan::Form,
+};
 
 /// Share of a device's memory that is planned with; allocators lose some to fragments.
 const SHARE: f64 = 0.95;
@@ -34,6 +37,8 @@ pub(crate) struct Demand {
     pub(crate) held: u64,
     /// A sweep of one micro-batch.
     pub(crate) sweep: u64,
+    /// Columns that one product sums before the next adds to it.
+    pub(crate) depth: usize,
     /// Memory of the device.
     pub(crate) limit: u64,
 }
@@ -45,14 +50,20 @@ pub(crate) struct Piece {
     pub(crate) channels: Range<usize>,
 }
 
-/// Leaves that are kept for all rows after one sweep, and the chunks in which they become products.
+/// What one product of the kernel sums: a few short leaves, or a part of a long one.
+pub(crate) type Unit = Vec<Piece>;
+
+/// Leaves that are kept for all rows after one sweep, and the chunks of units in which they become operands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) leaves: Vec<usize>,
-    pub(crate) chunks: Vec<Vec<Piece>>,
+    pub(crate) chunks: Vec<Vec<Unit>>,
 }
 
 /// The order of work on one device.
+///
+/// Units and their order follow from the leaves alone, so that the bits of the kernel do not depend on the
+/// memory: that only says how many units are at hand at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schedule {
     /// One sweep each. A single chunk in all means that every row is resident, and that the tiles are
@@ -75,49 +86,47 @@ impl Schedule {
     /// # Errors
     /// [`GramError::DeviceMemory`] where nothing does.
     pub(crate) fn new(demand: &Demand) -> Result<Self> {
-        let whole = Self::resident_rows(demand);
         let limit = (demand.limit as f64 * SHARE) as u64;
+        let whole = Self::resident_rows(demand);
         if whole.peak <= limit {
             return Ok(whole);
         }
         let mut tiles = demand.tiles;
         loop {
-            let split = Self::resident_tiles(demand, tiles, limit);
-            match split {
+            match Self::resident_tiles(demand, tiles, limit) {
                 Some(schedule) => return Ok(schedule),
                 None if tiles > 1 => tiles = tiles.div_ceil(2),
                 None => {
-                    let needed = demand.fixed(1) + demand.least_leaf() + demand.least_chunk();
+                    let units = demand.units();
+                    let needed =
+                        demand.fixed(1) + demand.least_kept(&units) + demand.least_chunk(&units);
+                    let needed = (needed as f64 / SHARE).ceil() as u64;
                     return Err(GramError::DeviceMemory { needed, limit: demand.limit });
                 }
             }
         }
     }
 
-    /// Every leaf in one chunk.
+    /// Every unit in one chunk.
     fn resident_rows(demand: &Demand) -> Self {
-        let whole = |(leaf, size): (usize, &LeafSize)| Piece { leaf, channels: 0..size.channels };
-        let chunk = demand.leaves.iter().enumerate().map(whole).collect();
-        let width: usize = demand.leaves.iter().map(|size| size.width).sum();
+        let width: u64 = demand.leaves.iter().map(|size| size.width as u64).sum();
         // The leaves of one block, and its rows while they are joined and rounded.
-        let block = demand.block as u64 * (demand.kept() as u64 + 2 * width as u64) * demand.item;
-        let peak = demand.fixed(1) + block + demand.rows as u64 * width as u64 * demand.operand;
-        let group = Group { leaves: (0..demand.leaves.len()).collect(), chunks: vec![chunk] };
+        let block = demand.block as u64 * (demand.kept() + 2 * width) * demand.item;
+        let peak = demand.fixed(1) + block + demand.rows as u64 * width * demand.operand;
+        let leaves = (0..demand.leaves.len()).collect();
+        let group = Group { leaves, chunks: vec![demand.units()] };
         Self { groups: vec![group], tiles: 1, peak }
     }
 
-    /// So many tiles resident, leaves grouped by first fit, largest first; `None` if that does not fit.
+    /// So many tiles resident; `None` if that does not fit.
     fn resident_tiles(demand: &Demand, tiles: usize, limit: u64) -> Option<Self> {
+        let units = demand.units();
         let rest = limit.checked_sub(demand.fixed(tiles))?;
-        let all: u64 = demand.leaves.iter().map(|size| demand.operand_bytes(size)).sum();
-        let chunk = (rest / CHUNK_SHARE).max(demand.least_chunk()).min(all);
-        let kept = rest.checked_sub(chunk).filter(|kept| *kept >= demand.least_leaf())?;
-        let groups: Vec<Group> = (demand.grouped(kept).into_iter())
-            .map(|leaves| Group { chunks: demand.chunks(&leaves, chunk), leaves })
-            .collect();
-        let used = |group: &Group| -> u64 {
-            group.leaves.iter().map(|leaf| demand.leaf_bytes(&demand.leaves[*leaf])).sum()
-        };
+        let most = rest.checked_sub(demand.least_kept(&units))?;
+        let least = Some(demand.least_chunk(&units)).filter(|least| *least <= most)?;
+        let chunk = (rest / CHUNK_SHARE).clamp(least, most);
+        let groups = demand.grouped(units, rest - chunk, chunk);
+        let used = |group: &Group| demand.kept_bytes(&group.leaves);
         let largest = groups.iter().map(used).max().unwrap_or(0);
         Some(Self { groups, tiles, peak: demand.fixed(tiles) + chunk + largest })
     }
@@ -135,71 +144,99 @@ impl Demand {
         self.held + self.sweep + (tiles as u64 + SCRATCH_TILES) * tile
     }
 
-    fn kept(&self) -> usize {
-        self.leaves.iter().map(|size| size.layer.kept).sum()
+    /// Numbers of all leaves for one row.
+    fn kept(&self) -> u64 {
+        self.leaves.iter().map(|size| size.layer.kept as u64).sum()
     }
 
-    fn leaf_bytes(&self, size: &LeafSize) -> u64 {
-        self.rows as u64 * size.layer.kept as u64 * self.item
+    fn kept_bytes(&self, leaves: &[usize]) -> u64 {
+        let kept: usize = leaves.iter().map(|leaf| self.leaves[*leaf].layer.kept).sum();
+        self.rows as u64 * kept as u64 * self.item
     }
 
-    fn operand_bytes(&self, size: &LeafSize) -> u64 {
-        self.rows as u64 * size.width as u64 * self.operand
+    fn operand_bytes(&self, unit: &Unit) -> u64 {
+        let width: usize = unit.iter().map(|piece| self.width(piece)).sum();
+        self.rows as u64 * width as u64 * self.operand
     }
 
-    /// The largest leaf, which cannot be kept in parts.
-    fn least_leaf(&self) -> u64 {
-        self.leaves.iter().map(|size| self.leaf_bytes(size)).max().unwrap_or(0)
+    fn width(&self, piece: &Piece) -> usize {
+        let size = &self.leaves[piece.leaf];
+        size.width / size.channels.max(1) * piece.channels.len()
     }
 
-    /// The largest part in which a leaf becomes operands.
-    fn least_chunk(&self) -> u64 {
-        let part = |size: &LeafSize| self.operand_bytes(size) / size.channels.max(1) as u64;
-        self.leaves.iter().map(part).max().unwrap_or(0)
+    /// The largest set of leaves that a unit needs.
+    fn least_kept(&self, units: &[Unit]) -> u64 {
+        units.iter().map(|unit| self.kept_bytes(&leaves_of(unit))).max().unwrap_or(0)
     }
 
-    /// Sets of leaves of at most `bytes`, each in the order of the leaves.
-    fn grouped(&self, bytes: u64) -> Vec<Vec<usize>> {
-        let mut order: Vec<usize> = (0..self.leaves.len()).collect();
-        order.sort_by_key(|leaf| std::cmp::Reverse(self.leaf_bytes(&self.leaves[*leaf])));
-        let mut groups: Vec<(u64, Vec<usize>)> = Vec::new();
-        for leaf in order {
-            let more = self.leaf_bytes(&self.leaves[leaf]);
-            match groups.iter_mut().find(|(taken, _)| *taken + more <= bytes) {
-                Some((taken, leaves)) => {
-                    *taken += more;
-                    leaves.push(leaf);
+    /// The largest unit.
+    fn least_chunk(&self, units: &[Unit]) -> u64 {
+        units.iter().map(|unit| self.operand_bytes(unit)).max().unwrap_or(0)
+    }
+
+    /// All leaves in units of up to `depth` columns: rows that are shorter together first, then the others
+    /// in their order, cut where they are longer.
+    fn units(&self) -> Vec<Unit> {
+        let is_rows = |size: &LeafSize| matches!(size.layer.form, Form::Rows | Form::Conv);
+        let is_short = |size: &LeafSize| size.layer.form == Form::Rows && size.width < self.depth;
+        let all = || self.leaves.iter().enumerate();
+        let (mut units, mut taken) = (Vec::<Unit>::new(), self.depth);
+        for (leaf, size) in all().filter(|(_, size)| is_short(size)) {
+            let piece = Piece { leaf, channels: 0..size.channels };
+            match units.last_mut() {
+                Some(unit) if taken + size.width <= self.depth => unit.push(piece),
+                _ => {
+                    units.push(vec![piece]);
+                    taken = 0;
                 }
-                None => groups.push((more, vec![leaf])),
             }
+            taken += size.width;
         }
-        groups.iter_mut().for_each(|(_, leaves)| leaves.sort_unstable());
-        groups.into_iter().map(|(_, leaves)| leaves).collect()
+        for (leaf, size) in all().filter(|(_, size)| !is_short(size)) {
+            let channel = size.width.div_ceil(size.channels.max(1)).max(1);
+            let step = if is_rows(size) { (self.depth / channel).max(1) } else { 1 };
+            units.extend((0..size.channels).step_by(step).map(|start| {
+                vec![Piece { leaf, channels: start..size.channels.min(start + step) }]
+            }));
+        }
+        units
     }
 
-    /// The leaves cut into chunks of at most `bytes` of operands.
-    fn chunks(&self, leaves: &[usize], bytes: u64) -> Vec<Vec<Piece>> {
-        let mut chunks: Vec<Vec<Piece>> = vec![Vec::new()];
-        let mut room = bytes;
-        for &leaf in leaves {
-            let size = &self.leaves[leaf];
-            let channel = (self.operand_bytes(size) / size.channels.max(1) as u64).max(1);
-            let mut start = 0;
-            while start < size.channels {
-                let fit = ((room / channel) as usize).min(size.channels - start);
-                if fit == 0 {
-                    chunks.push(Vec::new());
-                    room = bytes.max(channel);
-                    continue;
+    /// Units in their order, in groups whose leaves take at most `kept` bytes and chunks of at most `chunk`.
+    fn grouped(&self, units: Vec<Unit>, kept: u64, chunk: u64) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut room = 0;
+        for unit in units {
+            let (more, leaves) = (self.operand_bytes(&unit), leaves_of(&unit));
+            let mut together =
+                groups.last().map_or_else(Vec::new, |group| [&group.leaves[..], &leaves].concat());
+            together.sort_unstable();
+            together.dedup();
+            match groups.last_mut() {
+                Some(group) if self.kept_bytes(&together) <= kept => {
+                    group.leaves = together;
+                    match group.chunks.last_mut() {
+                        Some(last) if more <= room => last.push(unit),
+                        _ => {
+                            group.chunks.push(vec![unit]);
+                            room = chunk;
+                        }
+                    }
                 }
-                let piece = Piece { leaf, channels: start..start + fit };
-                chunks.last_mut().into_iter().for_each(|chunk| chunk.push(piece.clone()));
-                room -= fit as u64 * channel;
-                start += fit;
+                _ => {
+                    groups.push(Group { leaves, chunks: vec![vec![unit]] });
+                    room = chunk;
+                }
             }
+            room = room.saturating_sub(more);
         }
-        chunks
+        groups
     }
+}
+
+/// The leaves of a unit, ascending, each once.
+fn leaves_of(unit: &Unit) -> Vec<usize> {
+    unit.iter().map(|piece| piece.leaf).collect()
 }
 
 /// Edge of the tiles of a kernel of n rows that goes to memory: large enough for fast products, small enough
@@ -211,7 +248,7 @@ pub(crate) fn edge(n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Form, LayerPlan};
+    use crate::plan::LayerPlan;
 
     fn leaf(form: Form, kept: usize, width: usize, channels: usize) -> LeafSize {
         let layer =
@@ -235,6 +272,7 @@ mod tests {
             entry: 4,
             held: 10_000,
             sweep: 20_000,
+            depth: 200,
             limit,
         }
     }
@@ -244,7 +282,7 @@ mod tests {
         let mut seen: Vec<Vec<bool>> =
             demand.leaves.iter().map(|size| vec![false; size.channels]).collect();
         for group in &schedule.groups {
-            for piece in group.chunks.iter().flatten() {
+            for piece in group.chunks.iter().flatten().flatten() {
                 assert!(group.leaves.contains(&piece.leaf));
                 for channel in piece.channels.clone() {
                     assert!(!std::mem::replace(&mut seen[piece.leaf][channel], true));
@@ -261,6 +299,8 @@ mod tests {
             let demand = demand(limit);
             let Ok(schedule) = Schedule::new(&demand) else { continue };
             check(&demand, &schedule);
+            let units = schedule.groups.iter().flat_map(|group| group.chunks.iter().flatten());
+            assert!(units.eq(&demand.units()), "the order of sums depends on the memory");
             assert!(schedule.peak <= limit, "{limit}: {schedule:?}");
             assert!((1..=demand.tiles).contains(&schedule.tiles));
             shapes.push((schedule.rows_are_resident(), schedule.groups.len(), schedule.tiles));
@@ -278,11 +318,12 @@ mod tests {
 
     #[test]
     fn a_device_that_is_too_small_says_what_is_needed() {
-        let error = Schedule::new(&demand(300_000)).expect_err("nothing fits");
-        match error {
-            GramError::DeviceMemory { needed, limit } => assert!(needed > limit && limit == 300_000),
-            other => panic!("{other}"),
-        }
+        let needed = |limit| match Schedule::new(&demand(limit)) {
+            Err(GramError::DeviceMemory { needed, .. }) => Some(needed),
+            _ => None,
+        };
+        let least = needed(1).expect("nothing fits");
+        assert_eq!((needed(least - 2), needed(least)), (Some(least), None));
     }
 
     #[test]

@@ -6,10 +6,11 @@ use entk_models::{Factor, Geometry};
 use super::{
     leaf::Leaf,
     pixels::contract_pixels,
-    products::{Arithmetic, Operand},
+    precision::Operand,
+    products::{Arithmetic, plus},
     schedule::Piece,
 };
-use crate::error::Result;
+use crate::{error::Result, plan::Form};
 
 /// Longest side of the products of pixels: they are made for so many pixels of some examples at a time.
 const PIXEL_SIDE: usize = 8192;
@@ -34,34 +35,34 @@ pub(crate) struct PixelStrip {
     geometry: Geometry,
 }
 
-/// The terms of some pieces of the leaves: rows side by side as one term, each other leaf its own.
-pub(crate) fn terms(
-    leaves: &[&Leaf],
-    pieces: &[Piece],
-    batch: usize,
-    arithmetic: &Arithmetic,
-) -> Result<Vec<Term>> {
-    let (mut rows, mut terms) = (Vec::new(), Vec::new());
-    for (leaf, piece) in leaves.iter().zip(pieces) {
-        match (&leaf.factor, leaf.form) {
-            (Factor::Dense { inputs, cotangents, bias, .. }, crate::plan::Form::Dense) => {
-                terms.push(Term::Dense {
-                    inputs: Operand::new(inputs, arithmetic)?,
-                    cotangents: Operand::new(cotangents, arithmetic)?,
-                    bias: bias.is_some(),
-                });
+impl Term {
+    /// The term of a unit, from the leaves of its pieces: rows side by side, or a single other leaf.
+    /// Rows are formed for `batch` examples at a time.
+    pub(crate) fn new(
+        unit: &[(&Leaf, &Piece)],
+        batch: usize,
+        arithmetic: &Arithmetic,
+    ) -> Result<Self> {
+        if let [(leaf, _)] = unit {
+            match (&leaf.factor, leaf.form) {
+                (Factor::Dense { inputs, cotangents, bias, .. }, Form::Dense) => {
+                    return Ok(Self::Dense {
+                        inputs: arithmetic.operand(inputs)?,
+                        cotangents: arithmetic.operand(cotangents)?,
+                        bias: bias.is_some(),
+                    });
+                }
+                (Factor::Conv { inputs, cotangents, geometry, .. }, Form::Pixels) => {
+                    return Ok(Self::Pixels(strips(inputs, cotangents, *geometry, arithmetic)?));
+                }
+                _ => {}
             }
-            (Factor::Conv { inputs, cotangents, geometry, .. }, crate::plan::Form::Pixels) => {
-                terms.push(Term::Pixels(strips(inputs, cotangents, *geometry, arithmetic)?));
-            }
-            _ => rows.push(in_batches(leaf, &piece.channels, batch)?),
         }
-    }
-    if !rows.is_empty() {
+        let rows = unit.iter().map(|(leaf, piece)| in_batches(leaf, &piece.channels, batch));
+        let mut rows = rows.collect::<Result<Vec<_>>>()?;
         let rows = if rows.len() == 1 { rows.swap_remove(0) } else { Tensor::cat(&rows, 1)? };
-        terms.insert(0, Term::Rows(Operand::new(&rows, arithmetic)?));
+        Ok(Self::Rows(arithmetic.operand(&rows)?))
     }
-    Ok(terms)
 }
 
 /// The rows of a leaf, some examples at a time: the patches of all of them would be many times longer.
@@ -87,7 +88,7 @@ fn strips(
     let (count, strip) = (inputs.dim(0)?, (PIXEL_SIDE / pixels).max(1));
     let parts = (0..count).step_by(strip).map(|start| {
         let examples = strip.min(count - start);
-        let part = |t: &Tensor| Operand::new(&by_pixel(&t.narrow(0, start, examples)?)?, arithmetic);
+        let part = |t: &Tensor| arithmetic.operand(&by_pixel(&t.narrow(0, start, examples)?)?);
         Ok(PixelStrip { inputs: part(inputs)?, cotangents: part(cotangents)?, examples, geometry })
     });
     parts.collect()
@@ -102,39 +103,37 @@ fn by_pixel(images: &Tensor) -> Result<Tensor> {
 }
 
 impl Term {
-    /// Adds the products of this term with the same term of other rows; no tile stands for zeros.
-    pub(crate) fn add(
+    /// The tile with the products of this term and the same term of other rows; no tile stands for zeros.
+    pub(crate) fn added(
         &self,
         other: &Self,
         tile: Option<Tensor>,
         arithmetic: &Arithmetic,
-    ) -> Result<Option<Tensor>> {
+    ) -> Result<Tensor> {
         match (self, other) {
-            (Self::Rows(left), Self::Rows(right)) => left.add_product(right, tile, arithmetic),
+            (Self::Rows(left), Self::Rows(right)) => arithmetic.added(tile, left, right),
             (
                 Self::Dense { inputs, cotangents, bias },
                 Self::Dense { inputs: others, cotangents: other_cotangents, .. },
             ) => {
-                let a = inputs.add_product(others, None, arithmetic)?;
-                let d = cotangents.add_product(other_cotangents, None, arithmetic)?;
-                let (Some(a), Some(d)) = (a, d) else { return Ok(tile) };
+                let a = arithmetic.product(inputs, others)?;
+                let d = arithmetic.product(cotangents, other_cotangents)?;
                 let a = if *bias { (a + 1.0)? } else { a };
                 plus(tile, (a * d)?)
             }
-            (Self::Pixels(left), Self::Pixels(right)) => plus(tile, pixel_tile(left, right, arithmetic)?),
+            (Self::Pixels(left), Self::Pixels(right)) => {
+                plus(tile, pixel_tile(left, right, arithmetic)?)
+            }
             _ => Err(candle_core::Error::Msg("terms of different layers".into()).into()),
         }
     }
 }
 
-fn plus(tile: Option<Tensor>, more: Tensor) -> Result<Option<Tensor>> {
-    Ok(Some(match tile {
-        Some(tile) => (tile + more)?,
-        None => more,
-    }))
-}
-
-fn pixel_tile(left: &[PixelStrip], right: &[PixelStrip], arithmetic: &Arithmetic) -> Result<Tensor> {
+fn pixel_tile(
+    left: &[PixelStrip],
+    right: &[PixelStrip],
+    arithmetic: &Arithmetic,
+) -> Result<Tensor> {
     let row = |a: &PixelStrip| {
         let tiles = right.iter().map(|b| a.contracted(b, arithmetic));
         Ok(Tensor::cat(&tiles.collect::<Result<Vec<_>>>()?, 1)?)
@@ -144,12 +143,8 @@ fn pixel_tile(left: &[PixelStrip], right: &[PixelStrip], arithmetic: &Arithmetic
 
 impl PixelStrip {
     fn contracted(&self, other: &Self, arithmetic: &Arithmetic) -> Result<Tensor> {
-        let inputs = self.inputs.add_product(&other.inputs, None, arithmetic)?;
-        let cotangents = self.cotangents.add_product(&other.cotangents, None, arithmetic)?;
-        let examples = [self.examples, other.examples];
-        match (inputs, cotangents) {
-            (Some(a), Some(d)) => contract_pixels(&a, &d, self.geometry, examples),
-            _ => Err(candle_core::Error::Msg("a convolution without channels".into()).into()),
-        }
+        let inputs = arithmetic.product(&self.inputs, &other.inputs)?;
+        let cotangents = arithmetic.product(&self.cotangents, &other.cotangents)?;
+        contract_pixels(&inputs, &cotangents, self.geometry, [self.examples, other.examples])
     }
 }

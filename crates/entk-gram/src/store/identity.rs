@@ -31,6 +31,9 @@ pub struct Identity {
     pub dtype: String,
     /// Element type of parameters, gradients and products.
     pub compute: String,
+    /// What computes the products, and in which precision: `cpu`, or `tensors on cuda, tf32`.
+    #[serde(default = "cpu")]
+    pub engine: String,
     /// Name of the strategy.
     pub strategy: String,
     /// Which kernel of a model with several outputs.
@@ -58,6 +61,7 @@ impl Identity {
             edge: edge.clamp(1, n.max(1)),
             dtype: zarr_name(assembly.dtype())?.to_owned(),
             compute: zarr_name(assembly.params.dtype())?.to_owned(),
+            engine: assembly.engine_name(),
             strategy: format!("{:?}", config.strategy),
             outputs: format!("{:?}", config.outputs),
             layers: config.layers.clone(),
@@ -88,6 +92,11 @@ impl Identity {
     }
 }
 
+/// The engine of stores that do not name it.
+fn cpu() -> String {
+    "cpu".into()
+}
+
 /// Zarr's name of an element type.
 fn zarr_name(dtype: DType) -> Result<&'static str> {
     match dtype {
@@ -110,13 +119,17 @@ fn hash_weights(assembly: &Assembly<'_>) -> Result<String> {
 fn hash_inputs(inputs: &Tensor) -> Result<String> {
     let n = inputs.dim(0)?;
     let starts: Vec<usize> = (0..n).step_by(HASHED).collect();
-    let blocks: Vec<blake3::Hash> = (starts.into_par_iter())
-        .map(|start| {
-            let mut hasher = blake3::Hasher::new();
-            update(&mut hasher, &inputs.narrow(0, start, HASHED.min(n - start))?)?;
-            Ok(hasher.finalize())
-        })
-        .collect::<Result<_>>()?;
+    let hash = |start: usize| {
+        let mut hasher = blake3::Hasher::new();
+        update(&mut hasher, &inputs.narrow(0, start, HASHED.min(n - start))?)?;
+        Ok(hasher.finalize())
+    };
+    // One thread talks to a device.
+    let blocks: Vec<blake3::Hash> = if inputs.device().is_cpu() {
+        starts.into_par_iter().map(hash).collect::<Result<_>>()
+    } else {
+        starts.into_iter().map(hash).collect::<Result<_>>()
+    }?;
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("{:?}\n", inputs.dims()).as_bytes());
     blocks.iter().for_each(|block| {
