@@ -164,6 +164,9 @@ pub enum GramError {
     /// The model, its parameters or the inputs are at fault.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The device refused something.
+    #[error(transparent)]
+    Device(#[from] entk_cuda::CudaError),
     /// The assembled matrix is no Gram: it holds NaN or infinity.
     #[error(transparent)]
     Matrix(#[from] SpectralError),

@@ -1,12 +1,12 @@
 use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
+use entk_cuda::{DeviceProperties, Precision};
 use entk_models::Real;
 
 use super::{
     engine::{Block, DeviceEngine},
     plan::{DevicePlan, Probe, Sizes},
-    precision::Precision,
     products::Arithmetic,
     schedule::{Schedule, edge},
 };
@@ -145,7 +145,7 @@ impl Assembly<'_> {
             edge,
             tiles,
             micro_batch: self.config.micro_batch,
-            bytes: [item, self.precision(config).operand_bytes(), width(self.dtype())],
+            bytes: [item, operand_bytes(self.precision(config)), width(self.dtype())],
             depth: if item == width(self.dtype()) { DEPTH } else { WIDE_DEPTH },
             limit: device_memory(self.params.device(), config)?,
         })
@@ -179,8 +179,19 @@ fn device_memory(device: &Device, config: &DeviceConfig) -> Result<u64> {
     if let Some(bytes) = config.memory {
         return Ok(bytes);
     }
-    let _ = device;
+    if let Some(properties) = DeviceProperties::of(device)? {
+        return Ok(properties.free_bytes as u64);
+    }
     Ok(MemoryLimit::detect(None).map_or(u64::MAX, |limit| limit.bytes))
+}
+
+/// Bytes of one number as products read it.
+fn operand_bytes(precision: Precision) -> u64 {
+    match precision {
+        Precision::Bf16 => 2,
+        Precision::F32 | Precision::Tf32 | Precision::Bf16x3 => 4,
+        Precision::F64 | Precision::Tf32x3 => 8,
+    }
 }
 
 /// The entries of a tile, row-major.

@@ -1,6 +1,6 @@
 use candle_core::{DType, Tensor};
+use entk_cuda::{Operand, Precision, add_product};
 
-use super::precision::{Operand, Precision, add_product};
 use crate::error::Result;
 
 /// How products are computed and summed.

@@ -1,12 +1,12 @@
 use std::ops::Range;
 
 use candle_core::Tensor;
+use entk_cuda::Operand;
 use entk_models::{Factor, Geometry};
 
 use super::{
     leaf::Leaf,
     pixels::contract_pixels,
-    precision::Operand,
     products::{Arithmetic, plus},
     schedule::Piece,
 };
