@@ -1,0 +1,153 @@
+//! Tiles for several devices.
+
+use std::sync::mpsc;
+
+use candle_core::Tensor;
+
+use super::engine::TileSink;
+use crate::{
+    error::{GramError, Result},
+    grid::TileIndex,
+};
+
+/// Finished tiles that wait for the sink, for each device.
+const WAITING: usize = 2;
+
+/// Shares of some tiles for `devices` devices: consecutive tiles, with as equal sums of `work` as whole tiles
+/// allow. Consecutive tiles of the lower triangle share their rows, so that a device sweeps few examples
+/// besides those that all need.
+pub(crate) fn shares(
+    tiles: &[TileIndex],
+    devices: usize,
+    work: impl Fn(TileIndex) -> usize,
+) -> Vec<Vec<TileIndex>> {
+    let mut shares = vec![Vec::new(); devices.max(1)];
+    let total: usize = tiles.iter().map(|tile| work(*tile)).sum();
+    let mut before = 0;
+    for &tile in tiles {
+        // By the middle of the tile, so that no share is off by more than half of one at each end.
+        let middle = 2 * before + work(tile);
+        let device = (middle as u128 * shares.len() as u128 / (2 * total.max(1)) as u128) as usize;
+        let last = shares.len() - 1;
+        shares[device.min(last)].push(tile);
+        before += work(tile);
+    }
+    shares
+}
+
+/// Runs `compute` for every share that is not empty, on a thread each, and passes the tiles to `sink` on this
+/// thread. The first error ends all: the others see that nobody takes their tiles.
+pub(crate) fn run_on_all(
+    shares: &[Vec<TileIndex>],
+    compute: impl Fn(usize, &[TileIndex], &mut TileSink<'_>) -> Result<()> + Sync,
+    sink: &mut TileSink<'_>,
+) -> Result<()> {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel::<(TileIndex, Tensor)>(WAITING * shares.len());
+        let compute = &compute;
+        let busy = shares.iter().enumerate().filter(|(_, share)| !share.is_empty());
+        let threads: Vec<_> = busy
+            .map(|(device, share)| {
+                let sender = sender.clone();
+                let send = move |tile, values| {
+                    sender.send((tile, values)).map_err(|_| GramError::Stopped)
+                };
+                scope.spawn(move || compute(device, share, &mut { send }))
+            })
+            .collect();
+        drop(sender);
+        let mut taken = Ok(());
+        for (tile, values) in receiver {
+            taken = sink(tile, values);
+            if taken.is_err() {
+                break; // and with it the receiver
+            }
+        }
+        let computed = threads.into_iter().map(|thread| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        // An error of the sink stops the devices, and theirs says no more than that.
+        computed.fold(taken, Result::and)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::grid::Grid;
+
+    /// A device that computes nothing and counts what it is asked for.
+    #[derive(Default)]
+    struct Mock {
+        calls: AtomicUsize,
+        tiles: Mutex<Vec<TileIndex>>,
+    }
+
+    impl Mock {
+        fn compute(&self, tiles: &[TileIndex], sink: &mut TileSink<'_>) -> Result<()> {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            for &tile in tiles {
+                self.tiles.lock().expect("no panic").push(tile);
+                sink(tile, Tensor::new(tile.0 as f32, &Device::Cpu)?)?;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_tile_once_balanced_and_always_the_same() -> Result<()> {
+        for (n, edge) in [(10, 10), (100, 7), (61, 15), (1000, 64)] {
+            let grid = Grid::new(n, edge);
+            let tiles: Vec<_> = grid.lower().collect();
+            for devices in [1, 2, 3, 4, 8] {
+                let work = |tile| grid.entries(tile);
+                let shares = shares(&tiles, devices, work);
+                assert_eq!(shares, super::shares(&tiles, devices, work));
+                let mocks: Vec<Mock> = (0..devices).map(|_| Mock::default()).collect();
+                let mut got = Vec::new();
+                run_on_all(&shares, |d, share, sink| mocks[d].compute(share, sink), &mut |t, v| {
+                    assert_eq!(v.to_scalar::<f32>()?, t.0 as f32);
+                    got.push(t);
+                    Ok(())
+                })?;
+                got.sort_unstable();
+                assert_eq!(got, tiles);
+                for (mock, share) in mocks.iter().zip(&shares) {
+                    assert_eq!(mock.calls.load(Ordering::Relaxed), usize::from(!share.is_empty()));
+                    assert_eq!(*mock.tiles.lock().expect("no panic"), *share);
+                }
+                let all: usize = tiles.iter().map(|tile| work(*tile)).sum();
+                for share in &shares {
+                    let sum: usize = share.iter().map(|tile| work(*tile)).sum();
+                    let off = (sum as f64 - all as f64 / devices as f64).abs();
+                    assert!(off <= grid.edge().pow(2) as f64, "{n} {edge} {devices}: {off}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_failing_device_or_sink_ends_all_with_its_error() {
+        let tiles: Vec<_> = Grid::new(100, 5).lower().collect();
+        let shares = shares(&tiles, 3, |_| 1);
+        let mock = Mock::default();
+        let broken = |device: usize, share: &[TileIndex], sink: &mut TileSink<'_>| match device {
+            1 => Err(GramError::Unsupported("broken")),
+            _ => mock.compute(share, sink),
+        };
+        let failed = run_on_all(&shares, broken, &mut |_, _| Ok(()));
+        assert!(matches!(failed, Err(GramError::Unsupported("broken"))), "{failed:?}");
+
+        let full = |_, _| Err(GramError::Unsupported("full"));
+        let failed = run_on_all(&shares, |_, share, sink| mock.compute(share, sink), &mut { full });
+        assert!(matches!(failed, Err(GramError::Unsupported("full"))), "{failed:?}");
+    }
+}
