@@ -110,6 +110,23 @@ impl PatchSizes {
     }
 }
 
+/// Sizes of a tile of a Gram for a convolution on few pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PixelSizes {
+    /// Examples of the rows and of the columns.
+    pub examples: [usize; 2],
+    /// Input height and width.
+    pub input: [usize; 2],
+    /// Output height and width.
+    pub output: [usize; 2],
+    /// Kernel height and width.
+    pub kernel: [usize; 2],
+    /// Stride down and right.
+    pub stride: [usize; 2],
+    /// Zeros above and to the left.
+    pub before: [usize; 2],
+}
+
 /// Where the derivative of the activation multiplies in [`Launch::norm_combine`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaskPlace {
@@ -227,6 +244,22 @@ impl Launch {
     pub fn add_bias(x: ImageSizes) -> Self {
         let sizes = [x.pixels, x.channels];
         Self::new(Source::Conv, "add_bias", &sizes, &[x.len(), x.channels], x.len())
+    }
+
+    /// A dense layer's share added to a tile of a Gram, `tile + (a + bias) b`, of the products a of
+    /// inputs, b of cotangents, and the tile, of `count` entries each.
+    pub fn dense_tile(count: usize, bias: bool) -> Self {
+        Self::new(Source::Gram, "dense_tile", &[usize::from(bias)], &[count; 3], count)
+    }
+
+    /// A convolution's share of a tile of a Gram, (n, m), of the products of all pairs of input
+    /// pixels, (H W n, H W m), and of output pixels, (H' W' n, H' W' m), pixels outermost.
+    pub fn pixel_tile(sizes: &PixelSizes) -> Self {
+        let ([n, m], [h, w], [oh, ow]) = (sizes.examples, sizes.input, sizes.output);
+        let ([kh, kw], [sh, sw], [top, left]) = (sizes.kernel, sizes.stride, sizes.before);
+        let all = [n, m, h, w, oh, ow, kh, kw, sh, sw, top, left];
+        let inputs = [(h * w).pow(2) * n * m, (oh * ow).pow(2) * n * m];
+        Self::new(Source::Gram, "pixel_tile", &all, &inputs, n * m)
     }
 
     /// The f32 numbers nearest to `count` ones with this many explicit mantissa bits, 1 to 22.

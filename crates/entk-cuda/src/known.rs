@@ -2,6 +2,7 @@
 
 mod conv;
 mod entrywise;
+mod gram;
 mod norm;
 mod pool;
 mod products;
@@ -137,7 +138,7 @@ fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
 
 /// All of them: at least one for every kernel.
 pub(crate) fn known_answers() -> Vec<KnownAnswer> {
-    [entrywise::answers(), pool::answers(), norm::answers(), conv::answers()]
+    [entrywise::answers(), pool::answers(), norm::answers(), conv::answers(), gram::answers()]
         .into_iter()
         .flatten()
         .chain([products::rounding()])

@@ -37,11 +37,14 @@ mod device;
 mod device;
 
 pub use choice::{DeviceChoice, OpenedDevice};
+pub use device::Entry;
 pub use error::{CudaError, Result};
 #[cfg(any(test, feature = "host-check"))]
 pub use host::{HostCompiler, HostEntry};
 pub use host_copies::HostCopies;
-pub use kernels::{Entrywise, ImageSizes, MaskPlace, Nonlinearity, PatchSizes, PoolSizes};
+pub use kernels::{
+    Entrywise, ImageSizes, MaskPlace, Nonlinearity, PatchSizes, PixelSizes, PoolSizes,
+};
 pub use known::{KernelCheck, self_test};
 pub use launch::Launch;
 pub use operand::Operand;

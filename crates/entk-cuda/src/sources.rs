@@ -9,6 +9,8 @@ pub enum Source {
     Norm,
     /// Patches of convolutions.
     Conv,
+    /// Parts of tiles of Grams.
+    Gram,
     /// Rounding to fewer bits.
     Precision,
 }
@@ -19,8 +21,8 @@ const ACTIVATION: &str = include_str!("../kernels/activation.h");
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Entrywise, Self::Pool, Self::Norm, Self::Conv, Self::Precision];
+    pub const ALL: [Self; 6] =
+        [Self::Entrywise, Self::Pool, Self::Norm, Self::Conv, Self::Gram, Self::Precision];
 
     /// The name of the file, without its ending.
     pub fn name(self) -> &'static str {
@@ -29,6 +31,7 @@ impl Source {
             Self::Pool => "pool",
             Self::Norm => "norm",
             Self::Conv => "conv",
+            Self::Gram => "gram",
             Self::Precision => "precision",
         }
     }
@@ -39,6 +42,7 @@ impl Source {
             Self::Pool => include_str!("../kernels/pool.cu"),
             Self::Norm => include_str!("../kernels/norm.cu"),
             Self::Conv => include_str!("../kernels/conv.cu"),
+            Self::Gram => include_str!("../kernels/gram.cu"),
             Self::Precision => include_str!("../kernels/precision.cu"),
         }
     }

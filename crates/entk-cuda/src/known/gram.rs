@@ -1,0 +1,70 @@
+use super::{Answer, KnownAnswer, numbers};
+use crate::{Launch, PixelSizes};
+
+fn dense_tile(count: usize, bias: bool) -> KnownAnswer {
+    let inputs = (70..73).map(|seed| numbers(count, seed)).collect();
+    KnownAnswer::new(Launch::dense_tile(count, bias), inputs, 3, |i, inputs| {
+        let [a, b, tile] = [0, 1, 2].map(|k| inputs[k][i]);
+        let bias = f64::from(u8::from(bias));
+        Answer::sized((a + bias) * b + tile, (a.abs() + bias) * b.abs() + tile.abs())
+    })
+}
+
+/// The pixel of the image that a tap of an output pixel reads, if it is inside.
+fn source(s: &PixelSizes, output: usize, tap: usize) -> Option<usize> {
+    let axis = |place: usize, tap: usize, axis: usize| {
+        let at = (place * s.stride[axis] + tap).checked_sub(s.before[axis])?;
+        (at < s.input[axis]).then_some(at)
+    };
+    let row = axis(output / s.output[1], tap / s.kernel[1], 0)?;
+    Some(row * s.input[1] + axis(output % s.output[1], tap % s.kernel[1], 1)?)
+}
+
+fn pixel_tile(s: PixelSizes) -> KnownAnswer {
+    let launch = Launch::pixel_tile(&s);
+    let inputs = [80, 81].map(|seed| numbers(launch.inputs()[seed as usize - 80], seed)).to_vec();
+    let ([n, m], pixels) = (s.examples, s.input[0] * s.input[1]);
+    let (outputs, taps) = (s.output[0] * s.output[1], s.kernel[0] * s.kernel[1]);
+    KnownAnswer::new(launch, inputs, taps + outputs * outputs + 1, |i, inputs| {
+        let (row, column) = (i / m, i % m);
+        let entry = |of: &[f64], size: usize, p: usize, q: usize| {
+            of[(p * n + row) * size * m + q * m + column]
+        };
+        let (mut value, mut size) = (0.0, 0.0);
+        for (p, q) in (0..outputs).flat_map(|p| (0..outputs).map(move |q| (p, q))) {
+            let pairs =
+                (0..taps).filter_map(|tap| Some((source(&s, p, tap)?, source(&s, q, tap)?)));
+            let inner = Answer::sum(pairs.map(|(a, b)| entry(&inputs[0], pixels, a, b)));
+            let outer = inner.times(entry(&inputs[1], outputs, p, q));
+            (value, size) = (value + outer.value, size + outer.size);
+        }
+        Answer::sized(value, size)
+    })
+}
+
+pub(super) fn answers() -> Vec<KnownAnswer> {
+    let square = PixelSizes {
+        examples: [3, 5],
+        input: [4, 4],
+        output: [4, 4],
+        kernel: [3, 3],
+        stride: [1, 1],
+        before: [1, 1],
+    };
+    let strided =
+        PixelSizes { input: [5, 3], output: [3, 2], stride: [2, 2], before: [1, 0], ..square };
+    let uneven = PixelSizes {
+        examples: [4, 1],
+        input: [2, 6],
+        output: [2, 4],
+        kernel: [1, 3],
+        before: [0, 0],
+        ..square
+    };
+    let tiles = [(1, true), (257, true), (300, false)];
+    tiles
+        .into_iter()
+        .map(|(count, bias)| dense_tile(count, bias))
+        .chain([square, strided, uneven].map(pixel_tile))
+        .collect()
+}
