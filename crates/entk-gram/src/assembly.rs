@@ -147,9 +147,8 @@ impl<'a> Assembly<'a> {
     }
 
     fn kernel(&self, others: Option<&Tensor>) -> Result<Kernel> {
-        match (self.config.strategy, self.params.dtype(), self.dtype()) {
-            (Strategy::PerExample, _, dtype) => return self.oracle(others, dtype),
-            _ => {}
+        if self.config.strategy == Strategy::PerExample {
+            return self.oracle(others, self.dtype());
         }
         if let Some(config) = self.device_config() {
             return Ok(match self.dtype() {

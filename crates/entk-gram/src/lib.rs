@@ -35,7 +35,7 @@ mod sweeps;
 
 pub use assembly::Assembly;
 pub use config::{Accumulate, GramConfig, Outputs, Strategy};
-pub use device::{DeviceConfig, DevicePlan};
+pub use device::{DeviceConfig, DeviceGram, DevicePlan};
 pub use engine::Observer;
 pub use error::{GramError, Result};
 pub use estimate::ErrorEstimate;

@@ -3,14 +3,14 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 use entk_models::Real;
 use faer::{MatMut, MatRef};
 
 use crate::{
     assembly::{Assembly, zeros},
     config::Strategy,
-    device::{DeviceConfig, host},
+    device::DeviceConfig,
     engine::{Engine, Region, Watch},
     error::{GramError, Result},
     grid::{Grid, TileIndex},
@@ -93,9 +93,9 @@ impl Assembly<'_> {
             check_disk(store.folder(), bytes_of(&store, tiles.len()))?;
             match (self.device_config(), self.params.dtype(), self.dtype()) {
                 (Some(config), _, DType::F64) => {
-                    self.device_tiles::<f64>(&tiles, &mut store, &config)
+                    self.tiles_of_device::<f64>(&tiles, &mut store, &config)
                 }
-                (Some(config), _, _) => self.device_tiles::<f32>(&tiles, &mut store, &config),
+                (Some(config), _, _) => self.tiles_of_device::<f32>(&tiles, &mut store, &config),
                 (None, DType::F32, DType::F32) => self.tiles::<f32, f32>(&tiles, &mut store),
                 (None, DType::F32, _) => self.tiles::<f32, f64>(&tiles, &mut store),
                 _ => self.tiles::<f64, f64>(&tiles, &mut store),
@@ -127,19 +127,16 @@ impl Assembly<'_> {
     }
 
     /// The same by the device's engine.
-    fn device_tiles<A: Real + Entry>(
+    fn tiles_of_device<A: Real + Entry + entk_cuda::Entry>(
         &self,
         tiles: &[TileIndex],
         store: &mut Store,
         config: &DeviceConfig,
     ) -> Result<()> {
-        let grid = store.grid();
-        let engine =
-            self.device_engine(self.blocks(self.inputs, grid.edge())?, grid.edge(), tiles, config)?;
-        let watch = self.watch(tiles.iter().map(|tile| engine.work(*tile)).sum());
+        let (grid, blocks) = (store.grid(), self.blocks(self.inputs, store.grid().edge())?);
         written(store, |written: &Written<A>| {
-            engine.run(tiles, &watch, &mut |tile, values| {
-                written.send(tile, padded(&values, grid, tile, written.memory())?)
+            self.device_tiles(blocks, grid.edge(), tiles, config, &mut |tile, values: &[A]| {
+                written.send(tile, padded(values, grid, tile, written.memory())?)
             })
         })
     }
@@ -188,12 +185,12 @@ fn written<A: Entry>(
 
 /// A tile of a device as a store has it.
 fn padded<A: Real + Entry>(
-    values: &Tensor,
+    values: &[A],
     grid: Grid,
     tile: TileIndex,
     mut entries: Vec<A>,
 ) -> Result<Vec<A>> {
-    let (values, (_, cols), edge) = (host::<A>(values)?, values.dims2()?, grid.edge());
+    let (cols, edge) = (grid.examples(tile.1).len(), grid.edge());
     if entries.is_empty() {
         entries = zeros::<A>(edge, edge)?;
     }

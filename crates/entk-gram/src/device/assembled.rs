@@ -1,10 +1,11 @@
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range};
 
 use candle_core::{DType, Device, Tensor};
-use entk_cuda::{DeviceProperties, Precision};
-use entk_models::Real;
+use entk_cuda::{DeviceProperties, Entry, HostCopies, Precision};
+use entk_models::{Params, Real};
 
 use super::{
+    deal::{run_on_all, shares},
     engine::{Block, DeviceEngine},
     plan::{DevicePlan, Probe, Sizes},
     products::Arithmetic,
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     assembly::{Assembly, zeros},
+    engine::Watch,
     error::{GramError, Result},
     grid::{Grid, TileIndex},
     memory::MemoryLimit,
@@ -22,6 +24,8 @@ use crate::{
 const DEPTH: usize = 8192;
 /// The same where a wider type sums what products in f32 give.
 const WIDE_DEPTH: usize = 1024;
+/// Tiles that are copied to the host at a time.
+const COPIES: usize = 2;
 
 /// How a kernel is assembled in tensor operations.
 ///
@@ -30,6 +34,7 @@ const WIDE_DEPTH: usize = 1024;
 /// | `precision` | that of the parameters | arithmetic of the kernel's products |
 /// | `memory` | what the device has free | bytes that may be used |
 /// | `edge` | 1,024 to 2,048 | edge of the tiles of a kernel in memory |
+/// | `devices` | none | other devices that share the work |
 #[derive(Debug, Clone, Default)]
 pub struct DeviceConfig {
     /// What the operands of products are rounded to.
@@ -38,6 +43,9 @@ pub struct DeviceConfig {
     pub memory: Option<u64>,
     /// Edge of the tiles in memory; a store has its own.
     pub edge: Option<usize>,
+    /// Devices besides that of the parameters; each takes a share of the tiles, and gets its own copy of
+    /// parameters and inputs.
+    pub devices: Vec<Device>,
 }
 
 impl Assembly<'_> {
@@ -72,13 +80,13 @@ impl Assembly<'_> {
     }
 
     /// The kernel with `others`, or its lower triangle with itself, row-major on the host.
-    pub(crate) fn by_device<A: Real>(
+    pub(crate) fn by_device<A: Real + Entry>(
         &self,
         others: Option<&Tensor>,
         config: &DeviceConfig,
     ) -> Result<Vec<A>> {
         let (m, n) = (self.rows_of(self.inputs)?, self.rows_of(others.unwrap_or(self.inputs))?);
-        let edge = config.edge.unwrap_or_else(|| edge(m.max(n))).max(1);
+        let edge = config.edge.unwrap_or_else(|| edge(m.max(n))).clamp(1, m.max(n));
         let (rows, cols) = (Grid::new(m, edge), Grid::new(n, edge));
         // The columns of other inputs have blocks of their own, behind those of the rows.
         let first = if others.is_some() { rows.side() } else { 0 };
@@ -93,36 +101,68 @@ impl Assembly<'_> {
         if let Some(others) = others {
             blocks.extend(self.blocks(others, edge)?);
         }
-        let engine = self.device_engine(blocks, edge, &tiles, config)?;
         let mut entries = zeros::<A>(m, n)?;
-        let watch = self.watch(tiles.iter().map(|tile| engine.work(*tile)).sum());
-        engine.run(&tiles, &watch, &mut |tile, values| {
-            let (values, width) = (host::<A>(&values)?, values.dim(1)?);
-            let (row, col) = (rows.examples(tile.0).start, cols.examples(tile.1 - first).start);
-            for (i, from) in values.chunks_exact(width).enumerate() {
-                let at = (row + i) * n + col;
-                entries[at..at + width].copy_from_slice(from);
+        self.device_tiles(blocks, edge, &tiles, config, &mut |tile, values: &[A]| {
+            let (rows, cols) = (rows.examples(tile.0), cols.examples(tile.1 - first));
+            for (row, from) in rows.zip(values.chunks_exact(cols.len())) {
+                entries[row * n + cols.start..row * n + cols.end].copy_from_slice(from);
             }
             Ok(())
         })?;
         Ok(entries)
     }
 
-    /// The engine for some tiles between blocks of up to `edge` rows.
-    pub(crate) fn device_engine(
+    /// Computes tiles between blocks of up to `edge` rows on the device of the parameters and the others of
+    /// `config`, and passes their entries, row-major, to `sink`.
+    pub(crate) fn device_tiles<A: Real + Entry>(
         &self,
         blocks: Vec<Block>,
         edge: usize,
         tiles: &[TileIndex],
         config: &DeviceConfig,
-    ) -> Result<DeviceEngine<'_>> {
+        sink: &mut HostSink<'_, A>,
+    ) -> Result<()> {
         if self.products.is_some() {
             let reason = "products of inputs serve the CPU's engine; a device computes them faster \
                           than it could read them";
             return Err(GramError::Unsupported(reason));
         }
+        let copies = (config.devices.iter())
+            .map(|device| Copy::new(self, &blocks, device))
+            .collect::<Result<Vec<_>>>()?;
+        let assemblies: Vec<_> = copies.iter().map(|copy| copy.assembly(self)).collect();
+        let work = |tile: TileIndex| blocks[tile.0].rows * blocks[tile.1].rows;
+        let shares = shares(tiles, 1 + copies.len(), work);
+        let mut engines =
+            vec![self.device_engine(blocks.clone(), edge, shares[0].len(), false, config)?];
+        for ((assembly, copy), share) in assemblies.iter().zip(&copies).zip(&shares[1..]) {
+            let blocks = copy.blocks.clone();
+            engines.push(assembly.device_engine(blocks, edge, share.len(), false, config)?);
+        }
+        let works = engines.iter().zip(&shares);
+        let works = works.flat_map(|(engine, share)| share.iter().map(|tile| engine.work(*tile)));
+        let watch = self.watch(works.sum());
+        match engines.as_slice() {
+            [engine] => copied_to_host(engine, tiles, &watch, sink),
+            engines => run_on_all(
+                &shares,
+                |at, tiles, sink| copied_to_host(&engines[at], tiles, &watch, sink),
+                sink,
+            ),
+        }
+    }
+
+    /// The engine for so many tiles between blocks of up to `edge` rows, which may all `stay`.
+    pub(crate) fn device_engine(
+        &self,
+        blocks: Vec<Block>,
+        edge: usize,
+        tiles: usize,
+        stay: bool,
+        config: &DeviceConfig,
+    ) -> Result<DeviceEngine<'_>> {
         let arithmetic = self.arithmetic(config)?;
-        let sizes = self.sizes(&blocks, tiles.len(), edge, config)?;
+        let sizes = Sizes { stay, ..self.sizes(&blocks, tiles.max(1), edge, config)? };
         let schedule = Schedule::new(&sizes.demand(&Probe::new(self)?))?;
         Ok(DeviceEngine { assembly: self, blocks, schedule, arithmetic })
     }
@@ -144,6 +184,7 @@ impl Assembly<'_> {
             parameters: self.params.count(),
             edge,
             tiles,
+            stay: false,
             micro_batch: self.config.micro_batch,
             bytes: [item, operand_bytes(self.precision(config)), width(self.dtype())],
             depth: if item == width(self.dtype()) { DEPTH } else { WIDE_DEPTH },
@@ -194,7 +235,65 @@ fn operand_bytes(precision: Precision) -> u64 {
     }
 }
 
-/// The entries of a tile, row-major.
-pub(crate) fn host<A: Real>(tile: &Tensor) -> Result<Vec<A>> {
-    Ok(tile.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<A>()?)
+/// Takes the entries of finished tiles, row-major.
+pub(crate) type HostSink<'a, A> = dyn FnMut(TileIndex, &[A]) -> Result<()> + 'a;
+
+/// Runs an engine whose finished tiles are copied to the host while the next are computed.
+fn copied_to_host<A: Real + Entry>(
+    engine: &DeviceEngine<'_>,
+    tiles: &[TileIndex],
+    watch: &Watch<'_>,
+    sink: &mut HostSink<'_, A>,
+) -> Result<()> {
+    let Some(capacity) = tiles.iter().map(|tile| engine.entries(*tile)).max() else {
+        return Ok(());
+    };
+    let mut copies = HostCopies::<A>::new(engine.assembly.params.device(), capacity, COPIES)?;
+    let mut under_way = VecDeque::new();
+    let mut take = |copies: &mut HostCopies<A>, under_way: &mut VecDeque<TileIndex>| {
+        let Some(tile) = under_way.pop_front() else { return Ok(()) };
+        copies.take(|values| sink(tile, values))?.unwrap_or(Ok(()))
+    };
+    let ran = engine.run(tiles, watch, &mut |tile, values| {
+        if copies.is_full() {
+            take(&mut copies, &mut under_way)?;
+        }
+        copies.start(values.contiguous()?)?;
+        under_way.push_back(tile);
+        Ok(())
+    });
+    // Tiles that were finished before a stop are kept.
+    while !copies.is_empty() {
+        take(&mut copies, &mut under_way)?;
+    }
+    ran
+}
+
+/// Parameters and inputs on another device.
+struct Copy {
+    params: Params,
+    inputs: Tensor,
+    blocks: Vec<Block>,
+}
+
+impl Copy {
+    fn new(assembly: &Assembly<'_>, blocks: &[Block], device: &Device) -> Result<Self> {
+        let moved = |(name, tensor): (&str, &Tensor)| {
+            Ok::<_, GramError>((name.to_owned(), tensor.to_device(device)?))
+        };
+        let theta = assembly.params.iter().map(moved).collect::<Result<_>>()?;
+        let statistics = assembly.params.statistics().map(moved).collect::<Result<_>>()?;
+        let block =
+            |block: &Block| Ok(Block { inputs: block.inputs.to_device(device)?, ..block.clone() });
+        Ok(Self {
+            params: Params::new(theta, statistics)?,
+            // One example shows the layers; the blocks have the rest.
+            inputs: assembly.inputs.narrow(0, 0, 1)?.to_device(device)?,
+            blocks: blocks.iter().map(block).collect::<Result<_>>()?,
+        })
+    }
+
+    fn assembly<'a>(&'a self, of: &'a Assembly<'_>) -> Assembly<'a> {
+        Assembly { params: &self.params, inputs: &self.inputs, ..of.borrowed() }
+    }
 }

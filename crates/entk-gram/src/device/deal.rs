@@ -2,9 +2,7 @@
 
 use std::sync::mpsc;
 
-use candle_core::Tensor;
-
-use super::engine::TileSink;
+use super::assembled::HostSink;
 use crate::{
     error::{GramError, Result},
     grid::TileIndex,
@@ -37,20 +35,20 @@ pub(crate) fn shares(
 
 /// Runs `compute` for every share that is not empty, on a thread each, and passes the tiles to `sink` on this
 /// thread. The first error ends all: the others see that nobody takes their tiles.
-pub(crate) fn run_on_all(
+pub(crate) fn run_on_all<A: Clone + Send>(
     shares: &[Vec<TileIndex>],
-    compute: impl Fn(usize, &[TileIndex], &mut TileSink<'_>) -> Result<()> + Sync,
-    sink: &mut TileSink<'_>,
+    compute: impl Fn(usize, &[TileIndex], &mut HostSink<'_, A>) -> Result<()> + Sync,
+    sink: &mut HostSink<'_, A>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::sync_channel::<(TileIndex, Tensor)>(WAITING * shares.len());
+        let (sender, receiver) = mpsc::sync_channel::<(TileIndex, Vec<A>)>(WAITING * shares.len());
         let compute = &compute;
         let busy = shares.iter().enumerate().filter(|(_, share)| !share.is_empty());
         let threads: Vec<_> = busy
             .map(|(device, share)| {
                 let sender = sender.clone();
-                let send = move |tile, values| {
-                    sender.send((tile, values)).map_err(|_| GramError::Stopped)
+                let send = move |tile, values: &[A]| {
+                    sender.send((tile, values.to_vec())).map_err(|_| GramError::Stopped)
                 };
                 scope.spawn(move || compute(device, share, &mut { send }))
             })
@@ -58,14 +56,14 @@ pub(crate) fn run_on_all(
         drop(sender);
         let mut taken = Ok(());
         for (tile, values) in receiver {
-            taken = sink(tile, values);
+            taken = sink(tile, &values);
             if taken.is_err() {
                 break; // and with it the receiver
             }
         }
-        let computed = threads.into_iter().map(|thread| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
+        let computed = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         // An error of the sink stops the devices, and theirs says no more than that.
         computed.fold(taken, Result::and)
     })
@@ -78,8 +76,6 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
-    use candle_core::Device;
-
     use super::*;
     use crate::grid::Grid;
 
@@ -91,11 +87,11 @@ mod tests {
     }
 
     impl Mock {
-        fn compute(&self, tiles: &[TileIndex], sink: &mut TileSink<'_>) -> Result<()> {
+        fn compute(&self, tiles: &[TileIndex], sink: &mut HostSink<'_, usize>) -> Result<()> {
             self.calls.fetch_add(1, Ordering::Relaxed);
             for &tile in tiles {
                 self.tiles.lock().expect("no panic").push(tile);
-                sink(tile, Tensor::new(tile.0 as f32, &Device::Cpu)?)?;
+                sink(tile, &[tile.0])?;
             }
             Ok(())
         }
@@ -112,11 +108,15 @@ mod tests {
                 assert_eq!(shares, super::shares(&tiles, devices, work));
                 let mocks: Vec<Mock> = (0..devices).map(|_| Mock::default()).collect();
                 let mut got = Vec::new();
-                run_on_all(&shares, |d, share, sink| mocks[d].compute(share, sink), &mut |t, v| {
-                    assert_eq!(v.to_scalar::<f32>()?, t.0 as f32);
-                    got.push(t);
-                    Ok(())
-                })?;
+                run_on_all(
+                    &shares,
+                    |d, share, sink| mocks[d].compute(share, sink),
+                    &mut |t, v| {
+                        assert_eq!(v, [t.0]);
+                        got.push(t);
+                        Ok(())
+                    },
+                )?;
                 got.sort_unstable();
                 assert_eq!(got, tiles);
                 for (mock, share) in mocks.iter().zip(&shares) {
@@ -139,14 +139,15 @@ mod tests {
         let tiles: Vec<_> = Grid::new(100, 5).lower().collect();
         let shares = shares(&tiles, 3, |_| 1);
         let mock = Mock::default();
-        let broken = |device: usize, share: &[TileIndex], sink: &mut TileSink<'_>| match device {
-            1 => Err(GramError::Unsupported("broken")),
-            _ => mock.compute(share, sink),
-        };
+        let broken =
+            |device: usize, share: &[TileIndex], sink: &mut HostSink<'_, usize>| match device {
+                1 => Err(GramError::Unsupported("broken")),
+                _ => mock.compute(share, sink),
+            };
         let failed = run_on_all(&shares, broken, &mut |_, _| Ok(()));
         assert!(matches!(failed, Err(GramError::Unsupported("broken"))), "{failed:?}");
 
-        let full = |_, _| Err(GramError::Unsupported("full"));
+        let full = |_, _: &[usize]| Err(GramError::Unsupported("full"));
         let failed = run_on_all(&shares, |_, share, sink| mock.compute(share, sink), &mut { full });
         assert!(matches!(failed, Err(GramError::Unsupported("full"))), "{failed:?}");
     }

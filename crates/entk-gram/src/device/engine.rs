@@ -63,7 +63,12 @@ impl DeviceEngine<'_> {
 
     /// Entries that [`run`](Self::run) reports for a tile, each as often as it adds to it.
     pub(crate) fn work(&self, tile: TileIndex) -> usize {
-        self.blocks[tile.0].rows * self.blocks[tile.1].rows * self.schedule.passes()
+        self.entries(tile) * self.schedule.passes()
+    }
+
+    /// Entries of a tile.
+    pub(crate) fn entries(&self, tile: TileIndex) -> usize {
+        self.blocks[tile.0].rows * self.blocks[tile.1].rows
     }
 
     /// Tiles that are resident together.
@@ -83,7 +88,7 @@ impl DeviceEngine<'_> {
                 for (tile, sum) in tiles.iter().zip(&mut sums) {
                     watch.check()?;
                     let more = self.added(sum.take(), &operands, *tile)?;
-                    watch.advance(self.blocks[tile.0].rows * self.blocks[tile.1].rows);
+                    watch.advance(self.entries(*tile));
                     if left == 0 {
                         sink(*tile, self.finished(more, *tile)?)?;
                     } else {

@@ -91,9 +91,7 @@ impl Leaf {
 
     /// The rows of some input channels, (rows, columns): all if `channels` are all.
     pub(crate) fn rows(&self, channels: &Range<usize>) -> Result<Tensor> {
-        let part = |t: &Tensor| {
-            Ok::<_, candle_core::Error>(t.narrow(1, channels.start, channels.len())?.contiguous()?)
-        };
+        let part = |t: &Tensor| t.narrow(1, channels.start, channels.len())?.contiguous();
         Ok(match self.factor.clone() {
             Factor::Rows { rows, .. } => part(&rows)?,
             Factor::Dense { weight, inputs, cotangents, .. } => {

@@ -106,6 +106,8 @@ pub(crate) struct Sizes {
     pub(crate) edge: usize,
     /// Tiles to compute.
     pub(crate) tiles: usize,
+    /// Whether they all stay on the device.
+    pub(crate) stay: bool,
     /// Examples of a sweep.
     pub(crate) micro_batch: usize,
     /// Bytes of a number of the parameters, of an operand, and of the kernel.
@@ -124,6 +126,7 @@ impl Sizes {
             rows: self.rows,
             block: self.edge,
             tiles: self.tiles,
+            stay: self.stay,
             item,
             operand,
             entry,
@@ -177,6 +180,7 @@ mod tests {
             parameters: 11_169_345,
             edge: 2048,
             tiles: side * (side + 1) / 2,
+            stay: false,
             micro_batch: 64,
             bytes: [4, operand, 4],
             depth: 8192,

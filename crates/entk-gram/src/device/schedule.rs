@@ -27,6 +27,8 @@ pub(crate) struct Demand {
     pub(crate) block: usize,
     /// Tiles to compute.
     pub(crate) tiles: usize,
+    /// Whether they all stay on the device.
+    pub(crate) stay: bool,
     /// One number of a leaf.
     pub(crate) item: u64,
     /// One number of an operand of products.
@@ -141,6 +143,7 @@ impl Demand {
     /// What is in memory whatever the groups: inputs, parameters, a sweep and tiles.
     fn fixed(&self, tiles: usize) -> u64 {
         let tile = (self.block as u64).pow(2) * self.entry;
+        let tiles = if self.stay { self.tiles } else { tiles };
         self.held + self.sweep + (tiles as u64 + SCRATCH_TILES) * tile
     }
 
@@ -267,6 +270,7 @@ mod tests {
             rows: 1000,
             block: 100,
             tiles: 55,
+            stay: false,
             item: 4,
             operand: 4,
             entry: 4,

@@ -5,8 +5,8 @@ use entk_cuda::Operand;
 use entk_models::{Factor, Geometry};
 
 use super::{
+    fused::{dense_tile, pixel_tile},
     leaf::Leaf,
-    pixels::contract_pixels,
     products::{Arithmetic, plus},
     schedule::Piece,
 };
@@ -118,18 +118,18 @@ impl Term {
             ) => {
                 let a = arithmetic.product(inputs, others)?;
                 let d = arithmetic.product(cotangents, other_cotangents)?;
-                let a = if *bias { (a + 1.0)? } else { a };
-                plus(tile, (a * d)?)
+                let tile = tile.map_or_else(|| a.zeros_like(), Ok)?;
+                dense_tile(&a, &d, &tile, *bias)
             }
             (Self::Pixels(left), Self::Pixels(right)) => {
-                plus(tile, pixel_tile(left, right, arithmetic)?)
+                plus(tile, strip_tiles(left, right, arithmetic)?)
             }
             _ => Err(candle_core::Error::Msg("terms of different layers".into()).into()),
         }
     }
 }
 
-fn pixel_tile(
+fn strip_tiles(
     left: &[PixelStrip],
     right: &[PixelStrip],
     arithmetic: &Arithmetic,
@@ -145,6 +145,6 @@ impl PixelStrip {
     fn contracted(&self, other: &Self, arithmetic: &Arithmetic) -> Result<Tensor> {
         let inputs = arithmetic.product(&self.inputs, &other.inputs)?;
         let cotangents = arithmetic.product(&self.cotangents, &other.cotangents)?;
-        contract_pixels(&inputs, &cotangents, self.geometry, [self.examples, other.examples])
+        pixel_tile(&inputs, &cotangents, self.geometry, [self.examples, other.examples])
     }
 }
