@@ -18,7 +18,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use entk::gram::{ErrorEstimate, Plan, Store, cross_gram, product_rate};
+use entk::cuda::{DeviceChoice, OpenedDevice};
+use entk::gram::{ErrorEstimate, Plan, Store, product_rate};
 use entk::linearize::Jacobian;
 use entk::models::Model;
 use entk::spectral::{Eigenpairs, Gram, eigh};
@@ -58,10 +59,14 @@ fn finish(flags: &Flags, export: bool) -> Result<()> {
 
 fn compute(flags: &Flags) -> Result<()> {
     let stop = exit::stop_on_signals()?;
+    let OpenedDevice { device, note } = flags.device.open()?;
+    if flags.device == DeviceChoice::Auto {
+        eprintln!("device: {note}");
+    }
     let mut run = Run::start("gram", flags.out.as_deref())?;
-    let sample = Sample::read(flags)?;
+    let sample = Sample::read(flags, &device)?;
     let network = network(flags, &sample.inputs)?;
-    let theta = parameters(flags, &network)?;
+    let theta = parameters(flags, &network, &device)?;
     leading(flags, &sample)?;
     let (inputs, stop) = (&sample.inputs, &*stop);
     let mut kernel =
@@ -185,11 +190,11 @@ fn leading(flags: &Flags, sample: &Sample) -> Result<usize> {
 }
 
 fn write_cross(run: &mut Run, kernel: &Kernel<'_>) -> Result<()> {
-    let Kernel { flags, network, theta, inputs, .. } = kernel;
+    let Kernel { flags, network, inputs, .. } = kernel;
     let Some(path) = &flags.cross else { return Ok(()) };
-    let (others, _) = read_images(path, flags, None)?;
+    let others = read_images(path, flags, None)?.0.to_device(inputs.device())?;
     let cross = run.stage("cross", 1, |_| {
-        let cross = cross_gram(*network, theta, inputs, &others, &kernel.config());
+        let cross = kernel.assembly().and_then(|assembly| Ok(assembly.cross(&others)?));
         cross.with_context(|| {
             format!("--cross {} for inputs {:?}", path.display(), network.input_shape())
         })

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 use entk::gram::{
-    Assembly, ErrorEstimate, GramConfig, InputGram, MemoryLimit, Part, Plan, Store, StoreConfig,
-    Stored, Target,
+    Assembly, DeviceConfig, ErrorEstimate, GramConfig, InputGram, MemoryLimit, Part, Plan, Store,
+    StoreConfig, Stored, Target,
 };
 use entk::models::{Network, Params};
 use entk::spectral::Gram;
@@ -39,13 +39,15 @@ pub enum Assembled {
 }
 
 impl Kernel<'_> {
-    pub fn config(&self) -> GramConfig {
-        config(self.flags)
-    }
-
-    fn assembly(&self) -> Result<Assembly<'_>> {
-        let assembly = Assembly::new(self.network, self.theta, self.inputs, &self.config())?;
+    /// Without progress.
+    pub fn assembly(&self) -> Result<Assembly<'_>> {
+        let assembly = Assembly::new(self.network, self.theta, self.inputs, &config(self.flags))?;
         let assembly = assembly.stoppable(self.stop);
+        let precision = self.flags.precision;
+        let assembly = match precision.is_some() || !self.inputs.device().is_cpu() {
+            true => assembly.on_device(&DeviceConfig { precision, ..DeviceConfig::default() }),
+            false => assembly,
+        };
         Ok(match self.products {
             Some(products) => assembly.reusing(products)?,
             None => assembly,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
+use entk::cuda::CudaError;
 use entk::data::DataError;
 use entk::gram::GramError;
 use entk::models::ModelError;
@@ -19,6 +20,8 @@ const STOPPED: u8 = 75;
 const FILES: u8 = 74;
 /// Bad input.
 const INPUT: u8 = 65;
+/// A device that is not there.
+const UNAVAILABLE: u8 = 69;
 
 /// Time after a signal for the tile in hand; whatever is not written by then is computed again.
 const GRACE: Duration = Duration::from_secs(4);
@@ -70,6 +73,15 @@ fn code(error: &Error) -> u8 {
     let is_file = found(|error| matches!(error, GramError::DiskSpace { .. }));
     if is_file || error.chain().any(|cause| cause.is::<io::Error>()) {
         return FILES;
+    }
+    let is_absent = |cause: &(dyn std::error::Error + 'static)| {
+        let absent = |error: &CudaError| {
+            matches!(error, CudaError::Absent { .. } | CudaError::NotCompiled { .. })
+        };
+        cause.downcast_ref::<CudaError>().is_some_and(absent)
+    };
+    if error.chain().any(is_absent) {
+        return UNAVAILABLE;
     }
     let is_input = |cause: &(dyn std::error::Error + 'static)| {
         cause.is::<GramError>() || cause.is::<DataError>() || cause.is::<ModelError>()

@@ -4,18 +4,19 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
+use entk::cuda::{CudaError, DeviceChoice, Precision};
 use entk::data::Layout;
 use entk::gram::{Accumulate, GramError, Part};
 use entk::models::Activation;
 use entk_examples::ModelName;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Empirical NTK Gram matrix of your network on your inputs.
 ///
 /// Writes gram.npy (N, N), outputs.npy (N, C), eigvals.npy (descending), eigvecs.npy (one eigenvector a row),
 /// cross.npy with --cross, and record.json, which comes last: a folder without it was not finished.
 ///
-/// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than allowed, 74 a file or a full disk,
+/// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than allowed, 69 no such device, 74 a file or a full disk,
 /// 75 stopped by a signal (run the same command again), 1 anything else.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(name = "gram", version, verbatim_doc_comment, args_conflicts_with_subcommands = false)]
@@ -61,6 +62,17 @@ pub struct Flags {
     /// Element type of weights, inputs and kernel
     #[arg(long, value_enum, value_name = "TYPE", default_value_t = DTypeName::F32)]
     pub dtype: DTypeName,
+
+    /// Device: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
+    #[serde(serialize_with = "by_name")]
+    pub device: DeviceChoice,
+
+    /// What a GPU rounds the operands of the kernel's products to: f32, tf32, bf16, tf32x3 or bf16x3 with --dtype
+    /// f32, f64 with f64; a CPU computes the same, slowly [default: that of --dtype]
+    #[arg(long, value_name = "TYPE", value_parser = parse_precision)]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "by_optional_name")]
+    pub precision: Option<Precision>,
 
     /// Leading eigenvectors whose share of the labels is the energy concentration [default: 50, or N if fewer]
     #[arg(long, value_name = "K", value_parser = positive())]
@@ -141,6 +153,25 @@ pub enum Command {
         #[arg(long)]
         export: bool,
     },
+}
+
+fn parse_device(text: &str) -> Result<DeviceChoice, String> {
+    text.parse().map_err(|error: CudaError| error.to_string())
+}
+
+fn parse_precision(text: &str) -> Result<Precision, String> {
+    text.parse().map_err(|error: CudaError| error.to_string())
+}
+
+fn by_name<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&value.to_string())
+}
+
+fn by_optional_name<S: Serializer>(
+    value: &Option<impl ToString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 fn parse_part(text: &str) -> Result<Part, String> {

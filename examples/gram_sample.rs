@@ -19,11 +19,13 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub fn read(flags: &Flags) -> Result<Self> {
-        match &flags.inputs {
+    /// The inputs on `device`.
+    pub fn read(flags: &Flags, device: &Device) -> Result<Self> {
+        let sample = match &flags.inputs {
             Some(path) => Self::of_files(path, flags),
             None => Self::of_embedded(flags),
-        }
+        }?;
+        Ok(Self { inputs: sample.inputs.to_device(device)?, ..sample })
     }
 
     fn of_embedded(flags: &Flags) -> Result<Self> {
@@ -140,13 +142,13 @@ pub fn network(flags: &Flags, inputs: &Tensor) -> Result<Network> {
 }
 
 /// The weights of the file, or the paper's initialisation.
-pub fn parameters(flags: &Flags, network: &Network) -> Result<Params> {
-    let (dtype, device) = (flags.dtype.into(), Device::Cpu);
+pub fn parameters(flags: &Flags, network: &Network, device: &Device) -> Result<Params> {
+    let dtype = flags.dtype.into();
     Ok(match &flags.weights {
-        Some(path) => Params::load(&network.specs(), path, dtype, &device).with_context(|| {
+        Some(path) => Params::load(&network.specs(), path, dtype, device).with_context(|| {
             let (model, shape) = (flags.model, network.input_shape());
             format!("--weights {} for {model} on inputs of shape {shape:?}", path.display())
         })?,
-        None => network.init(flags.seed, dtype, &device)?,
+        None => network.init(flags.seed, dtype, device)?,
     })
 }

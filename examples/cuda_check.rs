@@ -1,0 +1,146 @@
+//! Verifies a GPU against the CPU, then times it beside its floors; see `--help`.
+
+#![forbid(unsafe_code)]
+
+#[path = "cuda_check_cases.rs"]
+mod cases;
+#[path = "cuda_check_report.rs"]
+mod report;
+#[path = "cuda_check_time.rs"]
+mod time;
+#[path = "cuda_check_verify.rs"]
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use candle_core::Device;
+use clap::{Parser, ValueEnum};
+use entk::cuda::{CudaError, DeviceChoice, DeviceProperties, OpenedDevice};
+use entk_examples::Run;
+use serde::Serialize;
+
+use report::Results;
+
+/// There is no GPU to check.
+const UNAVAILABLE: u8 = 69;
+/// A number that is not what the CPU says.
+const WRONG: u8 = 70;
+
+/// Verifies a GPU, then times it.
+///
+/// Every kernel's known answers; Gram, Jacobian products, a training step and eigenpairs against the CPU in f64;
+/// then copies, products, Grams, an epoch and eigenpairs, each beside its floor: its operations and bytes at the
+/// rates measured first. Tables on stdout, all numbers in record.json.
+///
+/// Exit codes: 0 all is right, 2 wrong flags, 69 no usable GPU, or a program built without CUDA, 70 a number is
+/// wrong, 1 anything else.
+#[derive(Parser, Clone, Debug, Serialize)]
+#[command(name = "cuda_check", version, verbatim_doc_comment)]
+pub struct Flags {
+    /// Device: cuda, cuda:N, or cpu, which runs the same program on tensors of the CPU
+    #[arg(long, value_name = "DEVICE", default_value = "cuda", value_parser = parse_device)]
+    #[serde(serialize_with = "serialize_device")]
+    device: DeviceChoice,
+
+    /// Sizes of seconds on a CPU
+    #[arg(long)]
+    quick: bool,
+
+    /// Do one part only
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Option<PartName>,
+
+    /// Largest number of images that is timed
+    #[arg(long, value_name = "N", default_value_t = 60_000)]
+    max_n: usize,
+
+    /// Folder for the results [default: results/cuda_check]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// The two parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum PartName {
+    /// Known answers and comparisons
+    Verify,
+    /// Times
+    Time,
+}
+
+fn parse_device(text: &str) -> Result<DeviceChoice, String> {
+    text.parse().map_err(|error: CudaError| error.to_string())
+}
+
+fn serialize_device<S: serde::Serializer>(device: &DeviceChoice, s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(device)
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let opened = match flags.device.open() {
+        Ok(opened) => opened,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(UNAVAILABLE);
+        }
+    };
+    match check(&flags, &opened) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(WRONG),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether everything is right.
+fn check(flags: &Flags, opened: &OpenedDevice) -> Result<bool> {
+    let mut run = Run::start("cuda_check", flags.out.as_deref())?;
+    let mut results = Results { device: describe(opened)?, ..Results::default() };
+    report::device(&results.device)?;
+    if flags.only != Some(PartName::Time) {
+        let device = &opened.device;
+        results.kernels = run.stage("kernels", 1, |_| verify::kernels(device))?;
+        results.comparisons =
+            run.stage("comparisons", 1, |_| verify::comparisons(device, flags.quick))?;
+        report::kernels(&results.kernels)?;
+        report::comparisons(&results.comparisons)?;
+    }
+    if flags.only != Some(PartName::Verify) {
+        let sizes = time::Sizes::new(flags.quick, flags.max_n);
+        results.rates = run.stage("rates", 1, |_| time::rates(&opened.device, &sizes))?;
+        report::rates(&results.rates)?;
+        let times = run.stage("times", 1, |_| time::times(&opened.device, &sizes, &results.rates));
+        results.times = times?;
+        report::times(&results.times)?;
+    }
+    let right = results.are_right();
+    run.finish(0, flags, &results)?;
+    Ok(right)
+}
+
+fn describe(opened: &OpenedDevice) -> Result<Vec<String>> {
+    let mut lines = vec![opened.note.clone()];
+    if let Some(gpu) = DeviceProperties::of(&opened.device)? {
+        let gib = |bytes: usize| bytes as f64 / (1u64 << 30) as f64;
+        let (major, minor) = gpu.compute_capability;
+        lines.push(format!("{}, compute capability {major}.{minor}", gpu.name));
+        lines.push(format!(
+            "{} multiprocessors, {:.1} GiB of memory, {:.1} GiB free",
+            gpu.multiprocessors,
+            gib(gpu.total_bytes),
+            gib(gpu.free_bytes)
+        ));
+    }
+    Ok(lines)
+}
+
+/// Waits until all work of a device is done.
+fn wait(device: &Device) -> Result<()> {
+    Ok(device.synchronize()?)
+}

@@ -1,0 +1,237 @@
+//! How fast a device is, beside what its measured rates allow.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use entk::cuda::{Operand, Precision, add_product};
+use entk::gram::{Assembly, DeviceConfig, GramConfig, Plan, Target};
+use entk::models::Model;
+use entk::spectral::{EigshConfig, Solver, eigsh};
+use entk::train::{Examples, SgdConfig, Trainer};
+use serde::Serialize;
+
+use crate::cases::{Case, cases, images, parameters};
+use crate::wait;
+
+/// Repetitions of a rate, of which the fastest counts.
+const REPEATS: usize = 5;
+/// Entries that are compared with gradients in f64.
+const CHECKED: usize = 4;
+
+/// How large everything is.
+pub struct Sizes {
+    pub quick: bool,
+    pub max_n: usize,
+    /// Bytes copied.
+    copied: usize,
+    /// Edge of the products.
+    edge: usize,
+    /// Images of a sweep, and of an epoch.
+    micro_batch: usize,
+    epoch: usize,
+    /// Images and pairs of the spectrum.
+    spectrum: [usize; 2],
+}
+
+impl Sizes {
+    pub fn new(quick: bool, max_n: usize) -> Self {
+        let (copied, edge) = if quick { (4 << 20, 192) } else { (2 << 30, 8192) };
+        let (micro_batch, epoch) = if quick { (16, 64) } else { (256, 10_000) };
+        let spectrum = if quick { [96, 4] } else { [60_000.min(max_n), 1_000.min(max_n / 4)] };
+        Self { quick, max_n, copied, edge, micro_batch, epoch, spectrum }
+    }
+}
+
+/// What a device was seen to do a second.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Rates {
+    /// Bytes read and written by copies on the device.
+    pub copy: f64,
+    /// Bytes copied to the host.
+    pub to_host: f64,
+    /// Operations of square products.
+    pub products: Vec<(String, f64)>,
+}
+
+impl Rates {
+    fn of(&self, precision: Precision) -> f64 {
+        let name = precision.to_string();
+        self.products.iter().find(|(of, _)| *of == name).map_or(f64::NAN, |(_, rate)| *rate)
+    }
+}
+
+/// One time beside its floor.
+#[derive(Clone, Debug, Serialize)]
+pub struct Time {
+    pub what: String,
+    pub n: usize,
+    pub precision: String,
+    pub seconds: f64,
+    /// Operations at the measured product rates and bytes at the measured bandwidths.
+    pub floor_s: f64,
+    pub operations: f64,
+    pub bytes: f64,
+    /// The largest error of a few entries against f64, relative to sqrt(K_ii K_jj).
+    pub error: Option<f64>,
+}
+
+/// Seconds of the fastest of several runs; the device is idle before and after each.
+fn fastest(device: &Device, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    work()?; // compiles kernels and fills caches
+    let mut seconds = f64::MAX;
+    for _ in 0..REPEATS {
+        wait(device)?;
+        let start = Instant::now();
+        work()?;
+        wait(device)?;
+        seconds = seconds.min(start.elapsed().as_secs_f64());
+    }
+    Ok(seconds)
+}
+
+/// Copies, and products in every precision.
+pub fn rates(device: &Device, sizes: &Sizes) -> Result<Rates> {
+    let block = Tensor::zeros(sizes.copied / 4, DType::F32, device)?;
+    let copy = fastest(device, || Ok(drop(block.copy()?)))?;
+    let to_host = fastest(device, || Ok(drop(block.to_vec1::<f32>()?)))?;
+    let products = Precision::ALL.into_iter().map(|precision| {
+        let dtype = if precision == Precision::F64 { DType::F64 } else { DType::F32 };
+        let (edge, sum) = (sizes.edge, Tensor::zeros((sizes.edge, sizes.edge), dtype, device)?);
+        let rows = Operand::new(&sum.ones_like()?, precision)?;
+        let seconds = fastest(device, || Ok(add_product(&sum, &rows, &rows.t()?)?))?;
+        // A split product counts once: its three are what it costs.
+        Ok((precision.to_string(), 2.0 * (edge as f64).powi(3) / seconds))
+    });
+    Ok(Rates {
+        copy: 2.0 * sizes.copied as f64 / copy,
+        to_host: sizes.copied as f64 / to_host,
+        products: products.collect::<Result<_>>()?,
+    })
+}
+
+/// Grams of growing size, an epoch, and eigenpairs.
+pub fn times(device: &Device, sizes: &Sizes, rates: &Rates) -> Result<Vec<Time>> {
+    let mut times = Vec::new();
+    for case in cases(sizes.quick)? {
+        for &n in case.grams.iter().filter(|n| **n <= sizes.max_n) {
+            for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+                times.push(gram(&case, device, n, precision, sizes, rates)?);
+            }
+        }
+        times.push(epoch(&case, device, sizes, rates)?);
+    }
+    times.extend(spectrum(device, sizes, rates)?);
+    Ok(times)
+}
+
+/// A Gram from images on the device to entries on the host.
+fn gram(
+    case: &Case,
+    device: &Device,
+    n: usize,
+    precision: Precision,
+    sizes: &Sizes,
+    rates: &Rates,
+) -> Result<Time> {
+    let theta = parameters(&case.theta, DType::F32, device)?;
+    let x = images(&case.network, n, DType::F32, device)?;
+    let config = GramConfig { micro_batch: sizes.micro_batch, ..GramConfig::default() };
+    let settings = DeviceConfig { precision: Some(precision), ..DeviceConfig::default() };
+    let assembly = Assembly::new(&case.network, &theta, &x, &config)?.on_device(&settings);
+    let plan = assembly.plan(Target::Memory)?;
+    // Compiles kernels, and lets libraries choose theirs.
+    let few = x.narrow(0, 0, n.min(sizes.micro_batch))?;
+    Assembly::new(&case.network, &theta, &few, &config)?.on_device(&settings).gram()?;
+    wait(device)?;
+    let start = Instant::now();
+    let kernel = assembly.gram()?;
+    let seconds = start.elapsed().as_secs_f64();
+    let error = assembly.estimate_error(CHECKED, 0, |i, j| Ok(kernel.get(i, j)))?.largest;
+    let (bytes, to_host) = (kernel_bytes(&plan), (n * n) as f64 * 2.0);
+    let floor_s = plan.sweep_operations / rates.of(Precision::F32)
+        + plan.operations / rates.of(precision)
+        + bytes / rates.copy
+        + to_host / rates.to_host;
+    Ok(Time {
+        what: format!("{}: Gram", case.name),
+        n,
+        precision: precision.to_string(),
+        seconds,
+        floor_s,
+        operations: plan.sweep_operations + plan.operations,
+        bytes: bytes + to_host,
+        error: Some(error),
+    })
+}
+
+/// Bytes of the tiles that every pass reads and writes.
+fn kernel_bytes(plan: &Plan) -> f64 {
+    let passes = plan.device.as_ref().map_or(1, |device| device.passes);
+    (plan.n as f64).powi(2) / 2.0 * 4.0 * 2.0 * passes as f64
+}
+
+/// One epoch of SGD with the paper's settings.
+fn epoch(case: &Case, device: &Device, sizes: &Sizes, rates: &Rates) -> Result<Time> {
+    let theta = parameters(&case.theta, DType::F32, device)?;
+    let n = sizes.epoch.min(sizes.max_n);
+    let x = images(&case.network, n, DType::F32, device)?;
+    let examples = Examples::new(x, (0..n).map(|i| (i % 3 % 2) as u8).collect())?;
+    let config = SgdConfig {
+        epochs: 2,
+        learning_rate: 1e-4,
+        batch: SgdConfig::default().batch.min(n),
+        ..SgdConfig::default()
+    };
+    let mut trainer = Trainer::new(&case.network, &theta, &examples, None, &config)?;
+    trainer.step_epoch()?; // compiles kernels
+    wait(device)?;
+    let start = Instant::now();
+    trainer.step_epoch()?;
+    wait(device)?;
+    // A step is a forward pass and two gradients; metrics over all examples are one more forward pass.
+    let operations = 4.0 * case.network.operations() * n as f64;
+    Ok(Time {
+        what: format!("{}: training epoch", case.name),
+        n,
+        precision: Precision::F32.to_string(),
+        seconds: start.elapsed().as_secs_f64(),
+        floor_s: operations / rates.of(Precision::F32),
+        operations,
+        bytes: 0.0,
+        error: None,
+    })
+}
+
+/// The leading eigenpairs of LeNet5's Gram.
+fn spectrum(device: &Device, sizes: &Sizes, rates: &Rates) -> Result<Option<Time>> {
+    let [n, pairs] = sizes.spectrum;
+    let Some(case) = cases(sizes.quick)?.into_iter().find(|case| case.name == "LeNet5") else {
+        return Ok(None);
+    };
+    let theta = parameters(&case.theta, DType::F32, device)?;
+    let x = images(&case.network, n, DType::F32, device)?;
+    let config = GramConfig { micro_batch: sizes.micro_batch, ..GramConfig::default() };
+    let assembly = Assembly::new(&case.network, &theta, &x, &config)?;
+    let assembly = assembly.on_device(&DeviceConfig::default());
+    let resident = assembly.resident_gram()?;
+    wait(device)?;
+    let start = Instant::now();
+    let solver = if sizes.quick { Solver::Krylov } else { Solver::Auto };
+    let block = sizes.quick.then_some(8);
+    let top = eigsh(&resident, pairs, &EigshConfig { solver, block, ..EigshConfig::default() })?;
+    let seconds = start.elapsed().as_secs_f64();
+    let operations = 2.0 * (n as f64).powi(2) * top.products as f64;
+    // One pass over the triangle, in f32, for each block of columns.
+    let bytes = (n as f64).powi(2) / 2.0 * 4.0 * (top.products as f64 / 128.0);
+    Ok(Some(Time {
+        what: format!("{}: {pairs} eigenpairs", case.name),
+        n,
+        precision: Precision::F64.to_string(),
+        seconds,
+        floor_s: operations / rates.of(Precision::F64) + bytes / rates.copy,
+        operations,
+        bytes,
+        error: top.residuals.first().map(|residual| residual / top.pairs.values()[0]),
+    }))
+}

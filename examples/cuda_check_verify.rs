@@ -1,0 +1,179 @@
+//! What a device computes, beside the CPU in f64.
+
+use anyhow::Result;
+use candle_core::{DType, Device, Tensor};
+use entk::cuda::{Precision, self_test};
+use entk::gram::{Assembly, DeviceConfig, GramConfig};
+use entk::models::{Model, Params};
+use entk::spectral::{EigshConfig, Gram, Solver, eigh, eigsh};
+use entk::train::{Examples, SgdConfig, Trainer};
+use serde::Serialize;
+
+use crate::cases::{Case, cases, images, parameters};
+
+/// Round-off of sums of a few hundred thousand terms in f32, relative to the norms of what is multiplied.
+const SINGLE: f64 = 1e-5;
+/// A step follows the gradient of batch statistics, and its momentum: a few times the round-off of one product.
+const STEP: f64 = 5e-5;
+/// Products of pixels cancel where rows do not.
+const CANCELLATION: f64 = 4.0;
+/// Eigenvalues that are compared.
+const PAIRS: usize = 4;
+
+/// A number beside what it may be.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    pub what: String,
+    pub arithmetic: String,
+    pub error: f64,
+    pub tolerance: f64,
+}
+
+impl Check {
+    /// Not so for NaN.
+    pub fn passed(&self) -> bool {
+        self.error <= self.tolerance
+    }
+}
+
+/// The known answers of all kernels.
+pub fn kernels(device: &Device) -> Result<Vec<Check>> {
+    let checks = self_test(device)?.into_iter().map(|check| Check {
+        what: check.kernel.clone(),
+        arithmetic: format!("{:?}", check.dtype),
+        error: check.worst,
+        tolerance: check.tolerance,
+    });
+    Ok(checks.collect())
+}
+
+/// All comparisons of all networks.
+pub fn comparisons(device: &Device, quick: bool) -> Result<Vec<Check>> {
+    let n = if quick { 12 } else { 48 };
+    let mut checks = Vec::new();
+    for case in cases(quick)? {
+        let one = Comparison::new(&case, device, n)?;
+        checks.extend(one.grams()?);
+        checks.extend(one.products()?);
+        checks.push(one.training_step()?);
+        checks.push(one.eigenvalues()?);
+    }
+    Ok(checks)
+}
+
+/// A network at its parameters on some images, on the CPU in f64 and on the device in f32.
+struct Comparison<'a> {
+    case: &'a Case,
+    images: [Tensor; 2],
+    theta: Params,
+    expected: Gram,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(case: &'a Case, device: &Device, n: usize) -> Result<Self> {
+        let double = images(&case.network, n, DType::F64, &Device::Cpu)?;
+        let single = double.to_dtype(DType::F32)?.to_device(device)?;
+        let config = GramConfig::default();
+        let expected = Assembly::new(&case.network, &case.theta, &double, &config)?.gram()?;
+        let theta = parameters(&case.theta, DType::F32, device)?;
+        Ok(Self { case, images: [double, single], theta, expected })
+    }
+
+    fn check(&self, what: &str, arithmetic: impl ToString, error: f64, tolerance: f64) -> Check {
+        let what = format!("{}: {what}", self.case.name);
+        Check { what, arithmetic: arithmetic.to_string(), error, tolerance }
+    }
+
+    fn assembly<'s>(&'s self, config: &GramConfig, device: &DeviceConfig) -> Result<Assembly<'s>> {
+        let assembly = Assembly::new(&self.case.network, &self.theta, &self.images[1], config)?;
+        Ok(assembly.on_device(device))
+    }
+
+    /// The Gram in every precision of f32 numbers, in both shapes, tile by tile.
+    fn grams(&self) -> Result<Vec<Check>> {
+        let (n, config) = (self.expected.n(), GramConfig::default());
+        let mut checks = Vec::new();
+        for precision in Precision::ALL.into_iter().filter(|p| *p != Precision::F64) {
+            let edge = Some(n.div_ceil(3));
+            let device = DeviceConfig { precision: Some(precision), edge, ..Default::default() };
+            let e = precision.input_error();
+            let tolerance = SINGLE + CANCELLATION * (2.0 * e + e * e);
+            let error = self.distance(&self.assembly(&config, &device)?.gram()?);
+            checks.push(self.check("Gram", precision, error, tolerance));
+        }
+        Ok(checks)
+    }
+
+    /// max |K_ij - expected_ij| / sqrt(K_ii K_jj); NaN if there is one.
+    fn distance(&self, kernel: &Gram) -> f64 {
+        let (n, d) = (kernel.n(), self.expected.diagonal());
+        let error = |(i, j): (usize, usize)| {
+            (kernel.get(i, j) - self.expected.get(i, j)).abs() / (d[i] * d[j]).sqrt()
+        };
+        let pairs = (0..n).flat_map(|i| (0..n).map(move |j| (i, j)));
+        pairs.map(error).fold(0.0, |worst, e| if e <= worst { worst } else { e })
+    }
+
+    /// f, J v and J^T u.
+    fn products(&self) -> Result<Vec<Check>> {
+        let (network, [double, single]) = (&self.case.network, &self.images);
+        let v = Params::standard_normal(&network.specs(), 2, DType::F64, &Device::Cpu)?;
+        let v_there = parameters(&v, DType::F32, single.device())?;
+        let (here, there) =
+            (network.sweep(&self.case.theta, double)?, network.sweep(&self.theta, single)?);
+        let u = (here.outputs().ones_like()? * 0.5)?;
+        let u_there = u.to_dtype(DType::F32)?.to_device(single.device())?;
+        let gradient = here.vjp(&u)?;
+        let difference =
+            parameters(&there.vjp(&u_there)?, DType::F64, &Device::Cpu)?.sub(&gradient)?;
+        let backward = difference.norm()? / gradient.norm()?;
+        Ok(vec![
+            self.check("outputs", "f32", relative(there.outputs(), here.outputs())?, SINGLE),
+            self.check("J v", "f32", relative(&there.jvp(&v_there)?, &here.jvp(&v)?)?, SINGLE),
+            self.check("J^T u", "f32", backward, SINGLE),
+        ])
+    }
+
+    /// Where one epoch of two steps leads, relative to how far it goes.
+    fn training_step(&self) -> Result<Check> {
+        let n = self.expected.n();
+        let labels: Vec<u8> = (0..n).map(|i| (i * i % 3 % 2) as u8).collect();
+        let config =
+            SgdConfig { batch: n / 2, epochs: 1, learning_rate: 0.02, ..SgdConfig::default() };
+        let end = |theta: &Params, images: &Tensor| -> Result<Params> {
+            let examples = Examples::new(images.clone(), labels.clone())?;
+            let mut trainer = Trainer::new(&self.case.network, theta, &examples, None, &config)?;
+            trainer.step_epoch()?;
+            let moved = trainer.params().sub(trainer.start())?;
+            parameters(&moved, DType::F64, &Device::Cpu)
+        };
+        let (here, there) =
+            (end(&self.case.theta, &self.images[0])?, end(&self.theta, &self.images[1])?);
+        // Parameters are f32 numbers: what a step adds to them is rounded to their last bit.
+        let rounding = f64::from(f32::EPSILON) * self.case.theta.norm()? / here.norm()?;
+        let error = there.sub(&here)?.norm()? / here.norm()?;
+        Ok(self.check("training epoch of two steps", "f32", error, STEP + rounding))
+    }
+
+    /// The largest eigenvalues by blocks of vectors on the device, relative to the first.
+    fn eigenvalues(&self) -> Result<Check> {
+        let expected = eigh(&self.expected)?;
+        let resident =
+            self.assembly(&GramConfig::default(), &DeviceConfig::default())?.resident_gram()?;
+        let solver =
+            EigshConfig { solver: Solver::Krylov, block: Some(4), ..EigshConfig::default() };
+        let pairs = eigsh(&resident, PAIRS, &solver)?.pairs;
+        let errors = pairs.values().iter().zip(expected.values()).map(|(a, b)| (a - b).abs());
+        let worst = errors.fold(0.0, |worst, e| if e <= worst { worst } else { e });
+        // Entries that err by e sqrt(K_ii K_jj) move no eigenvalue further than e times the trace.
+        let trace: f64 = expected.values().iter().sum();
+        Ok(self.check("eigenvalues", "f32", worst / trace, SINGLE))
+    }
+}
+
+/// ||a - b|| / ||b||.
+fn relative(a: &Tensor, b: &Tensor) -> Result<f64> {
+    let a = a.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    let norm = |t: &Tensor| -> Result<f64> { Ok(t.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt()) };
+    Ok(norm(&(a - b)?)? / norm(b)?)
+}
