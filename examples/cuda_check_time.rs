@@ -16,6 +16,8 @@ use crate::wait;
 
 /// Repetitions of a rate, of which the fastest counts.
 const REPEATS: usize = 5;
+/// Columns that one product of a Gram sums.
+const COLUMNS: usize = 8192;
 /// Entries that are compared with gradients in f64.
 const CHECKED: usize = 4;
 
@@ -165,10 +167,10 @@ fn gram(
     })
 }
 
-/// Bytes of the tiles that every pass reads and writes.
+/// Bytes of the tiles, which every product of so many columns reads and writes.
 fn kernel_bytes(plan: &Plan) -> f64 {
-    let passes = plan.device.as_ref().map_or(1, |device| device.passes);
-    (plan.n as f64).powi(2) / 2.0 * 4.0 * 2.0 * passes as f64
+    let columns: usize = plan.layers.iter().map(|layer| layer.columns).sum();
+    (plan.n as f64).powi(2) / 2.0 * 4.0 * 2.0 * columns.div_ceil(COLUMNS) as f64
 }
 
 /// One epoch of SGD with the paper's settings.

@@ -191,11 +191,48 @@ fn an_unwritable_folder_is_refused_and_every_flag_explained() -> Result<()> {
     assert!(!output.status.success() && stderr.contains("--out"), "{stderr}");
 
     let help = succeed(&folder.path().join("unused"), &["--help"])?;
-    let flags = "--model --weights --activation --inputs --labels --cross --layout --n --dtype --top \
+    let flags = "--model --weights --activation --inputs --labels --cross --layout --n --dtype --device --precision --top \
                  --no-eigen --accumulate --store --edge --part --export --check --rate --max-memory --dry-run \
                  --seed --json --out";
     for flag in flags.split_whitespace() {
         assert!(help.contains(flag), "{flag} is not in --help");
     }
+    Ok(())
+}
+
+/// A CPU computes what a GPU would, rounding included; the record says how far it is from f64.
+#[test]
+fn precisions_of_a_gpu_are_emulated_and_their_errors_recorded() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let x = images(folder.path())?;
+    let kernel = |arguments: &[&str]| -> Result<(Vec<f64>, Record)> {
+        let out = folder.path().join(arguments.join("_"));
+        succeed(&out, &[&["--inputs", &x, "--no-eigen"], arguments].concat())?;
+        Ok((matrix(&out.join("gram.npy"))?.1, Record::read(&out.join("record.json"))?))
+    };
+    let (exact, _) = kernel(&["--dtype", "f64"])?;
+    let mut errors = Vec::new();
+    for (precision, allowed) in
+        [("f32", SINGLE), ("tf32x3", SINGLE), ("tf32", 4e-3), ("bf16", 3e-2)]
+    {
+        let (gram, record) = kernel(&["--device", "cpu", "--precision", precision])?;
+        assert_eq!(record.settings["precision"], precision);
+        assert_eq!(record.settings["device"], "cpu");
+        let scale = exact.iter().fold(0.0, |m: f64, k| m.max(k.abs()));
+        let error =
+            gram.iter().zip(&exact).fold(0.0, |m: f64, (a, b)| m.max((a - b).abs() / scale));
+        assert!(error <= allowed, "{precision}: {error:e}");
+        let recorded = record.results["largest_error"].as_f64().context("no error")?;
+        assert!(recorded <= allowed, "{precision}: {recorded:e}");
+        errors.push(recorded);
+    }
+    assert!(errors[3] > errors[2] && errors[2] > errors[1], "{errors:?}");
+
+    let out = folder.path().join("refused");
+    let message = fail(&out, &["--inputs", &x, "--dtype", "f64", "--precision", "tf32"])?;
+    assert!(message.contains("f64"), "{message}");
+    let absent = gram(&out, &["--inputs", &x, "--device", "cuda:4096"])?;
+    assert_eq!(absent.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("device `cpu`"));
     Ok(())
 }
