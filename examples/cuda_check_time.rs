@@ -95,8 +95,8 @@ fn fastest(device: &Device, mut work: impl FnMut() -> Result<()>) -> Result<f64>
 /// Copies, and products in every precision.
 pub fn rates(device: &Device, sizes: &Sizes) -> Result<Rates> {
     let block = Tensor::zeros(sizes.copied / 4, DType::F32, device)?;
-    let copy = fastest(device, || Ok(drop(block.copy()?)))?;
-    let to_host = fastest(device, || Ok(drop(block.to_vec1::<f32>()?)))?;
+    let copy = fastest(device, || Ok(block.copy().map(drop)?))?;
+    let to_host = fastest(device, || Ok(block.to_vec1::<f32>().map(drop)?))?;
     let products = Precision::ALL.into_iter().map(|precision| {
         let dtype = if precision == Precision::F64 { DType::F64 } else { DType::F32 };
         let (edge, sum) = (sizes.edge, Tensor::zeros((sizes.edge, sizes.edge), dtype, device)?);

@@ -27,7 +27,15 @@ const WIDE_DEPTH: usize = 1024;
 /// Tiles that are copied to the host at a time.
 const COPIES: usize = 2;
 
-/// How a kernel is assembled in tensor operations.
+/// How a kernel is assembled in tensor operations: on the device of its parameters, by the same code
+/// wherever that is.
+///
+/// The memory decides between two orders of work. Where the operands of all products fit, each tile is
+/// finished at once. Else the tiles stay and the parameters are split: a sweep keeps the gradient factors of
+/// a group of layers for all examples, chunk by chunk they become rows, each formed once, and every tile
+/// takes their product; [`Assembly::plan`] says how many sweeps that takes. The bits depend on the device,
+/// the precision and the edge of the tiles, not on the memory or the number of devices.
+/// [`GramConfig`](crate::GramConfig) holds but for `tile` and `expansion`, which are the CPU engine's.
 ///
 /// | field | default | meaning |
 /// |---|---|---|

@@ -135,7 +135,7 @@ impl DeviceEngine<'_> {
             };
             let term = |unit: &Unit| {
                 let unit: Vec<_> = unit.iter().map(|piece| (&leaves[&piece.leaf], piece)).collect();
-                Term::new(&unit, self.assembly.config.micro_batch, &self.arithmetic)
+                Term::new(&unit, &self.arithmetic)
             };
             Ok((block, units.iter().map(term).collect::<Result<_>>()?))
         };

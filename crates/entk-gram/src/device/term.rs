@@ -15,6 +15,9 @@ use crate::{error::Result, plan::Form};
 /// Longest side of the products of pixels: they are made for so many pixels of some examples at a time.
 const PIXEL_SIDE: usize = 8192;
 
+/// Numbers of the patches that are made at a time.
+const PATCHES: usize = 1 << 24;
+
 /// What some rows of the kernel contribute to products with others.
 #[derive(Debug)]
 pub(crate) enum Term {
@@ -37,12 +40,7 @@ pub(crate) struct PixelStrip {
 
 impl Term {
     /// The term of a unit, from the leaves of its pieces: rows side by side, or a single other leaf.
-    /// Rows are formed for `batch` examples at a time.
-    pub(crate) fn new(
-        unit: &[(&Leaf, &Piece)],
-        batch: usize,
-        arithmetic: &Arithmetic,
-    ) -> Result<Self> {
+    pub(crate) fn new(unit: &[(&Leaf, &Piece)], arithmetic: &Arithmetic) -> Result<Self> {
         if let [(leaf, _)] = unit {
             match (&leaf.factor, leaf.form) {
                 (Factor::Dense { inputs, cotangents, bias, .. }, Form::Dense) => {
@@ -58,19 +56,19 @@ impl Term {
                 _ => {}
             }
         }
-        let rows = unit.iter().map(|(leaf, piece)| in_batches(leaf, &piece.channels, batch));
+        let rows = unit.iter().map(|(leaf, piece)| in_batches(leaf, &piece.channels));
         let mut rows = rows.collect::<Result<Vec<_>>>()?;
         let rows = if rows.len() == 1 { rows.swap_remove(0) } else { Tensor::cat(&rows, 1)? };
         Ok(Self::Rows(arithmetic.operand(&rows)?))
     }
 }
 
-/// The rows of a leaf, some examples at a time: the patches of all of them would be many times longer.
-fn in_batches(leaf: &Leaf, channels: &Range<usize>, batch: usize) -> Result<Tensor> {
-    if let Factor::Rows { .. } = leaf.factor {
-        return leaf.rows(channels);
-    }
-    let count = leaf.count();
+/// The rows of some channels of a leaf, for so many examples at a time that their patches are few numbers
+/// beside the rows.
+fn in_batches(leaf: &Leaf, channels: &Range<usize>) -> Result<Tensor> {
+    let Factor::Conv { geometry: g, .. } = &leaf.factor else { return leaf.rows(channels) };
+    let patches = channels.len() * g.kernel[0] * g.kernel[1] * g.output_pixels();
+    let (count, batch) = (leaf.count(), (PATCHES / patches.max(1)).max(1));
     let parts = (0..count).step_by(batch).map(|start| {
         let part = leaf.narrow(&(start..count.min(start + batch)))?;
         part.rows(channels)
