@@ -43,15 +43,6 @@ pub fn cases(quick: bool) -> Result<Vec<Case>> {
     .collect()
 }
 
-/// The parameters on a device.
-pub fn parameters(theta: &Params, dtype: DType, device: &Device) -> Result<Params> {
-    let moved = |(name, tensor): (&str, &Tensor)| -> Result<(String, Tensor)> {
-        Ok((name.to_owned(), tensor.to_dtype(dtype)?.to_device(device)?))
-    };
-    let theta_there = theta.iter().map(moved).collect::<Result<_>>()?;
-    Ok(Params::new(theta_there, theta.statistics().map(moved).collect::<Result<_>>()?)?)
-}
-
 /// n images of unit variance, made on the device: combinations of a few, the same at every run.
 pub fn images(network: &Network, n: usize, dtype: DType, device: &Device) -> Result<Tensor> {
     let shape = network.input_shape();

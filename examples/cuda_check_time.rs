@@ -11,7 +11,7 @@ use entk::spectral::{EigshConfig, Solver, eigsh};
 use entk::train::{Examples, SgdConfig, Trainer};
 use serde::Serialize;
 
-use crate::cases::{Case, cases, images, parameters};
+use crate::cases::{Case, cases, images};
 use crate::wait;
 
 /// Repetitions of a rate, of which the fastest counts.
@@ -136,7 +136,7 @@ fn gram(
     sizes: &Sizes,
     rates: &Rates,
 ) -> Result<Time> {
-    let theta = parameters(&case.theta, DType::F32, device)?;
+    let theta = case.theta.to_dtype(DType::F32)?.to_device(device)?;
     let x = images(&case.network, n, DType::F32, device)?;
     let config = GramConfig { micro_batch: sizes.micro_batch, ..GramConfig::default() };
     let settings = DeviceConfig { precision: Some(precision), ..DeviceConfig::default() };
@@ -175,7 +175,7 @@ fn kernel_bytes(plan: &Plan) -> f64 {
 
 /// One epoch of SGD with the paper's settings.
 fn epoch(case: &Case, device: &Device, sizes: &Sizes, rates: &Rates) -> Result<Time> {
-    let theta = parameters(&case.theta, DType::F32, device)?;
+    let theta = case.theta.to_dtype(DType::F32)?.to_device(device)?;
     let n = sizes.epoch.min(sizes.max_n);
     let x = images(&case.network, n, DType::F32, device)?;
     let examples = Examples::new(x, (0..n).map(|i| (i % 3 % 2) as u8).collect())?;
@@ -211,7 +211,7 @@ fn spectrum(device: &Device, sizes: &Sizes, rates: &Rates) -> Result<Option<Time
     let Some(case) = cases(sizes.quick)?.into_iter().find(|case| case.name == "LeNet5") else {
         return Ok(None);
     };
-    let theta = parameters(&case.theta, DType::F32, device)?;
+    let theta = case.theta.to_dtype(DType::F32)?.to_device(device)?;
     let x = images(&case.network, n, DType::F32, device)?;
     let config = GramConfig { micro_batch: sizes.micro_batch, ..GramConfig::default() };
     let assembly = Assembly::new(&case.network, &theta, &x, &config)?;

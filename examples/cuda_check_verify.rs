@@ -9,7 +9,7 @@ use entk::spectral::{EigshConfig, Gram, Solver, eigh, eigsh};
 use entk::train::{Examples, SgdConfig, Trainer};
 use serde::Serialize;
 
-use crate::cases::{Case, cases, images, parameters};
+use crate::cases::{Case, cases, images};
 
 /// Round-off of sums of a few hundred thousand terms in f32, relative to the norms of what is multiplied.
 const SINGLE: f64 = 1e-5;
@@ -75,7 +75,7 @@ impl<'a> Comparison<'a> {
         let single = double.to_dtype(DType::F32)?.to_device(device)?;
         let config = GramConfig::default();
         let expected = Assembly::new(&case.network, &case.theta, &double, &config)?.gram()?;
-        let theta = parameters(&case.theta, DType::F32, device)?;
+        let theta = case.theta.to_dtype(DType::F32)?.to_device(device)?;
         Ok(Self { case, images: [double, single], theta, expected })
     }
 
@@ -118,14 +118,13 @@ impl<'a> Comparison<'a> {
     fn products(&self) -> Result<Vec<Check>> {
         let (network, [double, single]) = (&self.case.network, &self.images);
         let v = Params::standard_normal(&network.specs(), 2, DType::F64, &Device::Cpu)?;
-        let v_there = parameters(&v, DType::F32, single.device())?;
+        let v_there = v.to_dtype(DType::F32)?.to_device(single.device())?;
         let (here, there) =
             (network.sweep(&self.case.theta, double)?, network.sweep(&self.theta, single)?);
         let u = (here.outputs().ones_like()? * 0.5)?;
         let u_there = u.to_dtype(DType::F32)?.to_device(single.device())?;
         let gradient = here.vjp(&u)?;
-        let difference =
-            parameters(&there.vjp(&u_there)?, DType::F64, &Device::Cpu)?.sub(&gradient)?;
+        let difference = on_host(&there.vjp(&u_there)?)?.sub(&gradient)?;
         let backward = difference.norm()? / gradient.norm()?;
         Ok(vec![
             self.check("outputs", "f32", relative(there.outputs(), here.outputs())?, SINGLE),
@@ -145,7 +144,7 @@ impl<'a> Comparison<'a> {
             let mut trainer = Trainer::new(&self.case.network, theta, &examples, None, &config)?;
             trainer.step_epoch()?;
             let moved = trainer.params().sub(trainer.start())?;
-            parameters(&moved, DType::F64, &Device::Cpu)
+            on_host(&moved)
         };
         let (here, there) =
             (end(&self.case.theta, &self.images[0])?, end(&self.theta, &self.images[1])?);
@@ -169,6 +168,11 @@ impl<'a> Comparison<'a> {
         let trace: f64 = expected.values().iter().sum();
         Ok(self.check("eigenvalues", "f32", worst / trace, SINGLE))
     }
+}
+
+/// In f64 on the CPU.
+fn on_host(parameters: &Params) -> Result<Params> {
+    Ok(parameters.to_device(&Device::Cpu)?.to_dtype(DType::F64)?)
 }
 
 /// ||a - b|| / ||b||.

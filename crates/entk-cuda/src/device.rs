@@ -76,6 +76,22 @@ fn keep_freed_memory(ordinal: usize) -> CandleResult<()> {
     }
 }
 
+/// Bytes that the memory pool keeps and no tensor uses.
+fn kept_bytes(device: sys::CUdevice) -> CandleResult<usize> {
+    use sys::CUmemPool_attribute::{
+        CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT as RESERVED, CU_MEMPOOL_ATTR_USED_MEM_CURRENT as USED,
+    };
+    let (mut pool, mut reserved, mut used) = (std::ptr::null_mut(), 0u64, 0u64);
+    // SAFETY: `device` is that of a context, `pool` is written before it is read, and both attributes
+    // are 64-bit integers that the driver writes during the call.
+    unsafe {
+        sys::cuDeviceGetDefaultMemPool(&mut pool, device).result().w()?;
+        sys::cuMemPoolGetAttribute(pool, RESERVED, (&raw mut reserved).cast()).result().w()?;
+        sys::cuMemPoolGetAttribute(pool, USED, (&raw mut used).cast()).result().w()?;
+    }
+    Ok(reserved.saturating_sub(used) as usize)
+}
+
 pub(crate) fn properties(device: &Device) -> Result<Option<DeviceProperties>> {
     let Device::Cuda(device) = device else { return Ok(None) };
     let stream = device.cuda_stream();
@@ -83,6 +99,7 @@ pub(crate) fn properties(device: &Device) -> Result<Option<DeviceProperties>> {
     let (major, minor) = context.compute_capability().w()?;
     let processors = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
     let (free_bytes, total_bytes) = context.mem_get_info().w()?;
+    let free_bytes = free_bytes + kept_bytes(context.cu_device())?;
     Ok(Some(DeviceProperties {
         name: context.name().w()?,
         compute_capability: (major as u32, minor as u32),

@@ -13,7 +13,7 @@ pub struct DeviceProperties {
     pub multiprocessors: usize,
     /// Bytes of memory.
     pub total_bytes: usize,
-    /// Bytes of it that nobody holds now.
+    /// Bytes of it that nobody holds now, those included that this program has freed and keeps.
     pub free_bytes: usize,
 }
 

@@ -228,6 +228,8 @@ fn device_memory(device: &Device, config: &DeviceConfig) -> Result<u64> {
     if let Some(bytes) = config.memory {
         return Ok(bytes);
     }
+    // What was freed counts once the work that used it is done.
+    device.synchronize()?;
     if let Some(properties) = DeviceProperties::of(device)? {
         return Ok(properties.free_bytes as u64);
     }
@@ -286,15 +288,10 @@ struct Copy {
 
 impl Copy {
     fn new(assembly: &Assembly<'_>, blocks: &[Block], device: &Device) -> Result<Self> {
-        let moved = |(name, tensor): (&str, &Tensor)| {
-            Ok::<_, GramError>((name.to_owned(), tensor.to_device(device)?))
-        };
-        let theta = assembly.params.iter().map(moved).collect::<Result<_>>()?;
-        let statistics = assembly.params.statistics().map(moved).collect::<Result<_>>()?;
         let block =
             |block: &Block| Ok(Block { inputs: block.inputs.to_device(device)?, ..block.clone() });
         Ok(Self {
-            params: Params::new(theta, statistics)?,
+            params: assembly.params.to_device(device)?,
             // One example shows the layers; the blocks have the rest.
             inputs: assembly.inputs.narrow(0, 0, 1)?.to_device(device)?,
             blocks: blocks.iter().map(block).collect::<Result<_>>()?,
