@@ -5,7 +5,7 @@ use std::{
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{check::all_zero, error::Result};
+use crate::{check::all_zero, error::Result, ops::kernel::on_host};
 
 /// Leading entries of a tensor that are read to see whether it is zero; the rest of it is read only
 /// if these are.
@@ -32,7 +32,7 @@ impl Facts {
         name: &str,
         tensor: &Tensor,
     ) -> Result<bool> {
-        if tensor.device().is_cpu() {
+        if on_host(tensor) {
             return all_zero(tensor);
         }
         self.is_zero_by_heads(theta, name, tensor)
