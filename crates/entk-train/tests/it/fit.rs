@@ -96,7 +96,8 @@ fn networks_side_by_side_are_those_trained_alone() {
         let shape = [&[48], network.input_shape()].concat().try_into().unwrap();
         let train = separable(shape, 0.5, DType::F32, 2);
         let theta = start(&network, DType::F32);
-        let labels = |task: usize| (0..48).map(|at| u8::from(at / (task + 1) % 2 == 0)).collect();
+        let labels =
+            |task: usize| (0..48).map(|at| u8::from((at / (task + 1)).is_multiple_of(2))).collect();
         let tasks: Vec<_> = (0..3)
             .map(|task| (train.with_labels(labels(task)).unwrap(), Some(train.clone())))
             .collect();
