@@ -17,8 +17,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use candle_core::Device;
 use clap::{Parser, ValueEnum};
-use entk::cuda::{CudaError, DeviceChoice, DeviceProperties, OpenedDevice};
-use entk_examples::Run;
+use entk::cuda::{DeviceChoice, DeviceProperties, OpenedDevice};
+use entk_examples::{Run, by_name, parse_device};
 use serde::Serialize;
 
 use report::Results;
@@ -41,7 +41,7 @@ const WRONG: u8 = 70;
 pub struct Flags {
     /// Device: cuda, cuda:N, or cpu, which runs the same program on tensors of the CPU
     #[arg(long, value_name = "DEVICE", default_value = "cuda", value_parser = parse_device)]
-    #[serde(serialize_with = "serialize_device")]
+    #[serde(serialize_with = "by_name")]
     device: DeviceChoice,
 
     /// Sizes of seconds on a CPU
@@ -69,14 +69,6 @@ enum PartName {
     Verify,
     /// Times
     Time,
-}
-
-fn parse_device(text: &str) -> Result<DeviceChoice, String> {
-    text.parse().map_err(|error: CudaError| error.to_string())
-}
-
-fn serialize_device<S: serde::Serializer>(device: &DeviceChoice, s: S) -> Result<S::Ok, S::Error> {
-    s.collect_str(device)
 }
 
 fn main() -> ExitCode {

@@ -18,7 +18,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use entk::cuda::{DeviceChoice, OpenedDevice};
 use entk::gram::{ErrorEstimate, Plan, Store, product_rate};
 use entk::linearize::Jacobian;
 use entk::models::Model;
@@ -59,10 +58,7 @@ fn finish(flags: &Flags, export: bool) -> Result<()> {
 
 fn compute(flags: &Flags) -> Result<()> {
     let stop = exit::stop_on_signals()?;
-    let OpenedDevice { device, note } = flags.device.open()?;
-    if flags.device == DeviceChoice::Auto {
-        eprintln!("device: {note}");
-    }
+    let device = flags.device.open()?;
     let mut run = Run::start("gram", flags.out.as_deref())?;
     let sample = Sample::read(flags, &device)?;
     let network = network(flags, &sample.inputs)?;

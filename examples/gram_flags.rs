@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
-use entk::cuda::{CudaError, DeviceChoice, Precision};
+use entk::cuda::{CudaError, Precision};
 use entk::data::Layout;
 use entk::gram::{Accumulate, GramError, Part};
 use entk::models::Activation;
-use entk_examples::ModelName;
+use entk_examples::{DeviceFlags, ModelName};
 use serde::{Serialize, Serializer};
 
 /// Empirical NTK Gram matrix of your network on your inputs.
@@ -63,10 +63,10 @@ pub struct Flags {
     #[arg(long, value_enum, value_name = "TYPE", default_value_t = DTypeName::F32)]
     pub dtype: DTypeName,
 
-    /// Device: auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
-    #[serde(serialize_with = "by_name")]
-    pub device: DeviceChoice,
+    /// Where to compute
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: DeviceFlags,
 
     /// What a GPU rounds the operands of the kernel's products to: f32, tf32, bf16, tf32x3 or bf16x3 with --dtype
     /// f32, f64 with f64; a CPU computes the same, slowly [default: that of --dtype]
@@ -155,16 +155,8 @@ pub enum Command {
     },
 }
 
-fn parse_device(text: &str) -> Result<DeviceChoice, String> {
-    text.parse().map_err(|error: CudaError| error.to_string())
-}
-
 fn parse_precision(text: &str) -> Result<Precision, String> {
     text.parse().map_err(|error: CudaError| error.to_string())
-}
-
-fn by_name<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&value.to_string())
 }
 
 fn by_optional_name<S: Serializer>(

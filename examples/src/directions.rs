@@ -1,7 +1,7 @@
 //! Neural anisotropy directions (NADs).
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk::data::{SeparableConfig, linearly_separable};
 use entk::linearize::MixedDerivative;
 use entk::models::{Activation, Model, Network, Params};
@@ -31,9 +31,10 @@ impl Directions {
     /// Those of the derivative, of [`eigh`] and of the disk.
     pub fn find(run: &mut Run, flags: &CommonFlags) -> Result<Self> {
         let network = flags.model.network([1, SIDE, SIDE], flags.width, Activation::Gelu)?;
-        let theta0 = network.init(flags.seed, DType::F32, &Device::Cpu)?;
+        let device = flags.device.open()?;
+        let theta0 = network.init(flags.seed, DType::F32, &device)?;
         let d = SIDE * SIDE;
-        let zero = Tensor::zeros((1, 1, SIDE, SIDE), DType::F32, &Device::Cpu)?;
+        let zero = Tensor::zeros((1, 1, SIDE, SIDE), DType::F32, &device)?;
         let key =
             Key::new("directions").with("kernel", &kernel_identity(&network, &theta0, &zero)?)?;
         let cache = run.cache().clone();
@@ -62,7 +63,7 @@ impl Directions {
             (part(flags.train, 2 * flags.seed)?, part(flags.test, 2 * flags.seed + 1)?);
         let sample = train.concat(&test)?;
         Ok(Experiment {
-            images: sample.images().tensor().clone(),
+            images: sample.images().tensor().to_device(self.theta0.device())?,
             train: flags.train,
             labels: sample.labels().to_vec(),
             network: self.network.clone(),

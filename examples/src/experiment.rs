@@ -63,17 +63,18 @@ pub struct Experiment {
 pub struct Source {
     split: Split,
     origin: String,
+    device: Device,
 }
 
 impl Source {
-    /// Loads the data set that the flags name.
+    /// Loads the data set that the flags name, for experiments on their device.
     ///
     /// # Errors
-    /// Data that cannot be read.
+    /// Data that cannot be read, or a device that is absent.
     pub fn load(flags: &CommonFlags) -> Result<Self> {
         let loaded = load(flags.data.source(), flags.data_root.as_deref())?;
         let (split, _) = loaded.split.standardized()?;
-        Ok(Self { split, origin: loaded.origin.to_string() })
+        Ok(Self { split, origin: loaded.origin.to_string(), device: flags.device.open()? })
     }
 
     /// Where the images come from.
@@ -94,10 +95,10 @@ impl Source {
         let network =
             flags.model.network([channels, height, width], flags.width, Activation::Relu)?;
         Ok(Experiment {
-            images: sample.images().tensor().clone(),
+            images: sample.images().tensor().to_device(&self.device)?,
             train: train.count(),
             labels: sample.binary_labels(),
-            theta0: network.init(flags.seed, DType::F32, &Device::Cpu)?,
+            theta0: network.init(flags.seed, DType::F32, &self.device)?,
             network,
         })
     }

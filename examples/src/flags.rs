@@ -8,7 +8,7 @@ use clap::builder::ArgPredicate;
 use clap::{Args, Parser, ValueEnum};
 use serde::Serialize;
 
-use crate::Run;
+use crate::{DeviceFlags, Run};
 
 /// The networks of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize)]
@@ -98,6 +98,7 @@ impl fmt::Display for DataName {
 /// | `--train`, `--test` | images used | at least 1 |
 /// | `--epochs` | passes over the training images | at least 1 |
 /// | `--seed` | initialisation, subset and batch order | any |
+/// | `--device` | where to compute | `auto`, `cpu`, `cuda`, `cuda:N` |
 /// | `--out` | the results folder | a folder that can be written |
 /// | `--cache` | what runs share and go on from | a folder that can be written |
 /// | `--quick` | smaller sizes where none are given | a switch |
@@ -134,6 +135,11 @@ pub struct CommonFlags {
     /// Seed of the initialisation, the subset and the order of the batches
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+
+    /// Where to compute
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: DeviceFlags,
 
     /// Folder for the results [default: results/FIGURE]
     #[arg(long, value_name = "DIR")]

@@ -151,6 +151,23 @@ fn train_learns_every_kind_of_task_in_either_space() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_gpu_that_is_absent_is_an_error_and_auto_takes_the_cpu() -> Result<()> {
+    let out = tempfile::tempdir()?;
+    if entk::cuda::device_count() > 0 {
+        eprintln!("skipped: there is a GPU");
+        return Ok(());
+    }
+    for name in ["fig02", "fig04", "train"] {
+        let message = fail(name, &out.path().join(name), &["--device", "cuda:1"])?;
+        assert!(message.contains("GPU") && message.contains("device `cpu`"), "{message}");
+    }
+    let output = run("train", out.path(), &["--device", "auto", "--batch", "16"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("device: cpu: "), "{said}");
+    Ok(())
+}
+
 /// All files below a folder, in order.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
