@@ -7,10 +7,13 @@ use crate::{
     precision::round_to_bits,
 };
 
-/// Rounding to the bits of TF32, over many binades.
+/// Rounding to the bits of TF32, over many binades and with ties.
 pub(super) fn rounding() -> KnownAnswer {
     let spread = |(at, x): (usize, &f64)| f64::from(*x as f32 * 2f32.powi(at as i32 % 60 - 30));
-    let values: Vec<f64> = numbers(500, 60).iter().enumerate().map(spread).collect();
+    let mut values: Vec<f64> = numbers(500, 60).iter().enumerate().map(spread).collect();
+    // Halfway between two numbers of ten bits; the nearest even one is below or above in turn.
+    let tie = |at: usize| 1.0 + (at as f64 + 0.5) / 1024.0;
+    values.iter_mut().enumerate().take(40).for_each(|(at, value)| *value = tie(at));
     KnownAnswer::new(Launch::round(500, 10), vec![values], 0, |i, inputs| {
         Answer::of(f64::from(round_to_bits(inputs[0][i] as f32, 10)))
     })
