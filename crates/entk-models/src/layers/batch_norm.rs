@@ -9,7 +9,8 @@ use crate::{
     ops::{
         activation::Activation,
         entrywise::add,
-        norm::{Mask, channel_maps, combine, factors, gradients, means, moments, normalize},
+        norm::{Mask, combine, gradients, normalize},
+        norm_channels::{channel_maps, factors, means, moments},
     },
     params::Params,
     spec::ParamSpec,

@@ -12,6 +12,7 @@ pub(crate) mod kernel;
 pub(crate) mod lowering;
 pub(crate) mod matmul;
 pub(crate) mod norm;
+pub(crate) mod norm_channels;
 mod patches;
 pub(crate) mod pool;
 pub(crate) mod real;
