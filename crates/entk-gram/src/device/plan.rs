@@ -208,7 +208,7 @@ mod tests {
         // Rows of 11,169,345 parameters, but 3 layers of 2,359,296 by pairs of 16 pixels.
         let pixels = 3 * 256 * (512 + 512);
         assert_eq!(columns(&moved), 11_169_345 - 3 * 2_359_296 + pixels);
-        for (operand, sweeps, passes) in [(4, 3, 130), (2, 3, 70), (8, 3, 300)] {
+        for (operand, sweeps, passes) in [(4, 4, 300), (2, 4, 300), (8, 4, 620)] {
             let (large, schedule) = plan(&moved, 60_000, operand)?;
             assert!(!large.resident_rows, "{large}");
             // All tiles at once: no sweep is repeated.

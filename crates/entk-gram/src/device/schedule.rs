@@ -10,9 +10,9 @@ use crate::{
 
 /// Share of a device's memory that is planned with; allocators lose some to fragments.
 const SHARE: f64 = 0.95;
-/// Of what sweeps and tiles leave, this part goes to one chunk of operands, the rest to kept leaves: a chunk
-/// costs a pass over the tiles, which is fast, a group of leaves costs a sweep.
-const CHUNK_SHARE: u64 = 8;
+/// Of what sweeps and tiles leave, this part goes to one chunk of operands, the rest to kept leaves: each group
+/// of leaves costs a sweep, while a chunk costs no more than its units, which are products of their own.
+const CHUNK_SHARE: u64 = 32;
 /// Tiles that exist beside those of the kernel: the products of an entry-wise form and their sum.
 pub(super) const SCRATCH_TILES: u64 = 4;
 
@@ -100,8 +100,8 @@ impl Schedule {
                 None if tiles > 1 => tiles = tiles.div_ceil(2),
                 None => {
                     let units = demand.units();
-                    let needed =
-                        demand.fixed(1) + demand.least_kept(&units) + demand.least_chunk(&units);
+                    let kept = demand.joined(demand.least_kept(&units));
+                    let needed = demand.fixed(1) + kept + demand.least_chunk(&units);
                     let needed = (needed as f64 / SHARE).ceil() as u64;
                     return Err(GramError::DeviceMemory { needed, limit: demand.limit });
                 }
@@ -124,11 +124,11 @@ impl Schedule {
     fn resident_tiles(demand: &Demand, tiles: usize, limit: u64) -> Option<Self> {
         let units = demand.units();
         let rest = limit.checked_sub(demand.fixed(tiles))?;
-        let most = rest.checked_sub(demand.least_kept(&units))?;
+        let most = rest.checked_sub(demand.joined(demand.least_kept(&units)))?;
         let least = Some(demand.least_chunk(&units)).filter(|least| *least <= most)?;
         let chunk = (rest / CHUNK_SHARE).clamp(least, most);
         let groups = demand.grouped(units, rest - chunk, chunk);
-        let used = |group: &Group| demand.kept_bytes(&group.leaves);
+        let used = |group: &Group| demand.joined(demand.kept_bytes(&group.leaves));
         let largest = groups.iter().map(used).max().unwrap_or(0);
         Some(Self { groups, tiles, peak: demand.fixed(tiles) + chunk + largest })
     }
@@ -155,6 +155,11 @@ impl Demand {
     fn kept_bytes(&self, leaves: &[usize]) -> u64 {
         let kept: usize = leaves.iter().map(|leaf| self.leaves[*leaf].layer.kept).sum();
         self.rows as u64 * kept as u64 * self.item
+    }
+
+    /// Leaves of all rows, and those of one block twice: its micro-batches, and they as one.
+    fn joined(&self, kept: u64) -> u64 {
+        kept + kept / self.rows.div_ceil(self.block) as u64
     }
 
     fn operand_bytes(&self, unit: &Unit) -> u64 {
@@ -216,7 +221,7 @@ impl Demand {
             together.sort_unstable();
             together.dedup();
             match groups.last_mut() {
-                Some(group) if self.kept_bytes(&together) <= kept => {
+                Some(group) if self.joined(self.kept_bytes(&together)) <= kept => {
                     group.leaves = together;
                     match group.chunks.last_mut() {
                         Some(last) if more <= room => last.push(unit),
