@@ -251,11 +251,11 @@ fn stores_resume_with_equal_bits() -> TestResult {
         let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
         let whole = by_device(case, DType::F32, &config, &with_memory(None))?;
         let least = least_memory(case, DType::F32, &config)?;
-        for memory in [None, Some(least)] {
+        for (memory, together) in [(None, None), (Some(least), None), (Some(3 * least), Some(2))] {
             let (folder, stop) = (tempfile::tempdir()?, AtomicBool::new(false));
-            let device = with_memory(memory);
+            let device = DeviceConfig { together, ..with_memory(memory) };
             let observe =
-                |done: usize, total: usize| stop.store(3 * done > total, Ordering::Relaxed);
+                |done: usize, total: usize| stop.store(2 * done > total, Ordering::Relaxed);
             let assembly = Assembly::new(&case.network, &theta, &x, &config)?.on_device(&device);
             let assembly = assembly.stoppable(&stop);
             let stopped = assembly.observed(&observe).store(folder.path(), &stored);

@@ -42,6 +42,7 @@ const COPIES: usize = 2;
 /// | `precision` | that of the parameters | arithmetic of the kernel's products |
 /// | `memory` | what the device has free | bytes that may be used |
 /// | `edge` | 1,024 to 2,048 | edge of the tiles of a kernel in memory |
+/// | `together` | all that fit | tiles that are resident, and finished, together |
 /// | `devices` | none | other devices that share the work |
 #[derive(Debug, Clone, Default)]
 pub struct DeviceConfig {
@@ -51,6 +52,9 @@ pub struct DeviceConfig {
     pub memory: Option<u64>,
     /// Edge of the tiles in memory; a store has its own.
     pub edge: Option<usize>,
+    /// Tiles that are finished together where tiles are resident, at most: a store keeps each finished set, and
+    /// each repeats the sweeps.
+    pub together: Option<usize>,
     /// Devices besides that of the parameters; each takes a share of the tiles, and gets its own copy of
     /// parameters and inputs.
     pub devices: Vec<Device>,
@@ -192,6 +196,7 @@ impl Assembly<'_> {
             parameters: self.params.count(),
             edge,
             tiles,
+            together: config.together.unwrap_or(tiles),
             stay: false,
             micro_batch: self.config.micro_batch,
             bytes: [item, operand_bytes(self.precision(config)), width(self.dtype())],

@@ -106,6 +106,8 @@ pub(crate) struct Sizes {
     pub(crate) edge: usize,
     /// Tiles to compute.
     pub(crate) tiles: usize,
+    /// Tiles that may be resident together.
+    pub(crate) together: usize,
     /// Whether they all stay on the device.
     pub(crate) stay: bool,
     /// Examples of a sweep.
@@ -126,6 +128,7 @@ impl Sizes {
             rows: self.rows,
             block: self.edge,
             tiles: self.tiles,
+            together: self.together,
             stay: self.stay,
             item,
             operand,
@@ -180,6 +183,7 @@ mod tests {
             parameters: 11_169_345,
             edge: 2048,
             tiles: side * (side + 1) / 2,
+            together: usize::MAX,
             stay: false,
             micro_batch: 64,
             bytes: [4, operand, 4],

@@ -27,6 +27,8 @@ pub(crate) struct Demand {
     pub(crate) block: usize,
     /// Tiles to compute.
     pub(crate) tiles: usize,
+    /// Tiles that may be resident together.
+    pub(crate) together: usize,
     /// Whether they all stay on the device.
     pub(crate) stay: bool,
     /// One number of a leaf.
@@ -93,7 +95,7 @@ impl Schedule {
         if whole.peak <= limit {
             return Ok(whole);
         }
-        let mut tiles = demand.tiles;
+        let mut tiles = demand.tiles.min(demand.together).max(1);
         loop {
             match Self::resident_tiles(demand, tiles, limit) {
                 Some(schedule) => return Ok(schedule),
@@ -275,6 +277,7 @@ mod tests {
             rows: 1000,
             block: 100,
             tiles: 55,
+            together: usize::MAX,
             stay: false,
             item: 4,
             operand: 4,
