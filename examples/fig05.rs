@@ -127,7 +127,7 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
     let distance = panel(Axis::linear("l2 distance"), |row| row.distance)?;
     let task = common.data.class_task();
     let title = format!("{}, {task}", common.title());
-    let seeds = format!("{} seeds: median, smallest and largest.", flags.figure.seeds);
-    let note = format!("{} test images, {} epochs, {seeds}", common.test, common.epochs);
+    let seeds = flags.figure.seeds_note();
+    let note = format!("{} test images, {} epochs, {seeds}.", common.test, common.epochs);
     Ok(FigureGrid::row(vec![accuracy, distance]).title(title).note(note))
 }

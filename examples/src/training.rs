@@ -81,12 +81,17 @@ impl FigureFlags {
 
     /// The sizes of a run as the small print of its figure.
     pub fn note(&self) -> String {
-        let CommonFlags { train, test, epochs, seed, .. } = self.common;
-        let seeds = match self.seeds {
-            1 => format!("seed {seed}"),
-            seeds => format!("{seeds} seeds: median, smallest and largest"),
-        };
+        let CommonFlags { train, test, epochs, .. } = self.common;
+        let seeds = self.seeds_note();
         format!("{train} training and {test} test images, {epochs} epochs, {seeds}.")
+    }
+
+    /// The end of the small print: which seed, or what is drawn of several.
+    pub fn seeds_note(&self) -> String {
+        match self.seeds {
+            1 => format!("seed {}", self.common.seed),
+            seeds => format!("{seeds} seeds: median, smallest and largest"),
+        }
     }
 
     /// Rows of all seeds, from `one_seed` with the flags of each seed alone; `<table>.csv` grows seed by seed.
