@@ -158,7 +158,8 @@ impl<'a> DualSgd<'a> {
         let mut run = DualRun::new(self, targets, config)?;
         let mut histories = vec![History::default(); targets.len()];
         for epoch in 1..=config.epochs {
-            let records = run.epoch(epoch)?;
+            // On a thread of the pool: entering it anew would cost every step a wait.
+            let records = rayon::scope(|_| run.epoch(epoch))?;
             let converged = run.converged(&records);
             let flow = on_epoch(&records);
             for (history, record) in histories.iter_mut().zip(records) {

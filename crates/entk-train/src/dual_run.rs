@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Targets that a task takes at least, in loops over the targets.
-const MIN_TARGETS: usize = 4;
+const MIN_TARGETS: usize = 10;
 
 /// The step of an example that no minibatch of the epoch holds.
 const NEVER: usize = usize::MAX;

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use crate::{dual_run::zeros, error::Result, recurrence::StepMap};
 
 /// Examples of a panel: what one task computes.
-const PANEL: usize = 256;
-/// Rows of the kernel widened to f64 at a time; with the panel 256 KiB, within an L2 cache.
+const PANEL: usize = 128;
+/// Rows of the kernel widened to f64 at a time; with the panel 128 KiB, within an L2 cache.
 const TILE: usize = 128;
 
 /// Coefficients on some examples: one column of `rows.len()` numbers for each target.

@@ -92,7 +92,9 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
             return Ok(None);
         }
         let before = self.state.clone();
-        match self.run_epoch(self.epoch() + 1) {
+        let epoch = self.epoch() + 1;
+        // On a thread of the pool: entering it anew would cost every step a wait.
+        match rayon::scope(|_| self.run_epoch(epoch)) {
             Ok(record) => {
                 if self.pace.converged(&record) {
                     self.history.outcome = Outcome::Converged;
