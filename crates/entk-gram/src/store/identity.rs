@@ -32,7 +32,8 @@ pub struct Identity {
     /// Element type of parameters, gradients and products.
     pub compute: String,
     /// What computes the products, and in which precision: `cpu`, or `tensors on cuda, tf32`.
-    #[serde(default = "cpu")]
+    /// Not written for the CPU's engine, so that the hashes of stores from before it had a name still fit.
+    #[serde(default = "cpu", skip_serializing_if = "is_cpu")]
     pub engine: String,
     /// Name of the strategy.
     pub strategy: String,
@@ -95,6 +96,10 @@ impl Identity {
 /// The engine of stores that do not name it.
 fn cpu() -> String {
     "cpu".into()
+}
+
+fn is_cpu(engine: &str) -> bool {
+    engine == cpu()
 }
 
 /// Zarr's name of an element type.
