@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use candle_core::Device;
 use clap::{Parser, ValueEnum};
-use entk::cuda::{DeviceChoice, DeviceProperties, OpenedDevice};
+use entk::device::{DeviceChoice, DeviceProperties, OpenedDevice};
 use entk_examples::{Run, by_name, parse_device};
 use serde::Serialize;
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use entk::cuda::{Operand, Precision, add_product};
+use entk::device::{Operand, Precision, add_product};
 use entk::gram::{Assembly, DeviceConfig, GramConfig, Plan, Target};
 use entk::models::Model;
 use entk::spectral::{EigshConfig, Solver, eigsh};

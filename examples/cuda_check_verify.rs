@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use entk::cuda::{Precision, self_test};
+use entk::device::{Precision, self_test};
 use entk::gram::{Assembly, DeviceConfig, GramConfig};
 use entk::models::{Model, Params};
 use entk::spectral::{EigshConfig, Gram, Solver, eigh, eigsh};

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
-use entk::cuda::CudaError;
 use entk::data::DataError;
+use entk::device::DeviceError;
 use entk::gram::GramError;
 use entk::models::ModelError;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -75,10 +75,10 @@ fn code(error: &Error) -> u8 {
         return FILES;
     }
     let is_absent = |cause: &(dyn std::error::Error + 'static)| {
-        let absent = |error: &CudaError| {
-            matches!(error, CudaError::Absent { .. } | CudaError::NotCompiled { .. })
+        let absent = |error: &DeviceError| {
+            matches!(error, DeviceError::Absent { .. } | DeviceError::NotCompiled { .. })
         };
-        cause.downcast_ref::<CudaError>().is_some_and(absent)
+        cause.downcast_ref::<DeviceError>().is_some_and(absent)
     };
     if error.chain().any(is_absent) {
         return UNAVAILABLE;

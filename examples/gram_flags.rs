@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
-use entk::cuda::{CudaError, Precision};
 use entk::data::Layout;
+use entk::device::{DeviceError, Precision};
 use entk::gram::{Accumulate, GramError, Part};
 use entk::models::Activation;
 use entk_examples::{DeviceFlags, ModelName};
@@ -156,7 +156,7 @@ pub enum Command {
 }
 
 fn parse_precision(text: &str) -> Result<Precision, String> {
-    text.parse().map_err(|error: CudaError| error.to_string())
+    text.parse().map_err(|error: DeviceError| error.to_string())
 }
 
 fn by_optional_name<S: Serializer>(

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use candle_core::Device;
 use clap::Args;
-use entk::cuda::{CudaError, DeviceChoice, OpenedDevice};
+use entk::device::{DeviceChoice, DeviceError, OpenedDevice};
 use serde::{Serialize, Serializer};
 
 /// The flag to be flattened into those of a program that computes.
@@ -34,7 +34,7 @@ impl DeviceFlags {
 /// # Errors
 /// Text that names no device.
 pub fn parse_device(text: &str) -> Result<DeviceChoice, String> {
-    text.parse().map_err(|error: CudaError| error.to_string())
+    text.parse().map_err(|error: DeviceError| error.to_string())
 }
 
 /// Writes a setting as its flag takes it.

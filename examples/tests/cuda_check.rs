@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
-use entk::cuda::device_count;
+use entk::device::device_count;
 use entk_examples::Record;
 use serde_json::Value;
 

@@ -154,7 +154,7 @@ fn train_learns_every_kind_of_task_in_either_space() -> Result<()> {
 #[test]
 fn a_gpu_that_is_absent_is_an_error_and_auto_takes_the_cpu() -> Result<()> {
     let out = tempfile::tempdir()?;
-    if entk::cuda::device_count() > 0 {
+    if entk::device::device_count() > 0 {
         eprintln!("skipped: there is a GPU");
         return Ok(());
     }

@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-KERNELS = ROOT / "crates/entk-cuda/kernels"
+KERNELS = ROOT / "crates/entk-device/kernels"
 FOLDER = ROOT / "target/cuda/compiler"
 PACKAGES = ["nvidia-cuda-nvrtc==13.0.88", "nvidia-cuda-nvcc==13.0.88"]
 ARCHITECTURES = ["80", "90"]

@@ -166,7 +166,7 @@ pub enum GramError {
     Model(#[from] ModelError),
     /// The device refused something.
     #[error(transparent)]
-    Device(#[from] entk_cuda::CudaError),
+    Device(#[from] entk_device::DeviceError),
     /// The assembled matrix is no Gram: it holds NaN or infinity.
     #[error(transparent)]
     Matrix(#[from] SpectralError),

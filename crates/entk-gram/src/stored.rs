@@ -127,7 +127,7 @@ impl Assembly<'_> {
     }
 
     /// The same by the device's engine.
-    fn tiles_of_device<A: Real + Entry + entk_cuda::Entry>(
+    fn tiles_of_device<A: Real + Entry + entk_device::Entry>(
         &self,
         tiles: &[TileIndex],
         store: &mut Store,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device};
 use common::{Case, DOUBLE, SINGLE, cases, distance};
-use entk_cuda::Precision;
+use entk_device::Precision;
 use entk_gram::{
     Accumulate, Assembly, DeviceConfig, Form, GramConfig, GramError, Outputs, StoreConfig,
     Strategy, Target, gram,

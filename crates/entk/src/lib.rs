@@ -9,7 +9,7 @@
 //!
 //! | module | question it answers |
 //! |---|---|
-//! | [`cuda`] | on which device, in which precision? |
+//! | [`device`] | on which device, in which precision? |
 //! | [`data`] | which images and labels? |
 //! | [`models`] | what are f(theta, x), J v, J^T u and the per-example gradients? |
 //! | [`linearize`] | what is the first-order Taylor expansion of f around theta_0? |
@@ -58,8 +58,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub use entk_cuda as cuda;
 pub use entk_data as data;
+pub use entk_device as device;
 pub use entk_gram as gram;
 pub use entk_linearize as linearize;
 pub use entk_models as models;

@@ -1,7 +1,7 @@
 use std::{collections::VecDeque, ops::Range};
 
 use candle_core::{DType, Device, Tensor};
-use entk_cuda::{DeviceProperties, Entry, HostCopies, Precision};
+use entk_device::{DeviceProperties, Entry, HostCopies, Precision};
 use entk_models::{Params, Real};
 
 use super::{

@@ -1,10 +1,10 @@
 //! What follows the products of a tile, as one kernel each: on the CPU a loop, on a GPU the same from
-//! [`entk_cuda`].
+//! [`entk_device`].
 
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor,
 };
-use entk_cuda::{Launch, PixelSizes};
+use entk_device::{Launch, PixelSizes};
 use entk_models::{Geometry, Real};
 use rayon::prelude::*;
 

@@ -1,5 +1,5 @@
 use candle_core::{DType, Tensor};
-use entk_cuda::{Operand, Precision, add_product};
+use entk_device::{Operand, Precision, add_product};
 
 use crate::error::Result;
 

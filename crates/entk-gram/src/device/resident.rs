@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use candle_core::{DType, Device, Tensor};
-use entk_cuda::Operand;
+use entk_device::Operand;
 use entk_spectral::{Gram, Precision, SpectralError, SymmetricOperator};
 
 use super::{assembled::DeviceConfig, schedule::edge};
@@ -103,7 +103,7 @@ impl DeviceGram {
     fn images(&self, columns: &Tensor) -> Result<Tensor> {
         let part = |at: usize| {
             let rows = self.grid.examples(at);
-            Operand::new(&columns.narrow(1, rows.start, rows.len())?, entk_cuda::Precision::F64)
+            Operand::new(&columns.narrow(1, rows.start, rows.len())?, entk_device::Precision::F64)
         };
         let parts = (0..self.grid.side()).map(part).collect::<std::result::Result<Vec<_>, _>>()?;
         let count = columns.dim(0)?;
@@ -111,10 +111,10 @@ impl DeviceGram {
             |at| Tensor::zeros((count, self.grid.examples(at).len()), DType::F64, &self.device);
         let images = (0..self.grid.side()).map(zeros).collect::<candle_core::Result<Vec<_>>>()?;
         for (TileIndex(row, col), tile) in self.grid.lower().zip(&self.tiles) {
-            let tile = Operand::new(tile, entk_cuda::Precision::F64)?;
-            entk_cuda::add_product(&images[row], &parts[col], &tile.t()?)?;
+            let tile = Operand::new(tile, entk_device::Precision::F64)?;
+            entk_device::add_product(&images[row], &parts[col], &tile.t()?)?;
             if row != col {
-                entk_cuda::add_product(&images[col], &parts[row], &tile)?;
+                entk_device::add_product(&images[col], &parts[row], &tile)?;
             }
         }
         Ok(Tensor::cat(&images, 1)?)

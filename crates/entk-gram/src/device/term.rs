@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use candle_core::Tensor;
-use entk_cuda::Operand;
+use entk_device::Operand;
 use entk_models::{Factor, Geometry};
 
 use super::{

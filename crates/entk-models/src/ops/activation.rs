@@ -1,4 +1,4 @@
-use entk_cuda::Nonlinearity;
+use entk_device::Nonlinearity;
 
 use super::real::Real;
 

@@ -1,5 +1,5 @@
 use candle_core::{DType, Shape, Tensor};
-use entk_cuda::Launch;
+use entk_device::Launch;
 
 use super::{
     kernel::{Kernel, apply, on_host, vectorised},

@@ -1,7 +1,7 @@
 //! Sums over the pixels of each channel.
 
 use candle_core::{Shape, Tensor};
-use entk_cuda::Launch;
+use entk_device::Launch;
 use rayon::prelude::*;
 
 use super::{

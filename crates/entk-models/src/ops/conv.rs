@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use candle_core::{Shape, Tensor};
-use entk_cuda::Launch;
+use entk_device::Launch;
 use faer::MatRef;
 use rayon::prelude::*;
 

@@ -4,7 +4,7 @@
 //! with [`super::conv`]. Patches are k k times the images, so batches are cut into chunks.
 
 use candle_core::Tensor;
-use entk_cuda::ImageSizes;
+use entk_device::ImageSizes;
 
 use super::{
     geometry::Geometry,

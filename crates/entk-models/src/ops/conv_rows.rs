@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{Shape, Tensor};
-use entk_cuda::Launch;
+use entk_device::Launch;
 use faer::{Accum, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 

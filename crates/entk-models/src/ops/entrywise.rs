@@ -3,7 +3,7 @@
 use std::{array, marker::PhantomData};
 
 use candle_core::{Shape, Tensor};
-use entk_cuda::{Entrywise as DeviceRule, Launch};
+use entk_device::{Entrywise as DeviceRule, Launch};
 use rayon::prelude::*;
 
 use super::{

@@ -2,7 +2,7 @@ use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult,
     Shape, Tensor,
 };
-use entk_cuda::Launch;
+use entk_device::Launch;
 
 use super::real::Real;
 use crate::error::Result;
@@ -151,7 +151,7 @@ impl<K: Kernel> CustomOp3 for Op<K> {
 pub(crate) mod testing {
     use std::sync::LazyLock;
 
-    use entk_cuda::{HostCompiler, HostEntry};
+    use entk_device::{HostCompiler, HostEntry};
 
     use super::*;
 

@@ -1,5 +1,5 @@
 use candle_core::{Shape, Tensor};
-use entk_cuda::Launch;
+use entk_device::Launch;
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul as faer_matmul};
 use rayon::prelude::*;
 

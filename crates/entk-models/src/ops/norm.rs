@@ -5,7 +5,7 @@
 //! type, in eight lanes.
 
 use candle_core::{Shape, Tensor};
-use entk_cuda::{ImageSizes, Launch, MaskPlace};
+use entk_device::{ImageSizes, Launch, MaskPlace};
 use rayon::prelude::*;
 
 use super::{

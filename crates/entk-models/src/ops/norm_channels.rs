@@ -3,7 +3,7 @@
 //! planes in f64, in the order of the batch.
 
 use candle_core::{DType, Shape, Tensor};
-use entk_cuda::{ImageSizes, Launch};
+use entk_device::{ImageSizes, Launch};
 use rayon::prelude::*;
 
 use super::{

@@ -2,7 +2,7 @@
 //! functions are plain loops: there [`super::lowering`] is faster.
 
 use candle_core::Shape;
-use entk_cuda::{ImageSizes, Launch, PatchSizes};
+use entk_device::{ImageSizes, Launch, PatchSizes};
 
 use super::{geometry::Geometry, kernel::Kernel, real::Real};
 

@@ -1,5 +1,5 @@
 use candle_core::{Shape, Tensor};
-use entk_cuda::{Launch, PoolSizes};
+use entk_device::{Launch, PoolSizes};
 use rayon::prelude::*;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::error::{CudaError, Result};
+use crate::error::{DeviceError, Result};
 
 /// The arithmetic of a matrix product: what its inputs are rounded to. Products of two inputs are
 /// exact; sums are in f32, for [`F64`](Self::F64) in f64.
@@ -93,11 +93,11 @@ impl Precision {
 }
 
 impl FromStr for Precision {
-    type Err = CudaError;
+    type Err = DeviceError;
 
     fn from_str(text: &str) -> Result<Self> {
         let named = Self::ALL.into_iter().find(|precision| precision.to_string() == text);
-        named.ok_or_else(|| CudaError::UnknownPrecision { found: text.to_string() })
+        named.ok_or_else(|| DeviceError::UnknownPrecision { found: text.to_string() })
     }
 }
 
@@ -208,7 +208,7 @@ mod tests {
         }
         assert!(matches!(
             "f16".parse::<Precision>(),
-            Err(CudaError::UnknownPrecision { found }) if found == "f16"
+            Err(DeviceError::UnknownPrecision { found }) if found == "f16"
         ));
     }
 }

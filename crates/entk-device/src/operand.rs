@@ -1,7 +1,7 @@
 use candle_core::{DType, Tensor};
 
 use crate::{
-    error::{CudaError, Result},
+    error::{DeviceError, Result},
     launch::Launch,
     precision::Precision,
 };
@@ -11,13 +11,13 @@ use crate::{
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
-/// use entk_cuda::{Operand, Precision, add_product};
+/// use entk_device::{Operand, Precision, add_product};
 ///
 /// let rows = Tensor::randn(0f32, 1.0, (4, 50), &Device::Cpu)?;
 /// let rows = Operand::new(&rows, Precision::Tf32x3)?;
 /// let gram = Tensor::zeros((4, 4), rows.accumulator(), &Device::Cpu)?;
 /// add_product(&gram, &rows, &rows.t()?)?;
-/// # Ok::<(), entk_cuda::CudaError>(())
+/// # Ok::<(), entk_device::DeviceError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Operand {
@@ -30,11 +30,11 @@ impl Operand {
     /// Rounds a matrix of f32 or f64.
     ///
     /// # Errors
-    /// [`CudaError::DType`] for other types, and those of the device.
+    /// [`DeviceError::DType`] for other types, and those of the device.
     pub fn new(values: &Tensor, precision: Precision) -> Result<Self> {
         if !matches!(values.dtype(), DType::F32 | DType::F64) {
             let (what, expected) = ("operand of a product", "f32 or f64");
-            return Err(CudaError::DType { what, expected, got: values.dtype() });
+            return Err(DeviceError::DType { what, expected, got: values.dtype() });
         }
         let (high, low) = match precision {
             Precision::F64 => (values.to_dtype(DType::F64)?, None),

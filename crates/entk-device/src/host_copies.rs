@@ -2,7 +2,7 @@ use candle_core::{DType, Device, Storage, Tensor, WithDType};
 
 use crate::{
     device::{Entry, Pinned},
-    error::{CudaError, Result},
+    error::{DeviceError, Result},
 };
 
 /// Copies to the host that run while the device computes on: tensors go in, their entries come out
@@ -13,13 +13,13 @@ use crate::{
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use entk_cuda::HostCopies;
+/// use entk_device::HostCopies;
 ///
 /// let mut copies = HostCopies::<f64>::new(&Device::Cpu, 6, 2)?;
 /// copies.start(Tensor::ones((2, 3), candle_core::DType::F64, &Device::Cpu)?)?;
 /// assert_eq!(copies.take(|entries| entries.iter().sum::<f64>())?, Some(6.0));
 /// assert_eq!(copies.take(|entries| entries.len())?, None);
-/// # Ok::<(), entk_cuda::CudaError>(())
+/// # Ok::<(), entk_device::DeviceError>(())
 /// ```
 #[derive(Debug)]
 pub struct HostCopies<T: Entry> {
@@ -55,20 +55,20 @@ impl<T: Entry> HostCopies<T> {
     /// Starts to copy a contiguous tensor, which is kept until its copy is taken.
     ///
     /// # Errors
-    /// [`CudaError::Busy`] where all buffers are in use; a tensor of another type, longer than a
+    /// [`DeviceError::Busy`] where all buffers are in use; a tensor of another type, longer than a
     /// buffer or not contiguous; those of the driver.
     pub fn start(&mut self, tensor: Tensor) -> Result<()> {
         let what = "copy to the host";
         if self.is_full() {
-            return Err(CudaError::Busy { slots: self.slots });
+            return Err(DeviceError::Busy { slots: self.slots });
         }
         if tensor.dtype() != T::DTYPE {
             let expected = if T::DTYPE == DType::F64 { "f64" } else { "f32" };
-            return Err(CudaError::DType { what, expected, got: tensor.dtype() });
+            return Err(DeviceError::DType { what, expected, got: tensor.dtype() });
         }
         if tensor.elem_count() > self.capacity || !tensor.is_contiguous() {
             let expected = format!("at most {} contiguous entries", self.capacity);
-            return Err(CudaError::Shape { what, expected, got: tensor.dims().to_vec() });
+            return Err(DeviceError::Shape { what, expected, got: tensor.dims().to_vec() });
         }
         self.pinned.start(tensor)
     }
@@ -89,7 +89,7 @@ pub(crate) fn on_host<T: WithDType, R>(tensor: &Tensor, read: impl FnOnce(&[T]) 
         (Storage::Cpu(storage), Some((start, end))) => {
             Ok(read(&T::cpu_storage_as_slice(storage)?[start..end]))
         }
-        _ => Err(CudaError::Shape {
+        _ => Err(DeviceError::Shape {
             what: "copy to the host",
             expected: "a contiguous tensor of the CPU".to_string(),
             got: tensor.dims().to_vec(),
@@ -105,17 +105,17 @@ mod tests {
     fn copies_come_back_in_order_and_bad_ones_are_refused() -> Result<()> {
         let mut copies = HostCopies::<f32>::new(&Device::Cpu, 6, 2)?;
         let tensor = Tensor::arange(0f32, 6.0, &Device::Cpu)?.reshape((2, 3))?;
-        assert!(matches!(copies.start(tensor.t()?), Err(CudaError::Shape { .. })));
+        assert!(matches!(copies.start(tensor.t()?), Err(DeviceError::Shape { .. })));
         assert!(matches!(
             copies.start(tensor.to_dtype(DType::F64)?),
-            Err(CudaError::DType { got: DType::F64, .. })
+            Err(DeviceError::DType { got: DType::F64, .. })
         ));
         let long = Tensor::zeros(7, DType::F32, &Device::Cpu)?;
-        assert!(matches!(copies.start(long), Err(CudaError::Shape { .. })));
+        assert!(matches!(copies.start(long), Err(DeviceError::Shape { .. })));
         copies.start(tensor.clone())?;
         copies.start(tensor.narrow(0, 1, 1)?)?;
         assert!(copies.is_full());
-        assert!(matches!(copies.start(tensor), Err(CudaError::Busy { slots: 2 })));
+        assert!(matches!(copies.start(tensor), Err(DeviceError::Busy { slots: 2 })));
         assert_eq!(copies.take(<[f32]>::to_vec)?, Some(vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
         assert_eq!(copies.take(<[f32]>::to_vec)?, Some(vec![3.0, 4.0, 5.0]));
         assert!(copies.is_empty() && copies.take(<[f32]>::len)?.is_none());

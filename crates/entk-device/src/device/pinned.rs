@@ -60,7 +60,7 @@ impl<T: Entry> Pinned<T> {
             return Ok(());
         };
         let Some(mut buffer) = self.free.pop() else {
-            return Err(crate::CudaError::Busy { slots: self.waiting.len() });
+            return Err(crate::DeviceError::Busy { slots: self.waiting.len() });
         };
         let done = {
             let (storage, layout) = tensor.storage_and_layout();

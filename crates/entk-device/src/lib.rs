@@ -38,7 +38,7 @@ mod device;
 
 pub use choice::{DeviceChoice, OpenedDevice};
 pub use device::Entry;
-pub use error::{CudaError, Result};
+pub use error::{DeviceError, Result};
 #[cfg(any(test, feature = "host-check"))]
 pub use host::{HostCompiler, HostEntry};
 pub use host_copies::HostCopies;

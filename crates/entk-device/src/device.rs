@@ -26,7 +26,7 @@ pub(crate) use blas::add_product;
 pub(crate) use pinned::Pinned;
 
 use crate::{
-    error::{CudaError, Result},
+    error::{DeviceError, Result},
     launch::Launch,
     properties::DeviceProperties,
     sizes::{Size, Sizes},
@@ -54,7 +54,7 @@ pub(crate) fn count() -> usize {
 /// One stream for all threads, and a memory pool that keeps what is freed: returning it to the
 /// driver would cost a new allocation after every wait for the stream.
 pub(crate) fn open(ordinal: usize) -> Result<Device> {
-    let absent = |reason: String| CudaError::Absent { ordinal, reason };
+    let absent = |reason: String| DeviceError::Absent { ordinal, reason };
     if ordinal >= count() {
         return Err(absent(format!("the driver knows {} GPUs", count())));
     }

@@ -2,7 +2,7 @@
 
 use candle_core::{CudaStorage, Layout};
 
-use crate::{device, error::CudaError, sources::Source};
+use crate::{device, error::DeviceError, sources::Source};
 
 /// Entries of one launch, and of one input: kernels count in 32 bits.
 pub(crate) const MOST_ENTRIES: usize = (1 << 31) - 1;
@@ -67,14 +67,14 @@ impl Launch {
         device::run(self, inputs)
     }
 
-    pub(crate) fn check(&self, inputs: &[usize]) -> Result<(), CudaError> {
+    pub(crate) fn check(&self, inputs: &[usize]) -> Result<(), DeviceError> {
         let all = self.sizes.iter().chain(&self.inputs).chain([&self.output]);
         if let Some(got) = all.copied().find(|size| *size > MOST_ENTRIES) {
-            return Err(CudaError::TooLarge { what: self.name, got, most: MOST_ENTRIES });
+            return Err(DeviceError::TooLarge { what: self.name, got, most: MOST_ENTRIES });
         }
         if inputs != self.inputs || self.sizes.len() > MOST_SIZES {
             let expected = format!("inputs of {:?} entries", self.inputs);
-            return Err(CudaError::Shape { what: self.name, expected, got: inputs.to_vec() });
+            return Err(DeviceError::Shape { what: self.name, expected, got: inputs.to_vec() });
         }
         Ok(())
     }
@@ -89,10 +89,10 @@ mod tests {
         let launch = Launch::round(5, 10);
         assert!(launch.check(&[5]).is_ok());
         for lengths in [&[][..], &[4], &[6], &[5, 5]] {
-            assert!(matches!(launch.check(lengths), Err(CudaError::Shape { .. })), "{lengths:?}");
+            assert!(matches!(launch.check(lengths), Err(DeviceError::Shape { .. })), "{lengths:?}");
         }
         let long = Launch::round(MOST_ENTRIES + 1, 10);
         let refused = long.check(&[MOST_ENTRIES + 1]);
-        assert!(matches!(refused, Err(CudaError::TooLarge { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(DeviceError::TooLarge { .. })), "{refused:?}");
     }
 }

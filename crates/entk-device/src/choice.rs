@@ -2,18 +2,18 @@ use std::{fmt, str::FromStr};
 
 use candle_core::Device;
 
-use crate::error::{CudaError, Result};
+use crate::error::{DeviceError, Result};
 
 /// Which device a run uses; `auto`, `cpu`, `cuda` or `cuda:N` as text.
 ///
 /// ```
-/// use entk_cuda::DeviceChoice;
+/// use entk_device::DeviceChoice;
 ///
 /// assert_eq!("cuda:1".parse::<DeviceChoice>()?, DeviceChoice::Cuda(1));
 /// let opened = DeviceChoice::Cpu.open()?;
 /// assert!(opened.device.is_cpu());
 /// assert_eq!(opened.note, "cpu: asked for");
-/// # Ok::<(), entk_cuda::CudaError>(())
+/// # Ok::<(), entk_device::DeviceError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
@@ -40,7 +40,7 @@ impl DeviceChoice {
     /// ordered as it was asked for.
     ///
     /// # Errors
-    /// [`CudaError::NotCompiled`] or [`CudaError::Absent`] where a GPU was asked for; never for
+    /// [`DeviceError::NotCompiled`] or [`DeviceError::Absent`] where a GPU was asked for; never for
     /// [`Auto`](Self::Auto), whose note says why it is the CPU.
     pub fn open(self) -> Result<OpenedDevice> {
         match self {
@@ -48,8 +48,8 @@ impl DeviceChoice {
             Self::Cuda(ordinal) => gpu(ordinal),
             Self::Auto => Ok(match gpu(0) {
                 Ok(opened) => opened,
-                Err(CudaError::NotCompiled { .. }) => cpu("this program was built without CUDA"),
-                Err(CudaError::Absent { reason, .. }) => cpu(&format!("no usable GPU, {reason}")),
+                Err(DeviceError::NotCompiled { .. }) => cpu("this program was built without CUDA"),
+                Err(DeviceError::Absent { reason, .. }) => cpu(&format!("no usable GPU, {reason}")),
                 Err(other) => cpu(&other.to_string()),
             }),
         }
@@ -66,10 +66,10 @@ fn gpu(ordinal: usize) -> Result<OpenedDevice> {
 }
 
 impl FromStr for DeviceChoice {
-    type Err = CudaError;
+    type Err = DeviceError;
 
     fn from_str(text: &str) -> Result<Self> {
-        let unknown = || CudaError::UnknownDevice { found: text.to_string() };
+        let unknown = || DeviceError::UnknownDevice { found: text.to_string() };
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
@@ -107,7 +107,7 @@ mod tests {
         }
         for text in ["", "gpu", "CUDA", "cuda:", "cuda:-1", "cuda:+1", "cuda:1a", "cuda: 1"] {
             assert!(
-                matches!(text.parse::<DeviceChoice>(), Err(CudaError::UnknownDevice { .. })),
+                matches!(text.parse::<DeviceChoice>(), Err(DeviceError::UnknownDevice { .. })),
                 "{text}"
             );
         }

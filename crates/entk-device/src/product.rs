@@ -7,7 +7,7 @@ use candle_core::{
 
 use crate::{
     device,
-    error::{CudaError, Result},
+    error::{DeviceError, Result},
     operand::Operand,
     precision::Precision,
 };
@@ -22,7 +22,7 @@ use crate::{
 /// On the CPU the same rounded numbers are multiplied, with sums in the same type.
 ///
 /// # Errors
-/// [`CudaError::Shape`] and [`CudaError::DType`] where the three do not fit together, and those of
+/// [`DeviceError::Shape`] and [`DeviceError::DType`] where the three do not fit together, and those of
 /// the device: a c that shares memory with a or b, or sizes beyond 2^31.
 pub fn add_product(c: &Tensor, a: &Operand, b: &Operand) -> Result<()> {
     check(c, a, b)?;
@@ -42,19 +42,19 @@ fn check(c: &Tensor, a: &Operand, b: &Operand) -> Result<()> {
     let what = "sum of matrix products";
     let ((m, k), (rows, n)) = (a.dims2()?, b.dims2()?);
     if rows != k {
-        return Err(CudaError::Shape { what, expected: format!("({k}, n)"), got: vec![rows, n] });
+        return Err(DeviceError::Shape { what, expected: format!("({k}, n)"), got: vec![rows, n] });
     }
     if c.dims() != [m, n] {
         let got = c.dims().to_vec();
-        return Err(CudaError::Shape { what, expected: format!("({m}, {n})"), got });
+        return Err(DeviceError::Shape { what, expected: format!("({m}, {n})"), got });
     }
     if a.precision() != b.precision() {
         let (expected, got) = ("operands of one precision", b.parts().0.dtype());
-        return Err(CudaError::DType { what, expected, got });
+        return Err(DeviceError::DType { what, expected, got });
     }
     if c.dtype() != a.accumulator() {
         let expected = if a.accumulator() == DType::F64 { "f64" } else { "f32" };
-        return Err(CudaError::DType { what, expected, got: c.dtype() });
+        return Err(DeviceError::DType { what, expected, got: c.dtype() });
     }
     Ok(())
 }
@@ -163,7 +163,7 @@ mod tests {
         for precision in Precision::ALL {
             let dtype = if precision == Precision::F64 { DType::F64 } else { DType::F32 };
             // What the operands hold before rounding: f32 numbers, but for f64.
-            let stored = |x: Tensor| Ok::<_, CudaError>(x.to_dtype(dtype)?);
+            let stored = |x: Tensor| Ok::<_, DeviceError>(x.to_dtype(dtype)?);
             let (a, b) = (stored(numbers(m, k, 1)?)?, stored(numbers(n, k, 2)?)?);
             let start = stored(numbers(m, n, 3)?)?;
             let c = start.copy()?;
@@ -206,16 +206,16 @@ mod tests {
         let c = f32s((2, 3))?;
         for (a, b) in [((2, 4), (5, 3)), ((3, 4), (4, 3)), ((2, 4), (4, 2))] {
             let refused = add_product(&c, &single(a)?, &single(b)?);
-            assert!(matches!(refused, Err(CudaError::Shape { .. })), "{a:?} {b:?}");
+            assert!(matches!(refused, Err(DeviceError::Shape { .. })), "{a:?} {b:?}");
         }
         let tf32 = Operand::new(&f32s((4, 3))?, Precision::Tf32)?;
         let refused = add_product(&c, &single((2, 4))?, &tf32);
-        assert!(matches!(refused, Err(CudaError::DType { .. })));
+        assert!(matches!(refused, Err(DeviceError::DType { .. })));
         let wide = c.to_dtype(DType::F64)?;
         let refused = add_product(&wide, &single((2, 4))?, &single((4, 3))?);
-        assert!(matches!(refused, Err(CudaError::DType { got: DType::F64, .. })));
+        assert!(matches!(refused, Err(DeviceError::DType { got: DType::F64, .. })));
         let integers = Operand::new(&c.to_dtype(DType::U8)?, Precision::F32);
-        assert!(matches!(integers, Err(CudaError::DType { got: DType::U8, .. })));
+        assert!(matches!(integers, Err(DeviceError::DType { got: DType::U8, .. })));
         Ok(())
     }
 }

@@ -2,7 +2,7 @@ use candle_core::DType;
 
 /// Everything that can go wrong between this crate and a device.
 #[derive(Debug, thiserror::Error)]
-pub enum CudaError {
+pub enum DeviceError {
     /// A device that no flag names.
     #[error("`{found}` is no device; use auto, cpu, cuda or cuda:N with N counted from 0")]
     UnknownDevice {
@@ -77,13 +77,13 @@ pub enum CudaError {
 }
 
 /// Shorthand for results of this crate.
-pub type Result<T> = std::result::Result<T, CudaError>;
+pub type Result<T> = std::result::Result<T, DeviceError>;
 
 /// For code that candle calls back.
-impl From<CudaError> for candle_core::Error {
-    fn from(error: CudaError) -> Self {
+impl From<DeviceError> for candle_core::Error {
+    fn from(error: DeviceError) -> Self {
         match error {
-            CudaError::Candle(error) => error,
+            DeviceError::Candle(error) => error,
             other => candle_core::Error::wrap(other),
         }
     }

@@ -3,7 +3,7 @@ use candle_core::{DType, Device, Tensor};
 use super::{Answer, KernelCheck, KnownAnswer, largest, numbers};
 use crate::{
     HostCopies, Launch, Operand, Precision, add_product,
-    error::{CudaError, Result},
+    error::{DeviceError, Result},
     precision::round_to_bits,
 };
 
@@ -60,7 +60,7 @@ fn on_host(tensor: &Tensor, dtype: DType) -> Result<Tensor> {
         copies.take(|values| values.iter().map(|x| f64::from(*x)).collect())?
     };
     let got = tensor.dims().to_vec();
-    let lost = CudaError::Shape { what: "copy to the host", expected: "one copy".into(), got };
+    let lost = DeviceError::Shape { what: "copy to the host", expected: "one copy".into(), got };
     Ok(Tensor::from_vec(values.ok_or(lost)?, tensor.dims(), &Device::Cpu)?)
 }
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, marker::PhantomData};
 use candle_core::{CudaStorage, Device, Error, Layout, Result as CandleResult, Tensor, WithDType};
 
 use crate::{
-    error::{CudaError, Result},
+    error::{DeviceError, Result},
     host_copies::on_host,
     launch::Launch,
     precision::Precision,
@@ -18,7 +18,7 @@ impl Entry for f32 {}
 impl Entry for f64 {}
 
 pub(crate) fn open(ordinal: usize) -> Result<Device> {
-    Err(CudaError::NotCompiled { ordinal })
+    Err(DeviceError::NotCompiled { ordinal })
 }
 
 pub(crate) fn count() -> usize {
