@@ -11,17 +11,15 @@ mod time;
 #[path = "cuda_check_verify.rs"]
 mod verify;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use candle_core::Device;
 use clap::{Parser, ValueEnum};
 use entk::device::{DeviceChoice, DeviceProperties, OpenedDevice};
 use entk_examples::{Run, by_name, parse_device};
-use serde::Serialize;
-
 use report::Results;
+use serde::Serialize;
 
 /// There is no GPU to check.
 const UNAVAILABLE: u8 = 69;

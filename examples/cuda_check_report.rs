@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::time::{Rates, Time};
-use crate::verify::Check;
+use crate::{
+    time::{Rates, Time},
+    verify::Check,
+};
 
 /// All numbers of record.json.
 #[derive(Debug, Default, Serialize)]

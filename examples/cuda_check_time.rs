@@ -4,15 +4,19 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use entk::device::{Operand, Precision, add_product};
-use entk::gram::{Assembly, DeviceConfig, GramConfig, Plan, Target};
-use entk::models::Model;
-use entk::spectral::{EigshConfig, Solver, eigsh};
-use entk::train::{Examples, SgdConfig, Trainer};
+use entk::{
+    device::{Operand, Precision, add_product},
+    gram::{Assembly, DeviceConfig, GramConfig, Plan, Target},
+    models::Model,
+    spectral::{EigshConfig, Solver, eigsh},
+    train::{Examples, SgdConfig, Trainer},
+};
 use serde::Serialize;
 
-use crate::cases::{Case, cases, images};
-use crate::wait;
+use crate::{
+    cases::{Case, cases, images},
+    wait,
+};
 
 /// Repetitions of a rate, of which the fastest counts.
 const REPEATS: usize = 5;

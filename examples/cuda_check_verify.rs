@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use entk::device::{Precision, self_test};
-use entk::gram::{Assembly, DeviceConfig, GramConfig};
-use entk::models::{Model, Params};
-use entk::spectral::{EigshConfig, Gram, Solver, eigh, eigsh};
-use entk::train::{Examples, SgdConfig, Trainer};
+use entk::{
+    device::{Precision, self_test},
+    gram::{Assembly, DeviceConfig, GramConfig},
+    models::{Model, Params},
+    spectral::{EigshConfig, Gram, Solver, eigh, eigsh},
+    train::{Examples, SgdConfig, Trainer},
+};
 use serde::Serialize;
 
 use crate::cases::{Case, cases, images};

@@ -2,16 +2,23 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use entk::data::npy::{self, Data};
-use entk::gram::Store;
-use entk::spectral::{EigshConfig, Gram, SymmetricOperator, TopPairs, eigsh};
-use entk_examples::plot::{Axis, Figure, Series};
-use entk_examples::{Run, write_atomically};
+use entk::{
+    data::npy::{self, Data},
+    gram::Store,
+    spectral::{EigshConfig, Gram, SymmetricOperator, TopPairs, eigsh},
+};
+use entk_examples::{
+    Run,
+    plot::{Axis, Figure, Series},
+    write_atomically,
+};
 use serde::Serialize;
 
 /// Leading eigenpairs of a Gram matrix, with their residuals.

@@ -9,13 +9,15 @@
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use entk::models::FrozenNorms;
-use entk::spectral::energy_concentration;
-use entk::train::{Fit, History};
-use entk_examples::plot::{Axis, Baseline, Figure, Series};
+use entk::{
+    models::FrozenNorms,
+    spectral::energy_concentration,
+    train::{Fit, History},
+};
 use entk_examples::{
     Bands, Defaults, Experiment, FigureFlags, INDICES, IndexList, ModelName, Optimizer, Run, Size,
     Source, indices, last_epoch, parse_flags,
+    plot::{Axis, Baseline, Figure, Series},
 };
 use serde::Serialize;
 

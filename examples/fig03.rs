@@ -5,10 +5,10 @@
 
 use anyhow::Result;
 use clap::Parser;
-use entk_examples::plot::{Axis, Baseline, Figure, FigureGrid, Series};
 use entk_examples::{
     Bands, Defaults, Experiment, FigureFlags, INDICES, IndexList, ModelName, Run, Size, Source,
     indices, last_epoch, parse_flags,
+    plot::{Axis, Baseline, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
 

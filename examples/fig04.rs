@@ -5,10 +5,10 @@
 
 use anyhow::Result;
 use clap::Parser;
-use entk_examples::plot::{Axis, Figure, FigureGrid, Legend, Marker, Series};
 use entk_examples::{
     Bands, Defaults, Directions, FigureFlags, IndexList, ModelName, Run, Size, last_epoch,
     parse_flags,
+    plot::{Axis, Figure, FigureGrid, Legend, Marker, Series},
 };
 use serde::Serialize;
 

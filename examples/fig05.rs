@@ -8,10 +8,10 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use entk::train::{EpochRecord, Metrics};
-use entk_examples::plot::{Axis, Figure, FigureGrid, Series};
 use entk_examples::{
     Bands, CommonFlags, Defaults, Experiment, FigureFlags, IndexList, ModelName, Run, Size, Source,
     last_epoch, parse_flags,
+    plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
 

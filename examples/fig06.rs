@@ -5,9 +5,9 @@
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use entk_examples::plot::{Axis, Figure, Series};
 use entk_examples::{
     Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, Task, parse_flags,
+    plot::{Axis, Figure, Series},
 };
 use serde::Serialize;
 

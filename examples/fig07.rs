@@ -6,10 +6,11 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use entk::spectral::{Eigenpairs, rayleigh_alignments};
-use entk_examples::plot::{Axis, Baseline, Figure, FigureGrid, Line, Marker, Series};
 use entk_examples::{
     Bands, Defaults, Experiment, FigureFlags, IndexList, ModelName, Run, Size, Source, indices,
-    last_epoch, parse_flags, summarize,
+    last_epoch, parse_flags,
+    plot::{Axis, Baseline, Figure, FigureGrid, Line, Marker, Series},
+    summarize,
 };
 use serde::Serialize;
 

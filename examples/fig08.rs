@@ -7,9 +7,9 @@
 use anyhow::Result;
 use clap::Parser;
 use entk::train::{History, Metrics};
-use entk_examples::plot::{Axis, Figure, FigureGrid, Marker, Series};
 use entk_examples::{
     Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, parse_flags,
+    plot::{Axis, Figure, FigureGrid, Marker, Series},
 };
 use serde::Serialize;
 

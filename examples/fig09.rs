@@ -6,10 +6,10 @@
 
 use anyhow::Result;
 use clap::Parser;
-use entk_examples::plot::{Axis, Baseline, Figure, Series};
 use entk_examples::{
     Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, Task, last_epoch,
     parse_flags,
+    plot::{Axis, Baseline, Figure, Series},
 };
 use serde::Serialize;
 

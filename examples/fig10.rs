@@ -5,9 +5,9 @@
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use entk_examples::plot::{Image, ImageGrid};
 use entk_examples::{
     CommonFlags, Defaults, Directions, ModelName, SIDE, Size, fourier_magnitude, parse_flags,
+    plot::{Image, ImageGrid},
 };
 use serde::Serialize;
 

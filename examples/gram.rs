@@ -13,18 +13,18 @@ mod results;
 #[path = "gram_sample.rs"]
 mod sample;
 
-use std::io::Write;
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
-use entk::gram::{ErrorEstimate, Plan, Store, product_rate};
-use entk::linearize::Jacobian;
-use entk::models::Model;
-use entk::spectral::{Eigenpairs, Gram, eigh};
-use entk_examples::{Elapsed, Run, RunFolder, peak_rss_mb};
-
 use assembly::{Assembled, Kernel};
+use clap::Parser;
+use entk::{
+    gram::{ErrorEstimate, Plan, Store, product_rate},
+    linearize::Jacobian,
+    models::Model,
+    spectral::{Eigenpairs, Gram, eigh},
+};
+use entk_examples::{Elapsed, Run, RunFolder, peak_rss_mb};
 use flags::{Command, Flags};
 use results::{LabelSummary, Summary};
 use sample::{Sample, network, parameters, read_images};

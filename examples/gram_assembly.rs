@@ -1,16 +1,17 @@
 //! The assembly of `gram`: planned, in memory or in a store, interruptible.
 
-use std::io::Write;
-use std::sync::atomic::AtomicBool;
+use std::{io::Write, sync::atomic::AtomicBool};
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
-use entk::gram::{
-    Assembly, DeviceConfig, ErrorEstimate, GramConfig, InputGram, MemoryLimit, Part, Plan, Store,
-    StoreConfig, Stored, Target,
+use entk::{
+    gram::{
+        Assembly, DeviceConfig, ErrorEstimate, GramConfig, InputGram, MemoryLimit, Part, Plan,
+        Store, StoreConfig, Stored, Target,
+    },
+    models::{Network, Params},
+    spectral::Gram,
 };
-use entk::models::{Network, Params};
-use entk::spectral::Gram;
 use entk_examples::Run;
 
 use crate::flags::Flags;

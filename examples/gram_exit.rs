@@ -1,18 +1,21 @@
 //! How `gram` ends: exit codes and signals.
 
-use std::io;
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::{
+    io,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Error, Result};
-use entk::data::DataError;
-use entk::device::DeviceError;
-use entk::gram::GramError;
-use entk::models::ModelError;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::Signals;
+use entk::{data::DataError, device::DeviceError, gram::GramError, models::ModelError};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM, SIGUSR1},
+    iterator::Signals,
+};
 
 /// Stopped by a signal: nothing is wrong, run it again.
 const STOPPED: u8 = 75;

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
-use clap::{Parser, Subcommand, ValueEnum};
-use entk::data::Layout;
-use entk::device::{DeviceError, Precision};
-use entk::gram::{Accumulate, GramError, Part};
-use entk::models::Activation;
+use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
+use entk::{
+    data::Layout,
+    device::{DeviceError, Precision},
+    gram::{Accumulate, GramError, Part},
+    models::Activation,
+};
 use entk_examples::{DeviceFlags, ModelName};
 use serde::{Serialize, Serializer};
 

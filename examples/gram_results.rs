@@ -1,14 +1,15 @@
 //! What `gram` writes.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
-use entk::data::npy;
-use entk::linearize::Jacobian;
-use entk::models::{Model, Params};
-use entk::spectral::{Eigenpairs, Entries, energy_concentration};
+use entk::{
+    data::npy,
+    linearize::Jacobian,
+    models::{Model, Params},
+    spectral::{Eigenpairs, Entries, energy_concentration},
+};
 use entk_examples::RunFolder;
 use serde::Serialize;
 

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
-use entk::data::{Layout, embedded, npy};
-use entk::models::{Model, Network, Params, ensure_finite};
+use entk::{
+    data::{Layout, embedded, npy},
+    models::{Model, Network, Params, ensure_finite},
+};
 
 use crate::flags::Flags;
 

@@ -11,10 +11,10 @@
 use anyhow::Result;
 use clap::Parser;
 use entk::spectral::AlignmentEstimate;
-use entk_examples::plot::{Axis, Baseline, Figure, FigureGrid, Line, Series};
 use entk_examples::{
     Bands, Defaults, Experiment, FigureFlags, INDICES, IndexList, InductivePairs, ModelName, Run,
     Size, Source, agreement, indices, last_epoch, parse_flags,
+    plot::{Axis, Baseline, Figure, FigureGrid, Line, Series},
 };
 use serde::Serialize;
 

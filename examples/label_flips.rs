@@ -10,12 +10,14 @@
 use anyhow::{Result, ensure};
 use candle_core::DType;
 use clap::Parser;
-use entk::models::Activation;
-use entk::spectral::{BinaryTarget, Eigenpairs, residual_norms, uncertain_labels};
-use entk_examples::plot::{Axis, Figure, FigureGrid, Series};
+use entk::{
+    models::Activation,
+    spectral::{BinaryTarget, Eigenpairs, residual_norms, uncertain_labels},
+};
 use entk_examples::{
     CommonFlags, Defaults, INDICES, IndexList, Kernel, ModelName, Run, Size, Source, indices,
     parse_flags,
+    plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
 

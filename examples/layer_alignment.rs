@@ -6,11 +6,10 @@
 
 use anyhow::Result;
 use clap::Parser;
-use entk::linearize::Jacobian;
-use entk::models::Params;
-use entk_examples::plot::{Axis, Figure, FigureGrid, Series};
+use entk::{linearize::Jacobian, models::Params};
 use entk_examples::{
     Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, Task, parse_flags,
+    plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
 

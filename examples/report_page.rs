@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use entk_examples::Record;
 
-use crate::paper::{item, text};
-use crate::{Finished, MOST_ROWS, Table};
+use crate::{
+    Finished, MOST_ROWS, Table,
+    paper::{item, text},
+};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;color:#202020;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 h2{margin-top:3rem;border-top:1px solid #ccc;padding-top:1.5rem}svg{max-width:100%;height:auto}\

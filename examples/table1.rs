@@ -5,8 +5,7 @@
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use entk::models::Params;
-use entk::spectral::EnergyConcentration;
+use entk::{models::Params, spectral::EnergyConcentration};
 use entk_examples::{
     Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, last_epoch, parse_flags,
     summarize,

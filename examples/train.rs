@@ -8,14 +8,16 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use entk::linearize::Linearized;
-use entk::models::Model;
-use entk::spectral::BinaryTarget;
-use entk::train::{EpochRecord, SgdConfig, Trainer, Update};
-use entk_examples::plot::{Axis, Figure, Series};
+use entk::{
+    linearize::Linearized,
+    models::Model,
+    spectral::BinaryTarget,
+    train::{EpochRecord, SgdConfig, Trainer, Update},
+};
 use entk_examples::{
     CommonFlags, Defaults, Directions, Experiment, Kernel, ModelName, Run, Size, Source, Stage,
     TrainingFlags, parse_flags,
+    plot::{Axis, Figure, Series},
 };
 use serde::Serialize;
 

@@ -1,8 +1,10 @@
 //! Eigenpairs of a Gram of the MLP, and products with it.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use entk::gram::{GramConfig, gram};
-use entk::spectral::{EigshConfig, Gram, SymmetricOperator, eigh, eigsh};
+use entk::{
+    gram::{GramConfig, gram},
+    spectral::{EigshConfig, Gram, SymmetricOperator, eigh, eigsh},
+};
 use entk_benches::{images, subjects};
 
 fn kernel(n: usize) -> Gram {

@@ -1,7 +1,6 @@
 //! Files that are either whole or absent.
 
-use std::io::Write;
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use anyhow::{Context, Result};
 

@@ -2,13 +2,17 @@
 
 use anyhow::Result;
 use candle_core::{DType, Tensor};
-use entk::data::{SeparableConfig, linearly_separable};
-use entk::linearize::MixedDerivative;
-use entk::models::{Activation, Model, Network, Params};
-use entk::spectral::{Eigenpairs, Gram, eigh};
+use entk::{
+    data::{SeparableConfig, linearly_separable},
+    linearize::MixedDerivative,
+    models::{Activation, Model, Network, Params},
+    spectral::{Eigenpairs, Gram, eigh},
+};
 
-use crate::work::{decode_pairs, encode_pairs, kernel_identity};
-use crate::{CommonFlags, Experiment, Key, Run};
+use crate::{
+    CommonFlags, Experiment, Key, Run,
+    work::{decode_pairs, encode_pairs, kernel_identity},
+};
 
 /// Pixels in a row and in a column; one channel, as in the paper.
 pub const SIDE: usize = 32;

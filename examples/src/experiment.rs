@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
-use entk::data::{DataSource, Dataset, Split, load};
-use entk::models::{Activation, LeNet5Config, MlpConfig, Model, Network, Params, ResNetConfig};
-use entk::train::Examples;
+use entk::{
+    data::{DataSource, Dataset, Split, load},
+    models::{Activation, LeNet5Config, MlpConfig, Model, Network, Params, ResNetConfig},
+    train::Examples,
+};
 
 use crate::{CommonFlags, DataName, ModelName};
 

@@ -1,11 +1,9 @@
 //! The flags that all programs understand.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use anyhow::ensure;
-use clap::builder::ArgPredicate;
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum, builder::ArgPredicate};
 use serde::Serialize;
 
 use crate::{DeviceFlags, Run};

@@ -1,7 +1,6 @@
 //! Lists of indices on the command line.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Serialize, Serializer};

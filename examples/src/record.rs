@@ -1,7 +1,6 @@
 //! What a run did, and what it cost: `record.json`.
 
-use std::path::Path;
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};

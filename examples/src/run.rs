@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::atomic::temporary_file;
-use crate::plot::Drawing;
-use crate::{Cache, Progress, Record, Stage, Stages, write_csv};
+use crate::{
+    Cache, Progress, Record, Stage, Stages, atomic::temporary_file, plot::Drawing, write_csv,
+};
 
 /// Written last; a folder without it was not finished.
 const RECORD: &str = "record.json";

@@ -1,9 +1,11 @@
 //! The binary tasks of the figures.
 
 use anyhow::{Context, Result};
-use entk::models::Model;
-use entk::spectral::{BinaryTarget, Eigenpairs};
-use entk::train::{EpochRecord, Fit, History, Metrics, SgdConfig};
+use entk::{
+    models::Model,
+    spectral::{BinaryTarget, Eigenpairs},
+    train::{EpochRecord, Fit, History, Metrics, SgdConfig},
+};
 use rayon::prelude::*;
 
 use crate::{Experiment, IndexList, Run, Snapshots, Trained, Training};

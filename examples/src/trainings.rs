@@ -1,14 +1,17 @@
 //! Trainings that figures share, and that go on where they were interrupted.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
-use entk::models::{Model, Params};
-use entk::train::{Examples, Fit, History, SgdConfig, TrainError, Trainer};
+use entk::{
+    models::{Model, Params},
+    train::{Examples, Fit, History, SgdConfig, TrainError, Trainer},
+};
 
-use crate::work::again_if_damaged;
-use crate::{Cache, Experiment, Key, Stage};
+use crate::{Cache, Experiment, Key, Stage, work::again_if_damaged};
 
 /// A training under way is kept this often.
 const SAVE_EVERY: Duration = Duration::from_secs(20);

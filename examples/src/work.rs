@@ -1,20 +1,20 @@
 //! The work that figures share: kernels, their eigenpairs, and linearizations, each computed once for all of them.
 
-use std::ops::ControlFlow;
-use std::path::Path;
+use std::{ops::ControlFlow, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
-use entk::gram::{Assembly, GramConfig, GramError, StoreConfig, gram_observed};
-use entk::linearize::{Jacobian, Linearized};
-use entk::models::{Network, Params};
-use entk::spectral::{
-    Eigenpairs, EigshConfig, EnergyConcentration, Gram, Precision, eigsh, energy_concentration,
+use entk::{
+    gram::{Assembly, GramConfig, GramError, StoreConfig, gram_observed},
+    linearize::{Jacobian, Linearized},
+    models::{Network, Params},
+    spectral::{
+        Eigenpairs, EigshConfig, EnergyConcentration, Gram, Precision, eigsh, energy_concentration,
+    },
+    train::{DualSgd, History, SgdConfig, Stability, Update},
 };
-use entk::train::{DualSgd, History, SgdConfig, Stability, Update};
 
-use crate::cache::report_damage;
-use crate::{Experiment, Key, Run, Task};
+use crate::{Experiment, Key, Run, Task, cache::report_damage};
 
 /// Eigenpairs at least, where there are as many: those that the figures show, so that they share them.
 const LEADING: usize = 1_000;

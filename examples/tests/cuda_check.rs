@@ -1,7 +1,9 @@
 //! The program `cuda_check`: every line of it on tensors of the CPU, and its exit code without a GPU.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 use anyhow::{Context, Result, ensure};
 use entk::device::device_count;

@@ -1,7 +1,6 @@
 //! Figures as files: what a reader of the SVG or PNG sees.
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use anyhow::{Context, Result};
 use entk_examples::plot::{

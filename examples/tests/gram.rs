@@ -1,11 +1,15 @@
 //! The program `gram` as its users run it: files in, files out, and an error for every bad file.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 use anyhow::{Context, Result, ensure};
-use entk::data::npy;
-use entk::models::{MlpConfig, Model};
+use entk::{
+    data::npy,
+    models::{MlpConfig, Model},
+};
 use entk_examples::Record;
 
 /// Round-off of an f32 kernel entry beside its f64 value, relative to the largest diagonal entry.

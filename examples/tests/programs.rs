@@ -1,7 +1,9 @@
 //! The figure programs as their users run them, at sizes of a second.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 use anyhow::{Context, Result, ensure};
 use entk_examples::Record;

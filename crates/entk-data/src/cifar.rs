@@ -4,13 +4,13 @@
 //! plane, each 32 rows of 32 pixels; that is (C, H, W) in row-major order. The files have no header, so the published length
 //! is the only protection against one that was cut off.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::{fs::File, io::Read, path::Path};
 
-use crate::dataset::{Dataset, Split, check_labels};
-use crate::error::{DataError, Result};
-use crate::images::Images;
+use crate::{
+    dataset::{Dataset, Split, check_labels},
+    error::{DataError, Result},
+    images::Images,
+};
 
 /// The five training files and the test file.
 pub(crate) const FILES: [&str; 6] = [

@@ -1,9 +1,11 @@
 //! [`Dataset`]: images with labels; [`Split`]: a training and a test part.
 
-use crate::error::{DataError, Result};
-use crate::images::Images;
-use crate::standardizer::Standardizer;
-use crate::stratify;
+use crate::{
+    error::{DataError, Result},
+    images::Images,
+    standardizer::Standardizer,
+    stratify,
+};
 
 /// Images of shape (N, C, H, W), one label in `0..classes` for each, and a name.
 ///

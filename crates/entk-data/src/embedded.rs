@@ -1,8 +1,10 @@
 //! The slice of Fashion-MNIST inside the crate.
 
-use crate::dataset::{Dataset, Split};
-use crate::error::Result;
-use crate::idx;
+use crate::{
+    dataset::{Dataset, Split},
+    error::Result,
+    idx,
+};
 
 macro_rules! data {
     ($file:literal) => {

@@ -1,7 +1,6 @@
 //! The one error type of this crate.
 
-use std::io;
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 /// Result with [`DataError`].
 pub type Result<T> = std::result::Result<T, DataError>;

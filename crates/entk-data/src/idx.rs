@@ -5,15 +5,19 @@
 //! what its compressed bytes can expand to, before anything is allocated. Whether a file is compressed is seen from its first
 //! two bytes, not from its name.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::dataset::{Dataset, Split, check_labels};
-use crate::error::{DataError, Result};
-use crate::images::Images;
+use crate::{
+    dataset::{Dataset, Split, check_labels},
+    error::{DataError, Result},
+    images::Images,
+};
 
 /// The two kinds of IDX file: magic number, number of axes, name in messages.
 #[derive(Debug, Clone, Copy)]

@@ -1,12 +1,13 @@
 //! [`linearly_separable`]: the synthetic data of the experiments on anisotropy directions.
 
-use rand::rngs::ChaCha8Rng;
-use rand::{RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::dataset::Dataset;
-use crate::error::{DataError, Result};
-use crate::images::Images;
+use crate::{
+    dataset::Dataset,
+    error::{DataError, Result},
+    images::Images,
+};
 
 /// How far from 1 the norm of a direction may be: one read from an f32 decomposition of 1,000 to 10,000 dimensions is
 /// within 1e-5.

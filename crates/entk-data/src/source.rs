@@ -1,13 +1,18 @@
 //! [`load`]: finds and reads a data set by name.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
-use crate::dataset::Split;
-use crate::embedded::embedded;
-use crate::error::{DataError, Result};
-use crate::{cifar, idx};
+use crate::{
+    cifar,
+    dataset::Split,
+    embedded::embedded,
+    error::{DataError, Result},
+    idx,
+};
 
 /// Environment variable that names the folder of data sets.
 pub const DATA_VARIABLE: &str = "ENTK_DATA";

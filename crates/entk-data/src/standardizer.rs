@@ -1,7 +1,9 @@
 //! [`Standardizer`]: per-channel mean and standard deviation.
 
-use crate::error::{DataError, Result};
-use crate::images::Images;
+use crate::{
+    error::{DataError, Result},
+    images::Images,
+};
 
 /// Per-channel standardisation x -> (x - mean_c) / std_c, fitted on training images only.
 ///

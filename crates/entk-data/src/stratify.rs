@@ -1,8 +1,6 @@
 //! Stratified sampling of indices.
 
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
-use rand::seq::SliceRandom;
+use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
 
 /// How many of `n` examples each class gets: its exact share rounded down, and one more for the largest remainders.
 ///

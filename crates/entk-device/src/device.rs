@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+pub(crate) use blas::add_product;
 use candle_core::{
     CudaDevice, CudaStorage, DType, Device, Layout, Result as CandleResult, WithDType,
     backend::BackendStorage,
@@ -21,8 +22,6 @@ use candle_core::{
         },
     },
 };
-
-pub(crate) use blas::add_product;
 pub(crate) use pinned::Pinned;
 
 use crate::{

@@ -1,7 +1,9 @@
 //! Alignment of targets with a kernel, in the paper's two normalisations.
 
-use crate::vector::{BinaryScale, check_stack, dot, finite, max_abs};
-use crate::{Gram, SpectralError};
+use crate::{
+    Gram, SpectralError,
+    vector::{BinaryScale, check_stack, dot, finite, max_abs},
+};
 
 /// Targets multiplied at a time; bounds the working memory.
 const STACK: usize = 256;

@@ -2,9 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::entries::Entries;
-use crate::vector::BinaryScale;
-use crate::{Gram, Precision, SpectralError};
+use crate::{Gram, Precision, SpectralError, entries::Entries, vector::BinaryScale};
 
 impl Gram {
     /// H K H with H = I - 1 1^T / N: the Gram of the gradients minus their mean over the sample,

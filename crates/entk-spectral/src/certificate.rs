@@ -1,14 +1,13 @@
 //! Leading eigenpairs with the evidence of how good they are.
 
-use std::fmt;
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use faer::MatRef;
 
-use crate::eigsh::Solver;
-use crate::operator::SymmetricOperator;
-use crate::panels::inner;
-use crate::{Eigenpairs, SpectralError, residual_norms};
+use crate::{
+    Eigenpairs, SpectralError, eigsh::Solver, operator::SymmetricOperator, panels::inner,
+    residual_norms,
+};
 
 /// Eigenvalues closer than this fraction of the largest count as one cluster.
 pub const CLUSTER: f64 = 1e-8;

@@ -3,11 +3,10 @@
 use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
-use crate::centre::Means;
-use crate::eigenpairs::check_k;
-use crate::panels::inner;
-use crate::projected::dense_eigen;
-use crate::{Eigenpairs, Gram, SpectralError};
+use crate::{
+    Eigenpairs, Gram, SpectralError, centre::Means, eigenpairs::check_k, panels::inner,
+    projected::dense_eigen,
+};
 
 /// Centred kernel alignment: <H A H, H B H> / (||H A H|| ||H B H||) in the Frobenius
 /// inner product, with H = I - 1 1^T / N, which takes the mean feature out.

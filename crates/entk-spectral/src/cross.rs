@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use crate::SpectralError;
-use crate::entries::{Entries, Precision, Storage};
-use crate::matrix::{Matrix, check_finite, check_shape};
+use crate::{
+    SpectralError,
+    entries::{Entries, Precision, Storage},
+    matrix::{Matrix, check_finite, check_shape},
+};
 
 /// The kernel between two samples: entry (i, j) is Theta(x_i, x'_j) for row
 /// sample x (M inputs, say test) and column sample x' (N inputs, say training).

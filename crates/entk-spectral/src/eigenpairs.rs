@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use crate::SpectralError;
-use crate::entries::Precision;
-use crate::vector::{check_vector, dot, finite, max_abs, norm};
+use crate::{
+    SpectralError,
+    entries::Precision,
+    vector::{check_vector, dot, finite, max_abs, norm},
+};
 
 /// Entries within this relative distance of the largest magnitude count as tied
 /// with it when the sign is fixed. Exact ties (duplicated inputs, symmetric

@@ -3,10 +3,12 @@
 use faer::MatRef;
 use rayon::prelude::*;
 
-use crate::entries::{Scalar, with_entries};
-use crate::projected::dense_eigen;
-use crate::vector::{BinaryScale, finite, norm, zeros};
-use crate::{Eigenpairs, Gram, SpectralError};
+use crate::{
+    Eigenpairs, Gram, SpectralError,
+    entries::{Scalar, with_entries},
+    projected::dense_eigen,
+    vector::{BinaryScale, finite, norm, zeros},
+};
 
 /// Growth factor of the solver's self-checks, in units of N eps: its backward
 /// error and loss of norm stay near 1.

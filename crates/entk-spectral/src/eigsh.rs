@@ -3,12 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::certificate::{TopPairs, certify};
-use crate::eigenpairs::check_k;
-use crate::krylov::Krylov;
-use crate::operator::SymmetricOperator;
-use crate::projected::Ritz;
-use crate::{SpectralError, eigh};
+use crate::{
+    SpectralError,
+    certificate::{TopPairs, certify},
+    eigenpairs::check_k,
+    eigh,
+    krylov::Krylov,
+    operator::SymmetricOperator,
+    projected::Ritz,
+};
 
 /// Up to this size the dense solver is as fast for any k.
 const SMALL: usize = 512;

@@ -1,8 +1,10 @@
 //! How much of a target lies in the leading eigenspace.
 
-use crate::eigenpairs::check_k;
-use crate::vector::{BinaryScale, check_vector, dot, max_abs};
-use crate::{Eigenpairs, SpectralError};
+use crate::{
+    Eigenpairs, SpectralError,
+    eigenpairs::check_k,
+    vector::{BinaryScale, check_vector, dot, max_abs},
+};
 
 /// The share of a target in the span of the K leading eigenvectors.
 ///

@@ -4,10 +4,12 @@ use std::fmt;
 
 use rayon::prelude::*;
 
-use crate::entries::{Entries, Precision, Scalar, Storage, with_entries};
-use crate::matrix::{Matrix, check_finite, check_shape};
-use crate::vector::finite;
-use crate::{CrossGram, SpectralError};
+use crate::{
+    CrossGram, SpectralError,
+    entries::{Entries, Precision, Scalar, Storage, with_entries},
+    matrix::{Matrix, check_finite, check_shape},
+    vector::finite,
+};
 
 /// Rows mirrored together, so that each page of the lower triangle is touched
 /// by one group of tasks at a time.

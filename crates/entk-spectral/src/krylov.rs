@@ -6,16 +6,17 @@
 //! that it stays V^T K V to round-off whatever was lost on the way.
 
 use faer::{Mat, MatMut, MatRef};
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
+use rand::{SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::operator::SymmetricOperator;
-use crate::panels::{combine, inner, multiply, rotate, subtract};
-use crate::projected::Ritz;
-use crate::qr::{Orthonormal, orthonormal};
-use crate::vector::{BinaryScale, finite, max_abs, norm, zeros};
-use crate::{Eigenpairs, SpectralError};
+use crate::{
+    Eigenpairs, SpectralError,
+    operator::SymmetricOperator,
+    panels::{combine, inner, multiply, rotate, subtract},
+    projected::Ritz,
+    qr::{Orthonormal, orthonormal},
+    vector::{BinaryScale, finite, max_abs, norm, zeros},
+};
 
 /// Directions of a residual block below this many eps sqrt(N) ||K|| are round-off.
 const NOISE: f64 = 4.0;

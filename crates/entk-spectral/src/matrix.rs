@@ -1,13 +1,14 @@
 //! The rectangular table behind [`Gram`](crate::Gram) and
 //! [`CrossGram`](crate::CrossGram): finite entries, row by row, f32 or f64.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
-use crate::SpectralError;
-use crate::entries::{Entries, Precision, Scalar, Storage, with_entries};
-use crate::vector::{BinaryScale, check_stack, check_vector, dot, max_abs};
+use crate::{
+    SpectralError,
+    entries::{Entries, Precision, Scalar, Storage, with_entries},
+    vector::{BinaryScale, check_stack, check_vector, dot, max_abs},
+};
 
 /// Rows of the product that one task computes.
 const PANEL_ROWS: usize = 128;

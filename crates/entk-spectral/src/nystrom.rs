@@ -2,12 +2,15 @@
 
 use faer::{MatMut, MatRef};
 
-use crate::eigenpairs::check_k;
-use crate::panels::{combine, multiply};
-use crate::projected::dense_eigen;
-use crate::qr::orthonormal;
-use crate::vector::{finite, zeros};
-use crate::{CrossGram, Eigenpairs, Gram, SpectralError, eigh};
+use crate::{
+    CrossGram, Eigenpairs, Gram, SpectralError,
+    eigenpairs::check_k,
+    eigh,
+    panels::{combine, multiply},
+    projected::dense_eigen,
+    qr::orthonormal,
+    vector::{finite, zeros},
+};
 
 /// Eigenvectors at new inputs: phi_j(x) = sum over i of Theta(x, x_i) phi_j(i) /
 /// lambda_j, the inductive form of an eigenfunction that was computed on a training

@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
-use crate::entries::{Precision, with_entries};
-use crate::matrix::{check_area, widen_tile};
-use crate::vector::{check_stack, zeros};
-use crate::{Gram, SpectralError};
+use crate::{
+    Gram, SpectralError,
+    entries::{Precision, with_entries},
+    matrix::{check_area, widen_tile},
+    vector::{check_stack, zeros},
+};
 
 /// Rows of a product that one task computes.
 pub(crate) const PANEL_ROWS: usize = 256;

@@ -1,8 +1,7 @@
 //! Products of tall matrices in a fixed order: tasks of a fixed shape, each one
 //! sequential product, so that the bits do not depend on the number of threads.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 /// Rows that one task of [`subtract`] and [`rotate`] handles.

@@ -3,13 +3,14 @@
 
 use std::num::NonZeroUsize;
 
-use faer::diag::DiagMut;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
-use faer::{MatMut, MatRef, Par};
+use faer::{
+    MatMut, MatRef, Par,
+    diag::DiagMut,
+    dyn_stack::{MemBuffer, MemStack},
+    linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch},
+};
 
-use crate::SpectralError;
-use crate::vector::zeros;
+use crate::{SpectralError, vector::zeros};
 
 /// Parts into which one dense decomposition is cut. The bits depend on this
 /// number and not on how many threads work on the parts (seen for pools of 1, 2

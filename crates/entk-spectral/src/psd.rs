@@ -1,7 +1,6 @@
 //! Is the spectrum that of a positive semi-definite kernel?
 
-use crate::entries::Precision;
-use crate::{Eigenpairs, SpectralError};
+use crate::{Eigenpairs, SpectralError, entries::Precision};
 
 /// Growth factor of the round-off that is accepted in a negative eigenvalue.
 const GROWTH: f64 = 10.0;

@@ -1,16 +1,18 @@
 //! Orthonormal columns: QR decompositions of one tall block.
 
-use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
-use faer::linalg::householder::{
-    apply_block_householder_sequence_on_the_left_in_place_scratch as apply_scratch,
-    apply_block_householder_sequence_on_the_left_in_place_with_conj as apply,
+use faer::{
+    Conj, Mat, MatMut, MatRef, Par,
+    dyn_stack::{MemBuffer, MemStack, StackReq},
+    linalg::{
+        householder::{
+            apply_block_householder_sequence_on_the_left_in_place_scratch as apply_scratch,
+            apply_block_householder_sequence_on_the_left_in_place_with_conj as apply,
+        },
+        qr::{col_pivoting, no_pivoting},
+    },
 };
-use faer::linalg::qr::{col_pivoting, no_pivoting};
-use faer::{Conj, Mat, MatMut, MatRef, Par};
 
-use crate::SpectralError;
-use crate::panels::combine;
-use crate::vector::zeros;
+use crate::{SpectralError, panels::combine, vector::zeros};
 
 /// W = Q R with orthonormal columns in Q and R of full row rank.
 pub(crate) struct Orthonormal {

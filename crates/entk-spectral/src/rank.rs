@@ -1,7 +1,9 @@
 //! How many directions a kernel uses, and which layers it consists of.
 
-use crate::vector::{BinaryScale, finite};
-use crate::{Eigenpairs, Gram, SpectralError, rayleigh_alignments};
+use crate::{
+    Eigenpairs, Gram, SpectralError, rayleigh_alignments,
+    vector::{BinaryScale, finite},
+};
 
 /// Two measures of how many eigenvalues matter, each between 1 and N, and N for the
 /// identity.

@@ -1,13 +1,14 @@
 //! How good eigenpairs are: LAPACK's two test ratios and residual norms.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
-use crate::entries::{Scalar, with_entries};
-use crate::operator::SymmetricOperator;
-use crate::vector::{BinaryScale, finite, norm, zeros};
-use crate::{Eigenpairs, Gram, SpectralError};
+use crate::{
+    Eigenpairs, Gram, SpectralError,
+    entries::{Scalar, with_entries},
+    operator::SymmetricOperator,
+    vector::{BinaryScale, finite, norm, zeros},
+};
 
 /// Rows of a reconstruction formed at a time.
 const PANEL: usize = 64;

@@ -1,8 +1,10 @@
 //! The norm of a target in the kernel's Hilbert space, on a sample.
 
-use crate::psd::{ends, noise_floor};
-use crate::vector::{BinaryScale, check_vector, finite, max_abs, norm};
-use crate::{Eigenpairs, SpectralError};
+use crate::{
+    Eigenpairs, SpectralError,
+    psd::{ends, noise_floor},
+    vector::{BinaryScale, check_vector, finite, max_abs, norm},
+};
 
 /// f^T K^-1 f with the conditioning of K, from [`inverse_quadratic`].
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,8 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::entries::Entries;
-use crate::{Gram, SpectralError};
+use crate::{Gram, SpectralError, entries::Entries};
 
 /// A symmetric N x N kernel that gives any of its rows, which are its columns.
 ///

@@ -2,15 +2,18 @@
 
 use faer::{Mat, MatMut, MatRef};
 
-use crate::eigenpairs::{check_k, fix_sign};
-use crate::entries::{Precision, with_entries};
-use crate::operator::{SymmetricOperator, check_pair};
-use crate::panels::combine;
-use crate::projected::dense_eigen;
-use crate::qr::{Orthonormal, orthonormal};
-use crate::tiles::{add_product, add_transposed};
-use crate::vector::{check_stack, norm, zeros};
-use crate::{CrossGram, EigshConfig, SpectralError, eigsh};
+use crate::{
+    CrossGram, EigshConfig, SpectralError,
+    eigenpairs::{check_k, fix_sign},
+    eigsh,
+    entries::{Precision, with_entries},
+    operator::{SymmetricOperator, check_pair},
+    panels::combine,
+    projected::dense_eigen,
+    qr::{Orthonormal, orthonormal},
+    tiles::{add_product, add_transposed},
+    vector::{check_stack, norm, zeros},
+};
 
 /// An M x N matrix A, known by its products and those of its transpose.
 ///

@@ -1,7 +1,9 @@
 //! Binary targets: the labels that the networks of the paper are trained on.
 
-use crate::vector::{BinaryScale, check_stack, check_vector, max_abs, norm};
-use crate::{Eigenpairs, SpectralError};
+use crate::{
+    Eigenpairs, SpectralError,
+    vector::{BinaryScale, check_stack, check_vector, max_abs, norm},
+};
 
 /// A binary target on a sample of m inputs: a label 0 or 1 for each.
 ///

@@ -2,14 +2,15 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
-use crate::SpectralError;
-use crate::entries::{Entries, Precision, Scalar, with_entries};
-use crate::matrix::check_area;
-use crate::operator::{PANEL_COLS, PANEL_ROWS, SymmetricOperator, check_pair};
+use crate::{
+    SpectralError,
+    entries::{Entries, Precision, Scalar, with_entries},
+    matrix::check_area,
+    operator::{PANEL_COLS, PANEL_ROWS, SymmetricOperator, check_pair},
+};
 
 /// Columns that a solver should pass at a time: every block is a pass over the
 /// store.

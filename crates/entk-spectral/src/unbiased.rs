@@ -1,8 +1,10 @@
 //! Alignment with the kernel of the population: without the bias of the diagonal,
 //! and with an error bar.
 
-use crate::vector::{check_stack, dot, finite};
-use crate::{Gram, SpectralError};
+use crate::{
+    Gram, SpectralError,
+    vector::{check_stack, dot, finite},
+};
 
 /// Targets multiplied at a time; bounds the working memory.
 const STACK: usize = 256;

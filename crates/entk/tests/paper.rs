@@ -3,15 +3,19 @@
 use std::cell::Cell;
 
 use candle_core::{DType, Device, Tensor};
-use entk::gram::{GramConfig, gram};
-use entk::linearize::{Jacobian, MixedDerivative};
-use entk::models::{
-    Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, Initializer, MlpConfig,
-    Model, Network, ParamSpec, Params, ResNetConfig, Residual, Sequential,
+use entk::{
+    gram::{GramConfig, gram},
+    linearize::{Jacobian, MixedDerivative},
+    models::{
+        Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, Initializer,
+        MlpConfig, Model, Network, ParamSpec, Params, ResNetConfig, Residual, Sequential,
+    },
+    spectral::{Gram, alignment, eigh, inverse_quadratic},
 };
-use entk::spectral::{Gram, alignment, eigh, inverse_quadratic};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, RngSeed, TestRunner};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, RngSeed, TestRunner},
+};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

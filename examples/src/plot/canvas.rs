@@ -1,8 +1,10 @@
 //! A drawing as a list of shapes.
 
-use super::geometry::{Point, Rect, dashes};
-use super::glyphs::text_width;
-use super::style::Color;
+use super::{
+    geometry::{Point, Rect, dashes},
+    glyphs::text_width,
+    style::Color,
+};
 
 /// Shapes on a white page, in the order they are painted.
 #[derive(Clone, Debug)]

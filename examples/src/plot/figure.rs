@@ -3,12 +3,14 @@
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::axis::Axis;
-use super::canvas::Canvas;
-use super::grid::{COLUMN_WIDTH, layout};
-use super::legend::Legend;
-use super::series::{Baseline, Level, Series};
-use super::{Drawing, grid::Page};
+use super::{
+    Drawing,
+    axis::Axis,
+    canvas::Canvas,
+    grid::{COLUMN_WIDTH, Page, layout},
+    legend::Legend,
+    series::{Baseline, Level, Series},
+};
 
 /// A panel: two axes, curves and baselines.
 ///

@@ -2,15 +2,17 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::Drawing;
-use super::canvas::{Align, Canvas, Letters, line_height, wrap};
-use super::figure::{DrawnNumber, Figure};
-use super::geometry::{Point, Rect};
-use super::legend::{
-    Entry, Legend, draw_rows, draw_stacked, entries, free_corner, row_height, stacked_size,
+use super::{
+    Drawing,
+    canvas::{Align, Canvas, Letters, line_height, wrap},
+    figure::{DrawnNumber, Figure},
+    geometry::{Point, Rect},
+    legend::{
+        Entry, Legend, draw_rows, draw_stacked, entries, free_corner, row_height, stacked_size,
+    },
+    panel::{Margins, Panel},
+    style::{INK, LEGEND_SIZE, NOTE, NOTE_SIZE, TITLE_SIZE},
 };
-use super::panel::{Margins, Panel};
-use super::style::{INK, LEGEND_SIZE, NOTE, NOTE_SIZE, TITLE_SIZE};
 
 /// The width of a column of text.
 pub(crate) const COLUMN_WIDTH: f64 = 252.0;

@@ -3,10 +3,12 @@
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use super::Drawing;
-use super::canvas::{Align, Canvas, Letters, Stroke, line_height, wrap};
-use super::geometry::Rect;
-use super::style::{Color, INK, LEGEND_SIZE, NOTE, NOTE_SIZE, SPINE, TITLE_SIZE, WHITE};
+use super::{
+    Drawing,
+    canvas::{Align, Canvas, Letters, Stroke, line_height, wrap},
+    geometry::Rect,
+    style::{Color, INK, LEGEND_SIZE, NOTE, NOTE_SIZE, SPINE, TITLE_SIZE, WHITE},
+};
 
 /// How values become colours, image by image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! Legends: names of lines, kept clear of the data.
 
-use super::canvas::{Align, Canvas, Letters, Stroke, line_height, middle_to_baseline};
-use super::geometry::{Point, Rect};
-use super::glyphs::text_width;
-use super::panel::draw_marker;
-use super::series::{Baseline, Line, Marker, Series};
-use super::style::{BASELINE, BASELINE_WIDTH, Color, INK, LEGEND_SIZE, LINE_WIDTH, palette};
+use super::{
+    canvas::{Align, Canvas, Letters, Stroke, line_height, middle_to_baseline},
+    geometry::{Point, Rect},
+    glyphs::text_width,
+    panel::draw_marker,
+    series::{Baseline, Line, Marker, Series},
+    style::{BASELINE, BASELINE_WIDTH, Color, INK, LEGEND_SIZE, LINE_WIDTH, palette},
+};
 
 /// Where the legend goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,17 +26,16 @@ mod ticks;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
-
-use crate::write_atomically;
-
 pub use axis::{Axis, Scale, TickFormat};
 pub use canvas::Canvas;
 pub use figure::{DrawnNumber, Figure};
 pub use grid::FigureGrid;
 pub use image_grid::{ColorMap, DrawnPixel, Image, ImageGrid};
 pub use legend::Legend;
+use serde::Serialize;
 pub use series::{Baseline, Level, Line, Marker, Series, Spread};
+
+use crate::write_atomically;
 
 /// Something that can be drawn.
 pub trait Drawing {

@@ -2,16 +2,18 @@
 
 use anyhow::Result;
 
-use super::axis::FittedAxis;
-use super::canvas::{Align, Canvas, Letters, Stroke, middle_to_baseline};
-use super::figure::Figure;
-use super::geometry::{Point, Rect, clip_path};
-use super::glyphs::text_width;
-use super::series::{Baseline, Level, Line, Marker, Series, Spread};
-use super::style::{
-    BAND_OPACITY, BASELINE, BASELINE_WIDTH, Color, GRID, GRID_WIDTH, INK, LABEL_SIZE, LINE_WIDTH,
-    MARKER_RADIUS, MINOR_TICK_LENGTH, SPINE, SPINE_WIDTH, TICK_LENGTH, TICK_SIZE, TITLE_SIZE,
-    WHITE, palette,
+use super::{
+    axis::FittedAxis,
+    canvas::{Align, Canvas, Letters, Stroke, middle_to_baseline},
+    figure::Figure,
+    geometry::{Point, Rect, clip_path},
+    glyphs::text_width,
+    series::{Baseline, Level, Line, Marker, Series, Spread},
+    style::{
+        BAND_OPACITY, BASELINE, BASELINE_WIDTH, Color, GRID, GRID_WIDTH, INK, LABEL_SIZE,
+        LINE_WIDTH, MARKER_RADIUS, MINOR_TICK_LENGTH, SPINE, SPINE_WIDTH, TICK_LENGTH, TICK_SIZE,
+        TITLE_SIZE, WHITE, palette,
+    },
 };
 
 /// Room of one tick, in points.

@@ -1,16 +1,21 @@
 //! Replays a canvas through the plotting library. Nothing else knows it.
 
 use anyhow::{Context, Result};
-use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{
-    Color as _, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, ShapeStyle, TextStyle,
+use plotters::{
+    backend::{BitMapBackend, DrawingBackend, SVGBackend},
+    style::{
+        Color as _, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, ShapeStyle,
+        TextStyle,
+        text_anchor::{HPos, Pos, VPos},
+    },
 };
 
-use super::canvas::{Align, Canvas, Letters, Shape, Stroke};
-use super::geometry::{Point, Rect};
-use super::glyphs::{Dot, dots, text_width};
-use super::style::{Color, WHITE};
+use super::{
+    canvas::{Align, Canvas, Letters, Shape, Stroke},
+    geometry::{Point, Rect},
+    glyphs::{Dot, dots, text_width},
+    style::{Color, WHITE},
+};
 
 /// The fonts that SVG viewers choose from; PNG has the first.
 const FONT: &str = "DejaVu Sans, Verdana, sans-serif";

@@ -6,16 +6,20 @@
 
 mod header;
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::Path,
+};
 
 use candle_core::{Device, Tensor};
-
-use crate::dataset::check_labels;
-use crate::error::{DataError, Result};
-use crate::images::{Images, Layout};
 use header::{Header, Kind};
+
+use crate::{
+    dataset::check_labels,
+    error::{DataError, Result},
+    images::{Images, Layout},
+};
 
 /// The values of an [`Array`] in row-major (C) order.
 #[derive(Debug, Clone, PartialEq)]

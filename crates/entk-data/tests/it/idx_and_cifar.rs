@@ -1,12 +1,9 @@
 //! IDX and CIFAR-10 files: round trips of generated files, and every way in which a file can be wrong.
 
-use std::fs;
-use std::io::Write;
-use std::path::Path;
+use std::{fs, io::Write, path::Path};
 
 use entk_data::{DataError, DataSource, Origin, cifar, idx, load};
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::{Compression, write::GzEncoder};
 
 fn idx_images(sizes: [u32; 3], pixels: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, 3];

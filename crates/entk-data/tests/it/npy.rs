@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use entk_data::npy::{self, Data};
-use entk_data::{DataError, Layout};
+use entk_data::{
+    DataError, Layout,
+    npy::{self, Data},
+};
 use npyz::WriterBuilder;
 use proptest::prelude::*;
 

@@ -20,15 +20,14 @@ use std::{
     },
 };
 
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
 pub(crate) use chunk::Entry;
 pub use disk::{Disk, Files};
 pub use identity::Identity;
 pub(crate) use journal::Hashes;
 use journal::Journal;
+use rayon::prelude::*;
 pub use rows::StoredRows;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{GramError, Result},

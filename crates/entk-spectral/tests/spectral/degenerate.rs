@@ -1,8 +1,7 @@
 //! Kernels on which eigensolvers hang, panic, or answer NaN as success: each
 //! gives the right answer or a clear error within ten seconds.
 
-use std::sync::mpsc;
-use std::time::Duration;
+use std::{sync::mpsc, time::Duration};
 
 use entk_spectral::{
     Eigenpairs, Gram, Precision, SpectralError, alignment, check_psd, eigh, energy_concentration,

@@ -7,9 +7,11 @@ use entk_spectral::{
     EigshConfig, Gram, Precision, Solver, SpectralError, SymmetricOperator, TopPairs, eigh, eigsh,
 };
 
-use crate::degenerate::watched;
-use crate::support::{
-    assert_canonical, assert_close, gram_f32, gram_f64, normals, outer, random_gram, round_off,
+use crate::{
+    degenerate::watched,
+    support::{
+        assert_canonical, assert_close, gram_f32, gram_f64, normals, outer, random_gram, round_off,
+    },
 };
 
 const TOLERANCE: f64 = 1e-10;

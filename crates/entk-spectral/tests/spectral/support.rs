@@ -2,8 +2,7 @@
 
 use entk_spectral::{Eigenpairs, Gram};
 use proptest::test_runner::{Config, RngSeed};
-use rand::SeedableRng;
-use rand::rngs::ChaCha8Rng;
+use rand::{SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::{Distribution, StandardNormal};
 
 /// Growth allowed over N eps; LAPACK's own gate is 60, the solver measures near 1.

@@ -4,8 +4,10 @@ use entk_spectral::{
     CrossGram, EigshConfig, Gram, LinearOperator, Singular, Solver, SpectralError, eigh, svds,
 };
 
-use crate::degenerate::watched;
-use crate::support::{assert_close, dot, gram_f64, normals, outer, round_off};
+use crate::{
+    degenerate::watched,
+    support::{assert_close, dot, gram_f64, normals, outer, round_off},
+};
 
 fn config() -> EigshConfig {
     EigshConfig { solver: Solver::Krylov, block: Some(8), ..EigshConfig::default() }

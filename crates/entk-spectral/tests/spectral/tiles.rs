@@ -5,8 +5,10 @@ use entk_spectral::{
     TiledOperator, eigsh,
 };
 
-use crate::degenerate::watched;
-use crate::support::{assert_close, normals, random_gram, round_off};
+use crate::{
+    degenerate::watched,
+    support::{assert_close, normals, random_gram, round_off},
+};
 
 /// Tiles of a Gram in memory; above the diagonal of diagonal tiles there is rubbish.
 struct InMemory {
