@@ -28,12 +28,13 @@ const WRONG: u8 = 70;
 
 /// Verifies a GPU, then times it.
 ///
-/// Every kernel's known answers; Gram, Jacobian products, a training step and eigenpairs against the CPU in f64;
-/// then copies, products, Grams, an epoch and eigenpairs, each beside its floor: its operations and bytes at the
-/// rates measured first. Tables on stdout, all numbers in record.json.
+/// Every kernel's known answers; Gram, Jacobian products, a training step and eigenpairs against
+/// the CPU in f64; then copies, products, Grams, an epoch and eigenpairs, each beside its floor:
+/// its operations and bytes at the rates measured first. Tables on stdout, all numbers in
+/// record.json.
 ///
-/// Exit codes: 0 all is right, 2 wrong flags, 69 no usable GPU, or a program built without CUDA, 70 a number is
-/// wrong, 1 anything else.
+/// Exit codes: 0 all is right, 2 wrong flags, 69 no usable GPU, or a program built without CUDA, 70
+/// a number is wrong, 1 anything else.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(name = "cuda_check", version, verbatim_doc_comment)]
 pub struct Flags {

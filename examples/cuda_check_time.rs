@@ -195,7 +195,8 @@ fn epoch(case: &Case, device: &Device, sizes: &Sizes, rates: &Rates) -> Result<T
     let start = Instant::now();
     trainer.step_epoch()?;
     wait(device)?;
-    // A step is a forward pass and two gradients; metrics over all examples are one more forward pass.
+    // A step is a forward pass and two gradients; metrics over all examples are one more forward
+    // pass.
     let operations = 4.0 * case.network.operations() * n as f64;
     Ok(Time {
         what: format!("{}: training epoch", case.name),

@@ -13,9 +13,11 @@ use serde::Serialize;
 
 use crate::cases::{Case, cases, images};
 
-/// Round-off of sums of a few hundred thousand terms in f32, relative to the norms of what is multiplied.
+/// Round-off of sums of a few hundred thousand terms in f32, relative to the norms of what is
+/// multiplied.
 const SINGLE: f64 = 1e-5;
-/// A step follows the gradient of batch statistics, and its momentum: a few times the round-off of one product.
+/// A step follows the gradient of batch statistics, and its momentum: a few times the round-off of
+/// one product.
 const STEP: f64 = 5e-5;
 /// Products of pixels cancel where rows do not.
 const CANCELLATION: f64 = 4.0;

@@ -23,13 +23,14 @@ use serde::Serialize;
 
 /// Leading eigenpairs of a Gram matrix, with their residuals.
 ///
-/// Writes eigvals.npy (descending), eigvecs.npy (one eigenvector a row), certificate.json, the spectrum as
-/// spectrum.svg, .png and .csv, and record.json, which comes last: a folder without it was not finished.
+/// Writes eigvals.npy (descending), eigvecs.npy (one eigenvector a row), certificate.json, the
+/// spectrum as spectrum.svg, .png and .csv, and record.json, which comes last: a folder without it
+/// was not finished.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(name = "eigen", version, verbatim_doc_comment)]
 struct Flags {
-    /// The Gram: a square .npy of f32 or f64, or the folder of a finished store of `gram --store`, read tile by
-    /// tile and never whole
+    /// The Gram: a square .npy of f32 or f64, or the folder of a finished store of `gram --store`,
+    /// read tile by tile and never whole
     #[arg(long, value_name = "FILE.npy|DIR")]
     gram: PathBuf,
 
@@ -146,7 +147,8 @@ fn certificate(top: &TopPairs) -> Certificate {
     }
 }
 
-/// Eigenvalues and residuals against the index, from 1 as in the paper; zeros have no place on a logarithmic axis.
+/// Eigenvalues and residuals against the index, from 1 as in the paper; zeros have no place on a
+/// logarithmic axis.
 fn spectrum(top: &TopPairs) -> Figure {
     let indexed = |values: &[f64]| -> Vec<(f64, f64)> {
         let points = values.iter().enumerate().map(|(j, x)| (1.0 + j as f64, *x));

@@ -1,9 +1,10 @@
-//! Figures 2, 11 and 12: test accuracy of a network and of its linearization on the tasks that the eigenfunctions
-//! of the network's own kernel define, against the index of the eigenfunction.
+//! Figures 2, 11 and 12: test accuracy of a network and of its linearization on the tasks that the
+//! eigenfunctions of the network's own kernel define, against the index of the eigenfunction.
 //!
-//! The Gram is over training and test images together; the labels of task j are the signs of its eigenvector j.
-//! Both models learn them from the training images and are measured on the test images; by SGD the linearizations
-//! train in coefficient space, which is exact and trains all tasks at once.
+//! The Gram is over training and test images together; the labels of task j are the signs of its
+//! eigenvector j. Both models learn them from the training images and are measured on the test
+//! images; by SGD the linearizations train in coefficient space, which is exact and trains all
+//! tasks at once.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +28,8 @@ const TOP: usize = 50;
 /// What is compared; the last one with --frozen only.
 const MODELS: [&str; 3] = ["network", "linearization", "network, frozen statistics"];
 
-/// Accuracy of a network and its linearization on the eigenfunctions of its kernel (Figures 2, 11, 12).
+/// Accuracy of a network and its linearization on the eigenfunctions of its kernel (Figures 2, 11,
+/// 12).
 #[derive(Parser, Serialize)]
 #[command(name = "fig02", version)]
 struct Flags {
@@ -35,8 +37,8 @@ struct Flags {
     #[serde(flatten)]
     figure: FigureFlags,
 
-    /// Eigenfunctions, counted from 1, by falling eigenvalue [default: 1,2,5,10,20,50,100,200,500,1000, as
-    /// far as there are]
+    /// Eigenfunctions, counted from 1, by falling eigenvalue [default:
+    /// 1,2,5,10,20,50,100,200,500,1000, as far as there are]
     #[arg(long, value_name = "LIST")]
     indices: Option<IndexList>,
 

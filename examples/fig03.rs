@@ -1,5 +1,5 @@
-//! Figures 3 (ResNet18), 13 (MLP) and 14 (LeNet5): how long a network trains on an eigenfunction of its kernel, and
-//! how far its parameters move, against the index of the eigenfunction.
+//! Figures 3 (ResNet18), 13 (MLP) and 14 (LeNet5): how long a network trains on an eigenfunction of
+//! its kernel, and how far its parameters move, against the index of the eigenfunction.
 
 #![forbid(unsafe_code)]
 
@@ -20,8 +20,8 @@ struct Flags {
     #[serde(flatten)]
     figure: FigureFlags,
 
-    /// Eigenfunctions, counted from 1, by falling eigenvalue [default: 1,2,5,10,20,50,100,200,500,1000, as
-    /// far as there are]
+    /// Eigenfunctions, counted from 1, by falling eigenvalue [default:
+    /// 1,2,5,10,20,50,100,200,500,1000, as far as there are]
     #[arg(long, value_name = "LIST")]
     indices: Option<IndexList>,
 

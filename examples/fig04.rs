@@ -1,5 +1,6 @@
-//! Figure 4: test accuracy of a network and of its linearization on data that one of the network's neural anisotropy
-//! directions (NADs) separates, against the index of the direction, beside the alignment that Theorem 1 predicts.
+//! Figure 4: test accuracy of a network and of its linearization on data that one of the network's
+//! neural anisotropy directions (NADs) separates, against the index of the direction, beside the
+//! alignment that Theorem 1 predicts.
 
 #![forbid(unsafe_code)]
 
@@ -15,8 +16,8 @@ use serde::Serialize;
 /// Directions by default; the last one is the last there is.
 const INDICES: &str = "1,16,64,128,192,256,384,512,768,1024";
 
-/// Accuracy of a network and its linearization along its anisotropy directions (Figure 4). The data are synthetic:
-/// --data is not used.
+/// Accuracy of a network and its linearization along its anisotropy directions (Figure 4). The data
+/// are synthetic: --data is not used.
 #[derive(Parser, Serialize)]
 #[command(name = "fig04", version)]
 struct Flags {

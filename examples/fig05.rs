@@ -1,7 +1,8 @@
-//! Figure 5: test accuracy on the class task and distance of the parameters from their start, of a network and of
-//! its linearization, against the number of training images.
+//! Figure 5: test accuracy on the class task and distance of the parameters from their start, of a
+//! network and of its linearization, against the number of training images.
 //!
-//! Of each seed the smaller samples are parts of the larger ones; every model trains for the same number of epochs.
+//! Of each seed the smaller samples are parts of the larger ones; every model trains for the same
+//! number of epochs.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +16,8 @@ use entk_examples::{
 };
 use serde::Serialize;
 
-/// Accuracy and distance of a network and its linearization against the training-set size (Figure 5).
+/// Accuracy and distance of a network and its linearization against the training-set size (Figure
+/// 5).
 #[derive(Parser, Serialize)]
 #[command(name = "fig05", version)]
 struct Flags {

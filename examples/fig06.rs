@@ -1,5 +1,6 @@
-//! Figure 6: how much of the task that a network is trained on lies in the top eigenfunctions of its kernel, epoch
-//! by epoch: the class task, and the signs of one eigenfunction of the kernel at initialisation.
+//! Figure 6: how much of the task that a network is trained on lies in the top eigenfunctions of
+//! its kernel, epoch by epoch: the class task, and the signs of one eigenfunction of the kernel at
+//! initialisation.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Figures 7 (ResNet18), 15 (MLP) and 16 (LeNet5): alignment of the eigenfunctions of the kernel at initialisation
-//! with that kernel, and with the kernel after training on the signs of one of them.
+//! Figures 7 (ResNet18), 15 (MLP) and 16 (LeNet5): alignment of the eigenfunctions of the kernel at
+//! initialisation with that kernel, and with the kernel after training on the signs of one of them.
 
 #![forbid(unsafe_code)]
 
@@ -25,8 +25,8 @@ struct Flags {
     #[serde(flatten)]
     figure: FigureFlags,
 
-    /// Eigenfunctions to train on, one network each, counted from 1 [default: 20,100,500,800, as far as
-    /// there are]
+    /// Eigenfunctions to train on, one network each, counted from 1 [default: 20,100,500,800, as
+    /// far as there are]
     #[arg(long, value_name = "LIST")]
     trained: Option<IndexList>,
 
@@ -35,8 +35,9 @@ struct Flags {
     shown: usize,
 }
 
-/// Alignment of one eigenfunction, after training on one of them. Both are Rayleigh quotients y^T K y / ||y||^2, as in
-/// the paper's figures; divided by the number of images they are alpha of its text.
+/// Alignment of one eigenfunction, after training on one of them. Both are Rayleigh quotients y^T K
+/// y / ||y||^2, as in the paper's figures; divided by the number of images they are alpha of its
+/// text.
 #[derive(Serialize, Clone, Copy)]
 struct Row {
     trained: usize,

@@ -1,6 +1,7 @@
-//! Figure 8: loss and test accuracy over the epochs on the signs of one eigenfunction of the kernel at
-//! initialisation, of the network, of its linearization at initialisation, and of its linearization at the trained
-//! weights. Both linearizations start from 0, without the network's outputs, and keep the initial batch-norm statistics.
+//! Figure 8: loss and test accuracy over the epochs on the signs of one eigenfunction of the kernel
+//! at initialisation, of the network, of its linearization at initialisation, and of its
+//! linearization at the trained weights. Both linearizations start from 0, without the network's
+//! outputs, and keep the initial batch-norm statistics.
 
 #![forbid(unsafe_code)]
 

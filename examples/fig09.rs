@@ -1,6 +1,6 @@
-//! Figure 9: test accuracy of linearizations taken after some epochs of training a network, on the task that the network
-//! was trained on: an eigenfunction of the kernel at initialisation, and the class task. The linearizations start from 0
-//! and keep the initial batch-norm statistics.
+//! Figure 9: test accuracy of linearizations taken after some epochs of training a network, on the
+//! task that the network was trained on: an eigenfunction of the kernel at initialisation, and the
+//! class task. The linearizations start from 0 and keep the initial batch-norm statistics.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,6 @@
-//! Figure 10: the first neural anisotropy directions (NADs) of LeNet5 and ResNet18 at initialisation, as images and by the
-//! magnitude of their Fourier transform, frequency 0 in the middle.
+//! Figure 10: the first neural anisotropy directions (NADs) of LeNet5 and ResNet18 at
+//! initialisation, as images and by the magnitude of their Fourier transform, frequency 0 in the
+//! middle.
 
 #![forbid(unsafe_code)]
 
@@ -14,8 +15,8 @@ use serde::Serialize;
 /// Filters of the first stage of ResNet18 with --quick.
 const QUICK_WIDTH: usize = 16;
 
-/// The first anisotropy directions of LeNet5 and ResNet18 (Figure 10). Nothing is trained: of the common flags only
-/// --width, --seed, --quick (at most 16 filters) and the folders are used.
+/// The first anisotropy directions of LeNet5 and ResNet18 (Figure 10). Nothing is trained: of the
+/// common flags only --width, --seed, --quick (at most 16 filters) and the folders are used.
 #[derive(Parser, Serialize)]
 #[command(name = "fig10", version)]
 struct Flags {

@@ -29,8 +29,9 @@ const UNAVAILABLE: u8 = 69;
 /// Time after a signal for the tile in hand; whatever is not written by then is computed again.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// A flag that SIGINT, SIGTERM and SIGUSR1 set. If the program has not ended after [`GRACE`], or at a
-/// second signal, it is ended: files are written under temporary names, so nothing half done has a name.
+/// A flag that SIGINT, SIGTERM and SIGUSR1 set. If the program has not ended after [`GRACE`], or at
+/// a second signal, it is ended: files are written under temporary names, so nothing half done has
+/// a name.
 pub fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut signals =

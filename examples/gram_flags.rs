@@ -14,11 +14,12 @@ use serde::{Serialize, Serializer};
 
 /// Empirical NTK Gram matrix of your network on your inputs.
 ///
-/// Writes gram.npy (N, N), outputs.npy (N, C), eigvals.npy (descending), eigvecs.npy (one eigenvector a row),
-/// cross.npy with --cross, and record.json, which comes last: a folder without it was not finished.
+/// Writes gram.npy (N, N), outputs.npy (N, C), eigvals.npy (descending), eigvecs.npy (one
+/// eigenvector a row), cross.npy with --cross, and record.json, which comes last: a folder without
+/// it was not finished.
 ///
-/// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than allowed, 69 no such device, 74 a file or a full disk,
-/// 75 stopped by a signal (run the same command again), 1 anything else.
+/// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than allowed, 69 no such device,
+/// 74 a file or a full disk, 75 stopped by a signal (run the same command again), 1 anything else.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(name = "gram", version, verbatim_doc_comment, args_conflicts_with_subcommands = false)]
 pub struct Flags {
@@ -38,17 +39,19 @@ pub struct Flags {
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
     pub activation: ActivationName,
 
-    /// Inputs with four axes in the order of --layout [default: the embedded slice of Fashion-MNIST,
-    /// standardised, N images with equally many of each class]
+    /// Inputs with four axes in the order of --layout [default: the embedded slice of
+    /// Fashion-MNIST, standardised, N images with equally many of each class]
     #[arg(long, value_name = "FILE.npy")]
     pub inputs: Option<PathBuf>,
 
-    /// Labels for alignment and energies: -1 and 1, or 0 and 1, or classes 0 to 9, of which 0 to 4 become 1
-    /// [default: those of the embedded slice with the embedded inputs, otherwise none]
+    /// Labels for alignment and energies: -1 and 1, or 0 and 1, or classes 0 to 9, of which 0 to 4
+    /// become 1 [default: those of the embedded slice with the embedded inputs, otherwise
+    /// none]
     #[arg(long, value_name = "FILE.npy", requires = "inputs")]
     pub labels: Option<PathBuf>,
 
-    /// Second set of inputs: cross.npy is the kernel between the first set (rows) and this one (columns)
+    /// Second set of inputs: cross.npy is the kernel between the first set (rows) and this one
+    /// (columns)
     #[arg(long, value_name = "FILE.npy")]
     pub cross: Option<PathBuf>,
 
@@ -69,13 +72,15 @@ pub struct Flags {
     #[serde(flatten)]
     pub device: DeviceFlags,
 
-    /// What a GPU rounds the operands of the kernel's products to: f32, tf32, bf16, tf32x3 or bf16x3 with --dtype
-    /// f32, f64 with f64; a CPU computes the same, slowly [default: that of --dtype]
+    /// What a GPU rounds the operands of the kernel's products to: f32, tf32, bf16, tf32x3 or
+    /// bf16x3 with --dtype f32, f64 with f64; a CPU computes the same, slowly [default: that
+    /// of --dtype]
     #[arg(long, value_name = "TYPE", value_parser = parse_precision)]
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "by_optional_name")]
     pub precision: Option<Precision>,
 
-    /// Leading eigenvectors whose share of the labels is the energy concentration [default: 50, or N if fewer]
+    /// Leading eigenvectors whose share of the labels is the energy concentration [default: 50, or
+    /// N if fewer]
     #[arg(long, value_name = "K", value_parser = positive())]
     pub top: Option<usize>,
 
@@ -87,8 +92,8 @@ pub struct Flags {
     #[arg(long, value_enum, value_name = "TYPE", default_value_t = AccumulateName::Native)]
     pub accumulate: AccumulateName,
 
-    /// Write the kernel tile by tile to OUT/gram.zarr, which an interrupted run continues. gram.npy is then
-    /// written with --export only
+    /// Write the kernel tile by tile to OUT/gram.zarr, which an interrupted run continues.
+    /// gram.npy is then written with --export only
     #[arg(long)]
     pub store: bool,
 
@@ -96,13 +101,15 @@ pub struct Flags {
     #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 2048)]
     pub edge: usize,
 
-    /// Take the products of all pairs of inputs, which no weights change, from this store, and compute them
-    /// into it first where they are missing: for networks that begin with a dense layer
+    /// Take the products of all pairs of inputs, which no weights change, from this store, and
+    /// compute them into it first where they are missing: for networks that begin with a dense
+    /// layer
     #[arg(long, value_name = "DIR")]
     pub input_gram: Option<PathBuf>,
 
-    /// Compute part I of COUNT of the tiles of --store, and nothing else; in a Slurm array the default is
-    /// the task's part. Afterwards `gram finish`, or the same command with --part 1/1
+    /// Compute part I of COUNT of the tiles of --store, and nothing else; in a Slurm array the
+    /// default is the task's part. Afterwards `gram finish`, or the same command with --part
+    /// 1/1
     #[arg(long, value_name = "I/COUNT", requires = "store", value_parser = parse_part)]
     #[serde(skip)]
     pub part: Option<Part>,
@@ -115,11 +122,13 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub check: usize,
 
-    /// Also time a large matrix product on all threads; product_gflops stands beside gflops in record.json
+    /// Also time a large matrix product on all threads; product_gflops stands beside gflops in
+    /// record.json
     #[arg(long)]
     pub rate: bool,
 
-    /// Memory that the run may use in all, such as 6GiB or 800MB [default: 90 % of what is available]
+    /// Memory that the run may use in all, such as 6GiB or 800MB [default: 90 % of what is
+    /// available]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_memory: Option<u64>,
 
@@ -131,7 +140,8 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 
-    /// Print one line of JSON on stdout: kernel_s and cpu_s are the assembly alone, sweeps included
+    /// Print one line of JSON on stdout: kernel_s and cpu_s are the assembly alone, sweeps
+    /// included
     #[arg(long)]
     pub json: bool,
 

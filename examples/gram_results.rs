@@ -29,7 +29,8 @@ pub struct Summary {
     /// Time of the assembly alone.
     pub kernel_s: f64,
     pub cpu_s: Option<f64>,
-    /// Operations of sweeps and contraction, 1e9 a second of kernel_s; nothing for tiles that were kept.
+    /// Operations of sweeps and contraction, 1e9 a second of kernel_s; nothing for tiles that were
+    /// kept.
     pub gflops: Option<f64>,
     /// The same of a large matrix product, with --rate.
     pub product_gflops: Option<f64>,

@@ -1,10 +1,11 @@
-//! Eigenfunctions known from the training images alone, beside those of the paper, which are eigenvectors over training and
-//! test images together.
+//! Eigenfunctions known from the training images alone, beside those of the paper, which are
+//! eigenvectors over training and test images together.
 //!
-//! The inductive eigenfunction j is the eigenvector of the kernel of the training images, extended to others by
-//! phi_j(x) = sum over i of Theta(x, x_i) phi_j(i) / lambda_j (Nystrom). Three panels: labels that both kinds share;
-//! test accuracy of a network and its linearization on either; the alignment of phi_j on the training images, lambda_j / N,
-//! beside an unbiased estimate from the test images, which phi_j has not seen, with standard errors.
+//! The inductive eigenfunction j is the eigenvector of the kernel of the training images, extended
+//! to others by phi_j(x) = sum over i of Theta(x, x_i) phi_j(i) / lambda_j (Nystrom). Three panels:
+//! labels that both kinds share; test accuracy of a network and its linearization on either; the
+//! alignment of phi_j on the training images, lambda_j / N, beside an unbiased estimate from the
+//! test images, which phi_j has not seen, with standard errors.
 
 #![forbid(unsafe_code)]
 
@@ -26,8 +27,8 @@ struct Flags {
     #[serde(flatten)]
     figure: FigureFlags,
 
-    /// Eigenfunctions, counted from 1, by falling eigenvalue [default: 1,2,5,10,20,50,100,200,500,1000, as
-    /// far as there are]
+    /// Eigenfunctions, counted from 1, by falling eigenvalue [default:
+    /// 1,2,5,10,20,50,100,200,500,1000, as far as there are]
     #[arg(long, value_name = "LIST")]
     indices: Option<IndexList>,
 }

@@ -1,8 +1,10 @@
-//! Beyond the paper: how far the labels sign(phi_j) can be trusted when the kernel at initialisation is computed in f32.
+//! Beyond the paper: how far the labels sign(phi_j) can be trusted when the kernel at
+//! initialisation is computed in f32.
 //!
-//! Left, the labels that are others in f64, for the kernel as it is and with the mean gradient of the sample taken out, under
-//! what a certificate allows. With r = ||K phi - lambda phi|| for a pair (lambda, phi) of f32 and the kernel K of f64, and
-//! lambda at a distance d from all other eigenvalues of K, phi is off by at most sqrt(2) r / d (Davis and Kahan), so that only
+//! Left, the labels that are others in f64, for the kernel as it is and with the mean gradient of
+//! the sample taken out, under what a certificate allows. With r = ||K phi - lambda phi|| for a
+//! pair (lambda, phi) of f32 and the kernel K of f64, and lambda at a distance d from all other
+//! eigenvalues of K, phi is off by at most sqrt(2) r / d (Davis and Kahan), so that only
 //! entries smaller than that can have the wrong sign. Right, r and d themselves.
 
 #![forbid(unsafe_code)]
@@ -21,11 +23,12 @@ use entk_examples::{
 };
 use serde::Serialize;
 
-/// A squared gradient norm that differs by more than this between the precisions has not only been rounded: a ReLU
-/// is on in one and off in the other. Rounding alone stays near 1e-6.
+/// A squared gradient norm that differs by more than this between the precisions has not only been
+/// rounded: a ReLU is on in one and off in the other. Rounding alone stays near 1e-6.
 const KINK: f64 = 1e-5;
 
-/// Labels of eigenfunctions that differ between f32 and f64. Nothing is trained: --epochs has no effect.
+/// Labels of eigenfunctions that differ between f32 and f64. Nothing is trained: --epochs has no
+/// effect.
 #[derive(Parser, Serialize)]
 #[command(name = "label_flips", version)]
 struct Flags {
@@ -33,8 +36,8 @@ struct Flags {
     #[serde(flatten)]
     common: CommonFlags,
 
-    /// Eigenfunctions, counted from 1, by falling eigenvalue [default: 1,2,5,10,20,50,100,200,500,1000, as
-    /// far as there are]
+    /// Eigenfunctions, counted from 1, by falling eigenvalue [default:
+    /// 1,2,5,10,20,50,100,200,500,1000, as far as there are]
     #[arg(long, value_name = "LIST")]
     indices: Option<IndexList>,
 

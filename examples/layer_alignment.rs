@@ -1,6 +1,7 @@
-//! Beyond the paper: which layers align with a task in training. The alignment ||J^T y||^2 / N^2 of the task that a
-//! network is trained on is a sum over its parameters; here it is split by layer, epoch by epoch, for the class task and for the
-//! signs of one eigenfunction of the kernel at initialisation.
+//! Beyond the paper: which layers align with a task in training. The alignment ||J^T y||^2 / N^2 of
+//! the task that a network is trained on is a sum over its parameters; here it is split by layer,
+//! epoch by epoch, for the class task and for the signs of one eigenfunction of the kernel at
+//! initialisation.
 
 #![forbid(unsafe_code)]
 
@@ -35,7 +36,8 @@ struct Row {
     epoch: usize,
     /// A layer, or for ResNet18 a stage.
     layer: String,
-    /// y^T K_l y / N^2 over the training images, K_l the part of this layer's parameters in the kernel.
+    /// y^T K_l y / N^2 over the training images, K_l the part of this layer's parameters in the
+    /// kernel.
     alignment: f64,
     /// As a part of the whole alignment.
     share: f64,
@@ -80,7 +82,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Alignment of each layer, in the order of the network: of all parameters up to the first dot of their names.
+/// Alignment of each layer, in the order of the network: of all parameters up to the first dot of
+/// their names.
 fn layers(
     run: &mut Run,
     experiment: &Experiment,

@@ -1,4 +1,5 @@
-//! One page of HTML from a folder of results: figures, tables, settings, times, and what differs from the paper.
+//! One page of HTML from a folder of results: figures, tables, settings, times, and what differs
+//! from the paper.
 //!
 //! The page is a single file without scripts that loads nothing: it opens from disk.
 
@@ -71,7 +72,8 @@ fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths.with_context(context)?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
-/// Reads the figures and tables of a run. Numbers drawn lie beside their figure under its name; they are not a table.
+/// Reads the figures and tables of a run. Numbers drawn lie beside their figure under its name;
+/// they are not a table.
 fn read(folder: &Path, record: Record) -> Result<Finished> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let entries = std::fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;

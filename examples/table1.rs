@@ -1,5 +1,5 @@
-//! Table 1: how much of the class task lies in the top eigenfunctions of the kernel, at initialisation and after
-//! training, and the test accuracy that training reaches.
+//! Table 1: how much of the class task lies in the top eigenfunctions of the kernel, at
+//! initialisation and after training, and the test accuracy that training reaches.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +12,8 @@ use entk_examples::{
 };
 use serde::Serialize;
 
-/// Energy concentration of the class task at initialisation and after training, and accuracy (Table 1).
+/// Energy concentration of the class task at initialisation and after training, and accuracy (Table
+/// 1).
 #[derive(Parser, Serialize)]
 #[command(name = "table1", version)]
 struct Flags {

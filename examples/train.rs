@@ -1,8 +1,8 @@
-//! One task, one training run: the network, or its linearization in weight or in coefficient space, with curves of
-//! accuracy, loss and distance over the epochs.
+//! One task, one training run: the network, or its linearization in weight or in coefficient space,
+//! with curves of accuracy, loss and distance over the epochs.
 //!
-//! Runs in weight space keep a checkpoint in the folder of results: the same command, given again after an
-//! interruption, goes on where it was and ends with the same numbers.
+//! Runs in weight space keep a checkpoint in the folder of results: the same command, given again
+//! after an interruption, goes on where it was and ends with the same numbers.
 
 #![forbid(unsafe_code)]
 
@@ -32,7 +32,8 @@ enum Task {
     Cifar2,
     /// The signs of an eigenfunction of the network's kernel at initialisation
     Eigenfunction,
-    /// The side of synthetic data that a neural anisotropy direction of the network, with GELU, separates
+    /// The side of synthetic data that a neural anisotropy direction of the network, with GELU,
+    /// separates
     Nad,
 }
 
@@ -137,7 +138,8 @@ fn main() -> Result<()> {
     });
     let checkpoint = run.folder().file(CHECKPOINT);
     run.finish(flags.common.seed, &flags, &results)?;
-    // All that it held is in the results; left behind, it would only refuse the next run's settings.
+    // All that it held is in the results; left behind, it would only refuse the next run's
+    // settings.
     if checkpoint.exists() {
         std::fs::remove_dir_all(&checkpoint)
             .with_context(|| format!("cannot remove {}", checkpoint.display()))?;

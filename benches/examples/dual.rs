@@ -5,8 +5,8 @@
 //!
 //! One line a network and precision: the largest difference of a logit over the largest logit, the
 //! relative difference of the distances from the start, and the seconds of both; those of the Gram
-//! are given apart. Then the time of many targets: LeNet5, 10,000 images, 20 targets, 100 epochs in coefficient
-//! space, beside one epoch of one target in weight space.
+//! are given apart. Then the time of many targets: LeNet5, 10,000 images, 20 targets, 100 epochs in
+//! coefficient space, beside one epoch of one target in weight space.
 #![allow(clippy::print_stdout)]
 
 use std::{ops::ControlFlow, time::Instant};

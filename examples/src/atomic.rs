@@ -6,11 +6,13 @@ use anyhow::{Context, Result};
 
 /// Writes `bytes` to `path` so that a reader sees the old file or the new one, never a part.
 ///
-/// The bytes go to a temporary file in the same folder, reach the disk, and are then renamed over `path`.
+/// The bytes go to a temporary file in the same folder, reach the disk, and are then renamed over
+/// `path`.
 ///
 /// # Errors
 ///
-/// When the folder does not exist or cannot be written, or the disk is full; `path` is then unchanged.
+/// When the folder does not exist or cannot be written, or the disk is full; `path` is then
+/// unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -26,7 +28,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A temporary file in `folder`, deleted when dropped, with the permissions of an ordinary new file.
+/// A temporary file in `folder`, deleted when dropped, with the permissions of an ordinary new
+/// file.
 pub(crate) fn temporary_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".entk-");

@@ -61,8 +61,8 @@ impl Bands {
         Ok(Self { x: groups.iter().map(|(x, _)| *x).collect(), summaries })
     }
 
-    /// Points (index, y) of eigenfunctions, from 1, summarized by their index, and the median of those of index 0,
-    /// the class task.
+    /// Points (index, y) of eigenfunctions, from 1, summarized by their index, and the median of
+    /// those of index 0, the class task.
     ///
     /// # Errors
     /// As [`of_points`](Self::of_points), for either.

@@ -67,9 +67,11 @@ pub struct CacheUse {
     pub computed: usize,
 }
 
-/// A folder of results, each under the hash of what it depends on, each with a hash of its own content.
+/// A folder of results, each under the hash of what it depends on, each with a hash of its own
+/// content.
 ///
-/// An entry that is damaged counts as absent: it is computed again, and stderr says so. Clones count together.
+/// An entry that is damaged counts as absent: it is computed again, and stderr says so. Clones
+/// count together.
 #[derive(Clone, Debug)]
 pub struct Cache {
     folder: PathBuf,

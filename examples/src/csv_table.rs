@@ -9,8 +9,8 @@ use crate::write_atomically;
 
 /// Writes `rows` to `path` atomically: a header of the row type's field names, then one line a row.
 ///
-/// Numbers are written with the fewest digits that read back to the same bits, so equal results give equal
-/// bytes. A `None` is an empty cell.
+/// Numbers are written with the fewest digits that read back to the same bits, so equal results
+/// give equal bytes. A `None` is an empty cell.
 ///
 /// # Errors
 ///

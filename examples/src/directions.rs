@@ -17,14 +17,16 @@ use crate::{
 /// Pixels in a row and in a column; one channel, as in the paper.
 pub const SIDE: usize = 32;
 
-/// The NADs of a network at its start, with GELU: in a ReLU network the mixed derivative at x = 0 is 0.
+/// The NADs of a network at its start, with GELU: in a ReLU network the mixed derivative at x = 0
+/// is 0.
 #[derive(Debug)]
 pub struct Directions {
     /// The network, on one channel.
     pub network: Network,
     /// Its parameters.
     pub theta0: Params,
-    /// Directions, as eigenvectors of M^T M; the eigenvalues are the alignments that Theorem 1 predicts.
+    /// Directions, as eigenvectors of M^T M; the eigenvalues are the alignments that Theorem 1
+    /// predicts.
     pub pairs: Eigenpairs,
 }
 
@@ -76,9 +78,11 @@ impl Directions {
     }
 }
 
-/// The magnitude of the discrete Fourier transform of a square image, row by row, frequency 0 in the middle.
+/// The magnitude of the discrete Fourier transform of a square image, row by row, frequency 0 in
+/// the middle.
 ///
-/// By the definition, side^3 operations for each of two passes; for images as small as here that is nothing.
+/// By the definition, side^3 operations for each of two passes; for images as small as here that is
+/// nothing.
 ///
 /// ```
 /// use entk_examples::fourier_magnitude;

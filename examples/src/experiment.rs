@@ -22,8 +22,8 @@ impl DataName {
 }
 
 impl ModelName {
-    /// The paper's network for inputs of this shape, with one output. `width` is the number of filters of
-    /// ResNet18's first stage; the others have no such setting.
+    /// The paper's network for inputs of this shape, with one output. `width` is the number of
+    /// filters of ResNet18's first stage; the others have no such setting.
     ///
     /// # Errors
     /// An input that the network cannot take.
@@ -47,8 +47,8 @@ impl ModelName {
 /// The sample, network and start of one run.
 #[derive(Debug)]
 pub struct Experiment {
-    /// Training images first, then test images, (N, C, H, W), standardised with the statistics of the
-    /// full training set.
+    /// Training images first, then test images, (N, C, H, W), standardised with the statistics of
+    /// the full training set.
     pub images: Tensor,
     /// How many of them are training images.
     pub train: usize,
@@ -84,8 +84,8 @@ impl Source {
         &self.origin
     }
 
-    /// The sample that the flags ask for, stratified on the ten classes, and a network at its start. With the
-    /// same seed the smaller of two samples is a part of the larger.
+    /// The sample that the flags ask for, stratified on the ten classes, and a network at its
+    /// start. With the same seed the smaller of two samples is a part of the larger.
     ///
     /// # Errors
     /// More images asked for than there are.

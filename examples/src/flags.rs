@@ -67,7 +67,8 @@ impl DataName {
 }
 
 impl DataName {
-    /// The paper's name of the task of telling the first five classes from the others, if it has one.
+    /// The paper's name of the task of telling the first five classes from the others, if it has
+    /// one.
     pub fn class_task(self) -> &'static str {
         if self == Self::Cifar10 { "CIFAR2" } else { "class task" }
     }
@@ -85,7 +86,8 @@ impl fmt::Display for DataName {
     }
 }
 
-/// Flags to be flattened into a program's own; parse them with [`parse_flags`], which sets the defaults.
+/// Flags to be flattened into a program's own; parse them with [`parse_flags`], which sets the
+/// defaults.
 ///
 /// | flag | purpose | range |
 /// |---|---|---|
@@ -240,10 +242,11 @@ impl Default for Defaults {
     }
 }
 
-/// Parses the command line of program `C`, which flattens [`CommonFlags`], with the program's own defaults.
+/// Parses the command line of program `C`, which flattens [`CommonFlags`], with the program's own
+/// defaults.
 ///
-/// `--help` shows the defaults of this program, with and without `--quick`. On a mistake, prints it and
-/// exits, as clap does.
+/// `--help` shows the defaults of this program, with and without `--quick`. On a mistake, prints it
+/// and exits, as clap does.
 pub fn parse_flags<C: Parser>(defaults: &Defaults) -> C {
     match try_parse_flags(defaults, std::env::args_os()) {
         Ok(flags) => flags,

@@ -10,8 +10,8 @@ const MOST: usize = 1_000_000;
 
 /// Indices of eigenfunctions or directions, counted from 1, ascending and without repetition.
 ///
-/// Written as numbers and ranges between commas. A range `a..b` runs from `a` to `b`, both included, and
-/// `a..b:step` goes in steps.
+/// Written as numbers and ranges between commas. A range `a..b` runs from `a` to `b`, both
+/// included, and `a..b:step` goes in steps.
 ///
 /// ```
 /// use entk_examples::IndexList;

@@ -7,7 +7,8 @@ use entk::spectral::{
 
 use crate::{Kernel, Run, Task};
 
-/// Blocks of test images of which one at a time is left out for a standard error, where there are enough.
+/// Blocks of test images of which one at a time is left out for a standard error, where there are
+/// enough.
 const BLOCKS: usize = 20;
 
 /// Eigenvectors of the kernel of the training images, as functions of any image:
@@ -21,10 +22,12 @@ pub struct InductivePairs {
 }
 
 impl InductivePairs {
-    /// The `k` leading ones, where the first `train` images of the kernel's are the training images.
+    /// The `k` leading ones, where the first `train` images of the kernel's are the training
+    /// images.
     ///
     /// # Errors
-    /// Those of the eigensolver, and of [`extend`]: an eigenvalue below the precision of the kernel.
+    /// Those of the eigensolver, and of [`extend`]: an eigenvalue below the precision of the
+    /// kernel.
     pub fn find(run: &mut Run, kernel: &Kernel, train: usize, k: usize) -> Result<Self> {
         let pairs = kernel.first(train)?.eigenpairs(run, k)?.truncate(k)?;
         let seen: Vec<usize> = (0..train).collect();
@@ -46,7 +49,8 @@ impl InductivePairs {
         indices.iter().map(task).collect()
     }
 
-    /// The alignment of phi_j, of mean square 1, on the training images, which it was made from: lambda_j / N.
+    /// The alignment of phi_j, of mean square 1, on the training images, which it was made from:
+    /// lambda_j / N.
     ///
     /// # Errors
     /// An index, from 1, beyond the pairs.
@@ -54,8 +58,8 @@ impl InductivePairs {
         Ok(self.pairs.pair(index - 1)?.0 / self.pairs.dim() as f64)
     }
 
-    /// The alignments of `indices` on the test images, each function of mean square 1 there: without bias, for no
-    /// function has seen them.
+    /// The alignments of `indices` on the test images, each function of mean square 1 there:
+    /// without bias, for no function has seen them.
     ///
     /// # Errors
     /// Less than four test images.
@@ -76,8 +80,8 @@ impl InductivePairs {
     }
 }
 
-/// Shares of the first `train` labels of two tasks, and of the others, that agree; the sign of an eigenvector is free,
-/// and chosen on the former.
+/// Shares of the first `train` labels of two tasks, and of the others, that agree; the sign of an
+/// eigenvector is free, and chosen on the former.
 pub fn agreement(a: &Task, b: &Task, train: usize) -> [f64; 2] {
     let same: Vec<bool> =
         a.target.labels().iter().zip(b.target.labels()).map(|(a, b)| a == b).collect();

@@ -1,9 +1,9 @@
 //! What the example programs share: flags, progress, run folders, records, tables and figures.
 //!
-//! A program is thin: it parses its flags, calls the library, and hands the numbers to a [`Run`], which
-//! names the files, times the stages and writes `record.json`. Figures are declared, not drawn: a
-//! [`plot::Figure`] lists its axes, series and baselines, and the same drawing goes to SVG and to PNG,
-//! with every number of it to CSV.
+//! A program is thin: it parses its flags, calls the library, and hands the numbers to a [`Run`],
+//! which names the files, times the stages and writes `record.json`. Figures are declared, not
+//! drawn: a [`plot::Figure`] lists its axes, series and baselines, and the same drawing goes to SVG
+//! and to PNG, with every number of it to CSV.
 //!
 //! ```
 //! use entk_examples::Run;
@@ -34,8 +34,8 @@
 
 #![forbid(unsafe_code)]
 
-/// A sweep allocates and frees large tensors; the system's allocator hands their pages back each time, which costs
-/// a quarter of a small network's sweep.
+/// A sweep allocates and frees large tensors; the system's allocator hands their pages back each
+/// time, which costs a quarter of a small network's sweep.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

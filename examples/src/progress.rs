@@ -99,8 +99,8 @@ impl Stage {
         self.bar.position()
     }
 
-    /// Ends the stage and says how long it took, if that is worth a line. A stage dropped without this, as by an
-    /// error, ends silently.
+    /// Ends the stage and says how long it took, if that is worth a line. A stage dropped without
+    /// this, as by an error, ends silently.
     pub fn finish(self) {
         self.bar.finish_and_clear();
         if self.started.elapsed() < WORTH_A_LINE {

@@ -192,7 +192,8 @@ fn threads() -> usize {
     asked.filter(|&threads| threads > 0).unwrap_or_else(available)
 }
 
-/// Largest resident memory of this process so far, in MB of 10^6 bytes; `None` where the system does not tell.
+/// Largest resident memory of this process so far, in MB of 10^6 bytes; `None` where the system
+/// does not tell.
 ///
 /// The `VmHWM` line of `/proc/self/status`.
 pub fn peak_rss_mb() -> Option<f64> {
@@ -210,8 +211,8 @@ fn process_cpu_seconds() -> Option<f64> {
     parse_cpu_seconds(&std::fs::read_to_string("/proc/self/stat").ok()?)
 }
 
-/// `utime` and `stime` are fields 14 and 15, in ticks of 1/100 s on every Linux that Rust runs on. Field 2, the
-/// program's name in parentheses, may hold spaces: count from the last parenthesis.
+/// `utime` and `stime` are fields 14 and 15, in ticks of 1/100 s on every Linux that Rust runs on.
+/// Field 2, the program's name in parentheses, may hold spaces: count from the last parenthesis.
 fn parse_cpu_seconds(stat: &str) -> Option<f64> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;

@@ -61,7 +61,8 @@ pub struct Run {
 impl Run {
     /// Starts the clock and makes the folder, `results/<program>` if `out` is `None`.
     ///
-    /// A `record.json` of an earlier run is removed: until [`Run::finish`] writes it, the folder does not look whole.
+    /// A `record.json` of an earlier run is removed: until [`Run::finish`] writes it, the folder
+    /// does not look whole.
     ///
     /// # Errors
     ///
@@ -84,8 +85,8 @@ impl Run {
         &self.folder
     }
 
-    /// The same with another cache, if one is given; else it is `cache` in `out`, or `results/cache` for all
-    /// programs together.
+    /// The same with another cache, if one is given; else it is `cache` in `out`, or
+    /// `results/cache` for all programs together.
     #[must_use]
     pub fn with_cache(self, folder: Option<&Path>) -> Self {
         Self { cache: folder.map_or(self.cache, Cache::new), ..self }
@@ -141,7 +142,8 @@ impl Run {
         write_csv(&self.folder.file(&format!("{stem}.csv")), rows)
     }
 
-    /// Writes `record.json` and says on stderr where the results are. A folder without it was not finished.
+    /// Writes `record.json` and says on stderr where the results are. A folder without it was not
+    /// finished.
     ///
     /// `results` are numbers that belong to no table; `&()` for none.
     ///

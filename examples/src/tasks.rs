@@ -13,8 +13,8 @@ use crate::{Experiment, IndexList, Run, Snapshots, Trained, Training};
 /// Eigenfunctions that the figures show by default, from 1.
 pub const INDICES: [usize; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
-/// Operations of a forward pass for one image up to which networks are trained side by side, one thread each.
-/// Larger ones have work for all threads in every layer, and need the memory.
+/// Operations of a forward pass for one image up to which networks are trained side by side, one
+/// thread each. Larger ones have work for all threads in every layer, and need the memory.
 const SMALL: f64 = 1e8;
 
 /// Labels of all images, and which eigenfunction they are the signs of.
@@ -60,7 +60,8 @@ impl Experiment {
         self.fit_all(run, "networks", &self.network, tasks, config)
     }
 
-    /// Another model of the same parameters, trained as the [`networks`](Self::networks) are; a stage of this name.
+    /// Another model of the same parameters, trained as the [`networks`](Self::networks) are; a
+    /// stage of this name.
     ///
     /// # Errors
     /// As [`networks`](Self::networks).
@@ -88,7 +89,8 @@ impl Experiment {
         })
     }
 
-    /// The network trained on one task, looked at before, on the way (close together at first) and at the end.
+    /// The network trained on one task, looked at before, on the way (close together at first) and
+    /// at the end.
     ///
     /// # Errors
     /// As [`networks`](Self::networks).
@@ -104,7 +106,8 @@ impl Experiment {
     }
 }
 
-/// Epochs at which a network under training is looked at: 0, close together at first, and the last one.
+/// Epochs at which a network under training is looked at: 0, close together at first, and the last
+/// one.
 fn snapshot_epochs(last: usize) -> Vec<usize> {
     const EPOCHS: [usize; 11] = [0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 150];
     EPOCHS.into_iter().filter(|epoch| *epoch < last).chain([last]).collect()

@@ -32,7 +32,8 @@ pub struct TrainingFlags {
     #[arg(long, value_enum, value_name = "NAME", default_value = "sgd")]
     pub optimizer: Optimizer,
 
-    /// Learning rate of Adam at the first step, in place of --learning-rate; the paper does not say its own
+    /// Learning rate of Adam at the first step, in place of --learning-rate; the paper does not
+    /// say its own
     #[arg(long, value_name = "RATE", default_value_t = 0.001)]
     pub adam_rate: f64,
 }
@@ -55,7 +56,8 @@ impl TrainingFlags {
     }
 }
 
-/// Flags to be flattened into those of a figure or table of trained models, measured for several seeds.
+/// Flags to be flattened into those of a figure or table of trained models, measured for several
+/// seeds.
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
 pub struct FigureFlags {
     /// Network, data, sizes and folders.
@@ -94,7 +96,8 @@ impl FigureFlags {
         }
     }
 
-    /// Rows of all seeds, from `one_seed` with the flags of each seed alone; `<table>.csv` grows seed by seed.
+    /// Rows of all seeds, from `one_seed` with the flags of each seed alone; `<table>.csv` grows
+    /// seed by seed.
     ///
     /// # Errors
     /// Those of `one_seed`, and a table that cannot be written.

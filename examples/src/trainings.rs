@@ -51,8 +51,9 @@ pub struct Snapshots {
 }
 
 impl Experiment {
-    /// Trains on the training images and measures on both; what an earlier run did is taken from the cache, and
-    /// an interrupted training goes on with the same bits. Counts its epochs on `stage`.
+    /// Trains on the training images and measures on both; what an earlier run did is taken from
+    /// the cache, and an interrupted training goes on with the same bits. Counts its epochs on
+    /// `stage`.
     ///
     /// # Errors
     /// Those of [`Trainer`] and of the disk.
@@ -89,8 +90,8 @@ struct TrainingRun<'a> {
 }
 
 impl TrainingRun<'_> {
-    /// Trains to the end, with a checkpoint at every epoch to keep and at the end; also says whether all of
-    /// them were there.
+    /// Trains to the end, with a checkpoint at every epoch to keep and at the end; also says
+    /// whether all of them were there.
     fn through(
         &self,
         folder: &Path,

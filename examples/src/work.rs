@@ -1,4 +1,5 @@
-//! The work that figures share: kernels, their eigenpairs, and linearizations, each computed once for all of them.
+//! The work that figures share: kernels, their eigenpairs, and linearizations, each computed once
+//! for all of them.
 
 use std::{ops::ControlFlow, path::Path};
 
@@ -16,7 +17,8 @@ use entk::{
 
 use crate::{Experiment, Key, Run, Task, cache::report_damage};
 
-/// Eigenpairs at least, where there are as many: those that the figures show, so that they share them.
+/// Eigenpairs at least, where there are as many: those that the figures show, so that they share
+/// them.
 const LEADING: usize = 1_000;
 
 /// The kernel at theta_0 of all images, and what its bits depend on.
@@ -28,8 +30,8 @@ pub struct Kernel {
 }
 
 impl Experiment {
-    /// The kernel at theta_0 of all images, as a stage of the run; kept in the cache tile by tile, so that
-    /// an interrupted assembly goes on.
+    /// The kernel at theta_0 of all images, as a stage of the run; kept in the cache tile by tile,
+    /// so that an interrupted assembly goes on.
     ///
     /// # Errors
     /// Those of the assembly and of the disk.
@@ -63,8 +65,8 @@ impl Experiment {
         })
     }
 
-    /// The share of a target of +1 and -1 in the `top` leading eigenvectors of the kernel at `theta` of the first
-    /// `target.len()` images.
+    /// The share of a target of +1 and -1 in the `top` leading eigenvectors of the kernel at
+    /// `theta` of the first `target.len()` images.
     ///
     /// # Errors
     /// Those of the assembly, of [`eigsh`] and of the disk.
@@ -97,8 +99,8 @@ impl Experiment {
         Key::new(kind).with("kernel", &kernel_identity(&self.network, theta, images)?)
     }
 
-    /// Trains one linearization at theta_0 a task; by SGD over the kernel of all images, all at once and exactly, by
-    /// other rules in weight space.
+    /// Trains one linearization at theta_0 a task; by SGD over the kernel of all images, all at
+    /// once and exactly, by other rules in weight space.
     ///
     /// # Errors
     /// Those of [`DualSgd`] or of [`train`](Self::train), and of the disk.
@@ -124,8 +126,8 @@ impl Experiment {
         })
     }
 
-    /// Trains the linearization at `theta` on one task, from 0 instead of the network's outputs, with the
-    /// batch-norm statistics of `theta`.
+    /// Trains the linearization at `theta` on one task, from 0 instead of the network's outputs,
+    /// with the batch-norm statistics of `theta`.
     ///
     /// # Errors
     /// As [`linearize`](Self::linearize).

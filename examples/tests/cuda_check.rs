@@ -1,4 +1,5 @@
-//! The program `cuda_check`: every line of it on tensors of the CPU, and its exit code without a GPU.
+//! The program `cuda_check`: every line of it on tensors of the CPU, and its exit code without a
+//! GPU.
 
 use std::{
     path::{Path, PathBuf},

@@ -71,7 +71,8 @@ fn the_same_seed_gives_the_same_numbers() -> Result<()> {
     Ok(())
 }
 
-/// What every figure program takes here, its own flags, and the table that it writes beside the numbers drawn.
+/// What every figure program takes here, its own flags, and the table that it writes beside the
+/// numbers drawn.
 const FIGURES: [(&str, &[&str], &str); 10] = [
     ("fig02", &["--indices", "1,2,10", "--seeds", "2", "--optimizer", "adam"], "tasks.csv"),
     ("fig03", &["--indices", "1,2,10", "--seeds", "2"], "tasks.csv"),
@@ -279,7 +280,8 @@ fn label_flips_counts_labels_of_both_kernels() -> Result<()> {
     let rows = numeric(&table)?;
     assert_eq!([rows[0][0], rows[1][0]], [1.0, 40.0]);
     assert!(rows[0][1] > rows[1][1] && rows[1][1] > 0.0, "shares of the trace fall: {table}");
-    // 80 inputs determine the first eigenfunction far better than f32 resolves: no flip, and a certificate.
+    // 80 inputs determine the first eigenfunction far better than f32 resolves: no flip, and a
+    // certificate.
     assert_eq!(rows[0][2..5], [0.0; 3]);
     for row in &rows {
         let [_, _, flipped, flipped_centred, uncertain, residual, gap] = row[..] else {

@@ -1,8 +1,9 @@
 //! The binary version of CIFAR-10.
 //!
-//! Six files of 10,000 records. A record is one label byte (0 to 9) and 3,072 pixel bytes: the red, the green and the blue
-//! plane, each 32 rows of 32 pixels; that is (C, H, W) in row-major order. The files have no header, so the published length
-//! is the only protection against one that was cut off.
+//! Six files of 10,000 records. A record is one label byte (0 to 9) and 3,072 pixel bytes: the red,
+//! the green and the blue plane, each 32 rows of 32 pixels; that is (C, H, W) in row-major order.
+//! The files have no header, so the published length is the only protection against one that was
+//! cut off.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -31,11 +32,13 @@ const SIDE: usize = 32;
 const PIXELS: usize = CHANNELS * SIDE * SIDE;
 const RECORD: usize = 1 + PIXELS;
 
-/// The 50,000 training and 10,000 test images of the folder with the six published files, pixels / 255, in file order.
+/// The 50,000 training and 10,000 test images of the folder with the six published files, pixels /
+/// 255, in file order.
 ///
 /// # Errors
-/// [`DataError::Incomplete`] if a file is missing; [`DataError::Truncated`] or [`DataError::Oversized`] if one does not hold
-/// exactly 10,000 records; otherwise as [`parse_batch`].
+/// [`DataError::Incomplete`] if a file is missing; [`DataError::Truncated`] or
+/// [`DataError::Oversized`] if one does not hold exactly 10,000 records; otherwise as
+/// [`parse_batch`].
 pub fn read_split(folder: impl AsRef<Path>) -> Result<Split> {
     read_split_of(folder.as_ref(), RECORDS_PER_FILE)
 }
@@ -43,17 +46,19 @@ pub fn read_split(folder: impl AsRef<Path>) -> Result<Split> {
 /// One file in the CIFAR-10 record format, with at most 10,000 records.
 ///
 /// # Errors
-/// [`DataError::Io`] if it cannot be read, [`DataError::Oversized`] if it is longer, otherwise as [`parse_batch`].
+/// [`DataError::Io`] if it cannot be read, [`DataError::Oversized`] if it is longer, otherwise as
+/// [`parse_batch`].
 pub fn read_batch(path: impl AsRef<Path>) -> Result<Dataset> {
     let path = path.as_ref();
     parse_batch(&read_records(path, RECORDS_PER_FILE)?, &path.display().to_string())
 }
 
-/// Images (N, 3, 32, 32), pixels / 255, and labels of the bytes of a CIFAR-10 file; `file` names them in errors.
+/// Images (N, 3, 32, 32), pixels / 255, and labels of the bytes of a CIFAR-10 file; `file` names
+/// them in errors.
 ///
 /// # Errors
-/// [`DataError::Empty`] without a byte, [`DataError::Records`] if the length is not a multiple of 3,073, [`DataError::Label`] at
-/// the first label above 9.
+/// [`DataError::Empty`] without a byte, [`DataError::Records`] if the length is not a multiple of
+/// 3,073, [`DataError::Label`] at the first label above 9.
 ///
 /// ```
 /// let mut record = vec![255; 3073];
@@ -158,7 +163,8 @@ mod tests {
 
     use super::*;
 
-    /// A folder with six files of `records` records; record r of file f has label (f + r) % 10 and pixels f.
+    /// A folder with six files of `records` records; record r of file f has label (f + r) % 10 and
+    /// pixels f.
     fn folder(records: usize) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("temporary folder");
         for (index, file) in FILES.iter().enumerate() {

@@ -30,8 +30,9 @@ impl Dataset {
     /// Puts images and labels together.
     ///
     /// # Errors
-    /// [`DataError::CountMismatch`] if there is not one label for each image, [`DataError::Classes`] unless `classes` is 2 to
-    /// 256, [`DataError::Label`] at the first label that is not below `classes`.
+    /// [`DataError::CountMismatch`] if there is not one label for each image,
+    /// [`DataError::Classes`] unless `classes` is 2 to 256, [`DataError::Label`] at the first
+    /// label that is not below `classes`.
     pub fn new(
         name: impl Into<String>,
         images: Images,
@@ -91,7 +92,8 @@ impl Dataset {
         counts
     }
 
-    /// The binary task: 1 for the first half of the classes, else 0. With ten classes, 0-4 become 1 (CIFAR2).
+    /// The binary task: 1 for the first half of the classes, else 0. With ten classes, 0-4 become 1
+    /// (CIFAR2).
     ///
     /// With two classes the labels are binary already and are returned as they are.
     #[must_use]
@@ -146,10 +148,11 @@ impl Dataset {
 
     /// Indices, ascending, of a random subset of `n` examples in which every class has its share.
     ///
-    /// Class c with N_c of N examples gets n N_c / N, rounded down; what is left goes, one each, to the classes with the
-    /// largest remainders, lower class first among equals. Within a class the members are drawn without replacement.
-    /// The same data, `n` and `seed` give the same indices on every machine. With equal class sizes the subsets of one seed
-    /// are nested: a smaller one is contained in a larger one.
+    /// Class c with N_c of N examples gets n N_c / N, rounded down; what is left goes, one each, to
+    /// the classes with the largest remainders, lower class first among equals. Within a class
+    /// the members are drawn without replacement. The same data, `n` and `seed` give the same
+    /// indices on every machine. With equal class sizes the subsets of one seed are nested: a
+    /// smaller one is contained in a larger one.
     ///
     /// # Errors
     /// [`DataError::Subset`] if `n` is 0 or larger than N.
@@ -166,7 +169,8 @@ impl Dataset {
 
     /// The examples at [`Dataset::stratified_indices`], in the order of this data set.
     ///
-    /// Standardise before taking subsets: a subset keeps the normalisation of the full training set.
+    /// Standardise before taking subsets: a subset keeps the normalisation of the full training
+    /// set.
     ///
     /// # Errors
     /// [`DataError::Subset`] if `n` is 0 or larger than N.
@@ -195,8 +199,8 @@ impl Split {
     /// Both parts with the per-channel mean and standard deviation of the training part.
     ///
     /// # Errors
-    /// [`DataError::ConstantChannel`] if a channel of the training part does not vary, [`DataError::Shape`] if the test part
-    /// has another number of channels.
+    /// [`DataError::ConstantChannel`] if a channel of the training part does not vary,
+    /// [`DataError::Shape`] if the test part has another number of channels.
     ///
     /// ```
     /// let (split, standardizer) = entk_data::embedded()?.standardized()?;
@@ -210,10 +214,12 @@ impl Split {
         Ok((Self { train, test }, standardizer))
     }
 
-    /// All examples, the training part first: what Gram matrices over train and test together are made of.
+    /// All examples, the training part first: what Gram matrices over train and test together are
+    /// made of.
     ///
     /// # Errors
-    /// [`DataError::Shape`] if the two parts differ in the shape of one image or in the number of classes.
+    /// [`DataError::Shape`] if the two parts differ in the shape of one image or in the number of
+    /// classes.
     pub fn together(&self) -> Result<Dataset> {
         self.train.concat(&self.test)
     }

@@ -12,11 +12,12 @@ macro_rules! data {
     };
 }
 
-/// 6,000 training and 2,000 test images of Fashion-MNIST, (N, 1, 28, 28), pixels / 255; no file or network is needed.
+/// 6,000 training and 2,000 test images of Fashion-MNIST, (N, 1, 28, 28), pixels / 255; no file or
+/// network is needed.
 ///
-/// Ten classes of 600 and 200 images: the first of each class in the published splits, in published order (`data/README.md`
-/// beside the source has the rule and the licence). Nothing is normalised: use [`Split::standardized`]. Decompressing takes
-/// some ten milliseconds.
+/// Ten classes of 600 and 200 images: the first of each class in the published splits, in published
+/// order (`data/README.md` beside the source has the rule and the licence). Nothing is normalised:
+/// use [`Split::standardized`]. Decompressing takes some ten milliseconds.
 ///
 /// # Errors
 /// None in practice: the files are part of the program. The type is that of every other reader.

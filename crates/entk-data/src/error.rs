@@ -5,9 +5,11 @@ use std::{io, path::PathBuf};
 /// Result with [`DataError`].
 pub type Result<T> = std::result::Result<T, DataError>;
 
-/// What can go wrong with data: each message names the file or field, what was expected, what was found, and what to do.
+/// What can go wrong with data: each message names the file or field, what was expected, what was
+/// found, and what to do.
 ///
-/// `file` is the path as the caller gave it, or a name such as `embedded train-images-idx3-ubyte.gz` for bytes without a path.
+/// `file` is the path as the caller gave it, or a name such as `embedded
+/// train-images-idx3-ubyte.gz` for bytes without a path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {

@@ -1,9 +1,10 @@
 //! IDX files, plain or gzip-compressed: the format of MNIST and Fashion-MNIST.
 //!
-//! An IDX file is a magic number (0x00000803 for images, 0x00000801 for labels), one big-endian 32-bit length for each axis,
-//! and the bytes in row-major order. The length that the header declares is compared with the length of the file, or with
-//! what its compressed bytes can expand to, before anything is allocated. Whether a file is compressed is seen from its first
-//! two bytes, not from its name.
+//! An IDX file is a magic number (0x00000803 for images, 0x00000801 for labels), one big-endian
+//! 32-bit length for each axis, and the bytes in row-major order. The length that the header
+//! declares is compared with the length of the file, or with what its compressed bytes can expand
+//! to, before anything is allocated. Whether a file is compressed is seen from its first two bytes,
+//! not from its name.
 
 use std::{
     fs::File,
@@ -79,8 +80,9 @@ pub fn read_labels(path: impl AsRef<Path>, classes: usize) -> Result<Vec<u8>> {
 /// Images of the bytes of an IDX file, plain or gzip; `file` names them in errors.
 ///
 /// # Errors
-/// [`DataError::Magic`], [`DataError::Truncated`], [`DataError::Oversized`], [`DataError::TooLarge`], [`DataError::Empty`] for
-/// an axis of length 0, [`DataError::Gzip`] for a damaged stream, a wrong checksum included.
+/// [`DataError::Magic`], [`DataError::Truncated`], [`DataError::Oversized`],
+/// [`DataError::TooLarge`], [`DataError::Empty`] for an axis of length 0, [`DataError::Gzip`] for a
+/// damaged stream, a wrong checksum included.
 ///
 /// ```
 /// let bytes = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 255];
@@ -100,14 +102,15 @@ pub fn parse_labels(bytes: &[u8], file: &str, classes: usize) -> Result<Vec<u8>>
     labels_from(bytes, bytes.len() as u64, file, classes)
 }
 
-/// Train and test part from the four files of a folder in MNIST's names, each with or without `.gz`.
+/// Train and test part from the four files of a folder in MNIST's names, each with or without
+/// `.gz`.
 ///
-/// Where both are there the plain file is read. The numbers of images are those that the files declare, so that a
-/// reduced copy can be read too.
+/// Where both are there the plain file is read. The numbers of images are those that the files
+/// declare, so that a reduced copy can be read too.
 ///
 /// # Errors
-/// [`DataError::Incomplete`] if a file is missing, [`DataError::CountMismatch`] if images and labels differ in number, otherwise
-/// as [`read_images`] and [`read_labels`].
+/// [`DataError::Incomplete`] if a file is missing, [`DataError::CountMismatch`] if images and
+/// labels differ in number, otherwise as [`read_images`] and [`read_labels`].
 pub fn read_split(folder: impl AsRef<Path>, name: &str) -> Result<Split> {
     let folder = folder.as_ref();
     let missing: Vec<String> = FILES
@@ -208,7 +211,8 @@ impl<R: Read, E: Fn(std::io::Error) -> DataError> Stream<'_, R, E> {
         if expected > self.most {
             return Err(DataError::Truncated { file, what: kind.what, expected, found: self.most });
         }
-        // One byte more than declared, to see whether the stream ends there; reaching the end also verifies the checksum.
+        // One byte more than declared, to see whether the stream ends there; reaching the end also
+        // verifies the checksum.
         let payload = self.read_at_most(expected + 1)?;
         let found = payload.len() as u64;
         if found < expected {

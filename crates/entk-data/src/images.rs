@@ -14,10 +14,12 @@ pub enum Layout {
     Nhwc,
 }
 
-/// Images as one tensor of shape **(N, C, H, W)**: examples, channels, rows, columns; f32, contiguous, every value finite.
+/// Images as one tensor of shape **(N, C, H, W)**: examples, channels, rows, columns; f32,
+/// contiguous, every value finite.
 ///
 /// N, C, H and W are at least 1. Values have no fixed unit: readers give pixels / 255 in \[0, 1\],
-/// [`Standardizer`](crate::Standardizer) gives zero mean and unit variance. Cloning is cheap (the tensor is shared).
+/// [`Standardizer`](crate::Standardizer) gives zero mean and unit variance. Cloning is cheap (the
+/// tensor is shared).
 ///
 /// ```
 /// use entk_data::Images;
@@ -37,12 +39,13 @@ pub struct Images {
 impl Images {
     /// Takes a tensor of shape (N, C, H, W) on any device.
     ///
-    /// The result shares the tensor's storage unless the tensor is a strided view or a `Var`, which are copied; it is
-    /// detached from any computation graph. Costs one pass over the values.
+    /// The result shares the tensor's storage unless the tensor is a strided view or a `Var`, which
+    /// are copied; it is detached from any computation graph. Costs one pass over the values.
     ///
     /// # Errors
-    /// [`DataError::Shape`] if there are not four axes, [`DataError::Empty`] if an axis has length 0,
-    /// [`DataError::Dtype`] if it is not f32, [`DataError::NonFinite`] at the first NaN or infinity.
+    /// [`DataError::Shape`] if there are not four axes, [`DataError::Empty`] if an axis has length
+    /// 0, [`DataError::Dtype`] if it is not f32, [`DataError::NonFinite`] at the first NaN or
+    /// infinity.
     pub fn new(tensor: Tensor) -> Result<Self> {
         let shape = checked_shape(&tensor)?;
         let tensor = if tensor.is_variable() { tensor.copy()? } else { tensor };
@@ -158,7 +161,8 @@ impl Images {
     /// These images followed by `other`'s. Copies both.
     ///
     /// # Errors
-    /// [`DataError::Shape`] if the shapes of one image differ, [`DataError::Tensor`] if the devices differ.
+    /// [`DataError::Shape`] if the shapes of one image differ, [`DataError::Tensor`] if the devices
+    /// differ.
     pub fn concat(&self, other: &Self) -> Result<Self> {
         let (c, h, w) = self.image_shape();
         if other.image_shape() != (c, h, w) {

@@ -1,11 +1,12 @@
 //! Image data sets for experiments with the empirical neural tangent kernel.
 //!
-//! The nouns: [`Images`] are a finite f32 tensor of shape **(N, C, H, W)**; a [`Dataset`] is images with labels and a name; a
-//! [`Split`] is a training and a test data set. A [`DataSource`] names a known split, and [`load`] finds its files in an
-//! explicit folder or in the folder of the environment variable `ENTK_DATA`, or takes the slice of Fashion-MNIST that is
-//! [`embedded`] in this crate. A [`Standardizer`] holds the per-channel mean and standard deviation of the training part.
-//! [`linearly_separable`] draws synthetic data. [`idx`] and [`cifar`] read the published file formats, [`npy`] reads and
-//! writes numpy arrays.
+//! The nouns: [`Images`] are a finite f32 tensor of shape **(N, C, H, W)**; a [`Dataset`] is images
+//! with labels and a name; a [`Split`] is a training and a test data set. A [`DataSource`] names a
+//! known split, and [`load`] finds its files in an explicit folder or in the folder of the
+//! environment variable `ENTK_DATA`, or takes the slice of Fashion-MNIST that is [`embedded`] in
+//! this crate. A [`Standardizer`] holds the per-channel mean and standard deviation of the training
+//! part. [`linearly_separable`] draws synthetic data. [`idx`] and [`cifar`] read the published file
+//! formats, [`npy`] reads and writes numpy arrays.
 //!
 //! ```
 //! use entk_data::{DataSource, load};
@@ -18,12 +19,13 @@
 //! # Ok::<(), entk_data::DataError>(())
 //! ```
 //!
-//! Files are never trusted: what a header declares is compared with the size of the file before memory is allocated, and
-//! every refusal is a [`DataError`] that says what was expected and found. Random numbers come from ChaCha8 with a seed of
-//! the caller's, the same on every machine. Nothing is printed and nothing is downloaded.
+//! Files are never trusted: what a header declares is compared with the size of the file before
+//! memory is allocated, and every refusal is a [`DataError`] that says what was expected and found.
+//! Random numbers come from ChaCha8 with a seed of the caller's, the same on every machine. Nothing
+//! is printed and nothing is downloaded.
 //!
-//! To add a data set: write `parse_*` over bytes and `read_split` over a folder in a module beside `idx.rs`, and a variant
-//! of [`DataSource`] with its folders, its files and its advice.
+//! To add a data set: write `parse_*` over bytes and `read_split` over a folder in a module beside
+//! `idx.rs`, and a variant of [`DataSource`] with its folders, its files and its advice.
 #![forbid(unsafe_code)]
 
 pub mod cifar;

@@ -9,8 +9,8 @@ use crate::{
     images::Images,
 };
 
-/// How far from 1 the norm of a direction may be: one read from an f32 decomposition of 1,000 to 10,000 dimensions is
-/// within 1e-5.
+/// How far from 1 the norm of a direction may be: one read from an f32 decomposition of 1,000 to
+/// 10,000 dimensions is within 1e-5.
 pub const UNIT_TOLERANCE: f64 = 1e-5;
 
 /// Settings of [`linearly_separable`].
@@ -44,14 +44,17 @@ impl Default for SeparableConfig {
 
 /// Data that a hyperplane with normal `direction` separates: x = eps y u + sigma (I - u u^T) n.
 ///
-/// `u` is the direction, C H W numbers in row-major order of (C, H, W); y is +1 or -1 with equal probability and n standard
-/// normal, both drawn for each example in turn (first y, then n) from ChaCha8. Hence the inner product of x and u is eps y
-/// exactly, up to rounding, and x is pure noise in every direction orthogonal to u. Labels: 1 for y = +1, 0 for y = -1; two
-/// classes. Computed in f64 and rounded to f32 once; a direction within [`UNIT_TOLERANCE`] of unit norm is scaled to it first.
+/// `u` is the direction, C H W numbers in row-major order of (C, H, W); y is +1 or -1 with equal
+/// probability and n standard normal, both drawn for each example in turn (first y, then n) from
+/// ChaCha8. Hence the inner product of x and u is eps y exactly, up to rounding, and x is pure
+/// noise in every direction orthogonal to u. Labels: 1 for y = +1, 0 for y = -1; two
+/// classes. Computed in f64 and rounded to f32 once; a direction within [`UNIT_TOLERANCE`] of unit
+/// norm is scaled to it first.
 ///
 /// # Errors
-/// [`DataError::Setting`] for a setting outside its range, [`DataError::Shape`] if the direction does not have C H W entries,
-/// [`DataError::NotUnit`] if it is not a unit vector (NaN and infinity included).
+/// [`DataError::Setting`] for a setting outside its range, [`DataError::Shape`] if the direction
+/// does not have C H W entries, [`DataError::NotUnit`] if it is not a unit vector (NaN and infinity
+/// included).
 ///
 /// ```
 /// use entk_data::{SeparableConfig, linearly_separable};

@@ -47,8 +47,8 @@ pub struct Loaded {
     pub origin: Origin,
 }
 
-/// Loads a data set: from `folder` if given; else from the folder in the environment variable `ENTK_DATA` if it holds the
-/// files; else, for Fashion-MNIST, the embedded slice.
+/// Loads a data set: from `folder` if given; else from the folder in the environment variable
+/// `ENTK_DATA` if it holds the files; else, for Fashion-MNIST, the embedded slice.
 ///
 /// A folder may hold the files themselves or one of the usual subfolders, which are tried first:
 ///
@@ -61,9 +61,10 @@ pub struct Loaded {
 /// The files of MNIST and Fashion-MNIST have the same names: keep them in subfolders.
 ///
 /// # Errors
-/// [`DataError::NotAFolder`] if `folder` or `ENTK_DATA` is not one; [`DataError::NotFound`], with the folders looked in, if
-/// `folder` holds no file of the data set, or if none is given and there is no other place; [`DataError::Incomplete`] if only
-/// some files are there; otherwise the errors of [`idx::read_split`] and [`cifar::read_split`].
+/// [`DataError::NotAFolder`] if `folder` or `ENTK_DATA` is not one; [`DataError::NotFound`], with
+/// the folders looked in, if `folder` holds no file of the data set, or if none is given and there
+/// is no other place; [`DataError::Incomplete`] if only some files are there; otherwise the errors
+/// of [`idx::read_split`] and [`cifar::read_split`].
 ///
 /// ```
 /// use entk_data::{DataSource, load};
@@ -141,7 +142,8 @@ impl DataSource {
         subfolders.iter().map(join).collect()
     }
 
-    /// Whether a folder holds at least one file of the data set. What is missing is then an error, not a reason to look on.
+    /// Whether a folder holds at least one file of the data set. What is missing is then an error,
+    /// not a reason to look on.
     fn is_in(self, folder: &Path) -> bool {
         match self {
             Self::FashionMnist | Self::Mnist => {

@@ -8,8 +8,8 @@ use crate::{
 /// Per-channel standardisation x -> (x - mean_c) / std_c, fitted on training images only.
 ///
 /// With the sums over all N H W values of channel c,
-/// mean_c = (1 / N H W) sum x and std_c = sqrt((1 / N H W) sum (x - mean_c)^2), the population form. Sums are f64 and in a
-/// fixed order: the same images give the same bits.
+/// mean_c = (1 / N H W) sum x and std_c = sqrt((1 / N H W) sum (x - mean_c)^2), the population
+/// form. Sums are f64 and in a fixed order: the same images give the same bits.
 ///
 /// ```
 /// use entk_data::{Images, Standardizer};
@@ -27,11 +27,12 @@ pub struct Standardizer {
 }
 
 impl Standardizer {
-    /// Mean and standard deviation of each channel of the training images. Two passes over the values.
+    /// Mean and standard deviation of each channel of the training images. Two passes over the
+    /// values.
     ///
     /// # Errors
-    /// [`DataError::ConstantChannel`] if a channel's standard deviation is 0, or so small beside its mean that f32 pixels
-    /// cannot resolve it.
+    /// [`DataError::ConstantChannel`] if a channel's standard deviation is 0, or so small beside
+    /// its mean that f32 pixels cannot resolve it.
     pub fn fit(train: &Images) -> Result<Self> {
         let values = train.to_vec()?;
         let count = values.len() as f64 / train.channels() as f64;
@@ -49,11 +50,12 @@ impl Standardizer {
         Ok(Self { mean, std })
     }
 
-    /// Standardised images, each value computed in f64 and rounded to f32 once. The result lies on the CPU.
+    /// Standardised images, each value computed in f64 and rounded to f32 once. The result lies on
+    /// the CPU.
     ///
     /// # Errors
-    /// [`DataError::Shape`] if the number of channels differs from the training images', [`DataError::NonFinite`] if a value
-    /// leaves the range of f32.
+    /// [`DataError::Shape`] if the number of channels differs from the training images',
+    /// [`DataError::NonFinite`] if a value leaves the range of f32.
     pub fn apply(&self, images: &Images) -> Result<Images> {
         let (c, h, w) = images.image_shape();
         if c != self.mean.len() {
@@ -86,7 +88,8 @@ impl Standardizer {
     }
 }
 
-/// Sum of `term(channel, x)` over all values of each channel, first within a plane (H, W), then over the images.
+/// Sum of `term(channel, x)` over all values of each channel, first within a plane (H, W), then
+/// over the images.
 fn channel_sums(values: &[f32], images: &Images, term: impl Fn(usize, f64) -> f64) -> Vec<f64> {
     let (channels, height, width) = images.image_shape();
     let mut sums = vec![0.0; channels];

@@ -2,10 +2,11 @@
 
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
 
-/// How many of `n` examples each class gets: its exact share rounded down, and one more for the largest remainders.
+/// How many of `n` examples each class gets: its exact share rounded down, and one more for the
+/// largest remainders.
 ///
-/// Requires `1 <= n <= sum(counts)`. A class never gets more than it has: only a class with a remainder can get one more,
-/// and then its share was below its size.
+/// Requires `1 <= n <= sum(counts)`. A class never gets more than it has: only a class with a
+/// remainder can get one more, and then its share was below its size.
 pub(crate) fn quotas(counts: &[usize], n: usize) -> Vec<usize> {
     let total: usize = counts.iter().sum();
     // 128 bits: n * count may exceed 64.
@@ -22,9 +23,11 @@ pub(crate) fn quotas(counts: &[usize], n: usize) -> Vec<usize> {
     quotas
 }
 
-/// Indices, ascending, of a stratified subset of `n` of the examples with these labels (all below `classes`).
+/// Indices, ascending, of a stratified subset of `n` of the examples with these labels (all below
+/// `classes`).
 ///
-/// One generator shuffles the members of class 0, then those of class 1, and so on, whatever `n` is; the first of each are taken.
+/// One generator shuffles the members of class 0, then those of class 1, and so on, whatever `n`
+/// is; the first of each are taken.
 pub(crate) fn indices(labels: &[u8], classes: usize, n: usize, seed: u64) -> Vec<usize> {
     let mut members = vec![Vec::new(); classes];
     for (index, &label) in labels.iter().enumerate() {

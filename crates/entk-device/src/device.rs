@@ -81,8 +81,8 @@ fn kept_bytes(device: sys::CUdevice) -> CandleResult<usize> {
         CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT as RESERVED, CU_MEMPOOL_ATTR_USED_MEM_CURRENT as USED,
     };
     let (mut pool, mut reserved, mut used) = (std::ptr::null_mut(), 0u64, 0u64);
-    // SAFETY: `device` is that of a context, `pool` is written before it is read, and both attributes
-    // are 64-bit integers that the driver writes during the call.
+    // SAFETY: `device` is that of a context, `pool` is written before it is read, and both
+    // attributes are 64-bit integers that the driver writes during the call.
     unsafe {
         sys::cuDeviceGetDefaultMemPool(&mut pool, device).result().w()?;
         sys::cuMemPoolGetAttribute(pool, RESERVED, (&raw mut reserved).cast()).result().w()?;

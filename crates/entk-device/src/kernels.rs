@@ -206,8 +206,9 @@ impl Launch {
         Self::new(Source::Norm, "norm_gradients", &sizes, &inputs, output)
     }
 
-    /// The factors of u, x - mean and 1 in a tangent or cotangent, (3, C), of the maps, the means of
-    /// u and u x_hat, (2, C), and the tangents of weight and bias, (2, C); the first is 0 without u.
+    /// The factors of u, x - mean and 1 in a tangent or cotangent, (3, C), of the maps, the means
+    /// of u and u x_hat, (2, C), and the tangents of weight and bias, (2, C); the first is 0
+    /// without u.
     pub fn norm_factors(channels: usize, with_u: bool) -> Self {
         let inputs = [4 * channels, 2 * channels, 2 * channels];
         let sizes = [channels, usize::from(with_u)];

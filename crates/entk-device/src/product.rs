@@ -22,8 +22,8 @@ use crate::{
 /// On the CPU the same rounded numbers are multiplied, with sums in the same type.
 ///
 /// # Errors
-/// [`DeviceError::Shape`] and [`DeviceError::DType`] where the three do not fit together, and those of
-/// the device: a c that shares memory with a or b, or sizes beyond 2^31.
+/// [`DeviceError::Shape`] and [`DeviceError::DType`] where the three do not fit together, and those
+/// of the device: a c that shares memory with a or b, or sizes beyond 2^31.
 pub fn add_product(c: &Tensor, a: &Operand, b: &Operand) -> Result<()> {
     check(c, a, b)?;
     if c.elem_count() == 0 || a.dims2()?.1 == 0 {

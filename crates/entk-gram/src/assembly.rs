@@ -96,8 +96,8 @@ impl<'a> Assembly<'a> {
         Self { stop: Some(stop), ..self }
     }
 
-    /// Assembles in tensor operations, as is always done where the parameters are not on the CPU; with
-    /// them on the CPU it is slower, and for checks.
+    /// Assembles in tensor operations, as is always done where the parameters are not on the CPU;
+    /// with them on the CPU it is slower, and for checks.
     #[must_use]
     pub fn on_device(self, config: &DeviceConfig) -> Self {
         Self { device: Some(config.clone()), ..self }

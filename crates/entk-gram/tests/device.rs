@@ -164,18 +164,19 @@ fn kernels_between_two_samples() -> TestResult {
     Ok(())
 }
 
-/// How far a kernel of rows that were rounded is from that of the rows, relative to sqrt(K_ii K_jj), if its
-/// sums are exact; the bound of one product of vectors, e, is relative to the product of their lengths
-/// (Cauchy-Schwarz on sums of absolute values).
+/// How far a kernel of rows that were rounded is from that of the rows, relative to sqrt(K_ii
+/// K_jj), if its sums are exact; the bound of one product of vectors, e, is relative to the product
+/// of their lengths (Cauchy-Schwarz on sums of absolute values).
 ///
-/// Rows: e. A dense layer, (a a' + 1) (d d'), is a product of two such, and both factors on the diagonal are
-/// at least the products of lengths: 2 e + e^2.
+/// Rows: e. A dense layer, (a a' + 1) (d d'), is a product of two such, and both factors on the
+/// diagonal are at least the products of lengths: 2 e + e^2.
 fn rounding(precision: Precision) -> f64 {
     let e = precision.input_error();
     2.0 * e + e * e
 }
 
-/// Pairs of pixels cancel, which rows do not; at most this often, with 4 pixels a side, in these tests.
+/// Pairs of pixels cancel, which rows do not; at most this often, with 4 pixels a side, in these
+/// tests.
 const CANCELLATION: f64 = 4.0;
 
 #[test]

@@ -1,4 +1,5 @@
-//! A store as an operator and by rows: the products, eigenpairs and rows of the same Gram in memory.
+//! A store as an operator and by rows: the products, eigenpairs and rows of the same Gram in
+//! memory.
 
 use candle_core::{DType, Device, Tensor};
 use entk_gram::{Assembly, GramConfig, GramError, Store, StoreConfig};

@@ -97,8 +97,8 @@ impl<'a> Jacobian<'a> {
         sum.ok_or(LinearizeError::Empty)
     }
 
-    /// The alignment of a target with the kernel, without a Gram: `||(1/N) sum_n y_n grad f(x_n)||^2
-    /// = y^T K y / N^2` (the paper's alpha, its Section 3), for `y` of N C numbers.
+    /// The alignment of a target with the kernel, without a Gram: `||(1/N) sum_n y_n grad
+    /// f(x_n)||^2 = y^T K y / N^2` (the paper's alpha, its Section 3), for `y` of N C numbers.
     ///
     /// # Errors
     /// As [`vjp`](Jacobian::vjp).

@@ -1,8 +1,9 @@
 //! First-order Taylor linearizations of networks, and products with their Jacobians.
 //!
 //! [`Linearized`] wraps any [`Model`](entk_models::Model) and is one itself; [`Jacobian`] streams
-//! `J v`, `J^T u` and the alignment of a target over a data set, without a Gram. [`MixedDerivative`]
-//! is d^2 f / (dtheta dx), whose right singular vectors are the neural anisotropy directions.
+//! `J v`, `J^T u` and the alignment of a target over a data set, without a Gram.
+//! [`MixedDerivative`] is d^2 f / (dtheta dx), whose right singular vectors are the neural
+//! anisotropy directions.
 #![forbid(unsafe_code)]
 
 mod error;

@@ -97,18 +97,18 @@ impl<'a> MixedDerivative<'a> {
         Ok(mean.to_vec1()?)
     }
 
-    /// M^T M, d x d, row by row, symmetric: its eigenvectors are the right singular vectors of M, its
-    /// eigenvalues their squared singular values.
+    /// M^T M, d x d, row by row, symmetric: its eigenvectors are the right singular vectors of M,
+    /// its eigenvalues their squared singular values.
     ///
     /// At a single point all directions are columns of one batch, and layers are contracted
     /// without forming M: for a dense layer with factors (a', d) and (a, d') entry (i, j) is
-    /// `(d_i . d_j)(a'_i . a'_j) + (d_i . d'_j)(a'_i . a_j) + (d'_i . d_j)(a_i . a'_j) + (d'_i . d'_j)(a_i . a_j + 1)`.
-    /// Sums are in f64. Cost: d forward and backward sweeps of tangents, then 4 d^2 times the
-    /// widths of the dense layers and d^2 times the parameters of the convolutions and norms, of
-    /// which d rows are kept. Tensors whose gradient is exactly zero for any input
-    /// ([`Model::active_parameters`]) are left out: ResNet18 at its initial law keeps 1.6 % of its
-    /// parameters. For several points the columns of M are formed: d times the sweep over the
-    /// points, and d P numbers of memory.
+    /// `(d_i . d_j)(a'_i . a'_j) + (d_i . d'_j)(a'_i . a_j) + (d'_i . d_j)(a_i . a'_j) + (d'_i .
+    /// d'_j)(a_i . a_j + 1)`. Sums are in f64. Cost: d forward and backward sweeps of tangents,
+    /// then 4 d^2 times the widths of the dense layers and d^2 times the parameters of the
+    /// convolutions and norms, of which d rows are kept. Tensors whose gradient is exactly zero
+    /// for any input ([`Model::active_parameters`]) are left out: ResNet18 at its initial law
+    /// keeps 1.6 % of its parameters. For several points the columns of M are formed: d times
+    /// the sweep over the points, and d P numbers of memory.
     ///
     /// # Errors
     /// A layer without a mixed derivative, or those of the device.

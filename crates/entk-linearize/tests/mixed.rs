@@ -107,7 +107,8 @@ fn structured_and_explicit_grams_agree() {
     let networks = [lenet(Activation::Gelu), mlp(Activation::Silu), resnet(Activation::Gelu)];
     for (network, zero_branches) in networks.into_iter().zip([false, false, true]) {
         let x = points(&network, 9, 1);
-        // At its initial law the residual network has leaves without gradient, left out on one side.
+        // At its initial law the residual network has leaves without gradient, left out on one
+        // side.
         let theta = match zero_branches {
             true => network.init(8, DType::F64, &Device::Cpu).unwrap(),
             false => theta(&network, 8),

@@ -40,8 +40,8 @@ struct Entry {
 /// | `scale`, `bias` of a batch norm; `mean`, `var` in `batch_stats` | `weight`, `bias`; `running_mean`, `running_var` |
 ///
 /// Variable names are paths joined by `/`, as `flax.traverse_util.flatten_dict(variables, sep="/")`
-/// gives them. The paper's networks have their table ready ([`ResNetConfig::flax_table`] and so on);
-/// for one of your own, list its layers.
+/// gives them. The paper's networks have their table ready ([`ResNetConfig::flax_table`] and so
+/// on); for one of your own, list its layers.
 ///
 /// ```
 /// # use candle_core::{DType, Device};

@@ -36,8 +36,8 @@ pub type MixedSink<'a> = dyn FnMut(MixedFactor) -> Result<()> + 'a;
 
 /// The derivative of one layer's gradient factors along a tangent.
 ///
-/// A factor is a sum of products `d (x) a`; its derivative is `d (x) a' + d' (x) a`, where a' is the
-/// tangent of the inputs and d' that of the cotangents.
+/// A factor is a sum of products `d (x) a`; its derivative is `d (x) a' + d' (x) a`, where a' is
+/// the tangent of the inputs and d' that of the cotangents.
 #[derive(Debug, Clone)]
 pub struct MixedFactor {
     /// Inputs moved: (a', d), without bias. `None` where a' is zero.
@@ -189,8 +189,8 @@ impl<'a> MixedSweep<'a> {
         self.params.gradient_from(parts)
     }
 
-    /// The tangent of the gradient with respect to the inputs, of their shape (N, C, H, W): M^T v of
-    /// every example for a tangent v of the parameters.
+    /// The tangent of the gradient with respect to the inputs, of their shape (N, C, H, W): M^T v
+    /// of every example for a tangent v of the parameters.
     ///
     /// # Errors
     /// As [`for_each_factor`](Self::for_each_factor).

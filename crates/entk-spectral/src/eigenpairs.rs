@@ -20,10 +20,10 @@ const UNIT_TOLERANCE: f64 = 1e-6;
 /// Eigenpairs (lambda_j, phi_j) of a Gram: K phi_j = lambda_j phi_j.
 ///
 /// * Order: lambda_0 >= lambda_1 >= ... Index 0 here is phi_1 in the paper.
-/// * Norm: every phi_j has l2 norm 1 in R^N, and they are orthogonal. On the
-///   sample, sqrt(N) phi_j is the eigenfunction with unit mean square.
-/// * Sign: the entry of largest magnitude is positive. Entries within a factor
-///   1 - [`SIGN_TIE`] of it count as equally large, and the lowest index decides.
+/// * Norm: every phi_j has l2 norm 1 in R^N, and they are orthogonal. On the sample, sqrt(N) phi_j
+///   is the eigenfunction with unit mean square.
+/// * Sign: the entry of largest magnitude is positive. Entries within a factor 1 - [`SIGN_TIE`] of
+///   it count as equally large, and the lowest index decides.
 /// * Layout: `vectors` holds phi_0, then phi_1, ...; each is contiguous.
 ///
 /// Eigenvalues that coincide leave their vectors free to rotate: then only the

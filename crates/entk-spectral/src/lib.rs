@@ -4,26 +4,23 @@
 //! Theta(x_i, x_j) of the empirical neural tangent kernel (or any other kernel) on
 //! a sample, and answers what the kernel says about learning a target:
 //!
-//! * [`eigh`] gives all [`Eigenpairs`] of a Gram, with descending eigenvalues, unit
-//!   vectors and a fixed sign; [`residual_ratio`], [`orthogonality_ratio`] and
-//!   [`residual_norms`] say how good they are, [`check_psd`] whether they can come
-//!   from a Gram of gradients.
+//! * [`eigh`] gives all [`Eigenpairs`] of a Gram, with descending eigenvalues, unit vectors and a
+//!   fixed sign; [`residual_ratio`], [`orthogonality_ratio`] and [`residual_norms`] say how good
+//!   they are, [`check_psd`] whether they can come from a Gram of gradients.
 //! * [`eigsh`] gives the largest k of them, for kernels too large for that: of any
-//!   [`SymmetricOperator`], in memory or read tile by tile ([`TiledOperator`]), with
-//!   the residual of each; [`svds`] the singular triplets of any [`LinearOperator`].
-//! * [`BinaryTarget`] turns an eigenvector phi_j into the labels of a
-//!   classification task, sign(phi_j).
-//! * [`alignment`] (f^T K f / m^2, the paper's text) and [`rayleigh_alignment`]
-//!   (y^T K y / ||y||^2, its figures) measure how easy a target is for the kernel;
-//!   [`energy_concentration`] how much of it lies in the leading eigenvectors;
-//!   [`inverse_quadratic`] its norm in the kernel's Hilbert space;
-//!   [`unbiased_alignments`] estimate the alignment in the population, with errors.
-//! * [`centred_kernel_alignment`] and [`principal_cosines`] compare two kernels,
-//!   [`effective_rank`] and [`layer_shares`] describe one, [`Gram::centred`] takes the
-//!   mean gradient out of it.
-//! * [`CrossGram`] is the kernel between two samples, for predictions; with it
-//!   [`extend`] continues eigenvectors to new inputs, and [`nystrom`] gives those of a
-//!   large sample from a few landmarks.
+//!   [`SymmetricOperator`], in memory or read tile by tile ([`TiledOperator`]), with the residual
+//!   of each; [`svds`] the singular triplets of any [`LinearOperator`].
+//! * [`BinaryTarget`] turns an eigenvector phi_j into the labels of a classification task,
+//!   sign(phi_j).
+//! * [`alignment`] (f^T K f / m^2, the paper's text) and [`rayleigh_alignment`] (y^T K y / ||y||^2,
+//!   its figures) measure how easy a target is for the kernel; [`energy_concentration`] how much of
+//!   it lies in the leading eigenvectors; [`inverse_quadratic`] its norm in the kernel's Hilbert
+//!   space; [`unbiased_alignments`] estimate the alignment in the population, with errors.
+//! * [`centred_kernel_alignment`] and [`principal_cosines`] compare two kernels, [`effective_rank`]
+//!   and [`layer_shares`] describe one, [`Gram::centred`] takes the mean gradient out of it.
+//! * [`CrossGram`] is the kernel between two samples, for predictions; with it [`extend`] continues
+//!   eigenvectors to new inputs, and [`nystrom`] gives those of a large sample from a few
+//!   landmarks.
 //!
 //! "The paper" is *What can linearized neural networks actually say about
 //! generalization?*, NeurIPS 2021. Index 0 here is its index 1.

@@ -6,8 +6,9 @@ use crate::{Gram, SpectralError, entries::Entries};
 
 /// A symmetric N x N kernel that gives any of its rows, which are its columns.
 ///
-/// What training in coefficient space needs: each step asks for the rows of one minibatch. [`Gram`] lends
-/// its own; the store of entk-gram reads them from a file, for a kernel that memory does not hold.
+/// What training in coefficient space needs: each step asks for the rows of one minibatch. [`Gram`]
+/// lends its own; the store of entk-gram reads them from a file, for a kernel that memory does not
+/// hold.
 pub trait KernelRows: Debug + Sync {
     /// Number of rows and columns N, at least 1.
     fn n(&self) -> usize;
@@ -16,8 +17,8 @@ pub trait KernelRows: Debug + Sync {
     /// `buffer`.
     ///
     /// # Errors
-    /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange), or whatever keeps an implementation from reading
-    /// them.
+    /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange), or whatever keeps an implementation
+    /// from reading them.
     ///
     /// ```
     /// use entk_spectral::{Entries, Gram, KernelRows};

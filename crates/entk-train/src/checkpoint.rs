@@ -89,12 +89,12 @@ impl<M: Model + ?Sized> Trainer<'_, M> {
     ///
     /// At every moment the folder holds the checkpoint before or this one, whole: the tensors are
     /// synced under a name of their own, then the record is renamed over the old one, and only then
-    /// the old tensors are removed. Cost: the file, of two or three times theta, is written and read
-    /// once; the first time all examples are hashed.
+    /// the old tensors are removed. Cost: the file, of two or three times theta, is written and
+    /// read once; the first time all examples are hashed.
     ///
     /// # Errors
-    /// [`TrainError::Checkpoint`] for a folder that cannot be written; the checkpoint before is then
-    /// as it was.
+    /// [`TrainError::Checkpoint`] for a folder that cannot be written; the checkpoint before is
+    /// then as it was.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
@@ -115,14 +115,14 @@ impl<M: Model + ?Sized> Trainer<'_, M> {
         Ok(())
     }
 
-    /// Takes the run to where the checkpoint in `folder` left it, and says whether there is one. What
-    /// follows has the same bits as if the run had never been interrupted, on the same machine. A run
-    /// that was [stopped](Self::stop) goes on.
+    /// Takes the run to where the checkpoint in `folder` left it, and says whether there is one.
+    /// What follows has the same bits as if the run had never been interrupted, on the same
+    /// machine. A run that was [stopped](Self::stop) goes on.
     ///
     /// # Errors
     /// [`TrainError::OtherRun`] for a checkpoint of a run with other settings, parameters, examples
-    /// or model, [`TrainError::Checkpoint`] for files that cannot be read or are damaged; the run is
-    /// then as it was.
+    /// or model, [`TrainError::Checkpoint`] for files that cannot be read or are damaged; the run
+    /// is then as it was.
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};

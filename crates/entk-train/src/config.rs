@@ -70,8 +70,9 @@ impl Decay {
 /// | `decay` | `None` | weights >= 0 | pull on the parameters |
 /// | `stop_at_loss` | none | >= 0 | loss over all training examples at which to stop |
 ///
-/// Heavy-ball stays stable while `learning_rate < 2 (1 + momentum) / lambda_max(H)` for the Hessian H
-/// of the loss; [`DualSgd::stability`](crate::DualSgd::stability) measures it for a linearization.
+/// Heavy-ball stays stable while `learning_rate < 2 (1 + momentum) / lambda_max(H)` for the Hessian
+/// H of the loss; [`DualSgd::stability`](crate::DualSgd::stability) measures it for a
+/// linearization.
 ///
 /// ```
 /// use entk_train::{Schedule, SgdConfig};

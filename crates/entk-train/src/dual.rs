@@ -42,15 +42,17 @@ pub struct DualFit {
 /// results equal up to round-off, if the Gram, the labels and f_0 are those of the model. It is not
 /// an approximation. It holds for [`Update::HeavyBall`](crate::Update::HeavyBall) and
 /// [`Update::Nesterov`](crate::Update::Nesterov), with any loss and with
-/// [`Decay::FromStart`](crate::Decay::FromStart), which adds `w a` to what b gains; not for Adam, whose
-/// step is not linear in the gradients, nor for a pull towards zero, which leaves the span. Any number of targets on the same kernel is trained at once.
+/// [`Decay::FromStart`](crate::Decay::FromStart), which adds `w a` to what b gains; not for Adam,
+/// whose step is not linear in the gradients, nor for a pull towards zero, which leaves the span.
+/// Any number of targets on the same kernel is trained at once.
 ///
 /// What moves is z itself: K b and K a obey the recurrence of b and a, driven by the columns of K
-/// in B, which cost |B| n T multiply-adds a step for T targets. The logits of the training examples,
-/// and with them the distance, are then known at every step for nothing; those of m test examples
-/// cost m n T where they are evaluated. A step reads |B| rows of K: those of a Gram in memory, or of a
-/// file ([`KernelRows`]) that memory need not hold. Memory beyond the kernel: 5 n T numbers. Sums are in f64
-/// whatever the Gram is stored in, and their bits do not depend on the number of threads.
+/// in B, which cost |B| n T multiply-adds a step for T targets. The logits of the training
+/// examples, and with them the distance, are then known at every step for nothing; those of m test
+/// examples cost m n T where they are evaluated. A step reads |B| rows of K: those of a Gram in
+/// memory, or of a file ([`KernelRows`]) that memory need not hold. Memory beyond the kernel: 5 n T
+/// numbers. Sums are in f64 whatever the Gram is stored in, and their bits do not depend on the
+/// number of threads.
 ///
 /// For weights: `Jacobian::vjp(&coefficients)` of entk-linearize, over the training inputs, is
 /// theta - theta_0.
@@ -174,8 +176,9 @@ impl<'a> DualSgd<'a> {
         run.finish(histories)
     }
 
-    /// How far the learning rate is from where steps grow without bound, measured on the minibatches
-    /// of the first epoch. To be asked before a long run; [`fit`](Self::fit) does not ask.
+    /// How far the learning rate is from where steps grow without bound, measured on the
+    /// minibatches of the first epoch. To be asked before a long run; [`fit`](Self::fit) does
+    /// not ask.
     ///
     /// Cost: some tens of products with |B| x |B| parts of the Gram, one part for each minibatch.
     ///

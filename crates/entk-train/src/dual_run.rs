@@ -92,7 +92,8 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
                 loss.map_err(|error| error.of_target(target))
             })
             .collect();
-        // In order, so that of several targets that diverge it is always the first that is reported.
+        // In order, so that of several targets that diverge it is always the first that is
+        // reported.
         let losses = losses.into_iter().collect::<Result<_>>()?;
         self.logits.step(map, Coefficients { rows: examples, columns: &columns })?;
         self.keep_residuals(at.step - 1, examples, &columns);

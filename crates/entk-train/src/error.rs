@@ -74,8 +74,8 @@ pub enum TrainError {
         /// The logit.
         value: f64,
     },
-    /// Training left the numbers that carry information: a value that is not finite, or a loss above
-    /// 1e8 nats.
+    /// Training left the numbers that carry information: a value that is not finite, or a loss
+    /// above 1e8 nats.
     #[error(
         "training{} diverged in epoch {epoch}, step {step} of {steps}: {what} is {value:e}; {}",
         target.map(|target| format!(" of target {target}")).unwrap_or_default(),

@@ -41,8 +41,8 @@ impl Examples {
     /// # Errors
     /// [`TrainError::Inputs`] unless there is a batch axis with at least one example,
     /// [`TrainError::Count`] unless there is one label for each, [`TrainError::Label`] for a label
-    /// other than 0 and 1, and [`ModelError::NonFinite`](entk_models::ModelError::NonFinite) for NaN
-    /// or infinity among the inputs.
+    /// other than 0 and 1, and [`ModelError::NonFinite`](entk_models::ModelError::NonFinite) for
+    /// NaN or infinity among the inputs.
     pub fn new(inputs: Tensor, labels: Vec<u8>) -> Result<Self> {
         if inputs.rank() < 2 || inputs.elem_count() == 0 {
             return Err(TrainError::Inputs { found: inputs.dims().to_vec() });

@@ -20,27 +20,28 @@ pub struct Fit {
     pub history: History,
 }
 
-/// Trains `model` from `params` on `train` by SGD with momentum on the mean sigmoid cross-entropy, or by
-/// the rule and on the loss that the settings choose.
+/// Trains `model` from `params` on `train` by SGD with momentum on the mean sigmoid cross-entropy,
+/// or by the rule and on the loss that the settings choose.
 ///
 /// Step t of T = epochs x floor(N / batch), on the minibatch B: `g = 1/|B| sum_B grad loss`,
 /// `v <- g + momentum v`, `theta <- theta - learning_rate factor(t, T) v`. Minibatches come from
-/// [`Minibatches`](crate::Minibatches) with the config's seed. Batch norms use and update the statistics of the batch
-/// ([`Model::training_sweep`]); evaluation uses the running ones. Paper: its released settings are
-/// [`SgdConfig::default`].
+/// [`Minibatches`](crate::Minibatches) with the config's seed. Batch norms use and update the
+/// statistics of the batch ([`Model::training_sweep`]); evaluation uses the running ones. Paper:
+/// its released settings are [`SgdConfig::default`].
 ///
 /// After every epoch `on_epoch` is given the record that goes to the history; with
 /// [`ControlFlow::Break`] it ends the run, which is no error and shows in
-/// [`History::outcome`]. `params` is not changed. A [`Trainer`] does the same with the parameters in
-/// sight.
+/// [`History::outcome`]. `params` is not changed. A [`Trainer`] does the same with the parameters
+/// in sight.
 ///
 /// An epoch costs N (forward + VJP), and where it is evaluated a forward pass over the training and
 /// test examples.
 ///
 /// # Errors
 /// Settings out of range, fewer examples than a minibatch, a model with other than one output,
-/// inputs that do not fit the model; [`TrainError::Diverged`](crate::TrainError::Diverged) with epoch and step where a logit or the
-/// parameters are no longer finite, or the loss of a minibatch is above 1e8. Nothing is returned of a diverged run.
+/// inputs that do not fit the model; [`TrainError::Diverged`](crate::TrainError::Diverged) with
+/// epoch and step where a logit or the parameters are no longer finite, or the loss of a minibatch
+/// is above 1e8. Nothing is returned of a diverged run.
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -80,19 +81,20 @@ pub fn fit<M: Model + ?Sized>(
     Ok(run.into_fit())
 }
 
-/// Trains a network for each task, all from `params` and in the same order of examples, side by side:
-/// one thread takes one network at a time.
+/// Trains a network for each task, all from `params` and in the same order of examples, side by
+/// side: one thread takes one network at a time.
 ///
-/// Each result has the bits of [`fit`] on its task. It pays where steps are small: a thread that keeps a
-/// network to itself waits for no other, at every layer of every step. For linearizations see
-/// [`DualSgd`](crate::DualSgd), which trains all targets at the cost of little more than one.
+/// Each result has the bits of [`fit`] on its task. It pays where steps are small: a thread that
+/// keeps a network to itself waits for no other, at every layer of every step. For linearizations
+/// see [`DualSgd`](crate::DualSgd), which trains all targets at the cost of little more than one.
 ///
 /// A task is its training and its test examples; tasks on the same images share them
-/// ([`Examples::with_labels`]). `on_epoch` is called from the threads, with the number of the task. The
-/// memory is that of as many trainings as there are threads.
+/// ([`Examples::with_labels`]). `on_epoch` is called from the threads, with the number of the task.
+/// The memory is that of as many trainings as there are threads.
 ///
 /// # Errors
-/// As [`fit`], of the first task that fails; [`TrainError::Diverged`](crate::TrainError::Diverged) names it.
+/// As [`fit`], of the first task that fails; [`TrainError::Diverged`](crate::TrainError::Diverged)
+/// names it.
 ///
 /// ```
 /// use std::ops::ControlFlow;

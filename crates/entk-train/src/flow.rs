@@ -11,7 +11,8 @@ use crate::{
 /// Eigenvalues below this many roundings of the largest, for each example, count as zero.
 const FLOOR: f64 = 10.0;
 
-/// Training of a linearization in continuous time, on the squared loss: no steps, and no end needed.
+/// Training of a linearization in continuous time, on the squared loss: no steps, and no end
+/// needed.
 ///
 /// Gradient flow, `d theta/dt = -grad L` with [`Loss::Squared`](crate::Loss::Squared), moves the
 /// coefficients of [`DualSgd`](crate::DualSgd) to
@@ -20,9 +21,9 @@ const FLOOR: f64 = 10.0;
 /// a(t) = sum_k phi_k (1 - exp(-lambda_k t / n)) / lambda_k (phi_k . (y - f_0)),   y in {-1, 1}^n
 /// ```
 ///
-/// over the eigenpairs of the Gram on the n training examples. Logits are f_0 + K a and theta - theta_0
-/// is J^T a, as there; a time of infinity is the least-squares solution of smallest norm. SGD at
-/// learning rate h is at time `h k / (1 - momentum)` after k steps, in the limit of small h.
+/// over the eigenpairs of the Gram on the n training examples. Logits are f_0 + K a and theta -
+/// theta_0 is J^T a, as there; a time of infinity is the least-squares solution of smallest norm.
+/// SGD at learning rate h is at time `h k / (1 - momentum)` after k steps, in the limit of small h.
 ///
 /// ```
 /// use entk_spectral::{Gram, eigh};
@@ -60,8 +61,8 @@ impl<'a> GradientFlow<'a> {
     /// The coefficients a(t) at time `time`, which may be infinite, for outputs `f0` at theta_0 and
     /// labels 0 or 1 on the n training examples.
     ///
-    /// Eigenvalues at most 10 eps n^(1/2) lambda_1, with eps of the stored precision, count as zero.
-    /// Cost: 2 n^2 multiply-adds.
+    /// Eigenvalues at most 10 eps n^(1/2) lambda_1, with eps of the stored precision, count as
+    /// zero. Cost: 2 n^2 multiply-adds.
     ///
     /// # Errors
     /// [`TrainError::Setting`] for a negative time or NaN, [`TrainError::Count`] and

@@ -6,11 +6,12 @@ use rayon::prelude::*;
 
 use crate::{error::Result, examples::Examples, loss::Loss, metrics::host};
 
-/// Examples that are swept at a time where they do not interact: their activations stay in a core's cache,
-/// and each thread runs a sweep of its own. Fixed, so that bits do not depend on the threads.
+/// Examples that are swept at a time where they do not interact: their activations stay in a core's
+/// cache, and each thread runs a sweep of its own. Fixed, so that bits do not depend on the
+/// threads.
 const PIECE: usize = 32;
-/// How often an example must use each parameter for that to pay: every piece has a gradient of its own,
-/// as large as theta. Convolutions do, dense layers use theirs once.
+/// How often an example must use each parameter for that to pay: every piece has a gradient of its
+/// own, as large as theta. Convolutions do, dense layers use theirs once.
 const LEAST_REUSE: f64 = 4.0;
 
 /// What a minibatch gives: the loss is a function of the logits.
@@ -68,8 +69,8 @@ impl BatchGradient {
     }
 }
 
-/// Whether examples are swept in pieces: on the CPU, without batch norms, through which they interact, and
-/// where weights are used often.
+/// Whether examples are swept in pieces: on the CPU, without batch norms, through which they
+/// interact, and where weights are used often.
 fn in_pieces<M: Model + ?Sized>(model: &M, params: &Params) -> bool {
     let reuse = model.operations() / (2.0 * params.count() as f64);
     params.device().is_cpu() && params.statistics().next().is_none() && reuse >= LEAST_REUSE

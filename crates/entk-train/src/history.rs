@@ -15,7 +15,8 @@ pub struct EpochRecord {
     /// The same over all test examples; none also without any.
     pub test: Option<Metrics>,
     /// Loss of the epoch's last minibatch, just before its step and with the statistics of the
-    /// batch: what the paper's code calls the training loss. A noisy value; compare, do not report.
+    /// batch: what the paper's code calls the training loss. A noisy value; compare, do not
+    /// report.
     pub minibatch_loss: f64,
     /// Distance of the parameters from where training started.
     pub distance: Distance,

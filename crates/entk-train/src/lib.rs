@@ -9,8 +9,8 @@
 //! checkpoints.
 //!
 //! [`DualSgd`] trains linearizations without a network: the same SGD, exactly, in the space of one
-//! coefficient for each training example, over a Gram; for any number of targets at once. [`GradientFlow`] is its closed
-//! form in continuous time, on the squared loss.
+//! coefficient for each training example, over a Gram; for any number of targets at once.
+//! [`GradientFlow`] is its closed form in continuous time, on the squared loss.
 //!
 //! The pieces are public, so that another solver can share them: the minibatch order
 //! ([`Minibatches`]), the [`Schedule`], the loss ([`sigmoid_cross_entropy`]) and the updates

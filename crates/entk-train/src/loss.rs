@@ -23,8 +23,8 @@ pub enum Loss {
     /// [`sigmoid_cross_entropy`]: the paper's.
     #[default]
     SigmoidCrossEntropy,
-    /// `1/(2n) sum_i (z_i - t_i)^2` with the target t = 1 for the label 1 and -1 for 0. The gradient is
-    /// linear in the logits.
+    /// `1/(2n) sum_i (z_i - t_i)^2` with the target t = 1 for the label 1 and -1 for 0. The
+    /// gradient is linear in the logits.
     Squared,
 }
 
@@ -113,7 +113,8 @@ pub fn sigmoid_cross_entropy(logits: &[f64], labels: &[u8]) -> Result<f64> {
 
 /// The gradient of [`sigmoid_cross_entropy`] with respect to the logits: `(s(z_i) - y_i) / n`.
 ///
-/// Each entry is at most 1/n in size, and computed without cancellation: for y = 1 it is `-s(-z)/n`.
+/// Each entry is at most 1/n in size, and computed without cancellation: for y = 1 it is
+/// `-s(-z)/n`.
 ///
 /// # Errors
 /// As [`sigmoid_cross_entropy`].

@@ -20,7 +20,8 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Mean sigmoid cross-entropy, in nats: [`sigmoid_cross_entropy`](crate::sigmoid_cross_entropy); in a run with another
+    /// Mean sigmoid cross-entropy, in nats:
+    /// [`sigmoid_cross_entropy`](crate::sigmoid_cross_entropy); in a run with another
     /// [`Loss`], that one.
     pub loss: f64,
     /// Fraction of right predictions, in 0..=1: [`predicted_label`].
@@ -80,7 +81,8 @@ pub fn evaluate<M: Model + ?Sized>(
 /// The logits f(theta, x), N of them in f64, of inputs x (N, C, H, W).
 ///
 /// Forward passes with frozen statistics over `batch` examples at a time, the last one over what is
-/// left; on the CPU each thread has one under way. The batch bounds the memory; results for different ones differ by round-off.
+/// left; on the CPU each thread has one under way. The batch bounds the memory; results for
+/// different ones differ by round-off.
 ///
 /// # Errors
 /// [`TrainError::Outputs`] unless the model has one output, [`TrainError::Setting`] for a batch of
@@ -150,8 +152,8 @@ pub struct Distance {
 }
 
 impl Distance {
-    /// The distance of `now` from `start`, summed in f64. Cost: one pass over P numbers and two host
-    /// copies.
+    /// The distance of `now` from `start`, summed in f64. Cost: one pass over P numbers and two
+    /// host copies.
     ///
     /// # Errors
     /// [`ModelError::Names`](entk_models::ModelError::Names) if the two differ in names or shapes.

@@ -76,8 +76,8 @@ impl<'a> Panels<'a> {
     }
 }
 
-/// K c on the samples `examples` for coefficients c on the first `n` samples, one column of `n` for each
-/// target: one column of `examples.len()` for each, one after the other.
+/// K c on the samples `examples` for coefficients c on the first `n` samples, one column of `n` for
+/// each target: one column of `examples.len()` for each, one after the other.
 pub(crate) fn product(
     kernel: &dyn KernelRows,
     examples: Range<usize>,
@@ -136,8 +136,9 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// K c on the panel `examples`, for c on the samples of `rows`. The shapes of all products are fixed by the panel and c, and
-    /// each is computed by one thread, so the bits do not depend on how many there are.
+    /// K c on the panel `examples`, for c on the samples of `rows`. The shapes of all products are
+    /// fixed by the panel and c, and each is computed by one thread, so the bits do not depend
+    /// on how many there are.
     fn product(&mut self, rows: &[Entries<'_>], examples: Range<usize>, c: &[f64]) -> &[f64] {
         let (height, count) = (examples.len(), rows.len());
         let targets = c.len() / count;
@@ -159,7 +160,8 @@ impl Scratch {
     }
 }
 
-/// Runs a loop compiled for this machine's vectors, AVX2 where there is: same operations, same bits.
+/// Runs a loop compiled for this machine's vectors, AVX2 where there is: same operations, same
+/// bits.
 fn vectorised(f: impl FnOnce()) {
     pulp::Arch::new().dispatch(f);
 }

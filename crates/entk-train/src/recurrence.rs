@@ -8,8 +8,8 @@ use crate::{
 /// One step on a pair (velocity, moved), driven by a gradient g:
 /// `velocity <- keep[0][0] velocity + keep[0][1] moved + kick[0] g`, and `moved` likewise.
 ///
-/// Every pair of the run obeys it at once: (momentum, theta - theta_0) in weight space, and for each
-/// example (K b, K a) and (b, a) in coefficient space.
+/// Every pair of the run obeys it at once: (momentum, theta - theta_0) in weight space, and for
+/// each example (K b, K a) and (b, a) in coefficient space.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct StepMap {
     keep: [[f64; 2]; 2],
@@ -18,8 +18,8 @@ pub(crate) struct StepMap {
 
 impl StepMap {
     /// The step that the settings ask for, with learning rate `rate`: heavy ball, `velocity <-
-    /// momentum velocity + h`, `moved <- moved - rate velocity` with `h = g + decay moved`; Nesterov
-    /// moves by `-rate (h + momentum velocity)` instead.
+    /// momentum velocity + h`, `moved <- moved - rate velocity` with `h = g + decay moved`;
+    /// Nesterov moves by `-rate (h + momentum velocity)` instead.
     pub(crate) fn of(config: &SgdConfig, rate: f64) -> Result<Self> {
         let decay = match config.decay {
             Decay::None => 0.0,
@@ -70,8 +70,8 @@ impl EpochMap {
         Self { keep: rest, kicks }
     }
 
-    /// The epoch on the pairs of all examples, of which number i was driven by `gradient[i]` in step
-    /// `steps[i]`, from 0; in none if there is no such step.
+    /// The epoch on the pairs of all examples, of which number i was driven by `gradient[i]` in
+    /// step `steps[i]`, from 0; in none if there is no such step.
     pub(crate) fn apply(
         &self,
         velocity: &mut [f64],

@@ -2,10 +2,11 @@ use entk_models::Params;
 
 use crate::{config::check_momentum, error::Result};
 
-/// Heavy-ball gradient descent: `v <- g + momentum v`, then `theta <- theta - rate v`; v starts at 0.
+/// Heavy-ball gradient descent: `v <- g + momentum v`, then `theta <- theta - rate v`; v starts at
+/// 0.
 ///
-/// No weight decay and no dampening. With [`nesterov`](Self::nesterov) the step is along `g + momentum
-/// v` instead, with the new v. The velocity is one more set of parameters in memory;
+/// No weight decay and no dampening. With [`nesterov`](Self::nesterov) the step is along `g +
+/// momentum v` instead, with the new v. The velocity is one more set of parameters in memory;
 /// a step is two passes over P numbers.
 ///
 /// ```
@@ -32,7 +33,8 @@ impl Sgd {
     /// At rest.
     ///
     /// # Errors
-    /// [`TrainError::Setting`](crate::TrainError::Setting) for a momentum outside 0 <= momentum < 1.
+    /// [`TrainError::Setting`](crate::TrainError::Setting) for a momentum outside 0 <= momentum <
+    /// 1.
     pub fn new(momentum: f64) -> Result<Self> {
         check_momentum(momentum)?;
         Ok(Self { momentum, nesterov: false, velocity: None })
@@ -48,8 +50,8 @@ impl Sgd {
     /// `theta` are kept, and `theta` itself is not changed.
     ///
     /// # Errors
-    /// [`ModelError::Names`](entk_models::ModelError::Names) for a gradient of other names or shapes
-    /// than `theta` or the gradients before it.
+    /// [`ModelError::Names`](entk_models::ModelError::Names) for a gradient of other names or
+    /// shapes than `theta` or the gradients before it.
     pub fn step(&mut self, theta: &Params, gradient: &Params, rate: f64) -> Result<Params> {
         theta.check_same_shape(gradient)?;
         let velocity = match self.velocity.take() {

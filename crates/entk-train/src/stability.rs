@@ -21,10 +21,11 @@ const SETTLED: f64 = 1e-6;
 /// step below `2 (1 + momentum) / ((1 + 2 momentum) c)`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stability {
-    /// An upper bound on the Hessian of a minibatch's loss, in the direction in which it is largest:
-    /// lambda_max(K_BB) / (4 |B|) for the cross-entropy, four times that for the squared loss; the
-    /// largest over the minibatches of the first epoch, plus the weight of a decay from the start.
-    /// By power iteration, which approaches the eigenvalue from below, to about 1e-4.
+    /// An upper bound on the Hessian of a minibatch's loss, in the direction in which it is
+    /// largest: lambda_max(K_BB) / (4 |B|) for the cross-entropy, four times that for the
+    /// squared loss; the largest over the minibatches of the first epoch, plus the weight of a
+    /// decay from the start. By power iteration, which approaches the eigenvalue from below,
+    /// to about 1e-4.
     pub curvature: f64,
     /// The learning rate that this curvature bears.
     pub limit: f64,

@@ -16,8 +16,8 @@ use crate::{
 /// [`fit`](crate::fit) runs to its end.
 ///
 /// Between epochs the parameters may be measured, kept or linearized; nothing that is read here
-/// changes what comes next. A run that [saves](Self::save) itself can be interrupted at any moment and
-/// [resumed](Self::resume).
+/// changes what comes next. A run that [saves](Self::save) itself can be interrupted at any moment
+/// and [resumed](Self::resume).
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -73,7 +73,8 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
         let pace = Pace::new(config, train.count())?;
         check_one_output(model)?;
         if let Some(test) = test {
-            // One example, so that a test set that does not fit is refused before an epoch is spent.
+            // One example, so that a test set that does not fit is refused before an epoch is
+            // spent.
             logits(model, params, &test.inputs().narrow(0, 0, 1)?, 1)?;
         }
         let state = State { params: params.clone(), optimizer: Optimizer::new(config)? };

@@ -173,8 +173,8 @@ fn outputs_jvp_and_vjp() -> Result<()> {
     Ok(())
 }
 
-/// Settings of the engine in tensor operations: all rows resident, and tiles resident, with as little memory
-/// as the kernel can be assembled in, and with twice that.
+/// Settings of the engine in tensor operations: all rows resident, and tiles resident, with as
+/// little memory as the kernel can be assembled in, and with twice that.
 fn devices(
     case: &Case,
     theta: &Params,

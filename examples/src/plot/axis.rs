@@ -92,7 +92,8 @@ impl Axis {
         Ok(FittedAxis { scale: self.scale, low, high, ticks, label })
     }
 
-    /// The range of the data with some room around it, which does not reach from positive data below zero.
+    /// The range of the data with some room around it, which does not reach from positive data
+    /// below zero.
     fn cover(&self, values: impl Iterator<Item = f64>) -> Result<(f64, f64)> {
         const ROOM: f64 = 0.04;
         let shown = values.filter(|&value| self.scale.coordinate(value).is_some());

@@ -105,7 +105,8 @@ impl Canvas {
         self.shapes.push(Shape::Text { at, text: text.to_owned(), letters });
     }
 
-    /// Lines of text below each other; `at` is on the baseline of the first. Returns the height used.
+    /// Lines of text below each other; `at` is on the baseline of the first. Returns the height
+    /// used.
     pub(crate) fn lines(&mut self, at: Point, lines: &[String], letters: Letters) -> f64 {
         let leading = line_height(letters.size);
         for (row, line) in lines.iter().enumerate() {

@@ -17,7 +17,8 @@ pub(crate) struct Dot {
     pub(crate) coverage: f64,
 }
 
-/// The dots of a line of text whose em is `em` dots high, starting `shift` to the right of the anchor.
+/// The dots of a line of text whose em is `em` dots high, starting `shift` to the right of the
+/// anchor.
 pub(crate) fn dots(text: &str, em: f64, shift: f64) -> Result<Vec<Dot>> {
     let font = font()?;
     let mut dots = Vec::new();

@@ -116,7 +116,8 @@ pub(crate) fn draw_rows(canvas: &mut Canvas, entries: &[Entry], area: &Rect) {
     }
 }
 
-/// The columns of the lowest arrangement that fits into `width`, as few as it needs: 4 entries as 2 + 2, not 3 + 1.
+/// The columns of the lowest arrangement that fits into `width`, as few as it needs: 4 entries as 2
+/// + 2, not 3 + 1.
 fn column_widths(entries: &[Entry], width: f64) -> Vec<f64> {
     let with_columns = |columns: usize| -> Vec<f64> {
         let column =

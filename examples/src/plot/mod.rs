@@ -1,13 +1,14 @@
 //! Figures: declared as data, drawn the same to SVG and PNG.
 //!
-//! A [`Figure`] is one panel with its axes, [`Series`] and [`Baseline`]s; a [`FigureGrid`] puts several side by
-//! side; an [`ImageGrid`] shows small images. All are [`Drawing`]s: they lay themselves out on a [`Canvas`], a
-//! list of shapes, which is then replayed by a backend. Only `render` knows the plotting library, so that it
-//! can be changed in one place. Layout and ticks are ours because the library's charts place legends over the data and
-//! have no sub-pixel coordinates.
+//! A [`Figure`] is one panel with its axes, [`Series`] and [`Baseline`]s; a [`FigureGrid`] puts
+//! several side by side; an [`ImageGrid`] shows small images. All are [`Drawing`]s: they lay
+//! themselves out on a [`Canvas`], a list of shapes, which is then replayed by a backend. Only
+//! `render` knows the plotting library, so that it can be changed in one place. Layout and ticks
+//! are ours because the library's charts place legends over the data and have no sub-pixel
+//! coordinates.
 //!
-//! Lengths are points (1/72 inch): a figure is as wide as a column of text, and its letters are as large there as
-//! stated in `style`.
+//! Lengths are points (1/72 inch): a figure is as wide as a column of text, and its letters are as
+//! large there as stated in `style`.
 
 mod axis;
 mod canvas;
@@ -52,7 +53,8 @@ pub trait Drawing {
     /// Every number drawn, enough to draw it again.
     fn numbers(&self) -> Vec<Self::Number>;
 
-    /// Writes `<stem>.svg` and `<stem>.png` into `folder`, each atomically, and returns their paths.
+    /// Writes `<stem>.svg` and `<stem>.png` into `folder`, each atomically, and returns their
+    /// paths.
     ///
     /// # Errors
     ///

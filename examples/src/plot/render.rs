@@ -129,7 +129,8 @@ where
         backend.draw_path(points.iter().map(|&point| grid(point, target)), &style)?;
         return Ok(());
     }
-    // The library's bitmap paths have spikes at sharp corners: draw the segments, and discs where they meet.
+    // The library's bitmap paths have spikes at sharp corners: draw the segments, and discs where
+    // they meet.
     for pair in points.windows(2) {
         backend.draw_line(grid(pair[0], target), grid(pair[1], target), &style)?;
     }
@@ -154,7 +155,8 @@ where
     Ok(())
 }
 
-/// Text as an SVG element. The library divides font sizes by 1.24 and puts the top 0.76 em above the baseline.
+/// Text as an SVG element. The library divides font sizes by 1.24 and puts the top 0.76 em above
+/// the baseline.
 fn draw_text<B: DrawingBackend>(
     backend: &mut B,
     at: Point,

@@ -79,7 +79,8 @@ impl Spread {
     }
 }
 
-/// A curve. Points that an axis cannot show (not finite, or not positive on a log axis) leave a gap.
+/// A curve. Points that an axis cannot show (not finite, or not positive on a log axis) leave a
+/// gap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     /// Name in the legend; empty for none.

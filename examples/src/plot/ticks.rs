@@ -45,7 +45,8 @@ fn linear(low: f64, high: f64, format: TickFormat, target: usize) -> Ticks {
     Ticks { major: (first..=last).map(tick).collect(), minor: Vec::new(), exponent }
 }
 
-/// The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `step`, and the decimals it needs.
+/// The smallest of 1, 2, 2.5, 5 times a power of ten that is at least `step`, and the decimals it
+/// needs.
 fn nice_step(step: f64) -> (f64, usize) {
     let exponent = step.log10().floor() as i32;
     let power = 10_f64.powi(exponent);
@@ -55,7 +56,8 @@ fn nice_step(step: f64) -> (f64, usize) {
     (digit * 10_f64.powi(exponent), decimals.max(0) as usize)
 }
 
-/// Powers of ten, with 2 and 5 between them where there is room; unlabelled ticks at the other digits.
+/// Powers of ten, with 2 and 5 between them where there is room; unlabelled ticks at the other
+/// digits.
 fn logarithmic(low: f64, high: f64, format: TickFormat, target: usize) -> Ticks {
     let (factor, unit) = format.factor_and_unit();
     let (low, high) = (low * factor, high * factor);

@@ -80,12 +80,14 @@ fn read_at_most(reader: &mut impl Read, limit: usize, file: &str) -> Result<Vec<
     Ok(bytes)
 }
 
-/// The header of version 1.0 for an array in row-major order, padded so that the numbers start at a multiple of 64.
+/// The header of version 1.0 for an array in row-major order, padded so that the numbers start at a
+/// multiple of 64.
 ///
 /// For at most 32 axes, whose text is far below the 65,535 bytes that version 1.0 can declare.
 pub(super) fn bytes(descr: &str, shape: &[usize]) -> Vec<u8> {
     let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
-    // Python writes (2, 3) but (2,); a trailing comma is allowed in both, a trailing space is not needed in either.
+    // Python writes (2, 3) but (2,); a trailing comma is allowed in both, a trailing space is not
+    // needed in either.
     let sizes = if shape.len() == 1 { sizes.trim_end() } else { sizes.trim_end_matches(", ") };
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}");
     let padded = (10 + text.len() + 1).next_multiple_of(64) - 10;

@@ -1,8 +1,9 @@
 //! numpy's `.npy` files, read with bounds and written atomically.
 //!
-//! The header of a foreign file is not trusted: it is parsed by a grammar of its own (general parsers of Python literals
-//! recurse as deep as the file tells them to), its length is limited, and the size it declares must be exactly the size of
-//! the file before memory is allocated. Pickled objects are refused: reading them would mean running code.
+//! The header of a foreign file is not trusted: it is parsed by a grammar of its own (general
+//! parsers of Python literals recurse as deep as the file tells them to), its length is limited,
+//! and the size it declares must be exactly the size of the file before memory is allocated.
+//! Pickled objects are refused: reading them would mean running code.
 
 mod header;
 
@@ -33,7 +34,8 @@ pub enum Data {
     I64(Vec<i64>),
 }
 
-/// An array read from a `.npy` file: a shape without zeros, and values in row-major order whatever the order in the file.
+/// An array read from a `.npy` file: a shape without zeros, and values in row-major order whatever
+/// the order in the file.
 ///
 /// ```
 /// use entk_data::npy;
@@ -55,8 +57,9 @@ pub struct Array {
 
 /// Reads a `.npy` file of floats (32 or 64 bits), integers or booleans.
 ///
-/// Both byte orders and both axis orders are read; Fortran order is turned into row-major order, which needs twice the memory
-/// for a moment. Values may be NaN or infinite: [`Array::to_images`] and [`Array::check_finite`] refuse them.
+/// Both byte orders and both axis orders are read; Fortran order is turned into row-major order,
+/// which needs twice the memory for a moment. Values may be NaN or infinite: [`Array::to_images`]
+/// and [`Array::check_finite`] refuse them.
 ///
 /// # Errors
 /// [`DataError::Io`] if the file cannot be read or memory is short, otherwise as [`parse`].
@@ -70,8 +73,9 @@ pub fn read(path: impl AsRef<Path>) -> Result<Array> {
 /// The array in the bytes of a `.npy` file; `file` names them in errors.
 ///
 /// # Errors
-/// [`DataError::NpyHeader`] if the header does not follow the format, [`DataError::Dtype`] for element types not listed at
-/// [`read`] (for pickled objects with the way out), [`DataError::Empty`] for an axis of length 0, [`DataError::Truncated`] or
+/// [`DataError::NpyHeader`] if the header does not follow the format, [`DataError::Dtype`] for
+/// element types not listed at [`read`] (for pickled objects with the way out),
+/// [`DataError::Empty`] for an axis of length 0, [`DataError::Truncated`] or
 /// [`DataError::Oversized`] if the length does not fit the shape.
 pub fn parse(bytes: &[u8], file: &str) -> Result<Array> {
     read_from(bytes, bytes.len() as u64, file)
@@ -253,10 +257,12 @@ impl Array {
         })
     }
 
-    /// Images from four axes in the order of `layout`. Values are rounded to f32 but not scaled: bytes stay 0 to 255.
+    /// Images from four axes in the order of `layout`. Values are rounded to f32 but not scaled:
+    /// bytes stay 0 to 255.
     ///
     /// # Errors
-    /// [`DataError::Shape`] if there are not four axes, [`DataError::NonFinite`] for NaN, infinity, and values beyond f32.
+    /// [`DataError::Shape`] if there are not four axes, [`DataError::NonFinite`] for NaN, infinity,
+    /// and values beyond f32.
     pub fn to_images(&self, layout: Layout) -> Result<Images> {
         if self.shape.len() != 4 {
             return Err(DataError::Shape {
@@ -272,8 +278,8 @@ impl Array {
     /// Labels from one axis of whole numbers (of any element type), each below `classes`.
     ///
     /// # Errors
-    /// [`DataError::Shape`] if there is not one axis, [`DataError::Dtype`] at a value that is not a whole number from 0 to 255,
-    /// [`DataError::Label`] at a label that is not below `classes`.
+    /// [`DataError::Shape`] if there is not one axis, [`DataError::Dtype`] at a value that is not a
+    /// whole number from 0 to 255, [`DataError::Label`] at a label that is not below `classes`.
     pub fn to_labels(&self, classes: usize) -> Result<Vec<u8>> {
         if self.shape.len() != 1 {
             let expected = "one axis of labels".to_owned();
@@ -327,14 +333,16 @@ macro_rules! element {
 
 element!(f32: "<f4", f64: "<f8", i64: "<i8", u8: "|u1");
 
-/// Writes values in row-major order of `shape` as a `.npy` file (version 1.0), replacing one that is there.
+/// Writes values in row-major order of `shape` as a `.npy` file (version 1.0), replacing one that
+/// is there.
 ///
-/// Atomic: the bytes go to a temporary file in the same folder, are flushed to the disk, and the file is then renamed, so
-/// that a reader sees the old file or the whole new one. NaN and infinity are written as they are.
+/// Atomic: the bytes go to a temporary file in the same folder, are flushed to the disk, and the
+/// file is then renamed, so that a reader sees the old file or the whole new one. NaN and infinity
+/// are written as they are.
 ///
 /// # Errors
-/// [`DataError::Shape`] if the number of values is not the product of `shape`, or with more than 32 axes (numpy's limit);
-/// [`DataError::Empty`] without a value;
+/// [`DataError::Shape`] if the number of values is not the product of `shape`, or with more than 32
+/// axes (numpy's limit); [`DataError::Empty`] without a value;
 /// [`DataError::Io`] with the path if the folder is missing or not writable or the disk is full.
 pub fn write<T: Element>(path: impl AsRef<Path>, shape: &[usize], values: &[T]) -> Result<()> {
     let path = path.as_ref();

@@ -1,11 +1,13 @@
-//! Whatever the bytes, every parser returns: a value that satisfies its type, or an error. None panics.
+//! Whatever the bytes, every parser returns: a value that satisfies its type, or an error. None
+//! panics.
 
 use std::io::Write;
 
 use entk_data::{Images, cifar, idx, npy};
 use proptest::prelude::*;
 
-/// Bytes that begin like a file of one of the formats, so that random ones reach beyond the magic number.
+/// Bytes that begin like a file of one of the formats, so that random ones reach beyond the magic
+/// number.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let start = prop::sample::select(vec![
         Vec::new(),

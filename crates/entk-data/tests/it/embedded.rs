@@ -51,8 +51,8 @@ fn classes_differ_and_the_two_parts_agree() {
 
 #[test]
 fn mean_and_spread_are_those_of_the_full_training_set() {
-    // Of the 60,000 published images: mean 0.2860, standard deviation 0.3530. The mean of 6,000 has a standard error of
-    // about 0.12 / sqrt(6000) = 0.002 (image means spread by about 0.12).
+    // Of the 60,000 published images: mean 0.2860, standard deviation 0.3530. The mean of 6,000 has
+    // a standard error of about 0.12 / sqrt(6000) = 0.002 (image means spread by about 0.12).
     let (_, standardizer) = embedded().expect("embedded").standardized().expect("standardised");
     assert!((standardizer.mean()[0] - 0.2860).abs() < 0.006, "{standardizer:?}");
     assert!((standardizer.std()[0] - 0.3530).abs() < 0.006, "{standardizer:?}");

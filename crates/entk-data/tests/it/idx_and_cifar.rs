@@ -1,4 +1,5 @@
-//! IDX and CIFAR-10 files: round trips of generated files, and every way in which a file can be wrong.
+//! IDX and CIFAR-10 files: round trips of generated files, and every way in which a file can be
+//! wrong.
 
 use std::{fs, io::Write, path::Path};
 

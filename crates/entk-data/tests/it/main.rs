@@ -1,4 +1,5 @@
-//! Tests of the public interface, one module for each noun; what needs private functions is tested beside them in `src/`.
+//! Tests of the public interface, one module for each noun; what needs private functions is tested
+//! beside them in `src/`.
 
 mod arbitrary_bytes;
 mod dataset;

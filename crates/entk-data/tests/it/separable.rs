@@ -28,8 +28,8 @@ fn the_projection_is_epsilon_times_the_label() {
     let (data, values) = draw(&u, CONFIG);
     assert_eq!(data.images().image_shape(), (3, 4, 5));
     for (x, sign) in values.chunks_exact(60).zip(data.binary_signs()) {
-        // Each entry of x is rounded to f32, by at most |x_i| 2^-24: Cauchy-Schwarz with ||u|| = 1. The f64 arithmetic adds
-        // less than a millionth of that.
+        // Each entry of x is rounded to f32, by at most |x_i| 2^-24: Cauchy-Schwarz with ||u|| = 1.
+        // The f64 arithmetic adds less than a millionth of that.
         let bound = dot(x, x).sqrt() * 2.0_f64.powi(-24) * 1.001;
         assert!((dot(x, &u) - 0.75 * sign).abs() <= bound);
     }

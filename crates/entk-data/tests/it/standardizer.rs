@@ -40,8 +40,8 @@ fn each_channel_gets_mean_zero_and_deviation_one() {
         .expect("values")
         .iter()
         .fold(0.0_f32, |largest, x| largest.max(x.abs()));
-    // Every value is rounded to f32 once, by at most largest * 2^-24; so far can the mean and, to first order, the
-    // standard deviation move. Twice that leaves room for the f64 sums.
+    // Every value is rounded to f32 once, by at most largest * 2^-24; so far can the mean and, to
+    // first order, the standard deviation move. Twice that leaves room for the f64 sums.
     let tolerance = 2.0 * f64::from(largest) * 2.0_f64.powi(-24);
     for (mean, std) in moments(&standardised) {
         assert_abs_diff_eq!(mean, 0.0, epsilon = tolerance);

@@ -19,23 +19,24 @@ use crate::{
     memory::MemoryLimit,
 };
 
-/// Columns that one product sums before the next adds to it: long enough that reading and writing the tile
-/// is a few per cent of the time, short enough for sums in f32.
+/// Columns that one product sums before the next adds to it: long enough that reading and writing
+/// the tile is a few per cent of the time, short enough for sums in f32.
 const DEPTH: usize = 8192;
 /// The same where a wider type sums what products in f32 give.
 const WIDE_DEPTH: usize = 1024;
 /// Tiles that are copied to the host at a time.
 const COPIES: usize = 2;
 
-/// How a kernel is assembled in tensor operations: on the device of its parameters, by the same code
-/// wherever that is.
+/// How a kernel is assembled in tensor operations: on the device of its parameters, by the same
+/// code wherever that is.
 ///
-/// The memory decides between two orders of work. Where the operands of all products fit, each tile is
-/// finished at once. Else the tiles stay and the parameters are split: a sweep keeps the gradient factors of
-/// a group of layers for all examples, chunk by chunk they become rows, each formed once, and every tile
-/// takes their product; [`Assembly::plan`] says how many sweeps that takes. The bits depend on the device,
-/// the precision and the edge of the tiles, not on the memory or the number of devices.
-/// [`GramConfig`](crate::GramConfig) holds but for `tile` and `expansion`, which are the CPU engine's.
+/// The memory decides between two orders of work. Where the operands of all products fit, each tile
+/// is finished at once. Else the tiles stay and the parameters are split: a sweep keeps the
+/// gradient factors of a group of layers for all examples, chunk by chunk they become rows, each
+/// formed once, and every tile takes their product; [`Assembly::plan`] says how many sweeps that
+/// takes. The bits depend on the device, the precision and the edge of the tiles, not on the memory
+/// or the number of devices. [`GramConfig`](crate::GramConfig) holds but for `tile` and
+/// `expansion`, which are the CPU engine's.
 ///
 /// | field | default | meaning |
 /// |---|---|---|
@@ -52,11 +53,11 @@ pub struct DeviceConfig {
     pub memory: Option<u64>,
     /// Edge of the tiles in memory; a store has its own.
     pub edge: Option<usize>,
-    /// Tiles that are finished together where tiles are resident, at most: a store keeps each finished set, and
-    /// each repeats the sweeps.
+    /// Tiles that are finished together where tiles are resident, at most: a store keeps each
+    /// finished set, and each repeats the sweeps.
     pub together: Option<usize>,
-    /// Devices besides that of the parameters; each takes a share of the tiles, and gets its own copy of
-    /// parameters and inputs.
+    /// Devices besides that of the parameters; each takes a share of the tiles, and gets its own
+    /// copy of parameters and inputs.
     pub devices: Vec<Device>,
 }
 
@@ -124,8 +125,8 @@ impl Assembly<'_> {
         Ok(entries)
     }
 
-    /// Computes tiles between blocks of up to `edge` rows on the device of the parameters and the others of
-    /// `config`, and passes their entries, row-major, to `sink`.
+    /// Computes tiles between blocks of up to `edge` rows on the device of the parameters and the
+    /// others of `config`, and passes their entries, row-major, to `sink`.
     pub(crate) fn device_tiles<A: Real + Entry>(
         &self,
         blocks: Vec<Block>,

@@ -11,9 +11,9 @@ use crate::{
 /// Finished tiles that wait for the sink, for each device.
 const WAITING: usize = 2;
 
-/// Shares of some tiles for `devices` devices: consecutive tiles, with as equal sums of `work` as whole tiles
-/// allow. Consecutive tiles of the lower triangle share their rows, so that a device sweeps few examples
-/// besides those that all need.
+/// Shares of some tiles for `devices` devices: consecutive tiles, with as equal sums of `work` as
+/// whole tiles allow. Consecutive tiles of the lower triangle share their rows, so that a device
+/// sweeps few examples besides those that all need.
 pub(crate) fn shares(
     tiles: &[TileIndex],
     devices: usize,
@@ -33,8 +33,8 @@ pub(crate) fn shares(
     shares
 }
 
-/// Runs `compute` for every share that is not empty, on a thread each, and passes the tiles to `sink` on this
-/// thread. The first error ends all: the others see that nobody takes their tiles.
+/// Runs `compute` for every share that is not empty, on a thread each, and passes the tiles to
+/// `sink` on this thread. The first error ends all: the others see that nobody takes their tiles.
 pub(crate) fn run_on_all<A: Clone + Send>(
     shares: &[Vec<TileIndex>],
     compute: impl Fn(usize, &[TileIndex], &mut HostSink<'_, A>) -> Result<()> + Sync,

@@ -32,10 +32,10 @@ pub(crate) type TileSink<'a> = dyn FnMut(TileIndex, Tensor) -> Result<()> + 'a;
 
 /// Computes tiles of a kernel in tensor operations, wherever its tensors lie.
 ///
-/// Either all operands of the products are resident and tiles are finished one after the other, or the tiles
-/// are resident and the parameters are split: leaves are kept for all examples group by group, chunk by
-/// chunk of the parameters they become operands, and every tile takes their product. The Jacobian is then
-/// formed once, and the sweeps are as many as there are groups.
+/// Either all operands of the products are resident and tiles are finished one after the other, or
+/// the tiles are resident and the parameters are split: leaves are kept for all examples group by
+/// group, chunk by chunk of the parameters they become operands, and every tile takes their
+/// product. The Jacobian is then formed once, and the sweeps are as many as there are groups.
 pub(crate) struct DeviceEngine<'a> {
     pub(crate) assembly: &'a Assembly<'a>,
     pub(crate) blocks: Vec<Block>,

@@ -1,5 +1,5 @@
-//! What follows the products of a tile, as one kernel each: on the CPU a loop, on a GPU the same from
-//! [`entk_device`].
+//! What follows the products of a tile, as one kernel each: on the CPU a loop, on a GPU the same
+//! from [`entk_device`].
 
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor,
@@ -10,8 +10,8 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 
-/// `tile + (a + bias) * d`, entry by entry: a dense layer's share from the products of its inputs and of its
-/// cotangents.
+/// `tile + (a + bias) * d`, entry by entry: a dense layer's share from the products of its inputs
+/// and of its cotangents.
 pub(super) fn dense_tile(a: &Tensor, d: &Tensor, tile: &Tensor, bias: bool) -> Result<Tensor> {
     Ok(a.apply_op3_no_bwd(d, tile, &DenseTile { bias })?)
 }
@@ -65,11 +65,13 @@ impl CustomOp3 for DenseTile {
     }
 }
 
-/// The kernel of a convolution between n and m examples, from the products of all pairs of their pixels:
-/// `inputs` (H W n, H W m) over channels and `cotangents` (H' W' n, H' W' m) over filters, pixels outermost.
+/// The kernel of a convolution between n and m examples, from the products of all pairs of their
+/// pixels: `inputs` (H W n, H W m) over channels and `cotangents` (H' W' n, H' W' m) over filters,
+/// pixels outermost.
 ///
-/// `K(x, x') = sum_{p, q} D_pq S_pq` over output pixels, `S_pq = sum_t G(s p + t - z, s q + t - z)` over the
-/// taps t that are inside both images (stride s, zeros z before the image). One task a pair of examples.
+/// `K(x, x') = sum_{p, q} D_pq S_pq` over output pixels, `S_pq = sum_t G(s p + t - z, s q + t - z)`
+/// over the taps t that are inside both images (stride s, zeros z before the image). One task a
+/// pair of examples.
 pub(super) fn pixel_tile(
     inputs: &Tensor,
     cotangents: &Tensor,

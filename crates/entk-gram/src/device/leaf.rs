@@ -10,8 +10,8 @@ use crate::{
     plan::{Form, LayerPlan},
 };
 
-/// The gradients of one layer for some rows of the kernel, as a device keeps them between the sweep and
-/// the products: its factor, without the bias that has rows of its own.
+/// The gradients of one layer for some rows of the kernel, as a device keeps them between the sweep
+/// and the products: its factor, without the bias that has rows of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Leaf {
     pub(crate) factor: Factor,
@@ -50,8 +50,8 @@ impl Leaf {
         Ok(bias.into_iter().chain([Self { factor, form }]).collect())
     }
 
-    /// The same, as rows of the Jacobian where those are what is kept: where they are shorter than the
-    /// factor.
+    /// The same, as rows of the Jacobian where those are what is kept: where they are shorter than
+    /// the factor.
     pub(crate) fn settled(self) -> Result<Self> {
         let short = self.form == Form::Conv && self.parameters() <= self.kept();
         if short || self.form == Form::Rows {
@@ -142,7 +142,8 @@ impl Leaf {
         }
     }
 
-    /// The same leaf of other rows; `f` sees the tensors in the order of [`tensors`](Self::tensors).
+    /// The same leaf of other rows; `f` sees the tensors in the order of
+    /// [`tensors`](Self::tensors).
     fn map(&self, mut f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
         let mut factor = self.factor.clone();
         match &mut factor {
@@ -192,8 +193,8 @@ fn pixel_columns(g: &Geometry) -> usize {
     g.channels * g.input_pixels().pow(2) + g.filters * g.output_pixels().pow(2)
 }
 
-/// Whether pairs of pixels cost less than rows. The additions of one pair of examples stay in registers
-/// and caches; those of all taps count as one multiply-add each.
+/// Whether pairs of pixels cost less than rows. The additions of one pair of examples stay in
+/// registers and caches; those of all taps count as one multiply-add each.
 fn pixels_are_cheaper(g: &Geometry) -> bool {
     let taps = g.kernel[0] * g.kernel[1] * g.output_pixels().pow(2);
     pixel_columns(g) + taps < g.patch() * g.filters

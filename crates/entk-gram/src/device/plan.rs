@@ -18,8 +18,8 @@ use crate::{
 /// How a kernel will be assembled on a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DevicePlan {
-    /// Whether all operands are resident and tiles are finished one by one; else the tiles are resident,
-    /// and the parameters are split.
+    /// Whether all operands are resident and tiles are finished one by one; else the tiles are
+    /// resident, and the parameters are split.
     pub resident_rows: bool,
     /// Edge of the tiles.
     pub edge: usize,
@@ -56,7 +56,8 @@ impl fmt::Display for DevicePlan {
 #[derive(Debug, Clone)]
 pub(crate) struct Probe {
     pub(crate) leaves: Vec<LeafSize>,
-    /// Numbers of a sweep, per example: values and cotangents of all layers, and the patches of one.
+    /// Numbers of a sweep, per example: values and cotangents of all layers, and the patches of
+    /// one.
     pub(crate) in_flight: usize,
     /// Operations of the products of a sweep, per example.
     pub(crate) operations: f64,

@@ -6,8 +6,9 @@ use crate::error::Result;
 /// How products are computed and summed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arithmetic {
-    /// What the operands are rounded to, once: the same numbers stand on both sides of every product, so
-    /// that the kernel stays the Gram of some rows, positive semidefinite up to the rounding of its sums.
+    /// What the operands are rounded to, once: the same numbers stand on both sides of every
+    /// product, so that the kernel stays the Gram of some rows, positive semidefinite up to
+    /// the rounding of its sums.
     pub(crate) precision: Precision,
     /// The type of the kernel's entries.
     pub(crate) entry: DType,
@@ -24,8 +25,8 @@ impl Arithmetic {
         self.added(None, a, b)
     }
 
-    /// `tile + a b^T`; no tile stands for zeros. A tile whose type is that of the products' sums is added to
-    /// in place.
+    /// `tile + a b^T`; no tile stands for zeros. A tile whose type is that of the products' sums is
+    /// added to in place.
     pub(crate) fn added(&self, tile: Option<Tensor>, a: &Operand, b: &Operand) -> Result<Tensor> {
         let ((rows, _), (cols, _)) = (a.dims2()?, b.dims2()?);
         let zeros = |dtype| Tensor::zeros((rows, cols), dtype, a.parts().0.device());

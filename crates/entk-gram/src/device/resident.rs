@@ -11,13 +11,14 @@ use crate::{
     grid::{Grid, TileIndex},
 };
 
-/// Columns that a solver should pass at a time: enough for a product to read each tile at the speed of
-/// arithmetic.
+/// Columns that a solver should pass at a time: enough for a product to read each tile at the speed
+/// of arithmetic.
 const BLOCK: usize = 128;
 
 /// A Gram whose lower triangle stays on the device, in tiles: an operator for
-/// [`eigsh`](entk_spectral::eigsh), whose blocks of vectors are multiplied there, in f64. What is left for the
-/// host, orthogonalisation and small dense problems, is a few per cent of the operations.
+/// [`eigsh`](entk_spectral::eigsh), whose blocks of vectors are multiplied there, in f64. What is
+/// left for the host, orthogonalisation and small dense problems, is a few per cent of the
+/// operations.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -46,7 +47,8 @@ impl Assembly<'_> {
     /// The Gram as [`Assembly::gram`] computes it on a device, left there.
     ///
     /// # Errors
-    /// As [`Assembly::gram`]; [`GramError::DeviceMemory`] where its tiles do not fit beside what computes them.
+    /// As [`Assembly::gram`]; [`GramError::DeviceMemory`] where its tiles do not fit beside what
+    /// computes them.
     pub fn resident_gram(&self) -> Result<DeviceGram> {
         let config = self.device_config().unwrap_or_default();
         let config = DeviceConfig { devices: Vec::new(), ..config };

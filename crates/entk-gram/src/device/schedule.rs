@@ -10,8 +10,9 @@ use crate::{
 
 /// Share of a device's memory that is planned with; allocators lose some to fragments.
 const SHARE: f64 = 0.95;
-/// Of what sweeps and tiles leave, this part goes to one chunk of operands, the rest to kept leaves: each group
-/// of leaves costs a sweep, while a chunk costs no more than its units, which are products of their own.
+/// Of what sweeps and tiles leave, this part goes to one chunk of operands, the rest to kept
+/// leaves: each group of leaves costs a sweep, while a chunk costs no more than its units, which
+/// are products of their own.
 const CHUNK_SHARE: u64 = 32;
 /// Tiles that exist beside those of the kernel: the products of an entry-wise form and their sum.
 pub(super) const SCRATCH_TILES: u64 = 4;
@@ -57,7 +58,8 @@ pub(crate) struct Piece {
 /// What one product of the kernel sums: a few short leaves, or a part of a long one.
 pub(crate) type Unit = Vec<Piece>;
 
-/// Leaves that are kept for all rows after one sweep, and the chunks of units in which they become operands.
+/// Leaves that are kept for all rows after one sweep, and the chunks of units in which they become
+/// operands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) leaves: Vec<usize>,
@@ -66,12 +68,13 @@ pub(crate) struct Group {
 
 /// The order of work on one device.
 ///
-/// Units and their order follow from the leaves alone, so that the bits of the kernel do not depend on the
-/// memory: that only says how many units are at hand at a time.
+/// Units and their order follow from the leaves alone, so that the bits of the kernel do not depend
+/// on the memory: that only says how many units are at hand at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schedule {
-    /// One sweep each. A single chunk in all means that every row is resident, and that the tiles are
-    /// finished one after the other; else the tiles are resident and every chunk is added to each of them.
+    /// One sweep each. A single chunk in all means that every row is resident, and that the tiles
+    /// are finished one after the other; else the tiles are resident and every chunk is added
+    /// to each of them.
     pub(crate) groups: Vec<Group>,
     /// Tiles that are resident at a time; all work is repeated for each such set.
     pub(crate) tiles: usize,
@@ -184,8 +187,8 @@ impl Demand {
         units.iter().map(|unit| self.operand_bytes(unit)).max().unwrap_or(0)
     }
 
-    /// All leaves in units of up to `depth` columns: rows that are shorter together first, then the others
-    /// in their order, cut where they are longer.
+    /// All leaves in units of up to `depth` columns: rows that are shorter together first, then the
+    /// others in their order, cut where they are longer.
     fn units(&self) -> Vec<Unit> {
         let is_rows = |size: &LeafSize| matches!(size.layer.form, Form::Rows | Form::Conv);
         let is_short = |size: &LeafSize| size.layer.form == Form::Rows && size.width < self.depth;
@@ -212,7 +215,8 @@ impl Demand {
         units
     }
 
-    /// Units in their order, in groups whose leaves take at most `kept` bytes and chunks of at most `chunk`.
+    /// Units in their order, in groups whose leaves take at most `kept` bytes and chunks of at most
+    /// `chunk`.
     fn grouped(&self, units: Vec<Unit>, kept: u64, chunk: u64) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         let mut room = 0;
@@ -249,8 +253,8 @@ fn leaves_of(unit: &Unit) -> Vec<usize> {
     unit.iter().map(|piece| piece.leaf).collect()
 }
 
-/// Edge of the tiles of a kernel of n rows that goes to memory: large enough for fast products, small enough
-/// that the halves of tiles above the diagonal are few.
+/// Edge of the tiles of a kernel of n rows that goes to memory: large enough for fast products,
+/// small enough that the halves of tiles above the diagonal are few.
 pub(crate) fn edge(n: usize) -> usize {
     (n / 8).next_power_of_two().clamp(1024, 2048).min(n)
 }

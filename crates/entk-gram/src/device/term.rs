@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{error::Result, plan::Form};
 
-/// Longest side of the products of pixels: they are made for so many pixels of some examples at a time.
+/// Longest side of the products of pixels: they are made for so many pixels of some examples at a
+/// time.
 const PIXEL_SIDE: usize = 8192;
 
 /// Numbers of the patches that are made at a time.
@@ -29,7 +30,8 @@ pub(crate) enum Term {
     Pixels(Vec<PixelStrip>),
 }
 
-/// A convolution's inputs and cotangents for a few examples, the pixels of all examples one after the other.
+/// A convolution's inputs and cotangents for a few examples, the pixels of all examples one after
+/// the other.
 #[derive(Debug)]
 pub(crate) struct PixelStrip {
     inputs: Operand,
@@ -39,7 +41,8 @@ pub(crate) struct PixelStrip {
 }
 
 impl Term {
-    /// The term of a unit, from the leaves of its pieces: rows side by side, or a single other leaf.
+    /// The term of a unit, from the leaves of its pieces: rows side by side, or a single other
+    /// leaf.
     pub(crate) fn new(unit: &[(&Leaf, &Piece)], arithmetic: &Arithmetic) -> Result<Self> {
         if let [(leaf, _)] = unit {
             match (&leaf.factor, leaf.form) {
@@ -63,8 +66,8 @@ impl Term {
     }
 }
 
-/// The rows of some channels of a leaf, for so many examples at a time that their patches are few numbers
-/// beside the rows.
+/// The rows of some channels of a leaf, for so many examples at a time that their patches are few
+/// numbers beside the rows.
 fn in_batches(leaf: &Leaf, channels: &Range<usize>) -> Result<Tensor> {
     let Factor::Conv { geometry: g, .. } = &leaf.factor else { return leaf.rows(channels) };
     let patches = channels.len() * g.kernel[0] * g.kernel[1] * g.output_pixels();
@@ -92,8 +95,8 @@ fn strips(
     parts.collect()
 }
 
-/// Images (n, C, H, W) as (H W n, C): neighbouring entries of a product are then those of neighbouring
-/// examples, as the threads that read them are.
+/// Images (n, C, H, W) as (H W n, C): neighbouring entries of a product are then those of
+/// neighbouring examples, as the threads that read them are.
 fn by_pixel(images: &Tensor) -> Result<Tensor> {
     let (count, channels, height, width) = images.dims4()?;
     let by_pixel = images.reshape((count, channels, height * width))?.permute((2, 0, 1))?;
@@ -101,7 +104,8 @@ fn by_pixel(images: &Tensor) -> Result<Tensor> {
 }
 
 impl Term {
-    /// The tile with the products of this term and the same term of other rows; no tile stands for zeros.
+    /// The tile with the products of this term and the same term of other rows; no tile stands for
+    /// zeros.
     pub(crate) fn added(
         &self,
         other: &Self,

@@ -32,7 +32,8 @@ pub struct Identity {
     /// Element type of parameters, gradients and products.
     pub compute: String,
     /// What computes the products, and in which precision: `cpu`, or `tensors on cuda, tf32`.
-    /// Not written for the CPU's engine, so that the hashes of stores from before it had a name still fit.
+    /// Not written for the CPU's engine, so that the hashes of stores from before it had a name
+    /// still fit.
     #[serde(default = "cpu", skip_serializing_if = "is_cpu")]
     pub engine: String,
     /// Name of the strategy.

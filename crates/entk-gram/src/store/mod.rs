@@ -222,7 +222,8 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file.map_err(|e| GramError::io("read", &path, e))?,
         };
-        // In small pieces: a buffer for the whole tile would cost more in fresh pages than the hash.
+        // In small pieces: a buffer for the whole tile would cost more in fresh pages than the
+        // hash.
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(file).map_err(|e| GramError::io("read", &path, e))?;
         let hash = hasher.finalize().to_string();

@@ -15,8 +15,9 @@ type SpectralResult<T> = std::result::Result<T, SpectralError>;
 
 /// The rows of a stored kernel, read from a file when they are asked for.
 ///
-/// For training in coefficient space over a kernel that memory does not hold: each step reads the rows
-/// of one minibatch. Tiles hold a row in pieces, half of them as columns; here it is one piece.
+/// For training in coefficient space over a kernel that memory does not hold: each step reads the
+/// rows of one minibatch. Tiles hold a row in pieces, half of them as columns; here it is one
+/// piece.
 ///
 /// ```no_run
 /// use entk_gram::{GramError, Store};
@@ -39,8 +40,8 @@ pub struct StoredRows {
 }
 
 impl Store {
-    /// The kernel row by row. The first time this [exports](Self::export) the full square, N^2 entries, to
-    /// a file in the store's folder, which may be deleted at any time.
+    /// The kernel row by row. The first time this [exports](Self::export) the full square, N^2
+    /// entries, to a file in the store's folder, which may be deleted at any time.
     ///
     /// # Errors
     /// [`GramError::DiskSpace`], and as [`Store::export`].

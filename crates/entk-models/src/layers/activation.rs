@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Activation {
-    /// `act'(z) dy`, and how it moves with z along `dz` (`None`: not at all) and with dy along `ddy`.
+    /// `act'(z) dy`, and how it moves with z along `dz` (`None`: not at all) and with dy along
+    /// `ddy`.
     pub(crate) fn mixed_product(
         self,
         z: &Tensor,

@@ -20,8 +20,8 @@ use crate::{
 const MOMENTUM: f64 = 0.1;
 
 /// Batch normalisation of images (N, C, H, W), with an optional activation fused behind it:
-/// `y = act(z)`, `z = x_hat weight + bias`, `x_hat = (x - mean) / sqrt(variance + 1e-5)`, channel by
-/// channel.
+/// `y = act(z)`, `z = x_hat weight + bias`, `x_hat = (x - mean) / sqrt(variance + 1e-5)`, channel
+/// by channel.
 ///
 /// Frozen, mean and variance are the stored running statistics and the layer is affine: examples
 /// do not interact. In batch mode they are those of the batch, the variance biased (1/n), and the
@@ -71,8 +71,8 @@ impl BatchNorm2d {
         Self { activation: Some(activation), ..self }
     }
 
-    /// The channels' maps, (4, C), from mean and variance (2, C) of the batch or, without, the stored
-    /// ones.
+    /// The channels' maps, (4, C), from mean and variance (2, C) of the batch or, without, the
+    /// stored ones.
     fn channel_maps(&self, params: &Params, batch: Option<&Tensor>) -> Result<Tensor> {
         let affine = self.affine(params)?;
         match batch {
@@ -95,9 +95,9 @@ impl BatchNorm2d {
         Ok(Tensor::stack(&[params.get(&self.weight)?, params.get(&self.bias)?], 0)?)
     }
 
-    /// Batch mode: means over batch and pixels of (u, u x_hat), (2, C), from the gradients that belong
-    /// to a cotangent u; frozen: zeros. A cotangent and a tangent need the same two numbers, the
-    /// normalisation being a symmetric map.
+    /// Batch mode: means over batch and pixels of (u, u x_hat), (2, C), from the gradients that
+    /// belong to a cotangent u; frozen: zeros. A cotangent and a tangent need the same two
+    /// numbers, the normalisation being a symmetric map.
     fn projections(&self, cache: &Cache, gradients: Option<&Tensor>) -> Result<Tensor> {
         let x = &cache.tensors[0];
         match gradients.filter(|_| batch_moments(cache).is_some()) {
@@ -214,9 +214,10 @@ impl Layer for BatchNorm2d {
         Ok(Some(combine(dy, x, &maps, &factors, mask)?))
     }
 
-    /// Frozen, with d the cotangent of z and d' its tangent: the rows of the bias, `sum_p d`, move by
-    /// `sum_p d'`, those of the scale by `sum_p (d' x_hat + d dx / sqrt(variance + 1e-5))`, and the
-    /// input's cotangent `weight d / sqrt(...)` by `(weight d' + weight' d) / sqrt(...)`.
+    /// Frozen, with d the cotangent of z and d' its tangent: the rows of the bias, `sum_p d`, move
+    /// by `sum_p d'`, those of the scale by `sum_p (d' x_hat + d dx / sqrt(variance + 1e-5))`,
+    /// and the input's cotangent `weight d / sqrt(...)` by `(weight d' + weight' d) /
+    /// sqrt(...)`.
     fn mixed_vjp(
         &self,
         at: &MixedPoint<'_>,

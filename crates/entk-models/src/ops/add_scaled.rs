@@ -35,8 +35,8 @@ impl Kernel for AddScaled {
 
 /// `x + alpha y`.
 ///
-/// On the host one plain loop. Tensor arithmetic would take two passes through a thread pool of its own, at
-/// several times the cost: more than the sweeps of a small network.
+/// On the host one plain loop. Tensor arithmetic would take two passes through a thread pool of its
+/// own, at several times the cost: more than the sweeps of a small network.
 pub(crate) fn add_scaled(x: &Tensor, alpha: f64, y: &Tensor) -> Result<Tensor> {
     if on_host(x) && matches!(x.dtype(), DType::F32 | DType::F64) && x.dtype() == y.dtype() {
         return apply(AddScaled { alpha, shape: x.shape().clone() }, &[x, y]);

@@ -7,8 +7,8 @@ use entk_device::Launch;
 use super::real::Real;
 use crate::error::Result;
 
-/// A map from contiguous slices to a new one: what a layer's hot loop is written as, for the host as
-/// a function and for a GPU as the launch of a kernel.
+/// A map from contiguous slices to a new one: what a layer's hot loop is written as, for the host
+/// as a function and for a GPU as the launch of a kernel.
 ///
 /// Kernels are deterministic: the same input gives the same bits for any number of threads.
 pub(crate) trait Kernel: Send + Sync {

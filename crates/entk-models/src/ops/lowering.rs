@@ -79,7 +79,8 @@ struct Plane {
 
 impl Plane {
     /// Which lowered entries, and the same number of the channel's: those less what a shift by
-    /// some columns moves out. What it moves into the next row is [outside](Self::for_each_outside).
+    /// some columns moves out. What it moves into the next row is
+    /// [outside](Self::for_each_outside).
     fn overlap(&self) -> (Range<usize>, Range<usize>) {
         let [tap, centre] = self.shift;
         let (right, left) = (centre.saturating_sub(tap), tap.saturating_sub(centre));
@@ -239,7 +240,8 @@ impl Block {
         g.stride == [1, 1] && g.output[1] == g.input[1]
     }
 
-    /// Calls `visit` for every channel tap of every image, where [`shifts_planes`](Self::shifts_planes).
+    /// Calls `visit` for every channel tap of every image, where
+    /// [`shifts_planes`](Self::shifts_planes).
     fn for_each_plane(self, mut visit: impl FnMut(Plane)) {
         let (g, width) = (self.geometry, self.geometry.input[1]);
         // The input rows that this block reads, of which the first and last may be padding.

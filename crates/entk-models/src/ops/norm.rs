@@ -246,8 +246,8 @@ fn gradients_in_lanes(
     Ok(sums.reshape((2, sizes.batch, sizes.channels))?)
 }
 
-/// `first u + second (x - mean) + third`, channel by channel, with the activation's derivative where
-/// `mask` says.
+/// `first u + second (x - mean) + third`, channel by channel, with the activation's derivative
+/// where `mask` says.
 pub(crate) fn combine(
     u: &Tensor,
     x: &Tensor,

@@ -245,7 +245,8 @@ fn moments_in_lanes(x: &Tensor, sizes: ImageSizes) -> Result<Tensor> {
     apply(Merge { sizes }, &[&sums, &squares])
 }
 
-/// The maps of a normalisation, (4, C), from mean and variance, (2, C), and weight and bias, (2, C).
+/// The maps of a normalisation, (4, C), from mean and variance, (2, C), and weight and bias, (2,
+/// C).
 pub(crate) fn channel_maps(statistics: &Tensor, affine: &Tensor) -> Result<Tensor> {
     apply(Maps { channels: statistics.dim(1)? }, &[statistics, affine])
 }

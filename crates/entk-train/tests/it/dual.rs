@@ -167,7 +167,8 @@ fn every_linear_rule_is_the_same_in_both_spaces() {
     }
 }
 
-/// With f_0 = -1 everywhere the labels 0 are learnt from the start, and only the other target moves.
+/// With f_0 = -1 everywhere the labels 0 are learnt from the start, and only the other target
+/// moves.
 #[test]
 fn the_target_that_diverges_is_named() {
     let (n, gram) = wide_gram();

@@ -43,7 +43,8 @@ fn the_differential_equation_holds() {
         let gradient = moved.iter().zip(&f0).zip(&labels);
         let expected: Vec<f64> =
             gradient.map(|((u, f0), &y)| (target(y) - f0 - u) / N as f64).collect();
-        // Differences of a(t) of size 1 at distance 2e-4, and a third derivative of (lambda/n)^2 h^2.
+        // Differences of a(t) of size 1 at distance 2e-4, and a third derivative of (lambda/n)^2
+        // h^2.
         assert!(relative_error(&slope, &expected) <= 1e-6);
     }
 }

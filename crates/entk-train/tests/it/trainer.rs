@@ -50,7 +50,8 @@ fn divergence_leaves_the_last_whole_epoch() {
     let train = separable([32, 1, 2, 2], 0.5, DType::F64, 2);
     let train = train.with_labels((0..32).map(|i| i % 2).collect()).unwrap();
     let theta = start(&network, DType::F64);
-    // Labels that no line fits. One step an epoch; the first leads to logits of size 1e12, whose loss ends the second.
+    // Labels that no line fits. One step an epoch; the first leads to logits of size 1e12, whose
+    // loss ends the second.
     let config = SgdConfig { learning_rate: 1e12, batch: 32, ..settings() };
     let mut kept = vec![];
     let failed = fit(&network, &theta, &train, None, &config, |record| {
