@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::{
-    SpectralError,
+    dense::vector::{check_vector, dot, finite, max_abs, norm},
     entries::Precision,
-    vector::{check_vector, dot, finite, max_abs, norm},
+    error::SpectralError,
 };
 
 /// Entries within this relative distance of the largest magnitude count as tied

@@ -59,55 +59,40 @@
 
 #![forbid(unsafe_code)]
 
-mod alignment;
-mod centre;
-mod certificate;
-mod compare;
-mod cross;
+mod dense;
 mod eigenpairs;
-mod eigh;
-mod eigsh;
-mod energy;
 mod entries;
 mod error;
-mod gram;
-mod krylov;
-mod matrix;
-mod nystrom;
-mod operator;
-mod panels;
-mod projected;
-mod psd;
-mod qr;
-mod rank;
-mod ratios;
-mod rkhs;
-mod rows;
-mod svds;
+mod kernel;
+mod metrics;
+mod solvers;
 mod target;
-mod tiles;
-mod unbiased;
-mod vector;
 
-pub use alignment::{alignment, alignments, rayleigh_alignment, rayleigh_alignments};
-pub use certificate::{CLUSTER, TopPairs};
-pub use compare::{centred_kernel_alignment, principal_cosines};
-pub use cross::CrossGram;
 pub use eigenpairs::{Eigenpairs, SIGN_TIE};
-pub use eigh::eigh;
-pub use eigsh::{EigshConfig, Solver, eigsh};
-pub use energy::{EnergyConcentration, energy_concentration, energy_curve};
 pub use entries::{Entries, Precision};
 pub use error::SpectralError;
-pub use gram::Gram;
-pub use nystrom::{extend, nystrom};
-pub use operator::SymmetricOperator;
-pub use psd::{PsdReport, check_psd};
-pub use rank::{EffectiveRank, effective_rank, layer_shares};
-pub use ratios::{orthogonality_ratio, residual_norms, residual_ratio};
-pub use rkhs::{InverseQuadratic, inverse_quadratic};
-pub use rows::KernelRows;
-pub use svds::{LinearOperator, Singular, svds};
+pub use kernel::{
+    cross::CrossGram,
+    gram::Gram,
+    operator::SymmetricOperator,
+    rows::KernelRows,
+    tiles::{LowerTiles, Tile, TiledOperator},
+};
+pub use metrics::{
+    alignment::{alignment, alignments, rayleigh_alignment, rayleigh_alignments},
+    compare::{centred_kernel_alignment, principal_cosines},
+    energy::{EnergyConcentration, energy_concentration, energy_curve},
+    rank::{EffectiveRank, effective_rank, layer_shares},
+    rkhs::{InverseQuadratic, inverse_quadratic},
+    unbiased::{AlignmentEstimate, unbiased_alignments},
+};
+pub use solvers::{
+    certified_pairs::{CLUSTER, Solver, TopPairs},
+    eigh::eigh,
+    eigsh::{EigshConfig, eigsh},
+    nystrom::{extend, nystrom},
+    psd::{PsdReport, check_psd},
+    residuals::{orthogonality_ratio, residual_norms, residual_ratio},
+    svds::{LinearOperator, Singular, svds},
+};
 pub use target::{BinaryTarget, uncertain_labels};
-pub use tiles::{LowerTiles, Tile, TiledOperator};
-pub use unbiased::{AlignmentEstimate, unbiased_alignments};

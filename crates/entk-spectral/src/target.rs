@@ -1,8 +1,9 @@
 //! Binary targets: the labels that the networks of the paper are trained on.
 
 use crate::{
-    Eigenpairs, SpectralError,
-    vector::{BinaryScale, check_stack, check_vector, max_abs, norm},
+    dense::vector::{BinaryScale, check_stack, check_vector, max_abs, norm},
+    eigenpairs::Eigenpairs,
+    error::SpectralError,
 };
 
 /// A binary target on a sample of m inputs: a label 0 or 1 for each.

@@ -2,8 +2,9 @@
 //! and with an error bar.
 
 use crate::{
-    Gram, SpectralError,
-    vector::{check_stack, dot, finite},
+    dense::vector::{check_stack, dot, finite},
+    error::SpectralError,
+    kernel::gram::Gram,
 };
 
 /// Targets multiplied at a time; bounds the working memory.

@@ -1,8 +1,11 @@
 //! How many directions a kernel uses, and which layers it consists of.
 
 use crate::{
-    Eigenpairs, Gram, SpectralError, rayleigh_alignments,
-    vector::{BinaryScale, finite},
+    dense::vector::{BinaryScale, finite},
+    eigenpairs::Eigenpairs,
+    error::SpectralError,
+    kernel::gram::Gram,
+    metrics::alignment::rayleigh_alignments,
 };
 
 /// Two measures of how many eigenvalues matter, each between 1 and N, and N for the

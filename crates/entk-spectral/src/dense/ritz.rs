@@ -10,7 +10,7 @@ use faer::{
     linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch},
 };
 
-use crate::{SpectralError, vector::zeros};
+use crate::{dense::vector::zeros, error::SpectralError};
 
 /// Parts into which one dense decomposition is cut. The bits depend on this
 /// number and not on how many threads work on the parts (seen for pools of 1, 2

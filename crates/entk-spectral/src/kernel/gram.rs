@@ -5,10 +5,13 @@ use std::fmt;
 use rayon::prelude::*;
 
 use crate::{
-    CrossGram, SpectralError,
+    dense::vector::finite,
     entries::{Entries, Precision, Scalar, Storage, with_entries},
-    matrix::{Matrix, check_finite, check_shape},
-    vector::finite,
+    error::SpectralError,
+    kernel::{
+        cross::CrossGram,
+        matrix::{Matrix, check_finite, check_shape},
+    },
 };
 
 /// Rows mirrored together, so that each page of the lower triangle is touched

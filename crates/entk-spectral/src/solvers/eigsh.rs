@@ -1,16 +1,18 @@
 //! The k largest eigenpairs of a symmetric operator: settings and the outer loop.
-//! The basis is in `krylov`, the evidence in `certificate`.
+//! The basis is in `krylov`, the evidence in `certified_pairs`.
 
 use std::time::{Duration, Instant};
 
 use crate::{
-    SpectralError,
-    certificate::{TopPairs, certify},
+    dense::ritz::Ritz,
     eigenpairs::check_k,
-    eigh,
-    krylov::Krylov,
-    operator::SymmetricOperator,
-    projected::Ritz,
+    error::SpectralError,
+    kernel::operator::SymmetricOperator,
+    solvers::{
+        certified_pairs::{Solver, TopPairs, certify},
+        eigh::eigh,
+        krylov::Krylov,
+    },
 };
 
 /// Up to this size the dense solver is as fast for any k.
@@ -24,18 +26,6 @@ const LOCK: f64 = 1e-3;
 const MARGIN: f64 = 0.5;
 /// Accepted tolerances: below, round-off; above, no eigenvector.
 const TOLERANCES: (f64, f64) = (1e-13, 0.1);
-
-/// How [`eigsh`] goes about it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Solver {
-    /// Dense up to N = 512 and for more than a third of all pairs, else Krylov.
-    #[default]
-    Auto,
-    /// [`eigh`] of the whole matrix, cut to k pairs.
-    Dense,
-    /// Thick-restart block Lanczos.
-    Krylov,
-}
 
 /// Settings of [`eigsh`].
 ///

@@ -2,7 +2,12 @@
 
 use rayon::prelude::*;
 
-use crate::{Gram, Precision, SpectralError, entries::Entries, vector::BinaryScale};
+use crate::{
+    dense::vector::BinaryScale,
+    entries::{Entries, Precision},
+    error::SpectralError,
+    kernel::gram::Gram,
+};
 
 impl Gram {
     /// H K H with H = I - 1 1^T / N: the Gram of the gradients minus their mean over the sample,

@@ -1,6 +1,6 @@
 //! Vector arithmetic with a fixed order of summation and without overflow.
 
-use crate::{SpectralError, entries::Scalar};
+use crate::{entries::Scalar, error::SpectralError};
 
 /// Independent partial sums of [`dot`]: enough for the widest SIMD registers,
 /// and a fixed number, so that the bits do not depend on the machine's width.

@@ -4,8 +4,10 @@ use faer::{Mat, MatRef};
 use rayon::prelude::*;
 
 use crate::{
-    Eigenpairs, Gram, SpectralError, centre::Means, eigenpairs::check_k, panels::inner,
-    projected::dense_eigen,
+    dense::{ritz::dense_eigen, tall::inner},
+    eigenpairs::{Eigenpairs, check_k},
+    error::SpectralError,
+    kernel::{centre::Means, gram::Gram},
 };
 
 /// Centred kernel alignment: <H A H, H B H> / (||H A H|| ||H B H||) in the Frobenius

@@ -4,10 +4,14 @@ use faer::MatRef;
 use rayon::prelude::*;
 
 use crate::{
-    Eigenpairs, Gram, SpectralError,
+    dense::{
+        ritz::dense_eigen,
+        vector::{BinaryScale, finite, norm, zeros},
+    },
+    eigenpairs::Eigenpairs,
     entries::{Scalar, with_entries},
-    projected::dense_eigen,
-    vector::{BinaryScale, finite, norm, zeros},
+    error::SpectralError,
+    kernel::gram::Gram,
 };
 
 /// Growth factor of the solver's self-checks, in units of N eps: its backward
@@ -125,7 +129,7 @@ fn reverse_chunks(x: &mut [f64], n: usize) {
 #[cfg(test)]
 mod tests {
     use super::{check_solution, reverse_chunks};
-    use crate::SpectralError;
+    use crate::error::SpectralError;
 
     #[test]
     fn chunks_are_reversed_whole() {

@@ -5,9 +5,9 @@ use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 use crate::{
-    SpectralError,
+    dense::vector::{BinaryScale, check_stack, check_vector, dot, max_abs},
     entries::{Entries, Precision, Scalar, Storage, with_entries},
-    vector::{BinaryScale, check_stack, check_vector, dot, max_abs},
+    error::SpectralError,
 };
 
 /// Rows of the product that one task computes.

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use crate::{
-    SpectralError,
     entries::{Entries, Precision, Storage},
-    matrix::{Matrix, check_finite, check_shape},
+    error::SpectralError,
+    kernel::matrix::{Matrix, check_finite, check_shape},
 };
 
 /// The kernel between two samples: entry (i, j) is Theta(x_i, x'_j) for row

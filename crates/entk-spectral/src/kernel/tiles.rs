@@ -6,10 +6,12 @@ use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 use crate::{
-    SpectralError,
     entries::{Entries, Precision, Scalar, with_entries},
-    matrix::check_area,
-    operator::{PANEL_COLS, PANEL_ROWS, SymmetricOperator, check_pair},
+    error::SpectralError,
+    kernel::{
+        matrix::check_area,
+        operator::{PANEL_COLS, PANEL_ROWS, SymmetricOperator, check_pair},
+    },
 };
 
 /// Columns that a solver should pass at a time: every block is a pass over the

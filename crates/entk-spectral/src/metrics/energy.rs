@@ -1,9 +1,9 @@
 //! How much of a target lies in the leading eigenspace.
 
 use crate::{
-    Eigenpairs, SpectralError,
-    eigenpairs::check_k,
-    vector::{BinaryScale, check_vector, dot, max_abs},
+    dense::vector::{BinaryScale, check_vector, dot, max_abs},
+    eigenpairs::{Eigenpairs, check_k},
+    error::SpectralError,
 };
 
 /// The share of a target in the span of the K leading eigenvectors.

@@ -5,8 +5,8 @@ use std::{fmt, ops::Range};
 use faer::MatRef;
 
 use crate::{
-    Eigenpairs, SpectralError, eigsh::Solver, operator::SymmetricOperator, panels::inner,
-    residual_norms,
+    dense::tall::inner, eigenpairs::Eigenpairs, error::SpectralError,
+    kernel::operator::SymmetricOperator, solvers::residuals::residual_norms,
 };
 
 /// Eigenvalues closer than this fraction of the largest count as one cluster.
@@ -14,6 +14,18 @@ pub const CLUSTER: f64 = 1e-8;
 
 /// Vectors multiplied at a time.
 const STACK: usize = 256;
+
+/// How [`eigsh`](crate::eigsh) goes about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Solver {
+    /// Dense up to N = 512 and for more than a third of all pairs, else Krylov.
+    #[default]
+    Auto,
+    /// [`eigh`](crate::eigh) of the whole matrix, cut to k pairs.
+    Dense,
+    /// Thick-restart block Lanczos.
+    Krylov,
+}
 
 /// The leading eigenpairs of an operator, and how good they are.
 #[derive(Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! Is the spectrum that of a positive semi-definite kernel?
 
-use crate::{Eigenpairs, SpectralError, entries::Precision};
+use crate::{eigenpairs::Eigenpairs, entries::Precision, error::SpectralError};
 
 /// Growth factor of the round-off that is accepted in a negative eigenvalue.
 const GROWTH: f64 = 10.0;

@@ -12,7 +12,10 @@ use faer::{
     },
 };
 
-use crate::{SpectralError, panels::combine, vector::zeros};
+use crate::{
+    dense::{tall::combine, vector::zeros},
+    error::SpectralError,
+};
 
 /// W = Q R with orthonormal columns in Q and R of full row rank.
 pub(crate) struct Orthonormal {

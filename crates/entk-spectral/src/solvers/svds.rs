@@ -3,16 +3,21 @@
 use faer::{Mat, MatMut, MatRef};
 
 use crate::{
-    CrossGram, EigshConfig, SpectralError,
+    dense::{
+        qr::{Orthonormal, orthonormal},
+        ritz::dense_eigen,
+        tall::combine,
+        vector::{check_stack, norm, zeros},
+    },
     eigenpairs::{check_k, fix_sign},
-    eigsh,
     entries::{Precision, with_entries},
-    operator::{SymmetricOperator, check_pair},
-    panels::combine,
-    projected::dense_eigen,
-    qr::{Orthonormal, orthonormal},
-    tiles::{add_product, add_transposed},
-    vector::{check_stack, norm, zeros},
+    error::SpectralError,
+    kernel::{
+        cross::CrossGram,
+        operator::{SymmetricOperator, check_pair},
+        tiles::{add_product, add_transposed},
+    },
+    solvers::eigsh::{EigshConfig, eigsh},
 };
 
 /// An M x N matrix A, known by its products and those of its transpose.

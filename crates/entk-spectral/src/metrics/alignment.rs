@@ -1,8 +1,9 @@
 //! Alignment of targets with a kernel, in the paper's two normalisations.
 
 use crate::{
-    Gram, SpectralError,
-    vector::{BinaryScale, check_stack, dot, finite, max_abs},
+    dense::vector::{BinaryScale, check_stack, dot, finite, max_abs},
+    error::SpectralError,
+    kernel::gram::Gram,
 };
 
 /// Targets multiplied at a time; bounds the working memory.

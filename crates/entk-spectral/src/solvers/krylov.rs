@@ -10,12 +10,15 @@ use rand::{SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
-    Eigenpairs, SpectralError,
-    operator::SymmetricOperator,
-    panels::{combine, inner, multiply, rotate, subtract},
-    projected::Ritz,
-    qr::{Orthonormal, orthonormal},
-    vector::{BinaryScale, finite, max_abs, norm, zeros},
+    dense::{
+        qr::{Orthonormal, orthonormal},
+        ritz::Ritz,
+        tall::{combine, inner, multiply, rotate, subtract},
+        vector::{BinaryScale, finite, max_abs, norm, zeros},
+    },
+    eigenpairs::Eigenpairs,
+    error::SpectralError,
+    kernel::operator::SymmetricOperator,
 };
 
 /// Directions of a residual block below this many eps sqrt(N) ||K|| are round-off.

@@ -4,10 +4,11 @@ use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 use crate::{
-    Eigenpairs, Gram, SpectralError,
+    dense::vector::{BinaryScale, finite, norm, zeros},
+    eigenpairs::Eigenpairs,
     entries::{Scalar, with_entries},
-    operator::SymmetricOperator,
-    vector::{BinaryScale, finite, norm, zeros},
+    error::SpectralError,
+    kernel::{gram::Gram, operator::SymmetricOperator},
 };
 
 /// Rows of a reconstruction formed at a time.

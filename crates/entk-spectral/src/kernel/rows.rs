@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::{Gram, SpectralError, entries::Entries};
+use crate::{entries::Entries, error::SpectralError, kernel::gram::Gram};
 
 /// A symmetric N x N kernel that gives any of its rows, which are its columns.
 ///

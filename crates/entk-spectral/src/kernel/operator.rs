@@ -6,10 +6,13 @@ use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 use crate::{
-    Gram, SpectralError,
+    dense::vector::{check_stack, zeros},
     entries::{Precision, with_entries},
-    matrix::{check_area, widen_tile},
-    vector::{check_stack, zeros},
+    error::SpectralError,
+    kernel::{
+        gram::Gram,
+        matrix::{check_area, widen_tile},
+    },
 };
 
 /// Rows of a product that one task computes.

@@ -1,9 +1,10 @@
 //! The norm of a target in the kernel's Hilbert space, on a sample.
 
 use crate::{
-    Eigenpairs, SpectralError,
-    psd::{ends, noise_floor},
-    vector::{BinaryScale, check_vector, finite, max_abs, norm},
+    dense::vector::{BinaryScale, check_vector, finite, max_abs, norm},
+    eigenpairs::Eigenpairs,
+    error::SpectralError,
+    solvers::psd::{ends, noise_floor},
 };
 
 /// f^T K^-1 f with the conditioning of K, from [`inverse_quadratic`].

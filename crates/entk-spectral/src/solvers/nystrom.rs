@@ -3,13 +3,16 @@
 use faer::{MatMut, MatRef};
 
 use crate::{
-    CrossGram, Eigenpairs, Gram, SpectralError,
-    eigenpairs::check_k,
-    eigh,
-    panels::{combine, multiply},
-    projected::dense_eigen,
-    qr::orthonormal,
-    vector::{finite, zeros},
+    dense::{
+        qr::orthonormal,
+        ritz::dense_eigen,
+        tall::{combine, multiply},
+        vector::{finite, zeros},
+    },
+    eigenpairs::{Eigenpairs, check_k},
+    error::SpectralError,
+    kernel::{cross::CrossGram, gram::Gram},
+    solvers::{eigh::eigh, psd::noise_floor},
 };
 
 /// Eigenvectors at new inputs: phi_j(x) = sum over i of Theta(x, x_i) phi_j(i) /
@@ -95,7 +98,7 @@ pub fn nystrom(cross: &CrossGram, landmarks: &Gram, k: usize) -> Result<Eigenpai
     }
     let small = eigh(landmarks)?;
     let largest = small.values().first().copied().unwrap_or(0.0);
-    let floor = crate::psd::noise_floor(landmarks.frobenius()?, largest, s, landmarks.precision());
+    let floor = noise_floor(landmarks.frobenius()?, largest, s, landmarks.precision());
     let rank = small.values().iter().take_while(|&&x| x > floor).count();
     check_k(k, rank.min(n))?;
     let small = small.truncate(rank.min(n))?;

@@ -1,0 +1,7 @@
+//! Arithmetic on vectors and tall matrices of f64 in a fixed order, so that the bits do not depend
+//! on the number of threads. Everything else in this crate is built on it.
+
+pub(crate) mod qr;
+pub(crate) mod ritz;
+pub(crate) mod tall;
+pub(crate) mod vector;

@@ -1,0 +1,11 @@
+//! Kernel matrices: in come entries in f32 or f64, out go symmetric and rectangular matrices with
+//! their products, in memory ([`gram`], [`cross`]) or read tile by tile ([`tiles`]). The solvers
+//! and the metrics start from these.
+
+pub(crate) mod centre;
+pub(crate) mod cross;
+pub(crate) mod gram;
+pub(crate) mod matrix;
+pub(crate) mod operator;
+pub(crate) mod rows;
+pub(crate) mod tiles;
