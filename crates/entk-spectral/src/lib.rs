@@ -74,7 +74,7 @@ pub use error::SpectralError;
 pub use kernel::{
     cross::CrossGram,
     gram::Gram,
-    operator::SymmetricOperator,
+    operator::{LinearOperator, SymmetricOperator},
     rows::KernelRows,
     tiles::{LowerTiles, Tile, TiledOperator},
 };
@@ -93,6 +93,6 @@ pub use solvers::{
     nystrom::{extend, nystrom},
     psd::{PsdReport, check_psd},
     residuals::{orthogonality_ratio, residual_norms, residual_ratio},
-    svds::{LinearOperator, Singular, svds},
+    svds::{Singular, svds},
 };
 pub use target::{BinaryTarget, uncertain_labels};

@@ -8,6 +8,7 @@ use crate::{
     dense::vector::{BinaryScale, check_stack, check_vector, dot, max_abs},
     entries::{Entries, Precision, Scalar, Storage, with_entries},
     error::SpectralError,
+    kernel::products::widen,
 };
 
 /// Rows of the product that one task computes.
@@ -126,12 +127,13 @@ impl Matrix {
         let x = MatRef::from_column_major_slice(columns, self.cols, count);
         let mut panel = vec![0.0; rows * count];
         let mut y = MatMut::from_column_major_slice_mut(&mut panel, rows, count);
-        let mut tile = vec![0.0; rows * PANEL_COLS.min(self.cols)];
+        let mut tile = Vec::with_capacity(rows * PANEL_COLS.min(self.cols));
         for start in (0..self.cols).step_by(PANEL_COLS) {
             let width = PANEL_COLS.min(self.cols - start);
-            let tile = &mut tile[..rows * width];
-            with_entries!(self.entries(), k => widen_tile(k, self.cols, first, start, width, tile));
-            let k = MatRef::from_row_major_slice(tile, rows, width);
+            with_entries!(self.entries(), k => {
+                widen(k, self.cols, first..first + rows, start, width, &mut tile)
+            });
+            let k = MatRef::from_row_major_slice(&tile, rows, width);
             matmul(y.as_mut(), Accum::Add, k, x.subrows(start, width), 1.0, Par::Seq);
         }
         panel
@@ -192,23 +194,6 @@ fn gather<T: Scalar>(entries: &[T], width: usize, rows: &[usize], cols: &[usize]
 
 fn matvec<T: Scalar>(entries: &[T], x: &[f64]) -> Vec<f64> {
     entries.par_chunks(x.len()).with_min_len(MIN_ROWS).map(|row| dot(row, x)).collect()
-}
-
-/// Copies the columns `start..start + width` of consecutive rows from `first` on.
-pub(crate) fn widen_tile<T: Scalar>(
-    entries: &[T],
-    cols: usize,
-    first: usize,
-    start: usize,
-    width: usize,
-    tile: &mut [f64],
-) {
-    for (r, out) in tile.chunks_exact_mut(width).enumerate() {
-        let at = (first + r) * cols + start;
-        for (out, x) in out.iter_mut().zip(&entries[at..at + width]) {
-            *out = x.widen();
-        }
-    }
 }
 
 /// Joins the row panels of a product into whole columns.

@@ -7,5 +7,6 @@ pub(crate) mod cross;
 pub(crate) mod gram;
 pub(crate) mod matrix;
 pub(crate) mod operator;
+pub(crate) mod products;
 pub(crate) mod rows;
 pub(crate) mod tiles;

@@ -2,24 +2,20 @@
 
 use std::borrow::Cow;
 
-use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
-use rayon::prelude::*;
+use faer::{Accum, MatMut, MatRef};
 
 use crate::{
     dense::vector::{check_stack, zeros},
     entries::{Precision, with_entries},
     error::SpectralError,
     kernel::{
+        cross::CrossGram,
         gram::Gram,
-        matrix::{check_area, widen_tile},
+        matrix::check_area,
+        products::{add_transposed, multiply},
     },
 };
 
-/// Rows of a product that one task computes.
-pub(crate) const PANEL_ROWS: usize = 256;
-/// Columns of the kernel widened to f64 at a time: with the rows, 256 KiB, within
-/// an L2 cache. Measured best of nine shapes for 16 to 128 columns.
-pub(crate) const PANEL_COLS: usize = 128;
 /// Unit vectors multiplied at a time.
 const STACK: usize = 256;
 
@@ -64,6 +60,33 @@ pub trait SymmetricOperator: Sync {
     }
 }
 
+/// An M x N matrix A, known by its products and those of its transpose.
+///
+/// The promises are those of [`SymmetricOperator`]: whole columns one after the other,
+/// sums in f64, the same bits for any number of threads, and <A x, y> = <x, A^T y>.
+pub trait LinearOperator: Sync {
+    /// Number of rows M, at least 1.
+    fn rows(&self) -> usize;
+
+    /// Number of columns N, at least 1.
+    fn cols(&self) -> usize;
+
+    /// The precision in which the entries are stored.
+    fn precision(&self) -> Precision;
+
+    /// `images` (M entries each) = A `columns` (N entries each).
+    ///
+    /// # Errors
+    /// Whatever keeps an implementation from reading A.
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError>;
+
+    /// `images` (N entries each) = A^T `columns` (M entries each).
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError>;
+}
+
 impl SymmetricOperator for Gram {
     fn n(&self) -> usize {
         Gram::n(self)
@@ -75,17 +98,43 @@ impl SymmetricOperator for Gram {
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
         let n = Gram::n(self);
-        let count = check_pair(columns, images, n)?;
+        let count = check_images(columns, n, images, n)?;
         let x = MatRef::from_column_major_slice(columns, n, count);
         let y = MatMut::from_column_major_slice_mut(images, n, count);
-        y.par_row_chunks_mut(PANEL_ROWS).enumerate().for_each(|(task, y)| {
-            row_panel(self, task * PANEL_ROWS, x, y);
-        });
+        with_entries!(self.entries(), k => multiply(Accum::Replace, k, n, x, y));
         Ok(())
     }
 
     fn to_gram(&self) -> Result<Cow<'_, Gram>, SpectralError> {
         Ok(Cow::Borrowed(self))
+    }
+}
+
+impl LinearOperator for CrossGram {
+    fn rows(&self) -> usize {
+        CrossGram::rows(self)
+    }
+
+    fn cols(&self) -> usize {
+        CrossGram::cols(self)
+    }
+
+    fn precision(&self) -> Precision {
+        CrossGram::precision(self)
+    }
+
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+        let (m, n) = (CrossGram::rows(self), CrossGram::cols(self));
+        let (x, y) = views(columns, n, images, m)?;
+        with_entries!(self.entries(), k => multiply(Accum::Add, k, n, x, y));
+        Ok(())
+    }
+
+    fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+        let (m, n) = (CrossGram::rows(self), CrossGram::cols(self));
+        let (x, y) = views(columns, m, images, n)?;
+        with_entries!(self.entries(), k => add_transposed(k, n, x, y));
+        Ok(())
     }
 }
 
@@ -103,33 +152,34 @@ fn gram_from_products<K: SymmetricOperator + ?Sized>(operator: &K) -> Result<Gra
     Gram::from_lower_f64(n, entries)
 }
 
-/// Rows from `first` on of K X.
-fn row_panel(gram: &Gram, first: usize, x: MatRef<'_, f64>, mut y: MatMut<'_, f64>) {
-    let (n, rows) = (gram.n(), y.nrows());
-    let mut tile = vec![0.0; rows * PANEL_COLS.min(n)];
-    let mut accumulate = Accum::Replace;
-    for start in (0..n).step_by(PANEL_COLS) {
-        let width = PANEL_COLS.min(n - start);
-        let tile = &mut tile[..rows * width];
-        with_entries!(gram.entries(), k => widen_tile(k, n, first, start, width, tile));
-        let k = MatRef::from_row_major_slice(tile, rows, width);
-        matmul(y.as_mut(), accumulate, k, x.subrows(start, width), 1.0, Par::Seq);
-        accumulate = Accum::Add;
-    }
+/// Columns and their zeroed images as matrices.
+fn views<'a>(
+    columns: &'a [f64],
+    from: usize,
+    images: &'a mut [f64],
+    to: usize,
+) -> Result<(MatRef<'a, f64>, MatMut<'a, f64>), SpectralError> {
+    let count = check_images(columns, from, images, to)?;
+    images.fill(0.0);
+    Ok((
+        MatRef::from_column_major_slice(columns, from, count),
+        MatMut::from_column_major_slice_mut(images, to, count),
+    ))
 }
 
-/// Checks a block of columns and the room for its images; returns how many.
-pub(crate) fn check_pair(
+/// Checks columns of `from` entries each and the room for their images of `to` entries; returns how
+/// many there are.
+pub(crate) fn check_images(
     columns: &[f64],
+    from: usize,
     images: &[f64],
-    n: usize,
+    to: usize,
 ) -> Result<usize, SpectralError> {
-    if images.len() != columns.len() {
-        return Err(SpectralError::BufferLength {
-            what: "images of the columns",
-            expected: columns.len(),
-            found: images.len(),
-        });
+    let count = check_stack(columns, from)?;
+    let (expected, found) = (count * to, images.len());
+    if found == expected {
+        Ok(count)
+    } else {
+        Err(SpectralError::BufferLength { what: "images of the columns", expected, found })
     }
-    check_stack(columns, n)
 }

@@ -2,15 +2,15 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
-use rayon::prelude::*;
+use faer::{Accum, MatMut, MatRef};
 
 use crate::{
-    entries::{Entries, Precision, Scalar, with_entries},
+    entries::{Entries, Precision, with_entries},
     error::SpectralError,
     kernel::{
         matrix::check_area,
-        operator::{PANEL_COLS, PANEL_ROWS, SymmetricOperator, check_pair},
+        operator::{SymmetricOperator, check_images},
+        products::{add_transposed, multiply},
     },
 };
 
@@ -173,7 +173,7 @@ impl<T: LowerTiles> TiledOperator<T> {
             let (rows, cols) = (self.side(i), self.side(j));
             let (xi, xj) = (x.subrows(i * edge, rows), x.subrows(j * edge, cols));
             with_entries!(tile.entries(), k => {
-                add_product(k, cols, xj, y.as_mut().subrows_mut(i * edge, rows));
+                multiply(Accum::Add, k, cols, xj, y.as_mut().subrows_mut(i * edge, rows));
                 if i != j {
                     add_transposed(k, cols, xi, y.as_mut().subrows_mut(j * edge, cols));
                 }
@@ -198,7 +198,7 @@ impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
         let n = self.tiles.n();
-        let count = check_pair(columns, images, n)?;
+        let count = check_images(columns, n, images, n)?;
         images.fill(0.0);
         let x = MatRef::from_column_major_slice(columns, n, count);
         let y = MatMut::from_column_major_slice_mut(images, n, count);
@@ -209,55 +209,6 @@ impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
             let receive = receive;
             self.accumulate(&receive, x, y)
         })
-    }
-}
-
-/// Y += K X for a tile K of y.nrows() x `cols` entries.
-pub(crate) fn add_product<T: Scalar>(k: &[T], cols: usize, x: MatRef<'_, f64>, y: MatMut<'_, f64>) {
-    y.par_row_chunks_mut(PANEL_ROWS).enumerate().for_each(|(task, mut y)| {
-        let rows = y.nrows();
-        let mut part = Vec::with_capacity(rows * PANEL_COLS);
-        for start in (0..cols).step_by(PANEL_COLS) {
-            let width = PANEL_COLS.min(cols - start);
-            widen(k, cols, task * PANEL_ROWS..task * PANEL_ROWS + rows, start, width, &mut part);
-            let k = MatRef::from_row_major_slice(&part, rows, width);
-            matmul(y.as_mut(), Accum::Add, k, x.subrows(start, width), 1.0, Par::Seq);
-        }
-    });
-}
-
-/// Y += K^T X for a tile K of x.nrows() x `cols` entries.
-pub(crate) fn add_transposed<T: Scalar>(
-    k: &[T],
-    cols: usize,
-    x: MatRef<'_, f64>,
-    y: MatMut<'_, f64>,
-) {
-    y.par_row_chunks_mut(PANEL_ROWS).enumerate().for_each(|(task, mut y)| {
-        let width = y.nrows();
-        let mut part = Vec::with_capacity(width * PANEL_COLS);
-        for start in (0..x.nrows()).step_by(PANEL_COLS) {
-            let rows = PANEL_COLS.min(x.nrows() - start);
-            widen(k, cols, start..start + rows, task * PANEL_ROWS, width, &mut part);
-            let k = MatRef::from_row_major_slice(&part, rows, width);
-            matmul(y.as_mut(), Accum::Add, k.transpose(), x.subrows(start, rows), 1.0, Par::Seq);
-        }
-    });
-}
-
-/// Copies the columns `start..start + width` of the given rows, row by row.
-fn widen<T: Scalar>(
-    k: &[T],
-    cols: usize,
-    rows: std::ops::Range<usize>,
-    start: usize,
-    width: usize,
-    part: &mut Vec<f64>,
-) {
-    part.clear();
-    for row in rows {
-        let at = row * cols + start;
-        part.extend(k[at..at + width].iter().map(|x| x.widen()));
     }
 }
 

@@ -7,92 +7,14 @@ use crate::{
         qr::{Orthonormal, orthonormal},
         ritz::dense_eigen,
         tall::combine,
-        vector::{check_stack, norm, zeros},
+        vector::{norm, zeros},
     },
     eigenpairs::{check_k, fix_sign},
-    entries::{Precision, with_entries},
+    entries::Precision,
     error::SpectralError,
-    kernel::{
-        cross::CrossGram,
-        operator::{SymmetricOperator, check_pair},
-        tiles::{add_product, add_transposed},
-    },
+    kernel::operator::{LinearOperator, SymmetricOperator, check_images},
     solvers::eigsh::{EigshConfig, eigsh},
 };
-
-/// An M x N matrix A, known by its products and those of its transpose.
-///
-/// The promises are those of [`SymmetricOperator`]: whole columns one after the other,
-/// sums in f64, the same bits for any number of threads, and <A x, y> = <x, A^T y>.
-pub trait LinearOperator: Sync {
-    /// Number of rows M, at least 1.
-    fn rows(&self) -> usize;
-
-    /// Number of columns N, at least 1.
-    fn cols(&self) -> usize;
-
-    /// The precision in which the entries are stored.
-    fn precision(&self) -> Precision;
-
-    /// `images` (M entries each) = A `columns` (N entries each).
-    ///
-    /// # Errors
-    /// Whatever keeps an implementation from reading A.
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError>;
-
-    /// `images` (N entries each) = A^T `columns` (M entries each).
-    ///
-    /// # Errors
-    /// As [`apply`](Self::apply).
-    fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError>;
-}
-
-impl LinearOperator for CrossGram {
-    fn rows(&self) -> usize {
-        CrossGram::rows(self)
-    }
-
-    fn cols(&self) -> usize {
-        CrossGram::cols(self)
-    }
-
-    fn precision(&self) -> Precision {
-        CrossGram::precision(self)
-    }
-
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
-        let (m, n) = (CrossGram::rows(self), CrossGram::cols(self));
-        let (x, y) = views(columns, n, images, m)?;
-        with_entries!(self.entries(), k => add_product(k, n, x, y));
-        Ok(())
-    }
-
-    fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
-        let (m, n) = (CrossGram::rows(self), CrossGram::cols(self));
-        let (x, y) = views(columns, m, images, n)?;
-        with_entries!(self.entries(), k => add_transposed(k, n, x, y));
-        Ok(())
-    }
-}
-
-/// Columns as matrices, the images zeroed.
-fn views<'a>(
-    columns: &'a [f64],
-    from: usize,
-    images: &'a mut [f64],
-    to: usize,
-) -> Result<(MatRef<'a, f64>, MatMut<'a, f64>), SpectralError> {
-    let count = check_stack(columns, from)?;
-    if images.len() != count * to {
-        let (expected, found) = (count * to, images.len());
-        return Err(SpectralError::BufferLength { what: "images of the columns", expected, found });
-    }
-    images.fill(0.0);
-    Ok((
-        MatRef::from_column_major_slice(columns, from, count),
-        MatMut::from_column_major_slice_mut(images, to, count),
-    ))
-}
 
 /// Singular triplets A v_j = sigma_j u_j, sigma descending, of an M x N operator.
 ///
@@ -216,7 +138,7 @@ impl<A: LinearOperator + ?Sized> SymmetricOperator for Normal<'_, A> {
     }
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
-        let count = check_pair(columns, images, self.n())?;
+        let count = check_images(columns, self.n(), images, self.n())?;
         let mut between = zeros(self.tall() * count, "images of the columns")?;
         self.forward(columns, &mut between)?;
         match between.iter().position(|x| !x.is_finite()) {
