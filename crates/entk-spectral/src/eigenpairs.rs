@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use faer::MatRef;
+
 use crate::{
     dense::vector::{check_vector, dot, finite, max_abs, norm},
     entries::Precision,
@@ -168,6 +170,11 @@ impl Eigenpairs {
         Ok(self)
     }
 
+    /// The eigenvectors as the columns of an N x K matrix.
+    pub(crate) fn matrix(&self) -> MatRef<'_, f64> {
+        MatRef::from_column_major_slice(&self.vectors, self.dim, self.len())
+    }
+
     /// Refuses truncated pairs for a measure of the whole spectrum.
     pub(crate) fn require_all(&self, measure: &'static str) -> Result<(), SpectralError> {
         let (dim, found) = (self.dim, self.len());
@@ -204,6 +211,11 @@ impl fmt::Debug for Eigenpairs {
 /// Accepts 1 <= k <= available.
 pub(crate) fn check_k(k: usize, available: usize) -> Result<(), SpectralError> {
     if k == 0 || k > available { Err(SpectralError::InvalidK { k, available }) } else { Ok(()) }
+}
+
+/// Accepts eigenvectors with as many entries as the kernel has samples.
+pub(crate) fn check_sizes(pairs: usize, gram: usize) -> Result<(), SpectralError> {
+    if pairs == gram { Ok(()) } else { Err(SpectralError::SizeMismatch { pairs, gram }) }
 }
 
 /// What is wrong with pair `index`, if anything.

@@ -3,5 +3,6 @@
 
 pub(crate) mod qr;
 pub(crate) mod ritz;
+pub(crate) mod svd;
 pub(crate) mod tall;
 pub(crate) mod vector;

@@ -208,8 +208,8 @@ fn mirror<T: Scalar>(n: usize, entries: &mut [T]) {
     }
 }
 
-/// Mirrors the diagonal block of the rows `first..`.
-fn mirror_within<T: Scalar>(n: usize, first: usize, block: &mut [T]) {
+/// Mirrors the diagonal block of the rows `first..`, which begins in column `first`.
+pub(crate) fn mirror_within<T: Scalar>(n: usize, first: usize, block: &mut [T]) {
     let rows = block.len() / n;
     for i in 0..rows {
         for j in i + 1..rows {

@@ -8,6 +8,7 @@ use crate::{
     entries::{Entries, Precision, with_entries},
     error::SpectralError,
     kernel::{
+        gram::mirror_within,
         matrix::check_area,
         operator::{SymmetricOperator, check_images},
         products::{add_transposed, multiply},
@@ -40,8 +41,8 @@ impl Tile {
     /// Replaces what is above the diagonal by the mirror image of what is below.
     fn mirror(&mut self, side: usize) {
         match self {
-            Self::F32(x) => mirror(x, side),
-            Self::F64(x) => mirror(x, side),
+            Self::F32(x) => mirror_within(side, 0, x),
+            Self::F64(x) => mirror_within(side, 0, x),
         }
     }
 }
@@ -209,13 +210,5 @@ impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
             let receive = receive;
             self.accumulate(&receive, x, y)
         })
-    }
-}
-
-fn mirror<T: Copy>(x: &mut [T], side: usize) {
-    for i in 0..side {
-        for j in i + 1..side {
-            x[i * side + j] = x[j * side + i];
-        }
     }
 }

@@ -1,11 +1,11 @@
 //! How alike two kernels on the same sample are.
 
-use faer::{Mat, MatRef};
+use faer::MatRef;
 use rayon::prelude::*;
 
 use crate::{
-    dense::{ritz::dense_eigen, tall::inner},
-    eigenpairs::{Eigenpairs, check_k},
+    dense::{svd::small_svd, tall::inner},
+    eigenpairs::{Eigenpairs, check_k, check_sizes},
     error::SpectralError,
     kernel::{centre::Means, gram::Gram},
 };
@@ -35,9 +35,7 @@ use crate::{
 /// ```
 pub fn centred_kernel_alignment(a: &Gram, b: &Gram) -> Result<f64, SpectralError> {
     let n = a.n();
-    if b.n() != n {
-        return Err(SpectralError::SizeMismatch { pairs: b.n(), gram: n });
-    }
+    check_sizes(b.n(), n)?;
     let (means_a, means_b) = (Means::of(a), Means::of(b));
     let rows: Vec<[f64; 3]> = (0..n)
         .into_par_iter()
@@ -82,20 +80,9 @@ pub fn principal_cosines(
     k: usize,
 ) -> Result<Vec<f64>, SpectralError> {
     check_k(k, a.len().min(b.len()))?;
-    if a.dim() != b.dim() {
-        return Err(SpectralError::SizeMismatch { pairs: a.dim(), gram: b.dim() });
-    }
-    let leading = |p: &'_ Eigenpairs| p.vectors()[..k * p.dim()].to_vec();
-    let (va, vb) = (leading(a), leading(b));
-    let view = |v| MatRef::from_column_major_slice(v, a.dim(), k);
-    let overlaps = inner(view(&va), view(&vb));
-    // The eigenvalues of [[0, M], [M^T, 0]] are plus and minus the singular values
-    // of M; unlike those of M^T M they lose no digits.
-    let doubled = Mat::from_fn(2 * k, 2 * k, |i, j| match (i < k, j < k) {
-        (true, false) => overlaps[(j - k) * k + i],
-        (false, true) => overlaps[(i - k) * k + j],
-        _ => 0.0,
-    });
-    let (values, _) = dense_eigen(doubled.as_ref())?;
-    Ok(values.iter().rev().take(k).map(|x| x.clamp(0.0, 1.0)).collect())
+    check_sizes(a.dim(), b.dim())?;
+    let overlaps = inner(a.matrix().subcols(0, k), b.matrix().subcols(0, k));
+    let overlaps = MatRef::from_column_major_slice(&overlaps, k, k);
+    let values = small_svd(overlaps)?.values;
+    Ok(values.into_iter().map(|x| x.clamp(0.0, 1.0)).collect())
 }

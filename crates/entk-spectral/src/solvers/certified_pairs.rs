@@ -2,8 +2,6 @@
 
 use std::{fmt, ops::Range};
 
-use faer::MatRef;
-
 use crate::{
     dense::tall::inner, eigenpairs::Eigenpairs, error::SpectralError,
     kernel::operator::SymmetricOperator, solvers::residuals::residual_norms,
@@ -107,8 +105,7 @@ pub(crate) fn clusters(values: &[f64]) -> Vec<Range<usize>> {
 
 /// The largest entry of |V^T V - I|.
 fn orthogonality(pairs: &Eigenpairs) -> f64 {
-    let (n, k) = (pairs.dim(), pairs.len());
-    let v = MatRef::from_column_major_slice(pairs.vectors(), n, k);
+    let (k, v) = (pairs.len(), pairs.matrix());
     let mut worst = 0.0_f64;
     for first in (0..k).step_by(STACK) {
         let cols = STACK.min(k - first);

@@ -9,7 +9,7 @@ use crate::{
         tall::{combine, multiply},
         vector::{finite, zeros},
     },
-    eigenpairs::{Eigenpairs, check_k},
+    eigenpairs::{Eigenpairs, check_k, check_sizes},
     error::SpectralError,
     kernel::{cross::CrossGram, gram::Gram},
     solvers::{eigh::eigh, psd::noise_floor},
@@ -42,9 +42,7 @@ use crate::{
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
 pub fn extend(pairs: &Eigenpairs, cross: &CrossGram) -> Result<Vec<f64>, SpectralError> {
-    if cross.cols() != pairs.dim() {
-        return Err(SpectralError::SizeMismatch { pairs: pairs.dim(), gram: cross.cols() });
-    }
+    check_sizes(pairs.dim(), cross.cols())?;
     let largest = pairs.values().first().copied().unwrap_or(0.0);
     let floor = pairs.precision().epsilon() * largest.max(0.0);
     if let Some(&smallest) = pairs.values().iter().find(|&&x| x <= floor) {
@@ -93,9 +91,7 @@ pub fn extend(pairs: &Eigenpairs, cross: &CrossGram) -> Result<Vec<f64>, Spectra
 /// ```
 pub fn nystrom(cross: &CrossGram, landmarks: &Gram, k: usize) -> Result<Eigenpairs, SpectralError> {
     let (n, s) = (cross.rows(), landmarks.n());
-    if cross.cols() != s {
-        return Err(SpectralError::SizeMismatch { pairs: cross.cols(), gram: s });
-    }
+    check_sizes(cross.cols(), s)?;
     let small = eigh(landmarks)?;
     let largest = small.values().first().copied().unwrap_or(0.0);
     let floor = noise_floor(landmarks.frobenius()?, largest, s, landmarks.precision());

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::{
     dense::vector::{BinaryScale, finite, norm, zeros},
-    eigenpairs::Eigenpairs,
+    eigenpairs::{Eigenpairs, check_sizes},
     entries::{Scalar, with_entries},
     error::SpectralError,
     kernel::{gram::Gram, operator::SymmetricOperator},
@@ -28,7 +28,7 @@ const STACK: usize = 256;
 /// [`NeedsAllPairs`](SpectralError::NeedsAllPairs) for truncated pairs (use
 /// [`residual_norms`]), [`SizeMismatch`](SpectralError::SizeMismatch).
 pub fn residual_ratio(gram: &Gram, pairs: &Eigenpairs) -> Result<f64, SpectralError> {
-    check_sizes(gram, pairs)?;
+    check_sizes(pairs.dim(), gram.n())?;
     pairs.require_all("residual ratio")?;
     let n = gram.n();
     let scale = BinaryScale::of(gram.max_abs());
@@ -54,8 +54,7 @@ pub fn residual_ratio(gram: &Gram, pairs: &Eigenpairs) -> Result<f64, SpectralEr
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
 pub fn orthogonality_ratio(pairs: &Eigenpairs) -> f64 {
-    let (n, k) = (pairs.dim(), pairs.len());
-    let v = MatRef::from_column_major_slice(pairs.vectors(), n, k);
+    let (n, k, v) = (pairs.dim(), pairs.len(), pairs.matrix());
     let sums: Vec<f64> = (0..k.div_ceil(PANEL))
         .into_par_iter()
         .map(|p| {
@@ -86,9 +85,7 @@ pub fn residual_norms<K: SymmetricOperator + ?Sized>(
     pairs: &Eigenpairs,
 ) -> Result<Vec<f64>, SpectralError> {
     let n = pairs.dim();
-    if operator.n() != n {
-        return Err(SpectralError::SizeMismatch { pairs: n, gram: operator.n() });
-    }
+    check_sizes(n, operator.n())?;
     let mut norms = Vec::with_capacity(pairs.len());
     let mut images = zeros(n * STACK.min(pairs.len()), "images of the eigenvectors")?;
     for (vectors, values) in pairs.vectors().chunks(STACK * n).zip(pairs.values().chunks(STACK)) {
@@ -104,14 +101,6 @@ pub fn residual_norms<K: SymmetricOperator + ?Sized>(
     Ok(norms)
 }
 
-pub(crate) fn check_sizes(gram: &Gram, pairs: &Eigenpairs) -> Result<(), SpectralError> {
-    if gram.n() == pairs.dim() {
-        Ok(())
-    } else {
-        Err(SpectralError::SizeMismatch { pairs: pairs.dim(), gram: gram.n() })
-    }
-}
-
 /// Largest absolute row sums of residual and kernel over the rows from `first`
 /// on, both divided by the scale. Both are symmetric: rows serve for columns.
 fn panel_sums(gram: &Gram, pairs: &Eigenpairs, scale: BinaryScale, first: usize) -> (f64, f64) {
@@ -122,7 +111,7 @@ fn panel_sums(gram: &Gram, pairs: &Eigenpairs, scale: BinaryScale, first: usize)
         weighted.extend(vector[first..first + rows].iter().map(|x| x * scale.down(value)));
     }
     let left = MatRef::from_column_major_slice(&weighted, rows, n);
-    let right = MatRef::from_row_major_slice(pairs.vectors(), n, n);
+    let right = pairs.matrix().transpose();
     let mut panel = vec![0.0; rows * n];
     let dst = MatMut::from_row_major_slice_mut(&mut panel, rows, n);
     matmul(dst, Accum::Replace, left, right, 1.0, Par::Seq);

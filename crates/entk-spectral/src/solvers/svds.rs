@@ -5,7 +5,7 @@ use faer::{Mat, MatMut, MatRef};
 use crate::{
     dense::{
         qr::{Orthonormal, orthonormal},
-        ritz::dense_eigen,
+        svd::{SmallSvd, small_svd},
         tall::combine,
         vector::{norm, zeros},
     },
@@ -117,7 +117,7 @@ impl<A: LinearOperator + ?Sized> Normal<'_, A> {
         let floor = f64::EPSILON * (tall as f64).sqrt() * largest;
         let Orthonormal { q, r, .. } = orthonormal(images, tall, floor)?;
         check_k(k, r.nrows())?;
-        let SmallSvd { values, u, v } = small_svd(&r)?;
+        let SmallSvd { values, u, v } = small_svd(r.as_ref())?;
         let turn = |basis: &[f64], dim: usize, by: &Mat<f64>| {
             let mut out = zeros(dim * k, "singular vectors")?;
             let basis = MatRef::from_column_major_slice(basis, dim, k);
@@ -148,29 +148,6 @@ impl<A: LinearOperator + ?Sized> SymmetricOperator for Normal<'_, A> {
             None => self.backward(&between, images),
         }
     }
-}
-
-/// U diag(values) V^T.
-struct SmallSvd {
-    values: Vec<f64>,
-    u: Mat<f64>,
-    v: Mat<f64>,
-}
-
-/// R = U diag(values) V^T for a small square R of full rank, from the eigenpairs of
-/// [[0, R], [R^T, 0]], which are plus and minus the values with (u, v) / sqrt(2).
-fn small_svd(r: &Mat<f64>) -> Result<SmallSvd, SpectralError> {
-    let k = r.nrows();
-    let doubled = Mat::from_fn(2 * k, 2 * k, |i, j| match (i < k, j < k) {
-        (true, false) => r[(i, j - k)],
-        (false, true) => r[(j, i - k)],
-        _ => 0.0,
-    });
-    let (values, vectors) = dense_eigen(doubled.as_ref())?;
-    let entry =
-        |row: usize, j: usize| std::f64::consts::SQRT_2 * vectors[(2 * k - 1 - j) * 2 * k + row];
-    let (u, v) = (Mat::from_fn(k, k, entry), Mat::from_fn(k, k, |i, j| entry(k + i, j)));
-    Ok(SmallSvd { values: values.into_iter().rev().take(k).collect(), u, v })
 }
 
 /// Fixes the signs and measures the residuals.
