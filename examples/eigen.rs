@@ -12,7 +12,7 @@ use clap::Parser;
 use entk::{
     data::npy::{self, Data},
     gram::Store,
-    spectral::{EigshConfig, Gram, SymmetricOperator, TopPairs, eigsh},
+    spectral::{CertifiedPairs, EigshConfig, Gram, SymmetricOperator, eigsh},
 };
 use entk_examples::{
     Run,
@@ -108,7 +108,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn solve<K: SymmetricOperator>(run: &mut Run, flags: &Flags, operator: &K) -> Result<TopPairs> {
+fn solve<K: SymmetricOperator>(
+    run: &mut Run,
+    flags: &Flags,
+    operator: &K,
+) -> Result<CertifiedPairs> {
     let max_time = flags.max_minutes.map(|minutes| Duration::try_from_secs_f64(60.0 * minutes));
     let config = EigshConfig {
         tolerance: flags.tolerance,
@@ -131,7 +135,7 @@ fn read(path: &Path) -> Result<Gram> {
     })
 }
 
-fn certificate(top: &TopPairs) -> Certificate {
+fn certificate(top: &CertifiedPairs) -> Certificate {
     let largest = top.pairs.values().first().map_or(0.0, |x| x.abs());
     let worst = top.residuals.iter().copied().fold(0.0, f64::max);
     Certificate {
@@ -149,7 +153,7 @@ fn certificate(top: &TopPairs) -> Certificate {
 
 /// Eigenvalues and residuals against the index, from 1 as in the paper; zeros have no place on a
 /// logarithmic axis.
-fn spectrum(top: &TopPairs) -> Figure {
+fn spectrum(top: &CertifiedPairs) -> Figure {
     let indexed = |values: &[f64]| -> Vec<(f64, f64)> {
         let points = values.iter().enumerate().map(|(j, x)| (1.0 + j as f64, *x));
         points.filter(|(_, x)| *x > 0.0).collect()

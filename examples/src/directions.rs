@@ -49,7 +49,7 @@ impl Directions {
                 let gram = MixedDerivative::at_zero(&network, &theta0)?.gram()?;
                 Ok(encode_pairs(&eigh(&Gram::from_lower_f64(d, gram)?)?))
             })?;
-            decode_pairs(&bytes, d, entk::spectral::Precision::F64)
+            decode_pairs(&bytes, d, entk::spectral::EntryType::F64)
         })?;
         Ok(Self { network, theta0, pairs })
     }

@@ -10,7 +10,7 @@ use entk::{
     linearize::{Jacobian, Linearized},
     models::{Network, Params},
     spectral::{
-        Eigenpairs, EigshConfig, EnergyConcentration, Gram, Precision, eigsh, energy_concentration,
+        Eigenpairs, EigshConfig, EnergyConcentration, EntryType, Gram, eigsh, energy_concentration,
     },
     train::{DualSgd, History, SgdConfig, Stability, Update},
 };
@@ -204,7 +204,7 @@ impl Kernel {
             let bytes = cache.bytes(&key, || {
                 Ok(encode_pairs(&eigsh(&self.gram, k, &EigshConfig::default())?.pairs))
             })?;
-            decode_pairs(&bytes, k, self.gram.precision())
+            decode_pairs(&bytes, k, self.gram.entry_type())
         })
     }
 }
@@ -214,13 +214,13 @@ pub(crate) fn encode_pairs(pairs: &Eigenpairs) -> Vec<u8> {
     numbers.flat_map(|x| x.to_le_bytes()).collect()
 }
 
-pub(crate) fn decode_pairs(bytes: &[u8], k: usize, precision: Precision) -> Result<Eigenpairs> {
+pub(crate) fn decode_pairs(bytes: &[u8], k: usize, entry_type: EntryType) -> Result<Eigenpairs> {
     let (numbers, rest) = bytes.as_chunks::<8>();
     let numbers: Vec<f64> = numbers.iter().map(|x| f64::from_le_bytes(*x)).collect();
     ensure!(rest.is_empty() && numbers.len() > k, "{} bytes are no eigenpairs", bytes.len());
     let (values, vectors) = numbers.split_at(k);
     let dim = vectors.len() / k;
-    Ok(Eigenpairs::from_parts(values.to_vec(), vectors.to_vec(), dim, precision)?)
+    Ok(Eigenpairs::from_parts(values.to_vec(), vectors.to_vec(), dim, entry_type)?)
 }
 
 /// What the bits of the kernel at `theta` of `images` depend on.

@@ -12,9 +12,7 @@ use entk_gram::{
     Strategy, Target, gram,
 };
 use entk_models::Params;
-use entk_spectral::{
-    EigshConfig, Gram, Precision as Stored, Solver, SymmetricOperator, eigh, eigsh,
-};
+use entk_spectral::{EigshConfig, EntryType, Gram, Solver, SymmetricOperator, eigh, eigsh};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -75,7 +73,7 @@ fn both_shapes_are_the_kernel_in_both_precisions() -> TestResult {
                         let setting = format!("{} {dtype:?} {config:?} {memory:?}", case.name);
                         assert!(error <= tolerance, "{setting}: {error:e}");
                         let is_double = dtype == DType::F64 || config == &wide;
-                        assert_eq!(kernel.precision() == Stored::F64, is_double);
+                        assert_eq!(kernel.entry_type() == EntryType::F64, is_double);
                     }
                 }
             }

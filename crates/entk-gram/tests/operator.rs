@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use entk_gram::{Assembly, GramConfig, GramError, Store, StoreConfig};
 use entk_models::{Initializer, MlpConfig, Model, ParamSpec};
 use entk_spectral::{
-    EigshConfig, KernelRows, Precision, Solver, SpectralError, SymmetricOperator, eigsh,
+    EigshConfig, EntryType, KernelRows, Solver, SpectralError, SymmetricOperator, eigsh,
 };
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -27,13 +27,13 @@ fn store(folder: &std::path::Path, edge: usize, dtype: DType) -> Result<Store, G
 
 #[test]
 fn products_and_eigenpairs_are_those_of_memory() -> TestResult {
-    for (edge, dtype, precision) in
-        [(16, DType::F32, Precision::F32), (61, DType::F64, Precision::F64)]
+    for (edge, dtype, entry_type) in
+        [(16, DType::F32, EntryType::F32), (61, DType::F64, EntryType::F64)]
     {
         let folder = tempfile::tempdir()?;
         let store = store(folder.path(), edge, dtype)?;
         let (gram, operator) = (store.gram()?, store.operator()?);
-        assert_eq!((operator.n(), operator.precision()), (N, precision));
+        assert_eq!((operator.n(), operator.entry_type()), (N, entry_type));
 
         let x: Vec<f64> = (0..2 * N).map(|i| (0.7 * i as f64).sin()).collect();
         let (mut found, expected) = (vec![0.0; x.len()], gram.product(&x)?);

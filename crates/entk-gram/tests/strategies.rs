@@ -9,7 +9,7 @@ use entk_gram::{
 };
 use entk_linearize::{Jacobian, Linearized};
 use entk_models::{MlpConfig, Model, Params};
-use entk_spectral::{Gram, Precision};
+use entk_spectral::{EntryType, Gram};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -70,7 +70,7 @@ fn strategies_agree_in_both_precisions() -> TestResult {
 
                 let config = GramConfig { accumulate: Accumulate::F64, ..config };
                 let wide = gram(&case.network, &theta, &x, &config)?;
-                assert_eq!(wide.precision(), Precision::F64);
+                assert_eq!(wide.entry_type(), EntryType::F64);
                 let error = distance(&wide, &oracle);
                 assert!(error <= SINGLE, "{} {strategy:?} {outputs:?}: {error:e}", case.name);
             }

@@ -6,7 +6,7 @@ use faer::MatRef;
 
 use crate::{
     dense::vector::{check_vector, dot, finite, max_abs, norm},
-    entries::Precision,
+    entries::EntryType,
     error::SpectralError,
 };
 
@@ -48,12 +48,12 @@ pub struct Eigenpairs {
     values: Vec<f64>,
     vectors: Vec<f64>,
     dim: usize,
-    precision: Precision,
+    entry_type: EntryType,
 }
 
 impl Eigenpairs {
     /// Eigenpairs from stored parts: k `values` in descending order, k * `dim`
-    /// entries of `vectors`, and the `precision` of the Gram that they belong to.
+    /// entries of `vectors`, and the `entry_type` of the Gram that they belong to.
     /// Signs are fixed on the way in. Orthogonality is not checked; see
     /// [`orthogonality_ratio`](crate::orthogonality_ratio).
     ///
@@ -66,7 +66,7 @@ impl Eigenpairs {
         values: Vec<f64>,
         vectors: Vec<f64>,
         dim: usize,
-        precision: Precision,
+        entry_type: EntryType,
     ) -> Result<Self, SpectralError> {
         check_k(values.len(), dim)?;
         let expected = values
@@ -85,7 +85,7 @@ impl Eigenpairs {
                 return Err(SpectralError::InvalidPair { index, reason });
             }
         }
-        Ok(Self::from_sorted(values, vectors, dim, precision))
+        Ok(Self::from_sorted(values, vectors, dim, entry_type))
     }
 
     /// Takes pairs that are known to be valid and fixes their signs.
@@ -93,12 +93,12 @@ impl Eigenpairs {
         values: Vec<f64>,
         mut vectors: Vec<f64>,
         dim: usize,
-        precision: Precision,
+        entry_type: EntryType,
     ) -> Self {
         vectors.chunks_exact_mut(dim).for_each(|vector| {
             fix_sign(vector);
         });
-        Self { values, vectors, dim, precision }
+        Self { values, vectors, dim, entry_type }
     }
 
     /// Number of pairs K.
@@ -116,10 +116,10 @@ impl Eigenpairs {
         self.dim
     }
 
-    /// The precision in which the Gram was stored; it bounds how small an
+    /// The type in which the Gram was stored; it bounds how small an
     /// eigenvalue can be told from zero. Values and vectors are f64 always.
-    pub fn precision(&self) -> Precision {
-        self.precision
+    pub fn entry_type(&self) -> EntryType {
+        self.entry_type
     }
 
     /// The eigenvalues, descending.

@@ -5,18 +5,18 @@
 /// Sums over entries are accumulated in f64 whichever it is.
 ///
 /// ```
-/// use entk_spectral::Precision;
-/// assert_eq!(Precision::F32.epsilon(), f64::from(f32::EPSILON));
+/// use entk_spectral::EntryType;
+/// assert_eq!(EntryType::F32.epsilon(), f64::from(f32::EPSILON));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Precision {
+pub enum EntryType {
     /// 32-bit entries, 24 significant bits.
     F32,
     /// 64-bit entries, 53 significant bits.
     F64,
 }
 
-impl Precision {
+impl EntryType {
     /// Spacing of the numbers just above 1: 2^-23 for f32, 2^-52 for f64.
     pub fn epsilon(self) -> f64 {
         match self {

@@ -69,7 +69,7 @@ mod solvers;
 mod target;
 
 pub use eigenpairs::{Eigenpairs, SIGN_TIE};
-pub use entries::{Entries, Precision};
+pub use entries::{Entries, EntryType};
 pub use error::SpectralError;
 pub use kernel::{
     cross::CrossGram,
@@ -87,12 +87,12 @@ pub use metrics::{
     unbiased::{AlignmentEstimate, unbiased_alignments},
 };
 pub use solvers::{
-    certified_pairs::{CLUSTER, Solver, TopPairs},
+    certified_pairs::{CLUSTER, CertifiedPairs, Solver},
     eigh::eigh,
     eigsh::{EigshConfig, eigsh},
     nystrom::{extend, nystrom},
     psd::{PsdReport, check_psd},
     residuals::{orthogonality_ratio, residual_norms, residual_ratio},
-    svds::{Singular, svds},
+    svds::{SingularTriplets, svds},
 };
 pub use target::{BinaryTarget, uncertain_labels};

@@ -54,7 +54,7 @@ impl<'a> GradientFlow<'a> {
             return Err(TrainError::Count { what: "eigenpairs", expected, found });
         }
         let largest = pairs.values().iter().fold(0f64, |s, v| s.max(v.abs()));
-        let floor = FLOOR * pairs.precision().epsilon() * largest * (pairs.dim() as f64).sqrt();
+        let floor = FLOOR * pairs.entry_type().epsilon() * largest * (pairs.dim() as f64).sqrt();
         Ok(Self { pairs, floor })
     }
 

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use candle_core::{DType, Device, Tensor};
 use entk_device::Operand;
-use entk_spectral::{Gram, Precision, SpectralError, SymmetricOperator};
+use entk_spectral::{EntryType, Gram, SpectralError, SymmetricOperator};
 
 use super::{assembled::DeviceConfig, schedule::edge};
 use crate::{
@@ -128,8 +128,8 @@ impl SymmetricOperator for DeviceGram {
         self.grid.n()
     }
 
-    fn precision(&self) -> Precision {
-        if self.dtype == DType::F64 { Precision::F64 } else { Precision::F32 }
+    fn entry_type(&self) -> EntryType {
+        if self.dtype == DType::F64 { EntryType::F64 } else { EntryType::F32 }
     }
 
     fn block(&self) -> usize {

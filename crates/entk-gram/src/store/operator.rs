@@ -1,4 +1,4 @@
-use entk_spectral::{LowerTiles, Precision, SpectralError, Tile, TiledOperator};
+use entk_spectral::{EntryType, LowerTiles, SpectralError, Tile, TiledOperator};
 
 use super::{COMMIT, Store, chunk::decode};
 use crate::{
@@ -37,8 +37,8 @@ impl LowerTiles for &Store {
         self.grid().edge()
     }
 
-    fn precision(&self) -> Precision {
-        if self.identity.item() == 8 { Precision::F64 } else { Precision::F32 }
+    fn entry_type(&self) -> EntryType {
+        if self.identity.item() == 8 { EntryType::F64 } else { EntryType::F32 }
     }
 
     fn read(&self, i: usize, j: usize) -> std::result::Result<Tile, SpectralError> {
@@ -48,11 +48,11 @@ impl LowerTiles for &Store {
         };
         let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
         let (rows, cols, edge) = (grid.examples(i).len(), grid.examples(j).len(), grid.edge());
-        Ok(match self.precision() {
-            Precision::F64 => {
+        Ok(match self.entry_type() {
+            EntryType::F64 => {
                 Tile::F64(cut(decode(&bytes, edge * edge).map_err(failed)?, edge, rows, cols))
             }
-            Precision::F32 => {
+            EntryType::F32 => {
                 Tile::F32(cut(decode(&bytes, edge * edge).map_err(failed)?, edge, rows, cols))
             }
         })

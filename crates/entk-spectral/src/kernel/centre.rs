@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::{
     dense::vector::BinaryScale,
-    entries::{Entries, Precision},
+    entries::{Entries, EntryType},
     error::SpectralError,
     kernel::gram::Gram,
 };
@@ -15,15 +15,16 @@ impl Gram {
     ///
     /// Where the gradients have much in common, most of the trace lies along the constant vector;
     /// here that eigenvalue is 0, and the eigenvectors of the others have mean 0. Sums are in
-    /// f64; entries are rounded once, to the precision of K. What K has lost before does not come
-    /// back: its entries carry round-off of their own size, not of the size of the differences.
+    /// f64; entries are rounded once, to the type of K's entries. What K has lost before does not
+    /// come back: its entries carry round-off of their own size, not of the size of the
+    /// differences.
     ///
     /// Cost: two passes over the entries, and a second kernel of memory. The bits do not depend
     /// on the number of threads.
     ///
     /// # Errors
     /// [`NonFiniteEntry`](SpectralError::NonFiniteEntry) for a difference that does not fit the
-    /// precision of K.
+    /// type of K's entries.
     ///
     /// ```
     /// use entk_spectral::Gram;
@@ -39,11 +40,11 @@ impl Gram {
             let row = means.centred(self.row(i), i);
             row.into_iter().map(|x| means.scale.up(x))
         });
-        match self.precision() {
-            Precision::F32 => {
+        match self.entry_type() {
+            EntryType::F32 => {
                 Self::from_lower_f32(n, rows.flat_map_iter(|row| row.map(|x| x as f32)).collect())
             }
-            Precision::F64 => Self::from_lower_f64(n, rows.flat_map_iter(|row| row).collect()),
+            EntryType::F64 => Self::from_lower_f64(n, rows.flat_map_iter(|row| row).collect()),
         }
     }
 }

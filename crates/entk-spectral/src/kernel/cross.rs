@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    entries::{Entries, Precision, Storage},
+    entries::{Entries, EntryType, Storage},
     error::SpectralError,
     kernel::matrix::{Matrix, check_finite, check_shape},
 };
@@ -66,8 +66,8 @@ impl CrossGram {
     }
 
     /// The type in which entries are stored.
-    pub fn precision(&self) -> Precision {
-        self.matrix.precision()
+    pub fn entry_type(&self) -> EntryType {
+        self.matrix.entry_type()
     }
 
     /// Entry (i, j).
@@ -116,7 +116,7 @@ impl fmt::Debug for CrossGram {
         f.debug_struct("CrossGram")
             .field("rows", &self.rows())
             .field("cols", &self.cols())
-            .field("precision", &self.precision())
+            .field("entry_type", &self.entry_type())
             .finish_non_exhaustive()
     }
 }

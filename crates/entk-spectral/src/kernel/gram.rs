@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::{
     dense::vector::finite,
-    entries::{Entries, Precision, Scalar, Storage, with_entries},
+    entries::{Entries, EntryType, Scalar, Storage, with_entries},
     error::SpectralError,
     kernel::{
         cross::CrossGram,
@@ -73,8 +73,8 @@ impl Gram {
     }
 
     /// The type in which entries are stored.
-    pub fn precision(&self) -> Precision {
-        self.matrix.precision()
+    pub fn entry_type(&self) -> EntryType {
+        self.matrix.entry_type()
     }
 
     /// Entry K\[i\]\[j\].
@@ -179,7 +179,7 @@ impl fmt::Debug for Gram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gram")
             .field("n", &self.n())
-            .field("precision", &self.precision())
+            .field("entry_type", &self.entry_type())
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::{
     dense::vector::{BinaryScale, check_stack, check_vector, dot, max_abs},
-    entries::{Entries, Precision, Scalar, Storage, with_entries},
+    entries::{Entries, EntryType, Scalar, Storage, with_entries},
     error::SpectralError,
     kernel::products::widen,
 };
@@ -43,10 +43,10 @@ impl Matrix {
         self.storage.view()
     }
 
-    pub(crate) fn precision(&self) -> Precision {
+    pub(crate) fn entry_type(&self) -> EntryType {
         match self.storage {
-            Storage::F32(_) => Precision::F32,
-            Storage::F64(_) => Precision::F64,
+            Storage::F32(_) => EntryType::F32,
+            Storage::F64(_) => EntryType::F64,
         }
     }
 

@@ -6,7 +6,7 @@ use faer::{Accum, MatMut, MatRef};
 
 use crate::{
     dense::vector::{check_stack, zeros},
-    entries::{Precision, with_entries},
+    entries::{EntryType, with_entries},
     error::SpectralError,
     kernel::{
         cross::CrossGram,
@@ -25,14 +25,14 @@ const STACK: usize = 256;
 /// for a lower triangle stored in tiles; [`eigsh`](crate::eigsh) needs no more.
 ///
 /// An implementation promises that products are symmetric up to round-off,
-/// summed in f64 whatever the stored precision, and the same bits for any number
+/// summed in f64 whatever the stored type, and the same bits for any number
 /// of threads.
 pub trait SymmetricOperator: Sync {
     /// Number of rows and columns N, at least 1.
     fn n(&self) -> usize;
 
-    /// The precision in which the entries are stored.
-    fn precision(&self) -> Precision;
+    /// The type in which entries are stored.
+    fn entry_type(&self) -> EntryType;
 
     /// `images` = K `columns`, for whole columns of N entries, one after the other
     /// in both; what `images` held before is overwritten. A solver passes 16 to
@@ -71,8 +71,8 @@ pub trait LinearOperator: Sync {
     /// Number of columns N, at least 1.
     fn cols(&self) -> usize;
 
-    /// The precision in which the entries are stored.
-    fn precision(&self) -> Precision;
+    /// The type in which entries are stored.
+    fn entry_type(&self) -> EntryType;
 
     /// `images` (M entries each) = A `columns` (N entries each).
     ///
@@ -92,8 +92,8 @@ impl SymmetricOperator for Gram {
         Gram::n(self)
     }
 
-    fn precision(&self) -> Precision {
-        Gram::precision(self)
+    fn entry_type(&self) -> EntryType {
+        Gram::entry_type(self)
     }
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
@@ -119,8 +119,8 @@ impl LinearOperator for CrossGram {
         CrossGram::cols(self)
     }
 
-    fn precision(&self) -> Precision {
-        CrossGram::precision(self)
+    fn entry_type(&self) -> EntryType {
+        CrossGram::entry_type(self)
     }
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {

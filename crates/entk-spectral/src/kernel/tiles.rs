@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use faer::{Accum, MatMut, MatRef};
 
 use crate::{
-    entries::{Entries, Precision, with_entries},
+    entries::{Entries, EntryType, with_entries},
     error::SpectralError,
     kernel::{
         gram::mirror_within,
@@ -59,8 +59,8 @@ pub trait LowerTiles: Sync {
     /// Rows and columns E of a tile, at least 1.
     fn edge(&self) -> usize;
 
-    /// The precision in which entries are stored.
-    fn precision(&self) -> Precision;
+    /// The type in which entries are stored.
+    fn entry_type(&self) -> EntryType;
 
     /// Reads tile (i, j), row by row and in full.
     ///
@@ -77,7 +77,7 @@ pub trait LowerTiles: Sync {
 /// number of threads.
 ///
 /// ```
-/// use entk_spectral::{LowerTiles, Precision, SpectralError, SymmetricOperator, Tile, TiledOperator};
+/// use entk_spectral::{LowerTiles, EntryType, SpectralError, SymmetricOperator, Tile, TiledOperator};
 ///
 /// /// K[i][j] = 1 + i j, computed when asked for.
 /// struct Linear;
@@ -89,8 +89,8 @@ pub trait LowerTiles: Sync {
 ///     fn edge(&self) -> usize {
 ///         2
 ///     }
-///     fn precision(&self) -> Precision {
-///         Precision::F64
+///     fn entry_type(&self) -> EntryType {
+///         EntryType::F64
 ///     }
 ///     fn read(&self, i: usize, j: usize) -> Result<Tile, SpectralError> {
 ///         let (rows, cols) = (2 * i..(2 * i + 2).min(3), 2 * j..(2 * j + 2).min(3));
@@ -189,8 +189,8 @@ impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
         self.tiles.n()
     }
 
-    fn precision(&self) -> Precision {
-        self.tiles.precision()
+    fn entry_type(&self) -> EntryType {
+        self.tiles.entry_type()
     }
 
     fn block(&self) -> usize {

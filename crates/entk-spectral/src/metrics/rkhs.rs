@@ -24,7 +24,7 @@ pub struct InverseQuadratic {
 /// alignment and the other way round.
 ///
 /// Refused where K is singular to working accuracy: lambda_{N-1} must exceed
-/// eps ||K||_F (rounding of the stored entries, eps of their precision) plus
+/// eps ||K||_F (rounding of the stored entries, eps of their type) plus
 /// 10 N 2^-52 lambda_0 (the solver).
 ///
 /// Paper: Lemma 1. Cost: N^2, given the eigenpairs.
@@ -51,7 +51,7 @@ pub fn inverse_quadratic(pairs: &Eigenpairs, f: &[f64]) -> Result<InverseQuadrat
     let (largest, smallest) = ends(values);
     // By magnitude: a spectrum with a large negative end is no better.
     let spread = largest.abs().max(smallest.abs());
-    let floor = noise_floor(norm(values), spread, pairs.dim(), pairs.precision());
+    let floor = noise_floor(norm(values), spread, pairs.dim(), pairs.entry_type());
     if smallest <= floor {
         return Err(SpectralError::Singular { smallest, largest, floor });
     }

@@ -28,7 +28,7 @@ pub enum Solver {
 /// The leading eigenpairs of an operator, and how good they are.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
-pub struct TopPairs {
+pub struct CertifiedPairs {
     /// The pairs, as everywhere: descending, unit vectors, fixed signs.
     pub pairs: Eigenpairs,
     /// ||K phi_j - lambda_j phi_j||_2 of every pair, measured; absolute. There is
@@ -48,9 +48,9 @@ pub struct TopPairs {
     pub solver: Solver,
 }
 
-impl fmt::Debug for TopPairs {
+impl fmt::Debug for CertifiedPairs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TopPairs")
+        f.debug_struct("CertifiedPairs")
             .field("pairs", &self.pairs)
             .field("worst_residual", &self.residuals.iter().copied().fold(0.0, f64::max))
             .field("orthogonality", &self.orthogonality)
@@ -70,7 +70,7 @@ pub(crate) fn certify<K: SymmetricOperator + ?Sized>(
     solver: Solver,
     products: usize,
     restarts: usize,
-) -> Result<TopPairs, SpectralError> {
+) -> Result<CertifiedPairs, SpectralError> {
     let residuals = residual_norms(operator, &pairs)?;
     let largest = pairs.values()[0].abs();
     let got = residuals.iter().filter(|&&r| r <= tolerance * largest).count();
@@ -84,7 +84,7 @@ pub(crate) fn certify<K: SymmetricOperator + ?Sized>(
     }
     let clusters = clusters(pairs.values());
     let orthogonality = orthogonality(&pairs);
-    Ok(TopPairs { pairs, residuals, orthogonality, clusters, products, restarts, solver })
+    Ok(CertifiedPairs { pairs, residuals, orthogonality, clusters, products, restarts, solver })
 }
 
 /// Runs of at least two descending values, each within the cluster width of the next.

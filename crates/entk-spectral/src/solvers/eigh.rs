@@ -20,7 +20,7 @@ const GROWTH: f64 = 10.0;
 
 /// All N eigenpairs of a Gram: K = sum over j of lambda_j phi_j phi_j^T.
 ///
-/// The work is done in f64 whatever the stored precision, by Householder
+/// The work is done in f64 whatever the stored type, by Householder
 /// tridiagonalisation and divide and conquer, on the matrix scaled by a power of
 /// two (exactly), so that kernels of any finite magnitude are handled. Before:
 /// a [`Gram`] is finite by construction. After: everything is finite, sorted,
@@ -71,7 +71,7 @@ pub fn eigh(gram: &Gram) -> Result<Eigenpairs, SpectralError> {
     for value in &mut values {
         *value = finite(scale.up(*value), "largest eigenvalue")?;
     }
-    Ok(Eigenpairs::from_sorted(values, vectors, n, gram.precision()))
+    Ok(Eigenpairs::from_sorted(values, vectors, n, gram.entry_type()))
 }
 
 /// Eigenvalues 0 and the unit vectors.
@@ -79,7 +79,7 @@ fn of_zero(gram: &Gram) -> Result<Eigenpairs, SpectralError> {
     let n = gram.n();
     let mut vectors = zeros(n * n, "eigenvectors")?;
     vectors.iter_mut().step_by(n + 1).for_each(|x| *x = 1.0);
-    Ok(Eigenpairs::from_sorted(vec![0.0; n], vectors, n, gram.precision()))
+    Ok(Eigenpairs::from_sorted(vec![0.0; n], vectors, n, gram.entry_type()))
 }
 
 /// The whole matrix in f64 with its largest magnitude in [1, 2).

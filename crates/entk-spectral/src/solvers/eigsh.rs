@@ -9,7 +9,7 @@ use crate::{
     error::SpectralError,
     kernel::operator::SymmetricOperator,
     solvers::{
-        certified_pairs::{Solver, TopPairs, certify},
+        certified_pairs::{CertifiedPairs, Solver, certify},
         eigh::eigh,
         krylov::Krylov,
     },
@@ -73,7 +73,7 @@ impl Default for EigshConfig {
 /// The k largest eigenpairs of a symmetric operator, each with its residual.
 ///
 /// "Largest" by value, not by magnitude: for a Gram the same. Vectors,
-/// orthogonalisation and the projected problem are f64 whatever the precision of
+/// orthogonalisation and the projected problem are f64 whatever the type of
 /// the entries, because f32 vectors get lambda_1000 of a network's kernel wrong by
 /// 1e-3. Kernels of any finite magnitude are handled; multiple eigenvalues too.
 /// The bits depend on the settings, not on the number of threads.
@@ -129,7 +129,7 @@ pub fn eigsh<K: SymmetricOperator + ?Sized>(
     operator: &K,
     k: usize,
     config: &EigshConfig,
-) -> Result<TopPairs, SpectralError> {
+) -> Result<CertifiedPairs, SpectralError> {
     let n = operator.n();
     check_k(k, n)?;
     let plan = Plan::new(operator, k, config)?;
@@ -201,7 +201,7 @@ impl Plan {
 fn dense<K: SymmetricOperator + ?Sized>(
     operator: &K,
     plan: &Plan,
-) -> Result<TopPairs, SpectralError> {
+) -> Result<CertifiedPairs, SpectralError> {
     let pairs = eigh(operator.to_gram()?.as_ref())?.truncate(plan.k)?;
     certify(operator, pairs, plan.tolerance, Solver::Dense, 0, 0)
 }
@@ -209,7 +209,7 @@ fn dense<K: SymmetricOperator + ?Sized>(
 fn krylov<K: SymmetricOperator + ?Sized>(
     operator: &K,
     plan: &Plan,
-) -> Result<TopPairs, SpectralError> {
+) -> Result<CertifiedPairs, SpectralError> {
     let mut krylov = Krylov::new(operator, plan.block, plan.basis, plan.seed)?;
     let mut restarts = 0;
     loop {

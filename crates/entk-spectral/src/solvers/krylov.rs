@@ -158,7 +158,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
         let scale = self.scale();
         let values: Result<Vec<f64>, _> =
             order.iter().map(|(_, x)| finite(scale.up(*x), "largest eigenvalue")).collect();
-        Ok(Eigenpairs::from_sorted(values?, vectors, n, self.operator.precision()))
+        Ok(Eigenpairs::from_sorted(values?, vectors, n, self.operator.entry_type()))
     }
 
     fn basis(&self) -> MatRef<'_, f64> {
@@ -176,7 +176,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
         Ritz::of(self.projected.as_ref().submatrix(from, from, active, active))
     }
 
-    /// ||K V y - theta V y|| for the `count` leading Ritz pairs: the norm of C y_last.
+    /// ||K V y - lambda V y|| for the `count` leading Ritz pairs: the norm of C y_last.
     pub(crate) fn estimates(&self, ritz: &Ritz, count: usize) -> Vec<f64> {
         let image = multiply(self.coupling.as_ref(), self.last_rows(ritz.leading(count)));
         image.col_iter().map(|c| norm(&c.iter().copied().collect::<Vec<_>>())).collect()

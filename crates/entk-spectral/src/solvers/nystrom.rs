@@ -25,7 +25,7 @@ use crate::{
 /// pairs, so that sign(phi_j(x)) continues the binary target.
 ///
 /// An error in K_test grows by 1 / lambda_j: pairs with lambda_j <= eps lambda_0, eps of
-/// the stored precision, are refused; truncate them first.
+/// the stored type, are refused; truncate them first.
 ///
 /// # Errors
 /// [`SizeMismatch`](SpectralError::SizeMismatch),
@@ -44,7 +44,7 @@ use crate::{
 pub fn extend(pairs: &Eigenpairs, cross: &CrossGram) -> Result<Vec<f64>, SpectralError> {
     check_sizes(pairs.dim(), cross.cols())?;
     let largest = pairs.values().first().copied().unwrap_or(0.0);
-    let floor = pairs.precision().epsilon() * largest.max(0.0);
+    let floor = pairs.entry_type().epsilon() * largest.max(0.0);
     if let Some(&smallest) = pairs.values().iter().find(|&&x| x <= floor) {
         return Err(SpectralError::Singular { smallest, largest, floor });
     }
@@ -61,7 +61,7 @@ pub fn extend(pairs: &Eigenpairs, cross: &CrossGram) -> Result<Vec<f64>, Spectra
 /// N inputs, from its columns C (N x s) at s landmarks and their own Gram G (s x s).
 ///
 /// G^+ is the pseudo-inverse over the eigenvalues of G above eps ||G||_F + 10 s 2^-52
-/// lambda_0(G), eps of the stored precision. Unlike the usual formula, which extends
+/// lambda_0(G), eps of the stored type. Unlike the usual formula, which extends
 /// each eigenvector of G separately, the vectors are exactly orthonormal: with F = C
 /// U Lambda^(-1/2) = Q R they are Q times the eigenvectors of R R^T, whose eigenvalues
 /// are returned. They are exact if K has rank at most s and G the same rank.
@@ -94,7 +94,7 @@ pub fn nystrom(cross: &CrossGram, landmarks: &Gram, k: usize) -> Result<Eigenpai
     check_sizes(cross.cols(), s)?;
     let small = eigh(landmarks)?;
     let largest = small.values().first().copied().unwrap_or(0.0);
-    let floor = noise_floor(landmarks.frobenius()?, largest, s, landmarks.precision());
+    let floor = noise_floor(landmarks.frobenius()?, largest, s, landmarks.entry_type());
     let rank = small.values().iter().take_while(|&&x| x > floor).count();
     check_k(k, rank.min(n))?;
     let small = small.truncate(rank.min(n))?;
@@ -124,5 +124,5 @@ fn leading_of(
     combine(MatMut::from_column_major_slice_mut(&mut phi, n, k), q, top);
     let values = values.iter().rev().take(k);
     let values: Result<Vec<f64>, _> = values.map(|&x| finite(x, "largest eigenvalue")).collect();
-    Ok(Eigenpairs::from_sorted(values?, phi, n, landmarks.precision()))
+    Ok(Eigenpairs::from_sorted(values?, phi, n, landmarks.entry_type()))
 }

@@ -1,6 +1,6 @@
 //! Is the spectrum that of a positive semi-definite kernel?
 
-use crate::{eigenpairs::Eigenpairs, entries::Precision, error::SpectralError};
+use crate::{eigenpairs::Eigenpairs, entries::EntryType, error::SpectralError};
 
 /// Growth factor of the round-off that is accepted in a negative eigenvalue.
 const GROWTH: f64 = 10.0;
@@ -21,7 +21,7 @@ pub struct PsdReport {
 ///
 /// A Gram of gradients, K = J J^T, is positive semi-definite. The rounding of its
 /// entries and of the solver move an eigenvalue by at most a small multiple of
-/// N eps lambda_0, where eps is that of the *stored* precision. Hence the rule:
+/// N eps lambda_0, where eps is that of the *stored* type. Hence the rule:
 /// lambda_min >= -10 N eps lambda_0 is accepted and counted, anything below is
 /// an error. [`eigh`](crate::eigh) itself does not refuse: whoever needs a
 /// positive spectrum asks.
@@ -47,7 +47,7 @@ pub struct PsdReport {
 pub fn check_psd(pairs: &Eigenpairs) -> Result<PsdReport, SpectralError> {
     pairs.require_all("check for positive semi-definiteness")?;
     let (largest, smallest) = ends(pairs.values());
-    let bound = -GROWTH * pairs.dim() as f64 * pairs.precision().epsilon() * largest.max(0.0);
+    let bound = -GROWTH * pairs.dim() as f64 * pairs.entry_type().epsilon() * largest.max(0.0);
     let negative = pairs.values().iter().filter(|&&x| x < 0.0).count();
     if smallest >= bound {
         Ok(PsdReport { negative, smallest, bound })
@@ -68,6 +68,6 @@ pub(crate) fn ends(values: &[f64]) -> (f64, f64) {
 /// Below this an eigenvalue cannot be told from zero: eps ||K||_F for the
 /// rounding of the stored entries (Weyl's inequality with ||dK||_2 <= ||dK||_F)
 /// plus 10 N 2^-52 lambda_max for the solver.
-pub(crate) fn noise_floor(frobenius: f64, largest: f64, dim: usize, precision: Precision) -> f64 {
-    precision.epsilon() * frobenius + GROWTH * dim as f64 * f64::EPSILON * largest
+pub(crate) fn noise_floor(frobenius: f64, largest: f64, dim: usize, entry_type: EntryType) -> f64 {
+    entry_type.epsilon() * frobenius + GROWTH * dim as f64 * f64::EPSILON * largest
 }

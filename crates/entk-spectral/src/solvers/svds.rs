@@ -10,7 +10,7 @@ use crate::{
         vector::{norm, zeros},
     },
     eigenpairs::{check_k, fix_sign},
-    entries::Precision,
+    entries::EntryType,
     error::SpectralError,
     kernel::operator::{LinearOperator, SymmetricOperator, check_images},
     solvers::eigsh::{EigshConfig, eigsh},
@@ -22,7 +22,7 @@ use crate::{
 /// [`Eigenpairs`](crate::Eigenpairs); u_j has the sign that goes with it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Singular {
+pub struct SingularTriplets {
     /// sigma_j, descending and positive.
     pub values: Vec<f64>,
     /// u_0, then u_1, ...: orthonormal, M entries each.
@@ -63,7 +63,7 @@ pub fn svds<A: LinearOperator + ?Sized>(
     operator: &A,
     k: usize,
     config: &EigshConfig,
-) -> Result<Singular, SpectralError> {
+) -> Result<SingularTriplets, SpectralError> {
     let (m, n) = (operator.rows(), operator.cols());
     check_k(k, m.min(n))?;
     if n <= m {
@@ -133,8 +133,8 @@ impl<A: LinearOperator + ?Sized> SymmetricOperator for Normal<'_, A> {
         self.operator.rows().min(self.operator.cols())
     }
 
-    fn precision(&self) -> Precision {
-        self.operator.precision()
+    fn entry_type(&self) -> EntryType {
+        self.operator.entry_type()
     }
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
@@ -156,7 +156,7 @@ fn canonical<A: LinearOperator + ?Sized>(
     values: Vec<f64>,
     mut left: Vec<f64>,
     mut right: Vec<f64>,
-) -> Result<Singular, SpectralError> {
+) -> Result<SingularTriplets, SpectralError> {
     let (m, n, k) = (operator.rows(), operator.cols(), values.len());
     for (u, v) in left.chunks_exact_mut(m).zip(right.chunks_exact_mut(n)) {
         if fix_sign(v) {
@@ -177,5 +177,5 @@ fn canonical<A: LinearOperator + ?Sized>(
             a.hypot(off(&backward[v.clone()], &right[v], values[j]))
         })
         .collect();
-    Ok(Singular { values, left, right, residuals })
+    Ok(SingularTriplets { values, left, right, residuals })
 }

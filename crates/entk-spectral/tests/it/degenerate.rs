@@ -4,7 +4,7 @@
 use std::{sync::mpsc, time::Duration};
 
 use entk_spectral::{
-    Eigenpairs, Gram, Precision, SpectralError, alignment, check_psd, eigh, energy_concentration,
+    Eigenpairs, EntryType, Gram, SpectralError, alignment, check_psd, eigh, energy_concentration,
     inverse_quadratic, orthogonality_ratio, rayleigh_alignment, residual_ratio,
 };
 use rand::RngExt;
@@ -205,15 +205,15 @@ fn more_pairs_than_samples() {
 fn round_off_below_zero_is_counted_and_more_is_refused() {
     watched(|| {
         let n = 50;
-        for (precision, eps) in
-            [(Precision::F32, f64::from(f32::EPSILON)), (Precision::F64, f64::EPSILON)]
+        for (entry_type, eps) in
+            [(EntryType::F32, f64::from(f32::EPSILON)), (EntryType::F64, f64::EPSILON)]
         {
             let mut vectors = vec![0.0; n * n];
             vectors.iter_mut().step_by(n + 1).for_each(|x| *x = 1.0);
             let with_last = |last: f64| {
                 let mut values = vec![2.0; n];
                 values[n - 1] = last;
-                Eigenpairs::from_parts(values, vectors.clone(), n, precision).unwrap()
+                Eigenpairs::from_parts(values, vectors.clone(), n, entry_type).unwrap()
             };
             let bound = -10.0 * n as f64 * eps * 2.0;
             let report = check_psd(&with_last(0.99 * bound)).unwrap();

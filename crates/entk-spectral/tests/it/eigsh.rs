@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use entk_spectral::{
-    EigshConfig, Gram, Precision, Solver, SpectralError, SymmetricOperator, TopPairs, eigh, eigsh,
+    CertifiedPairs, EigshConfig, EntryType, Gram, Solver, SpectralError, SymmetricOperator, eigh,
+    eigsh,
 };
 
 use crate::{
@@ -22,7 +23,7 @@ fn config() -> EigshConfig {
 
 /// Solves and checks everything that is promised for any kernel.
 #[track_caller]
-fn solved<K: SymmetricOperator>(operator: &K, k: usize, config: &EigshConfig) -> TopPairs {
+fn solved<K: SymmetricOperator>(operator: &K, k: usize, config: &EigshConfig) -> CertifiedPairs {
     let top = eigsh(operator, k, config).unwrap();
     assert_eq!((top.pairs.len(), top.pairs.dim()), (k, operator.n()));
     assert_canonical(&top.pairs);
@@ -35,7 +36,7 @@ fn solved<K: SymmetricOperator>(operator: &K, k: usize, config: &EigshConfig) ->
 
 /// Both solvers on the same kernel: equal values, since those are determined.
 #[track_caller]
-fn agrees(gram: &Gram, k: usize) -> TopPairs {
+fn agrees(gram: &Gram, k: usize) -> CertifiedPairs {
     let top = solved(gram, k, &config());
     let all = eigh(gram).unwrap();
     let scale = all.values()[0].abs();
@@ -119,7 +120,7 @@ fn f32_entries_with_f64_accuracy() {
     watched(|| {
         let gram = gram_f32(200, &outer(200, 50, &normals(7, 200 * 50)));
         let top = agrees(&gram, 45);
-        assert_eq!(top.pairs.precision(), Precision::F32);
+        assert_eq!(top.pairs.entry_type(), EntryType::F32);
     });
 }
 
@@ -244,8 +245,8 @@ impl SymmetricOperator for Faulty {
         self.good.n()
     }
 
-    fn precision(&self) -> Precision {
-        Precision::F64
+    fn entry_type(&self) -> EntryType {
+        EntryType::F64
     }
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
@@ -345,8 +346,8 @@ impl SymmetricOperator for Hidden {
         self.0.n()
     }
 
-    fn precision(&self) -> Precision {
-        self.0.precision()
+    fn entry_type(&self) -> EntryType {
+        self.0.entry_type()
     }
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {

@@ -1,4 +1,4 @@
-use entk_spectral::{CrossGram, Entries, Gram, Precision, SpectralError};
+use entk_spectral::{CrossGram, Entries, EntryType, Gram, SpectralError};
 use rayon::ThreadPoolBuilder;
 
 use crate::support::{
@@ -97,13 +97,13 @@ fn norms_of_huge_and_tiny_kernels_do_not_overflow() {
 fn rows_are_views_in_the_stored_type() {
     let entries = [1.0, 0.0, 2.0, 3.0];
     let (single, double) = (gram_f32(2, &entries), gram_f64(2, entries.to_vec()));
-    assert_eq!((single.precision(), double.precision()), (Precision::F32, Precision::F64));
+    assert_eq!((single.entry_type(), double.entry_type()), (EntryType::F32, EntryType::F64));
     assert_eq!(single.row(0), Entries::F32(&[1.0, 2.0]));
     assert_eq!(double.row(1), Entries::F64(&[2.0, 3.0]));
     assert_eq!(double.entries().len(), 4);
     assert_eq!(single.to_f64(), double);
     assert_eq!(single.diagonal(), [1.0, 3.0]);
-    assert_eq!(format!("{single:?}"), "Gram { n: 2, precision: F32, .. }");
+    assert_eq!(format!("{single:?}"), "Gram { n: 2, entry_type: F32, .. }");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn principal_submatrices_follow_the_indices() {
     let indices = [7, 0, 0, 4];
     let part = gram.principal(&indices).unwrap();
     let block = gram.block(&indices[..2], &indices).unwrap();
-    assert_eq!((part.n(), part.precision()), (4, Precision::F32));
+    assert_eq!((part.n(), part.entry_type()), (4, EntryType::F32));
     assert_eq!((block.rows(), block.cols()), (2, 4));
     for (a, &i) in indices.iter().enumerate() {
         for (b, &j) in indices.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Identities of the paper, as properties of random kernels.
 
 use entk_spectral::{
-    Gram, Precision, alignment, eigh, energy_curve, inverse_quadratic, rayleigh_alignment,
+    EntryType, Gram, alignment, eigh, energy_curve, inverse_quadratic, rayleigh_alignment,
 };
 use proptest::prelude::*;
 
@@ -77,7 +77,7 @@ proptest! {
             assert_close(centred.get(at / n, at % n), *expected, tolerance);
         }
         let single = gram_f32(n, &gram.entries().to_f64_vec()).centred().unwrap();
-        prop_assert_eq!(single.precision(), Precision::F32);
+        prop_assert_eq!(single.entry_type(), EntryType::F32);
         let tolerance = 4.0 * f64::from(f32::EPSILON) * gram.max_abs();
         for (at, expected) in expected.iter().enumerate() {
             assert_close(single.get(at / n, at % n), *expected, tolerance);

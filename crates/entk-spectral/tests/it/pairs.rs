@@ -1,5 +1,5 @@
 use entk_spectral::{
-    BinaryTarget, Eigenpairs, Precision, SpectralError, check_psd, eigh, residual_ratio,
+    BinaryTarget, Eigenpairs, EntryType, SpectralError, check_psd, eigh, residual_ratio,
 };
 
 use crate::support::{gram_f32, random_gram};
@@ -34,9 +34,9 @@ fn truncation_keeps_the_leading_pairs() {
 }
 
 #[test]
-fn the_precision_of_the_gram_is_remembered() {
+fn the_entry_type_of_the_gram_is_remembered() {
     let entries = random_gram(3, 5, 9).entries().to_f64_vec();
-    assert_eq!(eigh(&gram_f32(5, &entries)).unwrap().precision(), Precision::F32);
+    assert_eq!(eigh(&gram_f32(5, &entries)).unwrap().entry_type(), EntryType::F32);
 }
 
 #[test]
@@ -44,14 +44,14 @@ fn stored_pairs_come_back_with_their_sign_fixed() {
     let pairs = eigh(&random_gram(4, 7, 9)).unwrap();
     let flipped = pairs.vectors().iter().map(|x| -x).collect();
     let restored =
-        Eigenpairs::from_parts(pairs.values().to_vec(), flipped, 7, Precision::F64).unwrap();
+        Eigenpairs::from_parts(pairs.values().to_vec(), flipped, 7, EntryType::F64).unwrap();
     assert_eq!(restored, pairs);
 }
 
 #[test]
 fn invalid_stored_pairs_are_refused() {
     let build = |values: &[f64], vectors: &[f64]| {
-        Eigenpairs::from_parts(values.to_vec(), vectors.to_vec(), 2, Precision::F64).unwrap_err()
+        Eigenpairs::from_parts(values.to_vec(), vectors.to_vec(), 2, EntryType::F64).unwrap_err()
     };
     let invalid = |error| match error {
         SpectralError::InvalidPair { index, .. } => index,

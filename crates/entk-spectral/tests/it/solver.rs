@@ -1,5 +1,5 @@
 use entk_spectral::{
-    Eigenpairs, Gram, Precision, check_psd, eigh, orthogonality_ratio, residual_norms,
+    Eigenpairs, EntryType, Gram, check_psd, eigh, orthogonality_ratio, residual_norms,
     residual_ratio,
 };
 use proptest::prelude::*;
@@ -48,7 +48,7 @@ fn the_ratios_see_a_wrong_answer() {
     let mut vectors = pairs.vectors().to_vec();
     vectors.copy_within(0..20, 20);
     let twice =
-        Eigenpairs::from_parts(pairs.values().to_vec(), vectors, 20, gram.precision()).unwrap();
+        Eigenpairs::from_parts(pairs.values().to_vec(), vectors, 20, gram.entry_type()).unwrap();
     assert!(orthogonality_ratio(&twice) > 1e10);
 }
 
@@ -56,7 +56,7 @@ fn the_ratios_see_a_wrong_answer() {
 fn a_ratio_that_cannot_be_formed_is_not_a_good_one() {
     // 1e308 in units of a kernel of 1e-300 is infinite, and infinity times 0 NaN.
     let unit = vec![1.0, 0.0, 0.0, 1.0];
-    let pairs = Eigenpairs::from_parts(vec![1e308, 1e308], unit, 2, Precision::F64).unwrap();
+    let pairs = Eigenpairs::from_parts(vec![1e308, 1e308], unit, 2, EntryType::F64).unwrap();
     let ratio = residual_ratio(&gram_f64(2, vec![1e-300; 4]), &pairs).unwrap();
     assert!(!ratio.is_finite(), "{ratio}");
 }

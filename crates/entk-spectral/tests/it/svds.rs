@@ -1,7 +1,8 @@
 //! Singular triplets of rectangular operators.
 
 use entk_spectral::{
-    CrossGram, EigshConfig, Gram, LinearOperator, Singular, Solver, SpectralError, eigh, svds,
+    CrossGram, EigshConfig, Gram, LinearOperator, SingularTriplets, Solver, SpectralError, eigh,
+    svds,
 };
 
 use crate::{
@@ -15,7 +16,7 @@ fn config() -> EigshConfig {
 
 /// Residuals, orthonormality, order and sign.
 #[track_caller]
-fn check(a: &CrossGram, top: &Singular) {
+fn check(a: &CrossGram, top: &SingularTriplets) {
     let (m, n) = (a.rows(), a.cols());
     assert!(top.values.windows(2).all(|w| w[0] >= w[1]), "{:?}", top.values);
     assert!(top.residuals.iter().all(|&r| r <= 1e-8 * top.values[0]), "{:?}", top.residuals);

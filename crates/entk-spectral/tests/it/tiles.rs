@@ -1,7 +1,7 @@
 //! Matrices stored as tiles: the same products and eigenpairs as in memory.
 
 use entk_spectral::{
-    EigshConfig, Gram, LowerTiles, Precision, Solver, SpectralError, SymmetricOperator, Tile,
+    EigshConfig, EntryType, Gram, LowerTiles, Solver, SpectralError, SymmetricOperator, Tile,
     TiledOperator, eigsh,
 };
 
@@ -26,8 +26,8 @@ impl LowerTiles for InMemory {
         self.edge
     }
 
-    fn precision(&self) -> Precision {
-        Precision::F64
+    fn entry_type(&self) -> EntryType {
+        EntryType::F64
     }
 
     fn read(&self, i: usize, j: usize) -> Result<Tile, SpectralError> {
