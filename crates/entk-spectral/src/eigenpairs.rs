@@ -7,7 +7,7 @@ use faer::MatRef;
 use crate::{
     dense::vector::{check_vector, dot, finite, max_abs, norm},
     entries::EntryType,
-    error::SpectralError,
+    error::{Result, SpectralError},
 };
 
 /// Entries within this relative distance of the largest magnitude count as tied
@@ -67,7 +67,7 @@ impl Eigenpairs {
         vectors: Vec<f64>,
         dim: usize,
         entry_type: EntryType,
-    ) -> Result<Self, SpectralError> {
+    ) -> Result<Self> {
         check_k(values.len(), dim)?;
         let expected = values
             .len()
@@ -144,7 +144,7 @@ impl Eigenpairs {
     ///
     /// # Errors
     /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange) unless j < K.
-    pub fn pair(&self, j: usize) -> Result<(f64, &[f64]), SpectralError> {
+    pub fn pair(&self, j: usize) -> Result<(f64, &[f64])> {
         if j < self.len() {
             Ok((self.values[j], self.vector(j)))
         } else {
@@ -161,7 +161,7 @@ impl Eigenpairs {
     ///
     /// # Errors
     /// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= K.
-    pub fn truncate(mut self, k: usize) -> Result<Self, SpectralError> {
+    pub fn truncate(mut self, k: usize) -> Result<Self> {
         check_k(k, self.len())?;
         self.values.truncate(k);
         self.values.shrink_to_fit();
@@ -176,7 +176,7 @@ impl Eigenpairs {
     }
 
     /// Refuses truncated pairs for a measure of the whole spectrum.
-    pub(crate) fn require_all(&self, measure: &'static str) -> Result<(), SpectralError> {
+    pub(crate) fn require_all(&self, measure: &'static str) -> Result<()> {
         let (dim, found) = (self.dim, self.len());
         if found == dim {
             Ok(())
@@ -191,7 +191,7 @@ impl Eigenpairs {
     /// [`VectorLength`](SpectralError::VectorLength),
     /// [`NonFiniteVector`](SpectralError::NonFiniteVector), or
     /// [`Overflow`](SpectralError::Overflow).
-    pub fn coefficients(&self, f: &[f64]) -> Result<Vec<f64>, SpectralError> {
+    pub fn coefficients(&self, f: &[f64]) -> Result<Vec<f64>> {
         check_vector(f, self.dim)?;
         self.vectors.chunks_exact(self.dim).map(|phi| finite(dot(phi, f), "coefficient")).collect()
     }
@@ -209,12 +209,12 @@ impl fmt::Debug for Eigenpairs {
 }
 
 /// Accepts 1 <= k <= available.
-pub(crate) fn check_k(k: usize, available: usize) -> Result<(), SpectralError> {
+pub(crate) fn check_k(k: usize, available: usize) -> Result<()> {
     if k == 0 || k > available { Err(SpectralError::InvalidK { k, available }) } else { Ok(()) }
 }
 
 /// Accepts eigenvectors with as many entries as the kernel has samples.
-pub(crate) fn check_sizes(pairs: usize, gram: usize) -> Result<(), SpectralError> {
+pub(crate) fn check_sizes(pairs: usize, gram: usize) -> Result<()> {
     if pairs == gram { Ok(()) } else { Err(SpectralError::SizeMismatch { pairs, gram }) }
 }
 

@@ -1,5 +1,8 @@
 //! The one error type of this crate.
 
+/// What fallible functions of this crate return.
+pub type Result<T> = std::result::Result<T, SpectralError>;
+
 /// Everything that can go wrong here. Each variant carries the numbers that
 /// made it fail, and its message says what to do about it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -70,7 +70,7 @@ mod target;
 
 pub use eigenpairs::{Eigenpairs, SIGN_TIE};
 pub use entries::{Entries, EntryType};
-pub use error::SpectralError;
+pub use error::{Result, SpectralError};
 pub use kernel::{
     cross::CrossGram,
     gram::Gram,

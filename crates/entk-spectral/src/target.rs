@@ -3,7 +3,7 @@
 use crate::{
     dense::vector::{BinaryScale, check_stack, check_vector, max_abs, norm},
     eigenpairs::Eigenpairs,
-    error::SpectralError,
+    error::{Result, SpectralError},
 };
 
 /// A binary target on a sample of m inputs: a label 0 or 1 for each.
@@ -38,7 +38,7 @@ impl BinaryTarget {
     /// # Errors
     /// [`VectorLength`](SpectralError::VectorLength) if it is empty, or
     /// [`NonFiniteVector`](SpectralError::NonFiniteVector).
-    pub fn from_vector(phi: &[f64]) -> Result<Self, SpectralError> {
+    pub fn from_vector(phi: &[f64]) -> Result<Self> {
         check_stack(phi, phi.len())?;
         Ok(Self { labels: phi.iter().map(|&x| u8::from(x > 0.0)).collect() })
     }
@@ -47,7 +47,7 @@ impl BinaryTarget {
     ///
     /// # Errors
     /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange).
-    pub fn from_pair(pairs: &Eigenpairs, j: usize) -> Result<Self, SpectralError> {
+    pub fn from_pair(pairs: &Eigenpairs, j: usize) -> Result<Self> {
         Self::from_vector(pairs.pair(j)?.1)
     }
 
@@ -56,7 +56,7 @@ impl BinaryTarget {
     /// # Errors
     /// [`VectorLength`](SpectralError::VectorLength) if there is none,
     /// [`InvalidLabel`](SpectralError::InvalidLabel) for a label other than 0 and 1.
-    pub fn from_labels(labels: Vec<u8>) -> Result<Self, SpectralError> {
+    pub fn from_labels(labels: Vec<u8>) -> Result<Self> {
         if labels.is_empty() {
             return Err(SpectralError::VectorLength { dim: 0, found: 0 });
         }
@@ -102,7 +102,7 @@ impl BinaryTarget {
     /// [`VectorLength`](SpectralError::VectorLength),
     /// [`NonFiniteVector`](SpectralError::NonFiniteVector), or
     /// [`ZeroVector`](SpectralError::ZeroVector).
-    pub fn overlap(&self, phi: &[f64]) -> Result<f64, SpectralError> {
+    pub fn overlap(&self, phi: &[f64]) -> Result<f64> {
         check_vector(phi, self.len())?;
         let scale = BinaryScale::of(max_abs(phi));
         let phi: Vec<f64> = phi.iter().map(|&x| scale.down(x)).collect();
@@ -137,7 +137,7 @@ fn sign(label: u8) -> f64 {
 /// assert_eq!(uncertain_labels(&[0.7, -1e-9, 0.0, -0.7], 1e-8)?, 2);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-pub fn uncertain_labels(phi: &[f64], bound: f64) -> Result<usize, SpectralError> {
+pub fn uncertain_labels(phi: &[f64], bound: f64) -> Result<usize> {
     check_stack(phi, phi.len())?;
     if !bound.is_finite() || bound < 0.0 {
         return Err(SpectralError::InvalidBound { bound });

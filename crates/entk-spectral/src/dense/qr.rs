@@ -14,7 +14,7 @@ use faer::{
 
 use crate::{
     dense::{tall::combine, vector::zeros},
-    error::SpectralError,
+    error::{Result, SpectralError},
 };
 
 /// W = Q R with orthonormal columns in Q and R of full row rank.
@@ -32,11 +32,7 @@ pub(crate) struct Orthonormal {
 /// round-off, and their unit vectors would be arbitrary.
 ///
 /// Sequential, hence the same bits always; about 8 n w^2 operations.
-pub(crate) fn orthonormal(
-    mut block: Vec<f64>,
-    n: usize,
-    floor: f64,
-) -> Result<Orthonormal, SpectralError> {
+pub(crate) fn orthonormal(mut block: Vec<f64>, n: usize, floor: f64) -> Result<Orthonormal> {
     let w = block.len() / n;
     let (q, r) = householder(&mut block, n, w)?;
     let smallest = diagonal(&r).fold(f64::INFINITY, f64::min);
@@ -62,11 +58,7 @@ fn diagonal(r: &Mat<f64>) -> impl Iterator<Item = f64> {
 }
 
 /// The factors Q (n x w) and R (w x w) without pivoting; overwrites the block.
-fn householder(
-    block: &mut [f64],
-    n: usize,
-    w: usize,
-) -> Result<(Vec<f64>, Mat<f64>), SpectralError> {
+fn householder(block: &mut [f64], n: usize, w: usize) -> Result<(Vec<f64>, Mat<f64>)> {
     let size = no_pivoting::factor::recommended_block_size::<f64>(n, w);
     let mut memory = buffer(StackReq::any_of(&[
         no_pivoting::factor::qr_in_place_scratch::<f64>(n, w, size, Par::Seq, Default::default()),
@@ -91,7 +83,7 @@ fn householder(
 }
 
 /// R P = U R' for a small square R, cut at the rank: U (w x rank) and R' P^T.
-fn pivoted(r: &Mat<f64>, floor: f64) -> Result<(Mat<f64>, Mat<f64>), SpectralError> {
+fn pivoted(r: &Mat<f64>, floor: f64) -> Result<(Mat<f64>, Mat<f64>)> {
     let w = r.nrows();
     let size = col_pivoting::factor::recommended_block_size::<f64>(w, w);
     let mut memory = buffer(StackReq::any_of(&[
@@ -127,7 +119,7 @@ fn pivoted(r: &Mat<f64>, floor: f64) -> Result<(Mat<f64>, Mat<f64>), SpectralErr
     Ok((u, cut))
 }
 
-fn buffer(request: StackReq) -> Result<MemBuffer, SpectralError> {
+fn buffer(request: StackReq) -> Result<MemBuffer> {
     MemBuffer::try_new(request).map_err(|_| SpectralError::OutOfMemory {
         what: "a QR decomposition",
         bytes: request.size_bytes(),

@@ -10,7 +10,10 @@ use faer::{
     linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch},
 };
 
-use crate::{dense::vector::zeros, error::SpectralError};
+use crate::{
+    dense::vector::zeros,
+    error::{Result, SpectralError},
+};
 
 /// Parts into which one dense decomposition is cut. The bits depend on this
 /// number and not on how many threads work on the parts (seen for pools of 1, 2
@@ -21,7 +24,7 @@ const PARTS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 pub(crate) const DENSE: Par = Par::Rayon(PARTS);
 
 /// Ascending eigenvalues of a symmetric matrix and its vectors, one after the other.
-pub(crate) fn dense_eigen(t: MatRef<'_, f64>) -> Result<(Vec<f64>, Vec<f64>), SpectralError> {
+pub(crate) fn dense_eigen(t: MatRef<'_, f64>) -> Result<(Vec<f64>, Vec<f64>)> {
     let n = t.nrows();
     let mut values = zeros(n, "eigenvalues")?;
     let mut vectors = zeros(n * n, "eigenvectors")?;
@@ -52,7 +55,7 @@ pub(crate) struct Ritz {
 
 impl Ritz {
     /// All Ritz pairs of T.
-    pub(crate) fn of(t: MatRef<'_, f64>) -> Result<Self, SpectralError> {
+    pub(crate) fn of(t: MatRef<'_, f64>) -> Result<Self> {
         let (mut values, coordinates) = dense_eigen(t)?;
         values.reverse();
         Ok(Self { values, coordinates })

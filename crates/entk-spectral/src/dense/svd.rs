@@ -4,7 +4,7 @@
 
 use faer::{Mat, MatRef};
 
-use crate::{dense::ritz::dense_eigen, error::SpectralError};
+use crate::{dense::ritz::dense_eigen, error::Result};
 
 /// M = U diag(values) V^T.
 pub(crate) struct SmallSvd {
@@ -17,7 +17,7 @@ pub(crate) struct SmallSvd {
 /// The singular values and vectors of M, from the eigenpairs of [[0, M], [M^T, 0]], which are plus
 /// and minus the values with (u, v) / sqrt(2). Unlike the eigenvalues of M^T M they lose no digits.
 /// For a singular M only the values are meaningful.
-pub(crate) fn small_svd(m: MatRef<'_, f64>) -> Result<SmallSvd, SpectralError> {
+pub(crate) fn small_svd(m: MatRef<'_, f64>) -> Result<SmallSvd> {
     let k = m.nrows();
     let doubled = Mat::from_fn(2 * k, 2 * k, |i, j| match (i < k, j < k) {
         (true, false) => m[(i, j - k)],

@@ -1,6 +1,9 @@
 //! Vector arithmetic with a fixed order of summation and without overflow.
 
-use crate::{entries::Scalar, error::SpectralError};
+use crate::{
+    entries::Scalar,
+    error::{Result, SpectralError},
+};
 
 /// Independent partial sums of [`dot`]: enough for the widest SIMD registers,
 /// and a fixed number, so that the bits do not depend on the machine's width.
@@ -83,7 +86,7 @@ fn times_power_of_two(x: f64, exponent: i32) -> f64 {
 
 /// Checks a stack of vectors of `dim` entries each: whole vectors, at least
 /// one, all finite. Returns how many there are.
-pub(crate) fn check_stack(stack: &[f64], dim: usize) -> Result<usize, SpectralError> {
+pub(crate) fn check_stack(stack: &[f64], dim: usize) -> Result<usize> {
     if dim == 0 || stack.is_empty() || !stack.len().is_multiple_of(dim) {
         return Err(SpectralError::VectorLength { dim, found: stack.len() });
     }
@@ -98,7 +101,7 @@ pub(crate) fn check_stack(stack: &[f64], dim: usize) -> Result<usize, SpectralEr
 }
 
 /// As [`check_stack`], for exactly one vector.
-pub(crate) fn check_vector(x: &[f64], dim: usize) -> Result<(), SpectralError> {
+pub(crate) fn check_vector(x: &[f64], dim: usize) -> Result<()> {
     if x.len() != dim {
         return Err(SpectralError::VectorLength { dim, found: x.len() });
     }
@@ -106,12 +109,12 @@ pub(crate) fn check_vector(x: &[f64], dim: usize) -> Result<(), SpectralError> {
 }
 
 /// Passes a result on if it is finite.
-pub(crate) fn finite(x: f64, quantity: &'static str) -> Result<f64, SpectralError> {
+pub(crate) fn finite(x: f64, quantity: &'static str) -> Result<f64> {
     if x.is_finite() { Ok(x) } else { Err(SpectralError::Overflow { quantity }) }
 }
 
 /// A zero-filled vector, or an error instead of an abort when memory is short.
-pub(crate) fn zeros(len: usize, what: &'static str) -> Result<Vec<f64>, SpectralError> {
+pub(crate) fn zeros(len: usize, what: &'static str) -> Result<Vec<f64>> {
     let mut x = Vec::new();
     x.try_reserve_exact(len).map_err(|_| SpectralError::OutOfMemory {
         what,

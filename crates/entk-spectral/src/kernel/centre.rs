@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use crate::{
     dense::vector::BinaryScale,
     entries::{Entries, EntryType},
-    error::SpectralError,
+    error::Result,
     kernel::gram::Gram,
 };
 
@@ -34,7 +34,7 @@ impl Gram {
     /// assert_eq!(gram.centred()?.row(0).to_f64_vec(), [4.0, 2.0, -6.0]);
     /// # Ok::<(), entk_spectral::SpectralError>(())
     /// ```
-    pub fn centred(&self) -> Result<Self, SpectralError> {
+    pub fn centred(&self) -> Result<Self> {
         let (n, means) = (self.n(), Means::of(self));
         let rows = (0..n).into_par_iter().map(|i| {
             let row = means.centred(self.row(i), i);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     entries::{Entries, EntryType, Storage},
-    error::SpectralError,
+    error::Result,
     kernel::matrix::{Matrix, check_finite, check_shape},
 };
 
@@ -35,7 +35,7 @@ impl CrossGram {
     /// [`BufferLength`](SpectralError::BufferLength) unless the buffer has
     /// rows * cols entries, [`NonFiniteEntry`](SpectralError::NonFiniteEntry)
     /// with the first NaN or infinity.
-    pub fn from_f32(rows: usize, cols: usize, entries: Vec<f32>) -> Result<Self, SpectralError> {
+    pub fn from_f32(rows: usize, cols: usize, entries: Vec<f32>) -> Result<Self> {
         check_shape(WHAT, rows, cols, entries.len())?;
         check_finite(&entries, cols, |_| cols)?;
         Ok(Self::from_matrix(Matrix::from_checked(Storage::F32(entries), rows, cols)))
@@ -45,7 +45,7 @@ impl CrossGram {
     ///
     /// # Errors
     /// As [`from_f32`](Self::from_f32).
-    pub fn from_f64(rows: usize, cols: usize, entries: Vec<f64>) -> Result<Self, SpectralError> {
+    pub fn from_f64(rows: usize, cols: usize, entries: Vec<f64>) -> Result<Self> {
         check_shape(WHAT, rows, cols, entries.len())?;
         check_finite(&entries, cols, |_| cols)?;
         Ok(Self::from_matrix(Matrix::from_checked(Storage::F64(entries), rows, cols)))
@@ -95,7 +95,7 @@ impl CrossGram {
     ///
     /// # Errors
     /// As [`Gram::matvec`](crate::Gram::matvec).
-    pub fn matvec(&self, x: &[f64]) -> Result<Vec<f64>, SpectralError> {
+    pub fn matvec(&self, x: &[f64]) -> Result<Vec<f64>> {
         self.matrix.matvec(x)
     }
 
@@ -104,7 +104,7 @@ impl CrossGram {
     ///
     /// # Errors
     /// As [`Gram::product`](crate::Gram::product).
-    pub fn product(&self, columns: &[f64]) -> Result<Vec<f64>, SpectralError> {
+    pub fn product(&self, columns: &[f64]) -> Result<Vec<f64>> {
         self.matrix.product(columns)
     }
 }

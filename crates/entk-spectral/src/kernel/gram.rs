@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::{
     dense::vector::finite,
     entries::{Entries, EntryType, Scalar, Storage, with_entries},
-    error::SpectralError,
+    error::Result,
     kernel::{
         cross::CrossGram,
         matrix::{Matrix, check_finite, check_shape},
@@ -53,7 +53,7 @@ impl Gram {
     /// [`BufferLength`](SpectralError::BufferLength) unless the buffer has n * n
     /// entries, [`NonFiniteEntry`](SpectralError::NonFiniteEntry) with the first
     /// NaN or infinity of the lower triangle in row-major order.
-    pub fn from_lower_f32(n: usize, mut entries: Vec<f32>) -> Result<Self, SpectralError> {
+    pub fn from_lower_f32(n: usize, mut entries: Vec<f32>) -> Result<Self> {
         symmetrise(n, &mut entries)?;
         Ok(Self { matrix: Matrix::from_checked(Storage::F32(entries), n, n) })
     }
@@ -62,7 +62,7 @@ impl Gram {
     ///
     /// # Errors
     /// The same.
-    pub fn from_lower_f64(n: usize, mut entries: Vec<f64>) -> Result<Self, SpectralError> {
+    pub fn from_lower_f64(n: usize, mut entries: Vec<f64>) -> Result<Self> {
         symmetrise(n, &mut entries)?;
         Ok(Self { matrix: Matrix::from_checked(Storage::F64(entries), n, n) })
     }
@@ -107,7 +107,7 @@ impl Gram {
     ///
     /// # Errors
     /// [`Overflow`](SpectralError::Overflow) if it does not fit an f64.
-    pub fn trace(&self) -> Result<f64, SpectralError> {
+    pub fn trace(&self) -> Result<f64> {
         finite(self.diagonal().iter().sum(), "trace")
     }
 
@@ -117,7 +117,7 @@ impl Gram {
     /// # Errors
     /// [`Overflow`](SpectralError::Overflow) if it does not fit an f64; entries of
     /// any finite size are squared safely.
-    pub fn frobenius(&self) -> Result<f64, SpectralError> {
+    pub fn frobenius(&self) -> Result<f64> {
         finite(self.matrix.frobenius(), "Frobenius norm")
     }
 
@@ -138,7 +138,7 @@ impl Gram {
     /// # Errors
     /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange), or
     /// [`Empty`](SpectralError::Empty) without indices.
-    pub fn principal(&self, indices: &[usize]) -> Result<Self, SpectralError> {
+    pub fn principal(&self, indices: &[usize]) -> Result<Self> {
         Ok(Self { matrix: self.matrix.gather(indices, indices)? })
     }
 
@@ -147,7 +147,7 @@ impl Gram {
     ///
     /// # Errors
     /// As [`principal`](Self::principal).
-    pub fn block(&self, rows: &[usize], cols: &[usize]) -> Result<CrossGram, SpectralError> {
+    pub fn block(&self, rows: &[usize], cols: &[usize]) -> Result<CrossGram> {
         Ok(CrossGram::from_matrix(self.matrix.gather(rows, cols)?))
     }
 
@@ -158,7 +158,7 @@ impl Gram {
     /// [`VectorLength`](SpectralError::VectorLength),
     /// [`NonFiniteVector`](SpectralError::NonFiniteVector), or
     /// [`Overflow`](SpectralError::Overflow).
-    pub fn matvec(&self, x: &[f64]) -> Result<Vec<f64>, SpectralError> {
+    pub fn matvec(&self, x: &[f64]) -> Result<Vec<f64>> {
         self.matrix.matvec(x)
     }
 
@@ -170,7 +170,7 @@ impl Gram {
     ///
     /// # Errors
     /// As [`matvec`](Self::matvec); the length must be a non-zero multiple of N.
-    pub fn product(&self, columns: &[f64]) -> Result<Vec<f64>, SpectralError> {
+    pub fn product(&self, columns: &[f64]) -> Result<Vec<f64>> {
         self.matrix.product(columns)
     }
 }
@@ -185,7 +185,7 @@ impl fmt::Debug for Gram {
 }
 
 /// Checks the lower triangle and mirrors it.
-fn symmetrise<T: Scalar>(n: usize, entries: &mut [T]) -> Result<(), SpectralError> {
+fn symmetrise<T: Scalar>(n: usize, entries: &mut [T]) -> Result<()> {
     check_shape("Gram matrix", n, n, entries.len())?;
     check_finite(entries, n, |row| row + 1)?;
     mirror(n, entries);

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::{
     dense::vector::{BinaryScale, check_stack, check_vector, dot, max_abs},
     entries::{Entries, EntryType, Scalar, Storage, with_entries},
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::products::widen,
 };
 
@@ -91,7 +91,7 @@ impl Matrix {
     }
 
     /// The entries at the given rows and columns, in that order.
-    pub(crate) fn gather(&self, rows: &[usize], cols: &[usize]) -> Result<Self, SpectralError> {
+    pub(crate) fn gather(&self, rows: &[usize], cols: &[usize]) -> Result<Self> {
         check_indices(rows, self.rows)?;
         check_indices(cols, self.cols)?;
         check_area("block of the kernel", rows.len(), cols.len())?;
@@ -103,13 +103,13 @@ impl Matrix {
     }
 
     /// y = K x, one fixed-order f64 dot product per row.
-    pub(crate) fn matvec(&self, x: &[f64]) -> Result<Vec<f64>, SpectralError> {
+    pub(crate) fn matvec(&self, x: &[f64]) -> Result<Vec<f64>> {
         check_vector(x, self.cols)?;
         finite_product(with_entries!(self.entries(), k => matvec(k, x)))
     }
 
     /// Y = K X for a stack of columns, each contiguous.
-    pub(crate) fn product(&self, columns: &[f64]) -> Result<Vec<f64>, SpectralError> {
+    pub(crate) fn product(&self, columns: &[f64]) -> Result<Vec<f64>> {
         let count = check_stack(columns, self.cols)?;
         if count == 1 {
             return self.matvec(columns);
@@ -141,11 +141,7 @@ impl Matrix {
 }
 
 /// Number of entries of a non-empty `rows` x `cols` matrix.
-pub(crate) fn check_area(
-    what: &'static str,
-    rows: usize,
-    cols: usize,
-) -> Result<usize, SpectralError> {
+pub(crate) fn check_area(what: &'static str, rows: usize, cols: usize) -> Result<usize> {
     if rows == 0 || cols == 0 {
         return Err(SpectralError::Empty { what, rows, cols });
     }
@@ -158,7 +154,7 @@ pub(crate) fn check_shape(
     rows: usize,
     cols: usize,
     found: usize,
-) -> Result<(), SpectralError> {
+) -> Result<()> {
     let expected = check_area(what, rows, cols)?;
     if found == expected {
         Ok(())
@@ -172,7 +168,7 @@ pub(crate) fn check_finite<T: Scalar>(
     entries: &[T],
     cols: usize,
     reach: impl Fn(usize) -> usize + Sync,
-) -> Result<(), SpectralError> {
+) -> Result<()> {
     let bad = entries.par_chunks(cols).enumerate().find_map_first(|(row, x)| {
         let col = x[..reach(row)].iter().position(|x| !x.widen().is_finite())?;
         Some(SpectralError::NonFiniteEntry { row, col, value: x[col].widen() })
@@ -180,7 +176,7 @@ pub(crate) fn check_finite<T: Scalar>(
     bad.map_or(Ok(()), Err)
 }
 
-fn check_indices(indices: &[usize], len: usize) -> Result<(), SpectralError> {
+fn check_indices(indices: &[usize], len: usize) -> Result<()> {
     match indices.iter().find(|&&i| i >= len) {
         Some(&index) => Err(SpectralError::IndexOutOfRange { what: "sample", index, len }),
         None => Ok(()),
@@ -208,7 +204,7 @@ fn stack_panels(panels: &[Vec<f64>], rows: usize, count: usize) -> Vec<f64> {
     columns
 }
 
-fn finite_product(y: Vec<f64>) -> Result<Vec<f64>, SpectralError> {
+fn finite_product(y: Vec<f64>) -> Result<Vec<f64>> {
     if y.iter().all(|y| y.is_finite()) {
         Ok(y)
     } else {

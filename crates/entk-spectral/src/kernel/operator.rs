@@ -7,7 +7,7 @@ use faer::{Accum, MatMut, MatRef};
 use crate::{
     dense::vector::{check_stack, zeros},
     entries::{EntryType, with_entries},
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::{
         cross::CrossGram,
         gram::Gram,
@@ -41,7 +41,7 @@ pub trait SymmetricOperator: Sync {
     /// # Errors
     /// Whatever keeps an implementation from reading K; a result that is not
     /// finite need not be one, since solvers check.
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError>;
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()>;
 
     /// How many columns a solver should pass at a time. Wider blocks read the
     /// entries less often, narrower ones need fewer products in all; 32 is right
@@ -55,7 +55,7 @@ pub trait SymmetricOperator: Sync {
     ///
     /// # Errors
     /// As [`apply`](Self::apply), or [`OutOfMemory`](SpectralError::OutOfMemory).
-    fn to_gram(&self) -> Result<Cow<'_, Gram>, SpectralError> {
+    fn to_gram(&self) -> Result<Cow<'_, Gram>> {
         gram_from_products(self).map(Cow::Owned)
     }
 }
@@ -78,13 +78,13 @@ pub trait LinearOperator: Sync {
     ///
     /// # Errors
     /// Whatever keeps an implementation from reading A.
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError>;
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()>;
 
     /// `images` (N entries each) = A^T `columns` (M entries each).
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
-    fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError>;
+    fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<()>;
 }
 
 impl SymmetricOperator for Gram {
@@ -96,7 +96,7 @@ impl SymmetricOperator for Gram {
         Gram::entry_type(self)
     }
 
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
         let n = Gram::n(self);
         let count = check_images(columns, n, images, n)?;
         let x = MatRef::from_column_major_slice(columns, n, count);
@@ -105,7 +105,7 @@ impl SymmetricOperator for Gram {
         Ok(())
     }
 
-    fn to_gram(&self) -> Result<Cow<'_, Gram>, SpectralError> {
+    fn to_gram(&self) -> Result<Cow<'_, Gram>> {
         Ok(Cow::Borrowed(self))
     }
 }
@@ -123,14 +123,14 @@ impl LinearOperator for CrossGram {
         CrossGram::entry_type(self)
     }
 
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
         let (m, n) = (CrossGram::rows(self), CrossGram::cols(self));
         let (x, y) = views(columns, n, images, m)?;
         with_entries!(self.entries(), k => multiply(Accum::Add, k, n, x, y));
         Ok(())
     }
 
-    fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+    fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
         let (m, n) = (CrossGram::rows(self), CrossGram::cols(self));
         let (x, y) = views(columns, m, images, n)?;
         with_entries!(self.entries(), k => add_transposed(k, n, x, y));
@@ -138,7 +138,7 @@ impl LinearOperator for CrossGram {
     }
 }
 
-fn gram_from_products<K: SymmetricOperator + ?Sized>(operator: &K) -> Result<Gram, SpectralError> {
+fn gram_from_products<K: SymmetricOperator + ?Sized>(operator: &K) -> Result<Gram> {
     let n = operator.n();
     let len = check_area("operator", n, n)?;
     let mut entries = zeros(len, "the entries of the operator")?;
@@ -158,7 +158,7 @@ fn views<'a>(
     from: usize,
     images: &'a mut [f64],
     to: usize,
-) -> Result<(MatRef<'a, f64>, MatMut<'a, f64>), SpectralError> {
+) -> Result<(MatRef<'a, f64>, MatMut<'a, f64>)> {
     let count = check_images(columns, from, images, to)?;
     images.fill(0.0);
     Ok((
@@ -174,7 +174,7 @@ pub(crate) fn check_images(
     from: usize,
     images: &[f64],
     to: usize,
-) -> Result<usize, SpectralError> {
+) -> Result<usize> {
     let count = check_stack(columns, from)?;
     let (expected, found) = (count * to, images.len());
     if found == expected {

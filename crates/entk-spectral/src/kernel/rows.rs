@@ -2,7 +2,11 @@
 
 use std::fmt::Debug;
 
-use crate::{entries::Entries, error::SpectralError, kernel::gram::Gram};
+use crate::{
+    entries::Entries,
+    error::{Result, SpectralError},
+    kernel::gram::Gram,
+};
 
 /// A symmetric N x N kernel that gives any of its rows, which are its columns.
 ///
@@ -28,11 +32,7 @@ pub trait KernelRows: Debug + Sync {
     /// assert_eq!(gram.rows(&[1], &mut buffer)?, [Entries::F64(&[1.0, 3.0])]);
     /// # Ok::<(), entk_spectral::SpectralError>(())
     /// ```
-    fn rows<'a>(
-        &'a self,
-        indices: &[u32],
-        buffer: &'a mut Vec<f64>,
-    ) -> Result<Vec<Entries<'a>>, SpectralError>;
+    fn rows<'a>(&'a self, indices: &[u32], buffer: &'a mut Vec<f64>) -> Result<Vec<Entries<'a>>>;
 }
 
 impl KernelRows for Gram {
@@ -40,11 +40,7 @@ impl KernelRows for Gram {
         Gram::n(self)
     }
 
-    fn rows<'a>(
-        &'a self,
-        indices: &[u32],
-        _: &'a mut Vec<f64>,
-    ) -> Result<Vec<Entries<'a>>, SpectralError> {
+    fn rows<'a>(&'a self, indices: &[u32], _: &'a mut Vec<f64>) -> Result<Vec<Entries<'a>>> {
         let row = |&index: &u32| match index as usize {
             index if index < Gram::n(self) => Ok(self.row(index)),
             index => Err(SpectralError::IndexOutOfRange { what: "row", index, len: Gram::n(self) }),

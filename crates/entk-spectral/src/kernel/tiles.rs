@@ -6,7 +6,7 @@ use faer::{Accum, MatMut, MatRef};
 
 use crate::{
     entries::{Entries, EntryType, with_entries},
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::{
         gram::mirror_within,
         matrix::check_area,
@@ -66,7 +66,7 @@ pub trait LowerTiles: Sync {
     ///
     /// # Errors
     /// [`Operator`](SpectralError::Operator) with the reason.
-    fn read(&self, i: usize, j: usize) -> Result<Tile, SpectralError>;
+    fn read(&self, i: usize, j: usize) -> Result<Tile>;
 }
 
 /// The operator of a matrix in [`LowerTiles`]: each product reads every tile once,
@@ -77,7 +77,9 @@ pub trait LowerTiles: Sync {
 /// number of threads.
 ///
 /// ```
-/// use entk_spectral::{LowerTiles, EntryType, SpectralError, SymmetricOperator, Tile, TiledOperator};
+/// use entk_spectral::{
+///     EntryType, LowerTiles, Result, SpectralError, SymmetricOperator, Tile, TiledOperator,
+/// };
 ///
 /// /// K[i][j] = 1 + i j, computed when asked for.
 /// struct Linear;
@@ -92,7 +94,7 @@ pub trait LowerTiles: Sync {
 ///     fn entry_type(&self) -> EntryType {
 ///         EntryType::F64
 ///     }
-///     fn read(&self, i: usize, j: usize) -> Result<Tile, SpectralError> {
+///     fn read(&self, i: usize, j: usize) -> Result<Tile> {
 ///         let (rows, cols) = (2 * i..(2 * i + 2).min(3), 2 * j..(2 * j + 2).min(3));
 ///         let entry = |(r, c)| 1.0 + (r * c) as f64;
 ///         Ok(Tile::F64(rows.flat_map(|r| cols.clone().map(move |c| (r, c))).map(entry).collect()))
@@ -115,7 +117,7 @@ impl<T: LowerTiles> TiledOperator<T> {
     /// # Errors
     /// [`Empty`](SpectralError::Empty) for N = 0,
     /// [`InvalidSetting`](SpectralError::InvalidSetting) for an edge of 0.
-    pub fn new(tiles: T) -> Result<Self, SpectralError> {
+    pub fn new(tiles: T) -> Result<Self> {
         check_area("tiled matrix", tiles.n(), tiles.n())?;
         if tiles.edge() == 0 {
             return Err(SpectralError::InvalidSetting { field: "edge", expected: "at least 1" });
@@ -129,7 +131,7 @@ impl<T: LowerTiles> TiledOperator<T> {
     }
 
     /// Reads all tiles in order, until one fails or nobody listens.
-    fn read_all(&self, out: &SyncSender<Result<Tile, SpectralError>>) {
+    fn read_all(&self, out: &SyncSender<Result<Tile>>) {
         let count = self.tiles.n().div_ceil(self.tiles.edge());
         for (i, j) in (0..count).flat_map(|i| (0..=i).map(move |j| (i, j))) {
             let tile = self.read(i, j);
@@ -141,7 +143,7 @@ impl<T: LowerTiles> TiledOperator<T> {
     }
 
     /// One tile, of the right size and with its diagonal block made symmetric.
-    fn read(&self, i: usize, j: usize) -> Result<Tile, SpectralError> {
+    fn read(&self, i: usize, j: usize) -> Result<Tile> {
         let mut tile = self.tiles.read(i, j)?;
         let (expected, found) = (self.side(i) * self.side(j), tile.entries().len());
         if found != expected {
@@ -161,10 +163,10 @@ impl<T: LowerTiles> TiledOperator<T> {
     /// Adds every tile's two products to Y, in the order of the tiles.
     fn accumulate(
         &self,
-        tiles: &Receiver<Result<Tile, SpectralError>>,
+        tiles: &Receiver<Result<Tile>>,
         x: MatRef<'_, f64>,
         mut y: MatMut<'_, f64>,
-    ) -> Result<(), SpectralError> {
+    ) -> Result<()> {
         let edge = self.tiles.edge();
         let count = self.tiles.n().div_ceil(edge);
         for (i, j) in (0..count).flat_map(|i| (0..=i).map(move |j| (i, j))) {
@@ -197,7 +199,7 @@ impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
         BLOCK
     }
 
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
         let n = self.tiles.n();
         let count = check_images(columns, n, images, n)?;
         images.fill(0.0);

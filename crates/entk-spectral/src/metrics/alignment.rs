@@ -2,7 +2,7 @@
 
 use crate::{
     dense::vector::{BinaryScale, check_stack, dot, finite, max_abs},
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::gram::Gram,
 };
 
@@ -34,7 +34,7 @@ const STACK: usize = 256;
 /// assert_eq!(rayleigh_alignment(&gram, &[1.0, 1.0])?, 4.0);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-pub fn alignment(gram: &Gram, f: &[f64]) -> Result<f64, SpectralError> {
+pub fn alignment(gram: &Gram, f: &[f64]) -> Result<f64> {
     single(alignments(gram, one(gram, f)?)?)
 }
 
@@ -48,7 +48,7 @@ pub fn alignment(gram: &Gram, f: &[f64]) -> Result<f64, SpectralError> {
 ///
 /// # Errors
 /// See [`alignment`].
-pub fn rayleigh_alignment(gram: &Gram, y: &[f64]) -> Result<f64, SpectralError> {
+pub fn rayleigh_alignment(gram: &Gram, y: &[f64]) -> Result<f64> {
     single(rayleigh_alignments(gram, one(gram, y)?)?)
 }
 
@@ -58,7 +58,7 @@ pub fn rayleigh_alignment(gram: &Gram, y: &[f64]) -> Result<f64, SpectralError> 
 ///
 /// # Errors
 /// See [`alignment`]; the length must be a non-zero multiple of m.
-pub fn alignments(gram: &Gram, targets: &[f64]) -> Result<Vec<f64>, SpectralError> {
+pub fn alignments(gram: &Gram, targets: &[f64]) -> Result<Vec<f64>> {
     let m = gram.n() as f64;
     let forms = quadratic_forms(gram, targets)?;
     // Up twice: the form is quadratic in the target.
@@ -69,7 +69,7 @@ pub fn alignments(gram: &Gram, targets: &[f64]) -> Result<Vec<f64>, SpectralErro
 ///
 /// # Errors
 /// See [`alignments`].
-pub fn rayleigh_alignments(gram: &Gram, targets: &[f64]) -> Result<Vec<f64>, SpectralError> {
+pub fn rayleigh_alignments(gram: &Gram, targets: &[f64]) -> Result<Vec<f64>> {
     let forms = quadratic_forms(gram, targets)?;
     forms.iter().map(|q| finite(q.form / q.square, "alignment")).collect()
 }
@@ -81,7 +81,7 @@ struct QuadraticForm {
     scale: BinaryScale,
 }
 
-fn quadratic_forms(gram: &Gram, targets: &[f64]) -> Result<Vec<QuadraticForm>, SpectralError> {
+fn quadratic_forms(gram: &Gram, targets: &[f64]) -> Result<Vec<QuadraticForm>> {
     let m = gram.n();
     let count = check_stack(targets, m)?;
     if let Some(vector) = targets.chunks_exact(m).position(|f| max_abs(f) == 0.0) {
@@ -109,7 +109,7 @@ fn quadratic_forms(gram: &Gram, targets: &[f64]) -> Result<Vec<QuadraticForm>, S
 }
 
 /// Refuses a stack where one vector is meant.
-fn one<'a>(gram: &Gram, f: &'a [f64]) -> Result<&'a [f64], SpectralError> {
+fn one<'a>(gram: &Gram, f: &'a [f64]) -> Result<&'a [f64]> {
     if f.len() == gram.n() {
         Ok(f)
     } else {
@@ -117,6 +117,6 @@ fn one<'a>(gram: &Gram, f: &'a [f64]) -> Result<&'a [f64], SpectralError> {
     }
 }
 
-fn single(values: Vec<f64>) -> Result<f64, SpectralError> {
+fn single(values: Vec<f64>) -> Result<f64> {
     values.first().copied().ok_or(SpectralError::VectorLength { dim: 1, found: 0 })
 }

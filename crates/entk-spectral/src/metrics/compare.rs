@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::{
     dense::{svd::small_svd, tall::inner},
     eigenpairs::{Eigenpairs, check_k, check_sizes},
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::{centre::Means, gram::Gram},
 };
 
@@ -33,7 +33,7 @@ use crate::{
 /// assert!((centred_kernel_alignment(&a, &shifted)? - 1.0).abs() < 1e-14);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-pub fn centred_kernel_alignment(a: &Gram, b: &Gram) -> Result<f64, SpectralError> {
+pub fn centred_kernel_alignment(a: &Gram, b: &Gram) -> Result<f64> {
     let n = a.n();
     check_sizes(b.n(), n)?;
     let (means_a, means_b) = (Means::of(a), Means::of(b));
@@ -74,11 +74,7 @@ pub fn centred_kernel_alignment(a: &Gram, b: &Gram) -> Result<f64, SpectralError
 /// assert!((principal_cosines(&a, &b, 1)?[0] - 0.5_f64.sqrt()).abs() < 1e-15);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-pub fn principal_cosines(
-    a: &Eigenpairs,
-    b: &Eigenpairs,
-    k: usize,
-) -> Result<Vec<f64>, SpectralError> {
+pub fn principal_cosines(a: &Eigenpairs, b: &Eigenpairs, k: usize) -> Result<Vec<f64>> {
     check_k(k, a.len().min(b.len()))?;
     check_sizes(a.dim(), b.dim())?;
     let overlaps = inner(a.matrix().subcols(0, k), b.matrix().subcols(0, k));

@@ -3,7 +3,7 @@
 use crate::{
     dense::vector::{BinaryScale, check_vector, dot, max_abs},
     eigenpairs::{Eigenpairs, check_k},
-    error::SpectralError,
+    error::{Result, SpectralError},
 };
 
 /// The share of a target in the span of the K leading eigenvectors.
@@ -42,7 +42,7 @@ pub fn energy_concentration(
     pairs: &Eigenpairs,
     y: &[f64],
     k: usize,
-) -> Result<EnergyConcentration, SpectralError> {
+) -> Result<EnergyConcentration> {
     check_k(k, pairs.len())?;
     let mut curve = curve_to(pairs, y, k)?;
     curve.pop().ok_or(SpectralError::InvalidK { k, available: pairs.len() })
@@ -53,18 +53,11 @@ pub fn energy_concentration(
 ///
 /// # Errors
 /// As [`energy_concentration`].
-pub fn energy_curve(
-    pairs: &Eigenpairs,
-    y: &[f64],
-) -> Result<Vec<EnergyConcentration>, SpectralError> {
+pub fn energy_curve(pairs: &Eigenpairs, y: &[f64]) -> Result<Vec<EnergyConcentration>> {
     curve_to(pairs, y, pairs.len())
 }
 
-fn curve_to(
-    pairs: &Eigenpairs,
-    y: &[f64],
-    k: usize,
-) -> Result<Vec<EnergyConcentration>, SpectralError> {
+fn curve_to(pairs: &Eigenpairs, y: &[f64], k: usize) -> Result<Vec<EnergyConcentration>> {
     check_vector(y, pairs.dim())?;
     let largest = max_abs(y);
     if largest == 0.0 {

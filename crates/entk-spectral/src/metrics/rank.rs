@@ -3,7 +3,7 @@
 use crate::{
     dense::vector::{BinaryScale, finite},
     eigenpairs::Eigenpairs,
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::gram::Gram,
     metrics::alignment::rayleigh_alignments,
 };
@@ -35,7 +35,7 @@ pub struct EffectiveRank {
 /// assert!(rank.entropy > rank.participation && rank.entropy < 2.0);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-pub fn effective_rank(pairs: &Eigenpairs) -> Result<EffectiveRank, SpectralError> {
+pub fn effective_rank(pairs: &Eigenpairs) -> Result<EffectiveRank> {
     pairs.require_all("effective rank")?;
     let largest = pairs.values().first().copied().unwrap_or(0.0);
     if largest <= 0.0 {
@@ -66,7 +66,7 @@ pub fn effective_rank(pairs: &Eigenpairs) -> Result<EffectiveRank, SpectralError
 /// assert_eq!(shares, [0.75, 0.0, 0.25]);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-pub fn layer_shares(layers: &[Gram], y: &[f64]) -> Result<Vec<f64>, SpectralError> {
+pub fn layer_shares(layers: &[Gram], y: &[f64]) -> Result<Vec<f64>> {
     let n = layers.first().map(Gram::n).ok_or(SpectralError::Empty {
         what: "list of layers",
         rows: 0,
@@ -80,7 +80,7 @@ pub fn layer_shares(layers: &[Gram], y: &[f64]) -> Result<Vec<f64>, SpectralErro
         Err(error) => Err(error),
         Ok(forms) => Ok(forms.iter().sum()),
     };
-    let forms: Vec<f64> = layers.iter().map(form).collect::<Result<_, _>>()?;
+    let forms: Vec<f64> = layers.iter().map(form).collect::<Result<_>>()?;
     let total = finite(forms.iter().sum(), "sum over layers")?;
     if total == 0.0 {
         return Err(SpectralError::ZeroGram { n });

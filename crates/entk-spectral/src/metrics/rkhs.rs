@@ -3,7 +3,7 @@
 use crate::{
     dense::vector::{BinaryScale, check_vector, finite, max_abs, norm},
     eigenpairs::Eigenpairs,
-    error::SpectralError,
+    error::{Result, SpectralError},
     solvers::psd::{ends, noise_floor},
 };
 
@@ -45,7 +45,7 @@ pub struct InverseQuadratic {
 /// assert!((norm.condition - 4.0).abs() < 1e-13);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-pub fn inverse_quadratic(pairs: &Eigenpairs, f: &[f64]) -> Result<InverseQuadratic, SpectralError> {
+pub fn inverse_quadratic(pairs: &Eigenpairs, f: &[f64]) -> Result<InverseQuadratic> {
     pairs.require_all("inverse quadratic form")?;
     let values = pairs.values();
     let (largest, smallest) = ends(values);

@@ -3,7 +3,7 @@
 
 use crate::{
     dense::vector::{check_stack, dot, finite},
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::gram::Gram,
 };
 
@@ -56,7 +56,7 @@ pub fn unbiased_alignments(
     gram: &Gram,
     targets: &[f64],
     blocks: usize,
-) -> Result<Vec<AlignmentEstimate>, SpectralError> {
+) -> Result<Vec<AlignmentEstimate>> {
     let m = gram.n();
     check_stack(targets, m)?;
     if blocks < 2 || m / 2 < blocks {
@@ -106,11 +106,7 @@ impl BlockSums {
 }
 
 /// f_g^T K_gg f_g of every block g (outer) and target (inner).
-fn block_forms(
-    gram: &Gram,
-    targets: &[f64],
-    members: &[Vec<usize>],
-) -> Result<Vec<Vec<f64>>, SpectralError> {
+fn block_forms(gram: &Gram, targets: &[f64], members: &[Vec<usize>]) -> Result<Vec<Vec<f64>>> {
     let m = gram.n();
     let of_block = |members: &Vec<usize>| {
         let parts: Vec<f64> =
@@ -122,7 +118,7 @@ fn block_forms(
     members.iter().map(of_block).collect()
 }
 
-fn estimate(blocks: &[BlockSums]) -> Result<AlignmentEstimate, SpectralError> {
+fn estimate(blocks: &[BlockSums]) -> Result<AlignmentEstimate> {
     let total = |part: fn(&BlockSums) -> f64| blocks.iter().map(part).sum::<f64>();
     let (m, form) = (total(|b| b.size), total(|b| b.row));
     let diagonal = total(|b| b.diagonal);

@@ -3,8 +3,11 @@
 use std::{fmt, ops::Range};
 
 use crate::{
-    dense::tall::inner, eigenpairs::Eigenpairs, error::SpectralError,
-    kernel::operator::SymmetricOperator, solvers::residuals::residual_norms,
+    dense::tall::inner,
+    eigenpairs::Eigenpairs,
+    error::{Result, SpectralError},
+    kernel::operator::SymmetricOperator,
+    solvers::residuals::residual_norms,
 };
 
 /// Eigenvalues closer than this fraction of the largest count as one cluster.
@@ -15,6 +18,7 @@ const STACK: usize = 256;
 
 /// How [`eigsh`](crate::eigsh) goes about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Solver {
     /// Dense up to N = 512 and for more than a third of all pairs, else Krylov.
     #[default]
@@ -70,7 +74,7 @@ pub(crate) fn certify<K: SymmetricOperator + ?Sized>(
     solver: Solver,
     products: usize,
     restarts: usize,
-) -> Result<CertifiedPairs, SpectralError> {
+) -> Result<CertifiedPairs> {
     let residuals = residual_norms(operator, &pairs)?;
     let largest = pairs.values()[0].abs();
     let got = residuals.iter().filter(|&&r| r <= tolerance * largest).count();

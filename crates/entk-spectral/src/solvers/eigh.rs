@@ -10,7 +10,7 @@ use crate::{
     },
     eigenpairs::Eigenpairs,
     entries::{Scalar, with_entries},
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::gram::Gram,
 };
 
@@ -53,7 +53,7 @@ const GROWTH: f64 = 10.0;
 /// assert!(orthogonality_ratio(&pairs) < 10.0);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-pub fn eigh(gram: &Gram) -> Result<Eigenpairs, SpectralError> {
+pub fn eigh(gram: &Gram) -> Result<Eigenpairs> {
     let largest = gram.max_abs();
     if largest == 0.0 {
         return of_zero(gram);
@@ -75,7 +75,7 @@ pub fn eigh(gram: &Gram) -> Result<Eigenpairs, SpectralError> {
 }
 
 /// Eigenvalues 0 and the unit vectors.
-fn of_zero(gram: &Gram) -> Result<Eigenpairs, SpectralError> {
+fn of_zero(gram: &Gram) -> Result<Eigenpairs> {
     let n = gram.n();
     let mut vectors = zeros(n * n, "eigenvectors")?;
     vectors.iter_mut().step_by(n + 1).for_each(|x| *x = 1.0);
@@ -83,7 +83,7 @@ fn of_zero(gram: &Gram) -> Result<Eigenpairs, SpectralError> {
 }
 
 /// The whole matrix in f64 with its largest magnitude in [1, 2).
-fn scaled_entries(gram: &Gram, scale: BinaryScale) -> Result<Vec<f64>, SpectralError> {
+fn scaled_entries(gram: &Gram, scale: BinaryScale) -> Result<Vec<f64>> {
     let n = gram.n();
     let mut scaled = zeros(n * n, "the scaled kernel")?;
     with_entries!(gram.entries(), k => scaled
@@ -96,7 +96,7 @@ fn scaled_entries(gram: &Gram, scale: BinaryScale) -> Result<Vec<f64>, SpectralE
 }
 
 /// The gate after the solver: it has been seen to answer with NaN as success.
-fn check_solution(scaled: &[f64], values: &[f64], vectors: &[f64]) -> Result<(), SpectralError> {
+fn check_solution(scaled: &[f64], values: &[f64], vectors: &[f64]) -> Result<()> {
     let n = values.len();
     let tolerance = GROWTH * n as f64 * f64::EPSILON;
     let check = |check: &'static str, found: f64, bound: f64| {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::{
     dense::ritz::Ritz,
     eigenpairs::check_k,
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::operator::SymmetricOperator,
     solvers::{
         certified_pairs::{CertifiedPairs, Solver, certify},
@@ -129,7 +129,7 @@ pub fn eigsh<K: SymmetricOperator + ?Sized>(
     operator: &K,
     k: usize,
     config: &EigshConfig,
-) -> Result<CertifiedPairs, SpectralError> {
+) -> Result<CertifiedPairs> {
     let n = operator.n();
     check_k(k, n)?;
     let plan = Plan::new(operator, k, config)?;
@@ -156,7 +156,7 @@ impl Plan {
         operator: &K,
         k: usize,
         config: &EigshConfig,
-    ) -> Result<Self, SpectralError> {
+    ) -> Result<Self> {
         let n = operator.n();
         let invalid = |field, expected| Err(SpectralError::InvalidSetting { field, expected });
         if !(TOLERANCES.0..=TOLERANCES.1).contains(&config.tolerance) {
@@ -198,18 +198,12 @@ impl Plan {
     }
 }
 
-fn dense<K: SymmetricOperator + ?Sized>(
-    operator: &K,
-    plan: &Plan,
-) -> Result<CertifiedPairs, SpectralError> {
+fn dense<K: SymmetricOperator + ?Sized>(operator: &K, plan: &Plan) -> Result<CertifiedPairs> {
     let pairs = eigh(operator.to_gram()?.as_ref())?.truncate(plan.k)?;
     certify(operator, pairs, plan.tolerance, Solver::Dense, 0, 0)
 }
 
-fn krylov<K: SymmetricOperator + ?Sized>(
-    operator: &K,
-    plan: &Plan,
-) -> Result<CertifiedPairs, SpectralError> {
+fn krylov<K: SymmetricOperator + ?Sized>(operator: &K, plan: &Plan) -> Result<CertifiedPairs> {
     let mut krylov = Krylov::new(operator, plan.block, plan.basis, plan.seed)?;
     let mut restarts = 0;
     loop {
@@ -240,7 +234,7 @@ fn restart<K: SymmetricOperator + ?Sized>(
     ritz: &Ritz,
     state: &Progress,
     plan: &Plan,
-) -> Result<(), SpectralError> {
+) -> Result<()> {
     let before = krylov.locked().len();
     let total = plan.k + (plan.basis - plan.k) / 2;
     let keep = total.min(plan.basis - krylov.waiting()) - before;

@@ -17,7 +17,7 @@ use crate::{
         vector::{BinaryScale, finite, max_abs, norm, zeros},
     },
     eigenpairs::Eigenpairs,
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::operator::SymmetricOperator,
 };
 
@@ -65,12 +65,7 @@ pub(crate) struct Krylov<'a, K: ?Sized> {
 
 impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
     /// An empty basis for up to `capacity` columns, to start from `width` random ones.
-    pub(crate) fn new(
-        operator: &'a K,
-        width: usize,
-        capacity: usize,
-        seed: u64,
-    ) -> Result<Self, SpectralError> {
+    pub(crate) fn new(operator: &'a K, width: usize, capacity: usize, seed: u64) -> Result<Self> {
         let n = operator.n();
         let len = n.checked_mul(capacity);
         let len = len.ok_or(SpectralError::TooLarge { rows: n, cols: capacity })?;
@@ -139,7 +134,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
     }
 
     /// The k leading pairs, locked ones included.
-    pub(crate) fn leading(&self, ritz: &Ritz, k: usize) -> Result<Eigenpairs, SpectralError> {
+    pub(crate) fn leading(&self, ritz: &Ritz, k: usize) -> Result<Eigenpairs> {
         let (n, from) = (self.n, self.locked.len());
         let mut vectors = zeros(n * k, "eigenvectors")?;
         vectors[..n * from].copy_from_slice(&self.vectors[..n * from]);
@@ -156,7 +151,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
                 .collect();
         }
         let scale = self.scale();
-        let values: Result<Vec<f64>, _> =
+        let values: Result<Vec<f64>> =
             order.iter().map(|(_, x)| finite(scale.up(*x), "largest eigenvalue")).collect();
         Ok(Eigenpairs::from_sorted(values?, vectors, n, self.operator.entry_type()))
     }
@@ -171,7 +166,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
     }
 
     /// The Ritz pairs of the columns that are not locked.
-    pub(crate) fn ritz(&self) -> Result<Ritz, SpectralError> {
+    pub(crate) fn ritz(&self) -> Result<Ritz> {
         let (from, active) = (self.locked.len(), self.dim - self.locked.len());
         Ritz::of(self.projected.as_ref().submatrix(from, from, active, active))
     }
@@ -184,7 +179,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
 
     /// Multiplies the next block, appends it to V, and orthogonalises its image
     /// into the block after it.
-    pub(crate) fn step(&mut self) -> Result<(), SpectralError> {
+    pub(crate) fn step(&mut self) -> Result<()> {
         let image = self.image()?;
         let (n, start) = (self.n, self.dim);
         self.vectors[n * start..n * start + self.next.len()].copy_from_slice(&self.next);
@@ -222,13 +217,13 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
 
     /// Widens the next block by random columns, to look for further copies of
     /// multiple eigenvalues.
-    pub(crate) fn widen(&mut self) -> Result<(), SpectralError> {
+    pub(crate) fn widen(&mut self) -> Result<()> {
         let free = self.n - self.dim - self.next.len() / self.n;
         self.draw(self.width.min(free))
     }
 
     /// K times the next block, scaled.
-    fn image(&mut self) -> Result<Vec<f64>, SpectralError> {
+    fn image(&mut self) -> Result<Vec<f64>> {
         let mut image = zeros(self.next.len(), "a block of images")?;
         self.operator.apply(&self.next, &mut image)?;
         if let Some(at) = image.iter().position(|x| !x.is_finite()) {
@@ -241,7 +236,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
     }
 
     /// Splits the image of the block from `start` on into V T + next * coupling.
-    fn orthogonalise(&mut self, mut image: Vec<f64>, start: usize) -> Result<(), SpectralError> {
+    fn orthogonalise(&mut self, mut image: Vec<f64>, start: usize) -> Result<()> {
         let (n, width) = (self.n, self.dim - start);
         let overlap = self.project_out(&mut image, self.coupled_from);
         self.add_column(self.coupled_from, start, &overlap);
@@ -302,7 +297,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
 
     /// Appends random orthonormal columns to the next block; they are not coupled
     /// to anything before.
-    fn draw(&mut self, count: usize) -> Result<(), SpectralError> {
+    fn draw(&mut self, count: usize) -> Result<()> {
         let n = self.n;
         let mut fresh: Vec<f64> =
             StandardNormal.sample_iter(&mut self.rng).take(n * count).collect();

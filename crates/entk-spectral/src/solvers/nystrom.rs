@@ -10,7 +10,7 @@ use crate::{
         vector::{finite, zeros},
     },
     eigenpairs::{Eigenpairs, check_k, check_sizes},
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::{cross::CrossGram, gram::Gram},
     solvers::{eigh::eigh, psd::noise_floor},
 };
@@ -41,7 +41,7 @@ use crate::{
 /// assert!((phi[1] - pairs.vector(1)[1]).abs() < 1e-15);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-pub fn extend(pairs: &Eigenpairs, cross: &CrossGram) -> Result<Vec<f64>, SpectralError> {
+pub fn extend(pairs: &Eigenpairs, cross: &CrossGram) -> Result<Vec<f64>> {
     check_sizes(pairs.dim(), cross.cols())?;
     let largest = pairs.values().first().copied().unwrap_or(0.0);
     let floor = pairs.entry_type().epsilon() * largest.max(0.0);
@@ -89,7 +89,7 @@ pub fn extend(pairs: &Eigenpairs, cross: &CrossGram) -> Result<Vec<f64>, Spectra
 /// assert!(residual_norms(&gram, &pairs)?.iter().all(|&r| r < 1e-12));
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-pub fn nystrom(cross: &CrossGram, landmarks: &Gram, k: usize) -> Result<Eigenpairs, SpectralError> {
+pub fn nystrom(cross: &CrossGram, landmarks: &Gram, k: usize) -> Result<Eigenpairs> {
     let (n, s) = (cross.rows(), landmarks.n());
     check_sizes(cross.cols(), s)?;
     let small = eigh(landmarks)?;
@@ -106,12 +106,7 @@ pub fn nystrom(cross: &CrossGram, landmarks: &Gram, k: usize) -> Result<Eigenpai
 }
 
 /// Eigenpairs of F F^T for features F (n x r, column by column).
-fn leading_of(
-    features: Vec<f64>,
-    n: usize,
-    k: usize,
-    landmarks: &Gram,
-) -> Result<Eigenpairs, SpectralError> {
+fn leading_of(features: Vec<f64>, n: usize, k: usize, landmarks: &Gram) -> Result<Eigenpairs> {
     let size = features.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
     let f = orthonormal(features, n, f64::EPSILON * size)?;
     let rank = f.r.nrows();
@@ -123,6 +118,6 @@ fn leading_of(
     let q = MatRef::from_column_major_slice(&f.q, n, rank);
     combine(MatMut::from_column_major_slice_mut(&mut phi, n, k), q, top);
     let values = values.iter().rev().take(k);
-    let values: Result<Vec<f64>, _> = values.map(|&x| finite(x, "largest eigenvalue")).collect();
+    let values: Result<Vec<f64>> = values.map(|&x| finite(x, "largest eigenvalue")).collect();
     Ok(Eigenpairs::from_sorted(values?, phi, n, landmarks.entry_type()))
 }

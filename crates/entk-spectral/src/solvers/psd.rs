@@ -1,6 +1,10 @@
 //! Is the spectrum that of a positive semi-definite kernel?
 
-use crate::{eigenpairs::Eigenpairs, entries::EntryType, error::SpectralError};
+use crate::{
+    eigenpairs::Eigenpairs,
+    entries::EntryType,
+    error::{Result, SpectralError},
+};
 
 /// Growth factor of the round-off that is accepted in a negative eigenvalue.
 const GROWTH: f64 = 10.0;
@@ -44,7 +48,7 @@ pub struct PsdReport {
 /// ));
 /// # Ok::<(), SpectralError>(())
 /// ```
-pub fn check_psd(pairs: &Eigenpairs) -> Result<PsdReport, SpectralError> {
+pub fn check_psd(pairs: &Eigenpairs) -> Result<PsdReport> {
     pairs.require_all("check for positive semi-definiteness")?;
     let (largest, smallest) = ends(pairs.values());
     let bound = -GROWTH * pairs.dim() as f64 * pairs.entry_type().epsilon() * largest.max(0.0);

@@ -7,7 +7,7 @@ use crate::{
     dense::vector::{BinaryScale, finite, norm, zeros},
     eigenpairs::{Eigenpairs, check_sizes},
     entries::{Scalar, with_entries},
-    error::SpectralError,
+    error::Result,
     kernel::{gram::Gram, operator::SymmetricOperator},
 };
 
@@ -27,7 +27,7 @@ const STACK: usize = 256;
 /// # Errors
 /// [`NeedsAllPairs`](SpectralError::NeedsAllPairs) for truncated pairs (use
 /// [`residual_norms`]), [`SizeMismatch`](SpectralError::SizeMismatch).
-pub fn residual_ratio(gram: &Gram, pairs: &Eigenpairs) -> Result<f64, SpectralError> {
+pub fn residual_ratio(gram: &Gram, pairs: &Eigenpairs) -> Result<f64> {
     check_sizes(pairs.dim(), gram.n())?;
     pairs.require_all("residual ratio")?;
     let n = gram.n();
@@ -83,7 +83,7 @@ pub fn orthogonality_ratio(pairs: &Eigenpairs) -> f64 {
 pub fn residual_norms<K: SymmetricOperator + ?Sized>(
     operator: &K,
     pairs: &Eigenpairs,
-) -> Result<Vec<f64>, SpectralError> {
+) -> Result<Vec<f64>> {
     let n = pairs.dim();
     check_sizes(n, operator.n())?;
     let mut norms = Vec::with_capacity(pairs.len());

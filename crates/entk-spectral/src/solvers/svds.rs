@@ -11,7 +11,7 @@ use crate::{
     },
     eigenpairs::{check_k, fix_sign},
     entries::EntryType,
-    error::SpectralError,
+    error::{Result, SpectralError},
     kernel::operator::{LinearOperator, SymmetricOperator, check_images},
     solvers::eigsh::{EigshConfig, eigsh},
 };
@@ -63,7 +63,7 @@ pub fn svds<A: LinearOperator + ?Sized>(
     operator: &A,
     k: usize,
     config: &EigshConfig,
-) -> Result<SingularTriplets, SpectralError> {
+) -> Result<SingularTriplets> {
     let (m, n) = (operator.rows(), operator.cols());
     check_k(k, m.min(n))?;
     if n <= m {
@@ -92,7 +92,7 @@ impl<A: LinearOperator + ?Sized> Normal<'_, A> {
         self.operator.rows().max(self.operator.cols())
     }
 
-    fn forward(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+    fn forward(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
         if self.transposed {
             self.operator.apply_transposed(columns, images)
         } else {
@@ -100,7 +100,7 @@ impl<A: LinearOperator + ?Sized> Normal<'_, A> {
         }
     }
 
-    fn backward(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+    fn backward(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
         if self.transposed {
             self.operator.apply(columns, images)
         } else {
@@ -108,7 +108,7 @@ impl<A: LinearOperator + ?Sized> Normal<'_, A> {
         }
     }
 
-    fn triplets(&self, k: usize, config: &EigshConfig) -> Result<Triplets, SpectralError> {
+    fn triplets(&self, k: usize, config: &EigshConfig) -> Result<Triplets> {
         let (tall, short) = (self.tall(), self.n());
         let pairs = eigsh(self, k, config)?.pairs;
         let mut images = zeros(tall * k, "images of the singular vectors")?;
@@ -137,7 +137,7 @@ impl<A: LinearOperator + ?Sized> SymmetricOperator for Normal<'_, A> {
         self.operator.entry_type()
     }
 
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
         let count = check_images(columns, self.n(), images, self.n())?;
         let mut between = zeros(self.tall() * count, "images of the columns")?;
         self.forward(columns, &mut between)?;
@@ -156,7 +156,7 @@ fn canonical<A: LinearOperator + ?Sized>(
     values: Vec<f64>,
     mut left: Vec<f64>,
     mut right: Vec<f64>,
-) -> Result<SingularTriplets, SpectralError> {
+) -> Result<SingularTriplets> {
     let (m, n, k) = (operator.rows(), operator.cols(), values.len());
     for (u, v) in left.chunks_exact_mut(m).zip(right.chunks_exact_mut(n)) {
         if fix_sign(v) {

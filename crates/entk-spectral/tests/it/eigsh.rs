@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use entk_spectral::{
-    CertifiedPairs, EigshConfig, EntryType, Gram, Solver, SpectralError, SymmetricOperator, eigh,
-    eigsh,
+    CertifiedPairs, EigshConfig, EntryType, Gram, Result, Solver, SpectralError, SymmetricOperator,
+    eigh, eigsh,
 };
 
 use crate::{
@@ -249,7 +249,7 @@ impl SymmetricOperator for Faulty {
         EntryType::F64
     }
 
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
         self.good.apply(columns, images)?;
         images[5] = self.value;
         Ok(())
@@ -350,7 +350,7 @@ impl SymmetricOperator for Hidden {
         self.0.entry_type()
     }
 
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<(), SpectralError> {
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
         self.0.apply(columns, images)
     }
 }

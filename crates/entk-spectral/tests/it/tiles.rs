@@ -1,8 +1,8 @@
 //! Matrices stored as tiles: the same products and eigenpairs as in memory.
 
 use entk_spectral::{
-    EigshConfig, EntryType, Gram, LowerTiles, Solver, SpectralError, SymmetricOperator, Tile,
-    TiledOperator, eigsh,
+    EigshConfig, EntryType, Gram, LowerTiles, Result, Solver, SpectralError, SymmetricOperator,
+    Tile, TiledOperator, eigsh,
 };
 
 use crate::{
@@ -30,7 +30,7 @@ impl LowerTiles for InMemory {
         EntryType::F64
     }
 
-    fn read(&self, i: usize, j: usize) -> Result<Tile, SpectralError> {
+    fn read(&self, i: usize, j: usize) -> Result<Tile> {
         assert!(j <= i, "tile ({i}, {j}) is above the diagonal");
         if self.broken == Some((i, j)) {
             return Err(SpectralError::Operator { reason: format!("tile ({i}, {j}) is damaged") });
