@@ -7,16 +7,19 @@ use faer::{MatMut, MatRef};
 
 use crate::{
     config::{Accumulate, GramConfig, Strategy},
-    device::DeviceConfig,
-    engine::{Engine, Observer, Region, Watch},
+    cpu::{Engine, Region, kept::Features, sum::Sum},
+    device::config::DeviceConfig,
     error::{GramError, Result},
-    features::Features,
+    factors::{
+        check_inputs, check_layers,
+        per_example::{gradients, inner_products},
+        rows_per_example,
+    },
     grid::Grid,
     input_gram::InputGram,
-    per_example::{gradients, inner_products},
-    store::Entry,
-    sum::Sum,
-    sweeps::{check_inputs, check_layers, rows_per_example},
+    memory::zeros,
+    progress::{Observer, Watch},
+    store::chunk::Entry,
 };
 
 /// The assembly of one kernel: a model at its parameters on its inputs, and how.
@@ -244,11 +247,4 @@ impl std::fmt::Debug for Assembly<'_> {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
-}
-
-/// An m x n matrix of zeros, pages untouched.
-pub(crate) fn zeros<A: Real>(m: usize, n: usize) -> Result<Vec<A>> {
-    let size = m.checked_mul(n).filter(|size| *size <= isize::MAX as usize / size_of::<A>());
-    let size = size.ok_or(GramError::TooLarge { rows: m, cols: n })?;
-    Ok(vec![A::zero(); size])
 }

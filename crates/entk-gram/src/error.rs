@@ -7,11 +7,7 @@ use candle_core::DType;
 use entk_models::ModelError;
 use entk_spectral::SpectralError;
 
-use crate::{
-    grid::TileIndex,
-    memory::MemoryLimit,
-    plan::{Plan, gib},
-};
+use crate::{grid::TileIndex, memory::MemoryLimit, plan::Plan, units::gib};
 
 /// Everything that can go wrong while a Gram is assembled.
 #[derive(Debug, thiserror::Error)]

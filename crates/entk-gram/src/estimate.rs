@@ -3,7 +3,7 @@ use candle_core::DType;
 use crate::{
     assembly::Assembly,
     error::{GramError, Result},
-    per_example::{gradients, inner_products},
+    factors::per_example::{gradients, inner_products},
 };
 
 /// Errors of a kernel on a sample of its entries, relative to `sqrt(K_ii K_jj)`.

@@ -2,7 +2,7 @@ use candle_core::Tensor;
 use entk_models::{Model, Params};
 use entk_spectral::{CrossGram, Gram};
 
-use crate::{assembly::Assembly, config::GramConfig, engine::Observer, error::Result};
+use crate::{assembly::Assembly, config::GramConfig, error::Result, progress::Observer};
 
 /// The empirical NTK Gram matrix `K[n, m] = grad f(x_n) . grad f(x_m)` of a model at `params` on
 /// `inputs` (N, C, H, W): a plain sum over parameters, no 1/N and no 1/P.

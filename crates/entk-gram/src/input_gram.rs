@@ -8,7 +8,7 @@ use crate::{
     config::{GramConfig, Outputs},
     error::{GramError, Result},
     grid::TileIndex,
-    store::{Entry, Hashes, Identity, Store},
+    store::{Store, chunk::Entry, identity::Identity, journal::Hashes},
 };
 
 /// The products `X X^T` of all pairs of inputs, in a store.

@@ -11,40 +11,39 @@
 
 mod assembly;
 mod config;
+mod cpu;
 mod device;
-mod engine;
 mod error;
 mod estimate;
-mod expansion;
-mod features;
+mod factors;
 mod gram;
 mod grid;
 mod input_gram;
 mod memory;
-mod pair;
 mod part;
-mod per_example;
-mod pixels;
 mod plan;
-mod rate;
-mod rows;
+mod progress;
 mod store;
-mod stored;
-mod sum;
-mod sweeps;
+mod to_store;
+mod units;
 
 pub use assembly::Assembly;
 pub use config::{Accumulate, GramConfig, Outputs, Strategy};
-pub use device::{DeviceConfig, DeviceGram, DevicePlan};
-pub use engine::Observer;
+pub use device::{config::DeviceConfig, resident::DeviceGram, sizes::DevicePlan};
 pub use error::{GramError, Result};
 pub use estimate::ErrorEstimate;
+pub use factors::form::{Form, LayerPlan};
 pub use gram::{cross_gram, gram, gram_observed};
 pub use grid::{Grid, TileIndex};
 pub use input_gram::InputGram;
 pub use memory::MemoryLimit;
 pub use part::Part;
-pub use plan::{Buffer, Form, LayerPlan, Plan, Target};
-pub use rate::product_rate;
-pub use store::{Commit, Disk, Files, Identity, Store, StoredRows};
-pub use stored::{StoreConfig, Stored};
+pub use plan::{Buffer, Plan, Target, rate::product_rate};
+pub use progress::Observer;
+pub use store::{
+    Commit, Store,
+    disk::{Disk, Files},
+    identity::Identity,
+    rows::StoredRows,
+};
+pub use to_store::{StoreConfig, Stored};

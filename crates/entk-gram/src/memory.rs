@@ -1,5 +1,7 @@
 use std::{fs, path::Path};
 
+use entk_models::Real;
+
 use crate::error::{GramError, Result};
 
 /// Share of the available memory that a run may use.
@@ -94,6 +96,23 @@ fn free_disk(folder: &Path) -> Option<u64> {
         let _ = folder;
         None
     }
+}
+
+/// An m x n matrix of zeros, pages untouched.
+pub(crate) fn zeros<A: Real>(m: usize, n: usize) -> Result<Vec<A>> {
+    let size = m.checked_mul(n).filter(|size| *size <= isize::MAX as usize / size_of::<A>());
+    let size = size.ok_or(GramError::TooLarge { rows: m, cols: n })?;
+    Ok(vec![A::zero(); size])
+}
+
+/// An empty vector with memory for `count` times `width` numbers, exactly.
+pub(crate) fn reserved<T>(count: usize, width: usize) -> Result<Vec<T>> {
+    let size = count.checked_mul(width);
+    let size = size.ok_or(GramError::TooLarge { rows: count, cols: width })?;
+    let mut values = Vec::new();
+    (values.try_reserve_exact(size))
+        .map_err(|_| GramError::OutOfMemory { bytes: size.saturating_mul(size_of::<T>()) })?;
+    Ok(values)
 }
 
 #[cfg(test)]

@@ -2,18 +2,18 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use super::{
-    leaf::Leaf,
-    products::Arithmetic,
-    schedule::{Group, Schedule, Unit},
-    term::Term,
-};
 use crate::{
     assembly::Assembly,
-    engine::Watch,
+    device::{
+        arithmetic::Arithmetic,
+        leaf::Leaf,
+        schedule::{Group, Schedule, Unit},
+        term::Term,
+    },
     error::Result,
+    factors::{Swept, factors_from},
     grid::TileIndex,
-    sweeps::{Swept, factors_from},
+    progress::Watch,
 };
 
 /// Consecutive rows of the kernel, one row or column of tiles.
@@ -29,6 +29,9 @@ pub(crate) struct Block {
 
 /// Takes finished tiles, (rows, columns), in the order in which they were asked for.
 pub(crate) type TileSink<'a> = dyn FnMut(TileIndex, Tensor) -> Result<()> + 'a;
+
+/// Takes the entries of finished tiles, row-major.
+pub(crate) type HostSink<'a, A> = dyn FnMut(TileIndex, &[A]) -> Result<()> + 'a;
 
 /// Computes tiles of a kernel in tensor operations, wherever its tensors lie.
 ///

@@ -6,8 +6,7 @@ use entk_models::{Factor, Geometry};
 use crate::{
     config::Strategy,
     error::Result,
-    features::pair_is_cheaper,
-    plan::{Form, LayerPlan},
+    factors::form::{Form, LayerPlan, pair_is_cheaper, pixel_columns, pixels_are_cheaper},
 };
 
 /// The gradients of one layer for some rows of the kernel, as a device keeps them between the sweep
@@ -186,16 +185,4 @@ fn without_bias(mut factor: Factor) -> Result<(Factor, Option<Leaf>)> {
     };
     let leaf = |name| Leaf { factor: Factor::Rows { name, rows }, form: Form::Rows };
     Ok((factor, name.map(leaf)))
-}
-
-/// Multiply-adds of all pairs of input pixels and all pairs of output pixels.
-fn pixel_columns(g: &Geometry) -> usize {
-    g.channels * g.input_pixels().pow(2) + g.filters * g.output_pixels().pow(2)
-}
-
-/// Whether pairs of pixels cost less than rows. The additions of one pair of examples stay in
-/// registers and caches; those of all taps count as one multiply-add each.
-fn pixels_are_cheaper(g: &Geometry) -> bool {
-    let taps = g.kernel[0] * g.kernel[1] * g.output_pixels().pow(2);
-    pixel_columns(g) + taps < g.patch() * g.filters
 }

@@ -1,18 +1,13 @@
 //! The engine in tensor operations: the same code for tensors on a GPU and on the CPU.
 
-mod assembled;
-mod deal;
-mod engine;
+pub(crate) mod arithmetic;
+pub(crate) mod config;
+pub(crate) mod engine;
 mod fused;
 mod leaf;
-mod plan;
-mod products;
-mod resident;
-mod schedule;
+mod multi_device;
+pub(crate) mod resident;
+pub(crate) mod run;
+pub(crate) mod schedule;
+pub(crate) mod sizes;
 mod term;
-
-pub use assembled::DeviceConfig;
-pub use plan::DevicePlan;
-pub(crate) use plan::Probe;
-pub use resident::DeviceGram;
-pub(crate) use schedule::edge as device_edge;

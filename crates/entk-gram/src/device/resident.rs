@@ -4,9 +4,9 @@ use candle_core::{DType, Device, Tensor};
 use entk_device::Operand;
 use entk_spectral::{EntryType, Gram, SpectralError, SymmetricOperator};
 
-use super::{assembled::DeviceConfig, schedule::edge};
 use crate::{
     assembly::Assembly,
+    device::{config::DeviceConfig, schedule::edge},
     error::{GramError, Result},
     grid::{Grid, TileIndex},
 };
@@ -87,7 +87,7 @@ impl DeviceGram {
     /// Those of the device, and NaN or infinity in the kernel.
     pub fn gram(&self) -> Result<Gram> {
         let n = self.n();
-        let mut entries = crate::assembly::zeros::<f64>(n, n)?;
+        let mut entries = crate::memory::zeros::<f64>(n, n)?;
         for (tile, values) in self.grid.lower().zip(&self.tiles) {
             let (rows, cols) = (self.grid.examples(tile.0), self.grid.examples(tile.1));
             let values = values.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;

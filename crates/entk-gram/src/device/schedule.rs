@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::leaf::LeafSize;
 use crate::{
+    device::leaf::LeafSize,
     error::{GramError, Result},
-    plan::Form,
+    factors::form::Form,
 };
 
 /// Share of a device's memory that is planned with; allocators lose some to fragments.
@@ -262,7 +262,7 @@ pub(crate) fn edge(n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::LayerPlan;
+    use crate::factors::form::LayerPlan;
 
     fn leaf(form: Form, kept: usize, width: usize, channels: usize) -> LeafSize {
         let layer =

@@ -4,13 +4,16 @@ use candle_core::Tensor;
 use entk_device::Operand;
 use entk_models::{Factor, Geometry};
 
-use super::{
-    fused::{dense_tile, pixel_tile},
-    leaf::Leaf,
-    products::{Arithmetic, plus},
-    schedule::Piece,
+use crate::{
+    device::{
+        arithmetic::{Arithmetic, plus},
+        fused::{dense_tile, pixel_tile},
+        leaf::Leaf,
+        schedule::Piece,
+    },
+    error::Result,
+    factors::form::Form,
 };
-use crate::{error::Result, plan::Form};
 
 /// Longest side of the products of pixels: they are made for so many pixels of some examples at a
 /// time.

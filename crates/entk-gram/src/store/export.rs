@@ -4,10 +4,10 @@ use std::{
     path::Path,
 };
 
-use super::{Store, chunk::Entry};
 use crate::{
     error::{GramError, Result},
     grid::TileIndex,
+    store::{Store, chunk::Entry},
 };
 
 /// numpy pads its header to a multiple of this.

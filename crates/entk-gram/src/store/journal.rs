@@ -7,10 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::Disk;
 use crate::{
     error::{GramError, Result},
     grid::TileIndex,
+    store::disk::Disk,
 };
 
 /// One line: a tile and the BLAKE3 of its file. A chunk's own checksum does not say where the

@@ -1,13 +1,13 @@
 //! A Gram on disk that survives: a Zarr v3 array of lower tiles, resumable and checked.
 
-mod chunk;
-mod disk;
+pub(crate) mod chunk;
+pub(crate) mod disk;
 mod export;
-mod identity;
-mod journal;
+pub(crate) mod identity;
+pub(crate) mod journal;
 mod operator;
 mod read;
-mod rows;
+pub(crate) mod rows;
 
 use std::{
     collections::BTreeMap,
@@ -20,18 +20,18 @@ use std::{
     },
 };
 
-pub(crate) use chunk::Entry;
-pub use disk::{Disk, Files};
-pub use identity::Identity;
-pub(crate) use journal::Hashes;
-use journal::Journal;
 use rayon::prelude::*;
-pub use rows::StoredRows;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{GramError, Result},
     grid::{Grid, TileIndex},
+    store::{
+        chunk::Entry,
+        disk::{Disk, Files},
+        identity::Identity,
+        journal::{Hashes, Journal},
+    },
 };
 
 const RUN: &str = "run.json";

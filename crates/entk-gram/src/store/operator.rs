@@ -1,9 +1,9 @@
 use entk_spectral::{EntryType, LowerTiles, SpectralError, Tile, TiledOperator};
 
-use super::{COMMIT, Store, chunk::decode};
 use crate::{
     error::{GramError, Result},
     grid::TileIndex,
+    store::{COMMIT, Store, chunk::decode},
 };
 
 impl Store {

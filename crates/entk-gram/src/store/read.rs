@@ -2,14 +2,15 @@ use std::collections::BTreeMap;
 
 use entk_spectral::Gram;
 
-use super::{
-    JOURNAL, Store,
-    chunk::{Entry, decode},
-    journal::{self, Hashes},
-};
 use crate::{
     error::{GramError, Result},
     grid::TileIndex,
+    store::{
+        JOURNAL, Store,
+        chunk::{Entry, decode},
+        journal,
+        journal::Hashes,
+    },
 };
 
 impl Store {
@@ -89,7 +90,7 @@ impl Store {
 
     fn lower<A: Entry + entk_models::Real>(&self) -> Result<Vec<A>> {
         let n = self.identity.n;
-        let mut entries = crate::assembly::zeros::<A>(n, n)?;
+        let mut entries = crate::memory::zeros::<A>(n, n)?;
         self.for_each_tile::<A>(|tile, values| {
             let (rows, cols) = (self.grid().examples(tile.0), self.grid().examples(tile.1));
             for (i, row) in rows.zip(values.chunks(self.grid().edge())) {

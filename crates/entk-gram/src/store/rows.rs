@@ -5,10 +5,10 @@ use std::{fs::File, path::PathBuf};
 use entk_spectral::{Entries, KernelRows, SpectralError};
 use rayon::prelude::*;
 
-use super::{COMMIT, Store, chunk::Entry};
 use crate::{
     error::{GramError, Result},
     memory::check_disk,
+    store::{COMMIT, Store, chunk::Entry},
 };
 
 type SpectralResult<T> = std::result::Result<T, SpectralError>;

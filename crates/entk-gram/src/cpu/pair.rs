@@ -1,6 +1,9 @@
 use entk_models::{Geometry, Real};
 
-use crate::{error::Result, expansion::Expansion, pixels::PixelPairs, rows::Rows};
+use crate::{
+    cpu::{expansion::Expansion, pixels::PixelPairs, rows::Rows},
+    error::Result,
+};
 
 /// The inputs and cotangents of a layer whose Jacobian rows are not kept, one row per example,
 /// and how its share of the kernel follows from them.

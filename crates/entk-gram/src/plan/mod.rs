@@ -1,3 +1,5 @@
+pub(crate) mod rate;
+
 use std::{fmt, time::Instant};
 
 use entk_models::{Factor, Real};
@@ -6,14 +8,24 @@ use faer::Par;
 use crate::{
     assembly::Assembly,
     config::Strategy,
-    device::{DeviceConfig, DevicePlan, Probe, device_edge},
+    cpu::{
+        kept::{Piece, pieces},
+        pair::PairForm,
+    },
+    device::{
+        config::DeviceConfig,
+        schedule::edge as device_edge,
+        sizes::{DevicePlan, Probe},
+    },
     error::{GramError, Result},
-    features::{Piece, pieces},
+    factors::{
+        Swept, factors_from,
+        form::{Form, LayerPlan, backward_operations, in_flight},
+    },
     grid::Grid,
     memory::MemoryLimit,
-    pair::PairForm,
-    rate::rate,
-    sweeps::{Swept, factors_from},
+    plan::rate::rate,
+    units::gib,
 };
 
 /// Edge of the product that measures this machine's rate.
@@ -34,34 +46,6 @@ pub enum Target {
         /// In examples.
         edge: usize,
     },
-}
-
-/// How the parameters of one layer are contracted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LayerPlan {
-    /// The layer's parameters.
-    pub names: Vec<String>,
-    /// Number of parameters, P_l.
-    pub parameters: usize,
-    /// Form of its gradients.
-    pub form: Form,
-    /// Numbers kept for each example.
-    pub kept: usize,
-    /// Columns of the products of each pair of examples.
-    pub columns: usize,
-}
-
-/// The form in which a layer's gradients are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Rows of the Jacobian, in one product with those of other layers.
-    Rows,
-    /// Inputs and cotangents of a dense layer: `(a a'^T + 1) * (d d'^T)`.
-    Dense,
-    /// Inputs and cotangents of a convolution, from which rows are expanded in parts.
-    Conv,
-    /// Inputs and cotangents of a convolution on few pixels, multiplied pixel by pixel.
-    Pixels,
 }
 
 /// Memory under a name.
@@ -299,32 +283,6 @@ impl Plan {
 
 const EXPANSION: &str = "expanded convolution rows";
 
-/// Operations for one example: the input's cotangent, unless the layer is the first one, and the
-/// rows of a convolution.
-pub(crate) fn backward_operations(factor: &Factor, first: bool) -> f64 {
-    let (cotangent, rows) = match factor {
-        Factor::Dense { inputs, cotangents, .. } => {
-            (2.0 * (inputs.dims()[1] * cotangents.dims()[1]) as f64, 0.0)
-        }
-        Factor::Conv { geometry, .. } => match PairForm::of_conv(*geometry) {
-            Some(PairForm::Pixels(_)) => (geometry.operations(), 0.0),
-            _ => (geometry.operations(), geometry.operations()),
-        },
-        Factor::Rows { .. } => (0.0, 0.0),
-    };
-    rows + if first { 0.0 } else { cotangent }
-}
-
-/// What a micro-batch sweep holds for a layer: numbers of its inputs and cotangents.
-pub(crate) fn in_flight(factor: &Factor) -> usize {
-    match factor {
-        Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
-            inputs.elem_count() + cotangents.elem_count()
-        }
-        Factor::Rows { rows, .. } => rows.elem_count(),
-    }
-}
-
 fn layer<T: Real>(factor: Factor, count: usize, strategy: Strategy) -> Result<LayerPlan> {
     let names = factor.names().into_iter().map(str::to_owned).collect();
     let parameters = factor.width();
@@ -348,14 +306,6 @@ fn layer<T: Real>(factor: Factor, count: usize, strategy: Strategy) -> Result<La
         plan.columns += columns;
     }
     Ok(plan)
-}
-
-/// Bytes for people.
-pub(crate) fn gib(bytes: u64) -> String {
-    match bytes as f64 / (1u64 << 30) as f64 {
-        small if small < 1.0 => format!("{:.1} MiB", small * 1024.0),
-        large => format!("{large:.2} GiB"),
-    }
 }
 
 impl fmt::Display for Plan {

@@ -1,33 +1,34 @@
-use std::{
-    ops::Range,
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-};
+pub(crate) mod expansion;
+pub(crate) mod kept;
+pub(crate) mod pair;
+pub(crate) mod pixels;
+pub(crate) mod rows;
+pub(crate) mod sum;
+
+use std::{ops::Range, sync::Mutex};
 
 use entk_models::Real;
 use faer::{MatMut, MatRef};
 use rayon::prelude::*;
 
 use crate::{
-    error::{GramError, Result},
-    expansion::{Expanded, Expansion},
-    features::Features,
+    cpu::{
+        expansion::{Expanded, Expansion},
+        kept::Features,
+        pair::{Pair, PairForm},
+        pixels::PixelScratch,
+        rows::{Rows, SHORTEST, cuts, lengthened},
+        sum::Sum,
+    },
+    error::Result,
     grid::{Grid, TileIndex},
-    pair::{Pair, PairForm},
-    pixels::PixelScratch,
-    rows::{Rows, SHORTEST, lengthened},
-    sum::Sum,
+    progress::Watch,
 };
 
 /// Tiles for each thread at least, so that none waits long for the last one.
 const TILES_PER_THREAD: usize = 4;
 /// Smallest edge to which tiles are cut for it: shorter products are slower than waiting.
 const SMALLEST_TILE: usize = 32;
-
-/// Told after every finished tile: (entries done, entries in all). Called from worker threads.
-pub type Observer<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
 /// A block of K: some rows, some columns, and whether what lies above the diagonal is left out.
 #[derive(Debug, Clone)]
@@ -45,28 +46,6 @@ impl Region {
 
     fn needs(&self, rows: &Range<usize>, cols: &Range<usize>) -> bool {
         !self.lower || cols.start < rows.end
-    }
-}
-
-/// Counts finished entries, and carries the request to stop.
-pub(crate) struct Watch<'a> {
-    pub(crate) stop: Option<&'a AtomicBool>,
-    pub(crate) observe: &'a Observer<'a>,
-    pub(crate) done: AtomicUsize,
-    pub(crate) total: usize,
-}
-
-impl Watch<'_> {
-    pub(crate) fn check(&self) -> Result<()> {
-        match self.stop {
-            Some(stop) if stop.load(Ordering::Relaxed) => Err(GramError::Stopped),
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn advance(&self, entries: usize) {
-        let done = self.done.fetch_add(entries, Ordering::Relaxed) + entries;
-        (self.observe)(done, self.total);
     }
 }
 
@@ -281,15 +260,6 @@ fn examples(region: &Region) -> usize {
 
 fn relative(range: &Range<usize>, start: usize) -> Range<usize> {
     range.start - start..range.end - start
-}
-
-/// Cuts a range into pieces of `edge`, a rest too short for a product joined to the last one.
-pub(crate) fn cuts(range: &Range<usize>, edge: usize) -> Vec<Range<usize>> {
-    let (edge, n) = (edge.max(SHORTEST), range.len());
-    let whole = (n / edge).max(1);
-    let count = if n > whole * edge && n - whole * edge >= SHORTEST { whole + 1 } else { whole };
-    let at = |c: usize| range.start + c * edge;
-    (0..count).map(|c| at(c)..if c + 1 == count { range.end } else { at(c + 1) }).collect()
 }
 
 /// One mutable part of the target per tile that the region needs.

@@ -8,16 +8,21 @@ use entk_models::Real;
 use faer::{MatMut, MatRef};
 
 use crate::{
-    assembly::{Assembly, zeros},
+    assembly::Assembly,
     config::Strategy,
-    device::DeviceConfig,
-    engine::{Engine, Region, Watch},
+    cpu::{Engine, Region, sum::Sum},
+    device::config::DeviceConfig,
     error::{GramError, Result},
     grid::{Grid, TileIndex},
-    memory::check_disk,
+    memory::{check_disk, zeros},
     part::Part,
-    store::{Commit, Disk, Entry, Files, Identity, Store},
-    sum::Sum,
+    progress::Watch,
+    store::{
+        Commit, Store,
+        chunk::Entry,
+        disk::{Disk, Files},
+        identity::Identity,
+    },
 };
 
 /// How a Gram goes to disk.

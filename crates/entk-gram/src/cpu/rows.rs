@@ -3,7 +3,7 @@ use std::ops::Range;
 use entk_models::Real;
 use faer::MatRef;
 
-use crate::error::{GramError, Result};
+use crate::{error::Result, memory::reserved};
 
 /// Shortest side of a product. faer takes other routes, with other roundings, for products with a
 /// side below 8; shorter tiles are computed this long and cropped.
@@ -64,12 +64,11 @@ pub(crate) fn lengthened(range: &Range<usize>) -> Range<usize> {
     range.start..range.end.max(range.start + SHORTEST)
 }
 
-/// An empty vector with memory for `count` times `width` numbers, exactly.
-pub(crate) fn reserved<T>(count: usize, width: usize) -> Result<Vec<T>> {
-    let size = count.checked_mul(width);
-    let size = size.ok_or(GramError::TooLarge { rows: count, cols: width })?;
-    let mut values = Vec::new();
-    (values.try_reserve_exact(size))
-        .map_err(|_| GramError::OutOfMemory { bytes: size.saturating_mul(size_of::<T>()) })?;
-    Ok(values)
+/// Cuts a range into pieces of `edge`, a rest too short for a product joined to the last one.
+pub(crate) fn cuts(range: &Range<usize>, edge: usize) -> Vec<Range<usize>> {
+    let (edge, n) = (edge.max(SHORTEST), range.len());
+    let whole = (n / edge).max(1);
+    let count = if n > whole * edge && n - whole * edge >= SHORTEST { whole + 1 } else { whole };
+    let at = |c: usize| range.start + c * edge;
+    (0..count).map(|c| at(c)..if c + 1 == count { range.end } else { at(c + 1) }).collect()
 }

@@ -2,8 +2,8 @@
 
 use std::sync::mpsc;
 
-use super::assembled::HostSink;
 use crate::{
+    device::engine::HostSink,
     error::{GramError, Result},
     grid::TileIndex,
 };

@@ -2,7 +2,11 @@ use std::ops::Range;
 
 use entk_models::{Geometry, Real};
 
-use crate::{engine::cuts, pair::Pair, rows::Rows, sum::Sum};
+use crate::cpu::{
+    pair::Pair,
+    rows::{Rows, cuts},
+    sum::Sum,
+};
 
 /// Multiply-adds of a matrix product in the time of one addition of a tile to another.
 const ADDITION: usize = 16;

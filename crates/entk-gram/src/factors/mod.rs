@@ -1,3 +1,6 @@
+pub(crate) mod form;
+pub(crate) mod per_example;
+
 use candle_core::Tensor;
 use entk_models::{Factor, Model, ModelError, Params, ensure_finite};
 use rayon::prelude::*;

@@ -2,17 +2,20 @@ use std::fmt;
 
 use entk_models::Factor;
 
-use super::{
-    engine::{batch_leaves, settled},
-    leaf::LeafSize,
-    schedule::{Demand, Schedule},
-};
 use crate::{
     assembly::Assembly,
     config::GramConfig,
+    device::{
+        engine::{batch_leaves, settled},
+        leaf::LeafSize,
+        schedule::{Demand, Schedule},
+    },
     error::Result,
-    plan::{LayerPlan, backward_operations, gib, in_flight},
-    sweeps::factors_from,
+    factors::{
+        factors_from,
+        form::{LayerPlan, backward_operations, in_flight},
+    },
+    units::gib,
 };
 
 /// How a kernel will be assembled on a device.

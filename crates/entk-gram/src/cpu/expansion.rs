@@ -3,7 +3,7 @@ use std::ops::Range;
 use entk_models::{ConvRows, Geometry, Real};
 use rayon::prelude::*;
 
-use crate::{
+use crate::cpu::{
     pair::Pair,
     rows::{Rows, SHORTEST},
 };

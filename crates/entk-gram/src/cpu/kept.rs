@@ -6,10 +6,12 @@ use rayon::prelude::*;
 
 use crate::{
     config::{GramConfig, Strategy},
+    cpu::{
+        pair::{Pair, PairForm},
+        rows::Rows,
+    },
     error::{GramError, Result},
-    pair::{Pair, PairForm},
-    rows::Rows,
-    sweeps::{Swept, factors_from, rows_per_example},
+    factors::{Swept, factors_from, form::pair_is_cheaper, rows_per_example},
 };
 
 /// Examples compared at a time.
@@ -200,10 +202,4 @@ fn by_pixel<T: Real>(images: &[T], channels: usize, pixels: usize) -> Vec<T> {
 /// The first `count` rows of a tensor whose first axis is the batch.
 fn host<T: Real>(tensor: &Tensor, count: usize) -> Result<Vec<T>> {
     Ok(tensor.narrow(0, 0, count)?.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<T>()?)
-}
-
-/// Whether two products of widths `in` and `out` cost less than one of width `in out`.
-pub(crate) fn pair_is_cheaper(inputs: &Tensor, cotangents: &Tensor) -> bool {
-    let (i, o) = (inputs.dims()[1], cotangents.dims()[1]);
-    i + o + 2 < i * o
 }
