@@ -1,4 +1,6 @@
-//! Eigenvalues with their eigenvectors, in the order and sign used everywhere.
+//! Eigenvalues with their eigenvectors, in the order and with the signs used everywhere. The
+//! solvers hand over what they have found, a user what was stored; the metrics and `BinaryTarget`
+//! read it.
 
 use std::fmt;
 
@@ -88,7 +90,7 @@ impl Eigenpairs {
         Ok(Self::from_sorted(values, vectors, dim, entry_type))
     }
 
-    /// Takes pairs that are known to be valid and fixes their signs.
+    /// Takes pairs in descending order and of norm 1 and fixes their signs.
     pub(crate) fn from_sorted(
         values: Vec<f64>,
         mut vectors: Vec<f64>,

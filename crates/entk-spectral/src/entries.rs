@@ -1,4 +1,6 @@
-//! How kernel entries are stored: f32 or f64, chosen at run time.
+//! How kernel entries are stored: f32 or f64, chosen at run time. Kernels keep their buffers in a
+//! `Storage` and lend them as [`Entries`]; loops over entries are written once for both types, by
+//! `with_entries!`.
 
 /// The floating-point type of stored kernel entries.
 ///

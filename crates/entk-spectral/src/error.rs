@@ -1,4 +1,5 @@
-//! The one error type of this crate.
+//! The one error type of this crate: in come the numbers that made a call fail, out goes a message
+//! that says what to do about it. Every fallible function returns [`Result`].
 
 /// What fallible functions of this crate return.
 pub type Result<T> = std::result::Result<T, SpectralError>;

@@ -1,4 +1,5 @@
-//! Binary targets: the labels that the networks of the paper are trained on.
+//! Binary targets: in comes an eigenvector or a list of labels, out go labels 0 and 1 or signs -1
+//! and +1. Networks are trained on the labels, the metrics take the signs.
 
 use crate::{
     dense::vector::{BinaryScale, check_stack, check_vector, max_abs, norm},

@@ -1,4 +1,5 @@
-//! Orthonormal columns: QR decompositions of one tall block.
+//! Orthonormal columns: in comes one tall block W, out go Q and R with W = Q R, cut at the rank.
+//! `krylov`, `svds` and `nystrom` call it.
 
 use faer::{
     Conj, Mat, MatMut, MatRef, Par,

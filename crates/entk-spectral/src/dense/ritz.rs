@@ -1,5 +1,6 @@
-//! Eigenpairs of the small projected matrix, with bits that do not depend on
-//! the number of threads.
+//! Eigenpairs of a dense symmetric matrix, with bits that do not depend on the number of threads.
+//! `eigh`, `nystrom` and `svd` call [`dense_eigen`]; `krylov` takes the eigenpairs of its projected
+//! matrix as [`Ritz`].
 
 use std::num::NonZeroUsize;
 

@@ -1,6 +1,5 @@
-//! The singular value decomposition of a small square matrix: in comes M (k x k), out go its
-//! singular values and vectors. `svds` turns its basis by them, `principal_cosines` takes the
-//! values.
+//! The singular value decomposition of a small square matrix M: out go singular values and vectors.
+//! `svds` turns its basis by the vectors, `principal_cosines` takes the values.
 
 use faer::{Mat, MatRef};
 

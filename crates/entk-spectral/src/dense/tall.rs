@@ -1,5 +1,6 @@
-//! Products of tall matrices in a fixed order: tasks of a fixed shape, each one
-//! sequential product, so that the bits do not depend on the number of threads.
+//! Products with tall matrices, n rows and few columns. Every task has a fixed shape and is one
+//! sequential product, so that the bits do not depend on the number of threads. The solvers, `qr`
+//! and `principal_cosines` call these.
 
 use faer::{Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;

@@ -1,4 +1,5 @@
-//! Vector arithmetic with a fixed order of summation and without overflow.
+//! Arithmetic on vectors in f64, with a fixed order of summation and without overflow of squares,
+//! and the checks of vectors that a user passes. All other modules call it.
 
 use crate::{
     entries::Scalar,

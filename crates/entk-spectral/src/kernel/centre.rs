@@ -1,4 +1,5 @@
-//! Kernels with the mean feature taken out.
+//! Kernels without their mean gradient: in comes a Gram K, out goes H K H with H = I - 1 1^T / N,
+//! as a Gram for a user and row by row for `centred_kernel_alignment`.
 
 use rayon::prelude::*;
 

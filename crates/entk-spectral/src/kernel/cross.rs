@@ -1,4 +1,5 @@
-//! The kernel between two samples.
+//! The kernel between two samples: in comes a buffer of M x N entries, out goes a [`CrossGram`].
+//! Predictions multiply with it; `extend`, `nystrom` and `svds` read it.
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
-//! The kernel matrix of one sample.
+//! The kernel matrix of one sample: in comes a buffer of N x N entries of which the lower triangle
+//! is read, out goes a [`Gram`]. Whoever computes or loads a kernel calls it; the solvers and the
+//! metrics read it.
 
 use std::fmt;
 
@@ -14,8 +16,8 @@ use crate::{
     },
 };
 
-/// Rows mirrored together, so that each page of the lower triangle is touched
-/// by one group of tasks at a time.
+/// Rows of the upper triangle filled at a time: the tasks at work then read the same pages of the
+/// lower one.
 const MIRROR_ROWS: usize = 64;
 /// Rows that one task mirrors: a cache line of f64.
 const MIRROR_TASK: usize = 8;
@@ -61,7 +63,7 @@ impl Gram {
     /// As [`from_lower_f32`](Self::from_lower_f32), with f64 entries.
     ///
     /// # Errors
-    /// The same.
+    /// As [`from_lower_f32`](Self::from_lower_f32).
     pub fn from_lower_f64(n: usize, mut entries: Vec<f64>) -> Result<Self> {
         symmetrise(n, &mut entries)?;
         Ok(Self { matrix: Matrix::from_checked(Storage::F64(entries), n, n) })
@@ -126,7 +128,7 @@ impl Gram {
         self.matrix.max_abs()
     }
 
-    /// The same kernel with f64 entries; exact, and N^2 * 8 bytes.
+    /// This kernel with its entries widened to f64, which is exact. Memory: 8 N^2 bytes.
     pub fn to_f64(&self) -> Self {
         Self { matrix: self.matrix.to_f64() }
     }

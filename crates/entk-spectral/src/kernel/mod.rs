@@ -1,6 +1,6 @@
-//! Kernel matrices: in come entries in f32 or f64, out go symmetric and rectangular matrices with
-//! their products, in memory ([`gram`], [`cross`]) or read tile by tile ([`tiles`]). The solvers
-//! and the metrics start from these.
+//! Kernel matrices: in come entries in f32 or f64, out go symmetric and rectangular matrices and
+//! their products, in memory (`gram`, `cross`) or read tile by tile (`tiles`). The solvers and the
+//! metrics start from these.
 
 pub(crate) mod centre;
 pub(crate) mod cross;

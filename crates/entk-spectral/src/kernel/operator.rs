@@ -1,4 +1,6 @@
-//! Symmetric matrices known by their products.
+//! Matrices of which a solver needs products only: in come columns in f64, out go their images. The
+//! solvers call the two traits; they are implemented here for kernels in memory and in `tiles` for
+//! a kernel that is read.
 
 use std::borrow::Cow;
 
@@ -19,7 +21,7 @@ use crate::{
 /// Unit vectors multiplied at a time.
 const STACK: usize = 256;
 
-/// A symmetric N x N matrix K, known by its products with blocks of vectors.
+/// A symmetric N x N matrix K, given by its products with blocks of vectors.
 ///
 /// [`Gram`] implements it in memory, [`TiledOperator`](crate::TiledOperator)
 /// for a lower triangle stored in tiles; [`eigsh`](crate::eigsh) needs no more.
@@ -60,10 +62,10 @@ pub trait SymmetricOperator: Sync {
     }
 }
 
-/// An M x N matrix A, known by its products and those of its transpose.
+/// An M x N matrix A, given by its products and by the products of its transpose.
 ///
-/// The promises are those of [`SymmetricOperator`]: whole columns one after the other,
-/// sums in f64, the same bits for any number of threads, and <A x, y> = <x, A^T y>.
+/// An implementation promises sums in f64, the same bits for any number of threads, and
+/// <A x, y> = <x, A^T y> up to round-off. Columns are whole and lie one after the other.
 pub trait LinearOperator: Sync {
     /// Number of rows M, at least 1.
     fn rows(&self) -> usize;

@@ -1,6 +1,6 @@
-//! Products of kernel entries, row by row in f32 or f64, with columns of f64: in comes a whole
-//! kernel or one tile, out go the columns' images. [`operator`](super::operator) calls these for
-//! kernels in memory, [`tiles`](super::tiles) for one tile after the other.
+//! Products of kernel entries, row by row in f32 or f64, with columns in f64: in comes a whole
+//! kernel or one tile of it, out go the images of the columns. `operator` and `tiles` call the
+//! products, `matrix` the copy of a panel.
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
-//! Symmetric kernels known by their rows.
+//! Kernels that give single rows: in come the indices of a minibatch, out go those rows of K.
+//! Training in coefficient space calls it, on a `Gram` in memory or on a kernel in a file.
 
 use std::fmt::Debug;
 
@@ -17,8 +18,8 @@ pub trait KernelRows: Debug + Sync {
     /// Number of rows and columns N, at least 1.
     fn n(&self) -> usize;
 
-    /// The rows `indices`, N entries each, in that order; those that have to be read are put into
-    /// `buffer`.
+    /// The rows `indices`, N entries each, in that order; rows that are not in memory are read
+    /// into `buffer`.
     ///
     /// # Errors
     /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange), or whatever keeps an implementation

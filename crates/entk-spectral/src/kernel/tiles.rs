@@ -1,4 +1,6 @@
-//! A symmetric matrix stored as tiles of its lower triangle, read in order.
+//! A symmetric matrix stored as tiles of its lower triangle: in come the tiles in order, read one
+//! ahead, out go products with columns. A store implements [`LowerTiles`], the solvers ask for the
+//! products.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 

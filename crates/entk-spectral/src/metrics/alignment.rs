@@ -1,4 +1,6 @@
-//! Alignment of targets with a kernel, in the paper's two normalisations.
+//! Alignment of targets with a kernel: in come a Gram and one target or many, out goes a number for
+//! each, in the normalisation of the paper's text or of its figures. Users call it, and
+//! `layer_shares` for each layer.
 
 use crate::{
     dense::vector::{BinaryScale, check_stack, dot, finite, max_abs},

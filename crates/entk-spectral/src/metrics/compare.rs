@@ -1,4 +1,6 @@
-//! How alike two kernels on the same sample are.
+//! How alike two kernels on one sample are: in come two Grams or their eigenpairs, out goes one
+//! number, or the cosines between their leading eigenspaces. Users call it, for instance for
+//! kernels before and after training.
 
 use faer::MatRef;
 use rayon::prelude::*;

@@ -1,4 +1,5 @@
-//! How much of a target lies in the leading eigenspace.
+//! Energy concentration: in come eigenpairs and a target, out goes the share of the target in the
+//! leading eigenvectors, for one number K of them or for every K. Users call it.
 
 use crate::{
     dense::vector::{BinaryScale, check_vector, dot, max_abs},

@@ -1,5 +1,5 @@
 //! What a kernel says about a target or about another kernel: in come a Gram or its eigenpairs and
-//! target vectors, out go a few numbers. Nothing in this crate calls these.
+//! vectors on its sample, out go a few numbers. Users call these.
 
 pub(crate) mod alignment;
 pub(crate) mod compare;

@@ -1,4 +1,6 @@
-//! How many directions a kernel uses, and which layers it consists of.
+//! How many directions a kernel uses, and which layers it consists of: in come all eigenpairs, or
+//! one Gram a layer and a target, out go the effective rank, or shares that add up to 1. Users call
+//! it.
 
 use crate::{
     dense::vector::{BinaryScale, finite},
@@ -50,8 +52,8 @@ pub fn effective_rank(pairs: &Eigenpairs) -> Result<EffectiveRank> {
     Ok(EffectiveRank { entropy: entropy.exp(), participation: sum * sum / squares })
 }
 
-/// Which layers a target's alignment comes from: y^T K_l y / sum over l of the same,
-/// for Grams K_l whose sum is the whole kernel. They add up to 1.
+/// Which layers a target's alignment comes from: y^T K_l y / sum over m of
+/// y^T K_m y, for Grams K_l whose sum is the whole kernel. The shares add up to 1.
 ///
 /// # Errors
 /// [`Empty`](SpectralError::Empty) without layers,

@@ -1,4 +1,5 @@
-//! The norm of a target in the kernel's Hilbert space, on a sample.
+//! The norm of a target in the kernel's Hilbert space, on a sample: in come all eigenpairs and the
+//! values f of the target, out go f^T K^-1 f and the condition number of K. Users call it.
 
 use crate::{
     dense::vector::{BinaryScale, check_vector, finite, max_abs, norm},

@@ -1,5 +1,5 @@
-//! Alignment with the kernel of the population: without the bias of the diagonal,
-//! and with an error bar.
+//! Alignment in the population: in come a Gram and targets on a sample, out goes an estimate for
+//! each without the bias of the diagonal, with its standard error. Users call it.
 
 use crate::{
     dense::vector::{check_stack, dot, finite},

@@ -1,4 +1,5 @@
-//! Leading eigenpairs with the evidence of how good they are.
+//! Leading eigenpairs with the measurement of how good they are: in come the pairs that a solver
+//! takes for converged, out go [`CertifiedPairs`] or an error. `eigsh` calls it at its end.
 
 use std::{fmt, ops::Range};
 

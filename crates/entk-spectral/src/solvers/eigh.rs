@@ -1,4 +1,5 @@
-//! All eigenpairs of a Gram, by a dense solver behind gates.
+//! All eigenpairs of a Gram, by a dense solver whose answer is checked before it goes out. Users
+//! call it, `eigsh` for small kernels, and `nystrom` for its landmarks.
 
 use faer::MatRef;
 use rayon::prelude::*;
@@ -95,7 +96,7 @@ fn scaled_entries(gram: &Gram, scale: BinaryScale) -> Result<Vec<f64>> {
     Ok(scaled)
 }
 
-/// The gate after the solver: it has been seen to answer with NaN as success.
+/// Checks the solver's answer, since it has been seen to return NaN as success.
 fn check_solution(scaled: &[f64], values: &[f64], vectors: &[f64]) -> Result<()> {
     let n = values.len();
     let tolerance = GROWTH * n as f64 * f64::EPSILON;

@@ -1,5 +1,6 @@
-//! The k largest eigenpairs of a symmetric operator: settings and the outer loop.
-//! The basis is in `krylov`, the evidence in `certified_pairs`.
+//! The k largest eigenpairs of a symmetric operator: in come the operator and settings, out go
+//! pairs with measured residuals. Here are the settings, the choice of a solver and the outer loop;
+//! the basis is in `krylov`, the measurement in `certified_pairs`. Users and `svds` call it.
 
 use std::time::{Duration, Instant};
 
@@ -19,12 +20,14 @@ use crate::{
 const SMALL: usize = 512;
 /// From this share of all pairs on (1 in 3), the dense solver is as fast.
 const DENSE_SHARE: usize = 3;
-/// Pairs whose residual is this fraction of the tolerance are locked: what they
-/// then no longer contribute to others stays far below it for 10^6 of them.
+/// Pairs whose residual is below this fraction of the tolerance are locked: they leave the
+/// projected problem, and what they would still change in the other pairs is far below the
+/// tolerance.
 const LOCK: f64 = 1e-3;
-/// Safety of the estimated against the measured residual.
+/// A pair counts as converged when its estimated residual is below this fraction of the tolerance,
+/// since the measured one may be larger by round-off.
 const MARGIN: f64 = 0.5;
-/// Accepted tolerances: below, round-off; above, no eigenvector.
+/// Accepted tolerances: a smaller one is lost in round-off, a larger one determines no eigenvector.
 const TOLERANCES: (f64, f64) = (1e-13, 0.1);
 
 /// Settings of [`eigsh`].
@@ -72,7 +75,7 @@ impl Default for EigshConfig {
 
 /// The k largest eigenpairs of a symmetric operator, each with its residual.
 ///
-/// "Largest" by value, not by magnitude: for a Gram the same. Vectors,
+/// "Largest" is meant by value, not by magnitude. Vectors,
 /// orthogonalisation and the projected problem are f64 whatever the type of
 /// the entries, because f32 vectors get lambda_1000 of a network's kernel wrong by
 /// 1e-3. Kernels of any finite magnitude are handled; multiple eigenvalues too.
@@ -95,8 +98,8 @@ impl Default for EigshConfig {
 /// where this method took 416 to 608.
 /// Why blocks of only 32 columns: the number of products grows with the block (the same
 /// kernel without restarts, k = 100: 416, 544 and 768 for 16, 32 and 64 columns; k =
-/// 1,000: 2,304 and 2,816 for 32 and 64), while from 32 columns on a product runs at most
-/// of the speed of a large one. Why restarts, with memory for more: at k = 1,000 they cost
+/// 1,000: 2,304 and 2,816 for 32 and 64), while a product of 32 columns already runs at
+/// nearly the speed of a large one. Why restarts, with memory for more: at k = 1,000 they cost
 /// 5 % more products, and each dense problem is that of the unlocked columns only.
 ///
 /// # Cost
@@ -140,7 +143,7 @@ pub fn eigsh<K: SymmetricOperator + ?Sized>(
     }
 }
 
-/// Settings that fit each other.
+/// The settings with their defaults filled in, checked against the operator.
 struct Plan {
     k: usize,
     tolerance: f64,
@@ -246,11 +249,11 @@ fn restart<K: SymmetricOperator + ?Sized>(
     Ok(())
 }
 
-/// Values closer than this fraction of the largest are copies of one: the round-off of
-/// their products, with room.
+/// Values closer than this fraction of the largest count as copies of one multiple eigenvalue; it
+/// is well above the round-off of a product.
 const SAME: f64 = 1e-12;
 
-/// What a look at the Ritz pairs says.
+/// How far the k leading Ritz pairs have converged.
 struct Progress {
     /// Residual of each of the k leading pairs over the largest value.
     residuals: Vec<f64>,

@@ -1,9 +1,11 @@
-//! A block Krylov basis V of a symmetric operator K, with T = V^T K V.
+//! A block Krylov basis V of a symmetric operator K, with T = V^T K V: in come products with
+//! blocks, out go Ritz pairs and the estimates of their residuals. `eigsh` says when to step, to
+//! restart and to stop.
 //!
-//! Each step multiplies one block, takes out its overlap with the blocks it can
-//! overlap with, orthonormalises it, takes out all of V once more from what are
-//! now unit vectors, and orthonormalises again. T receives every overlap found, so
-//! that it stays V^T K V to round-off whatever was lost on the way.
+//! A step multiplies one block, takes out its overlap with the blocks that it can overlap with,
+//! orthonormalises it, takes out all of V once more from what are now unit vectors, and
+//! orthonormalises again. T receives every overlap that is found, so that T = V^T K V holds to
+//! round-off whatever is lost on the way.
 
 use faer::{Mat, MatMut, MatRef};
 use rand::{SeedableRng, rngs::ChaCha8Rng};
@@ -160,7 +162,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
         MatRef::from_column_major_slice(&self.vectors[..self.n * self.dim], self.n, self.dim)
     }
 
-    /// How many leading columns of V are eigenvectors for good.
+    /// The eigenvalues of the leading columns of V, which are locked.
     pub(crate) fn locked(&self) -> &[f64] {
         &self.locked
     }

@@ -1,5 +1,5 @@
-//! Eigenpairs: in comes a kernel, out go its eigenpairs or singular triplets and the measures of
-//! how good they are. The metrics take the eigenpairs.
+//! Eigenpairs and singular triplets: in comes a kernel or an operator, out go its leading or all
+//! pairs and the measures of how good they are. The metrics take the pairs.
 
 pub(crate) mod certified_pairs;
 pub(crate) mod eigh;

@@ -1,4 +1,6 @@
-//! Eigenvectors of a large sample from a small one.
+//! Eigenvectors at inputs beyond those that were solved for: in come the eigenpairs or the Gram of
+//! some inputs and their kernel with others, out go eigenvectors on the others. Users call it for
+//! test inputs and for samples that are too large to solve.
 
 use faer::{MatMut, MatRef};
 

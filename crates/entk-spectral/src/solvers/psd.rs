@@ -1,4 +1,6 @@
-//! Is the spectrum that of a positive semi-definite kernel?
+//! Whether a spectrum is that of a positive semi-definite kernel: in come all eigenpairs, out goes
+//! a report or an error. Users call the check; `nystrom` and `inverse_quadratic` call the floor
+//! below which an eigenvalue is round-off.
 
 use crate::{
     eigenpairs::Eigenpairs,

@@ -1,4 +1,5 @@
-//! How good eigenpairs are: LAPACK's two test ratios and residual norms.
+//! How good eigenpairs are: in come a kernel and its pairs, out go LAPACK's two test ratios and the
+//! residual norm of each pair. Users call the ratios, `certified_pairs` the norms.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;

@@ -1,4 +1,6 @@
-//! The k largest singular triplets of a linear operator.
+//! The k largest singular triplets of a linear operator A: in come A and settings, out go triplets
+//! with measured residuals, found by `eigsh` of A^T A or A A^T and one step with A itself. Users
+//! call it.
 
 use faer::{Mat, MatMut, MatRef};
 

@@ -39,8 +39,7 @@ fn solved(gram: &Gram) -> Eigenpairs {
     pairs
 }
 
-/// The same for a positive semi-definite kernel with known leading eigenvalues
-/// and zeros after them, stored in f64 and, where it is exact, in f32.
+/// Solves a positive semi-definite kernel whose eigenvalues are `leading` and zeros after them.
 #[track_caller]
 fn expect_spectrum(gram: &Gram, leading: &[f64]) {
     let pairs = solved(gram);
