@@ -12,13 +12,13 @@ use crate::{
     error::{Result, SpectralError},
 };
 
-/// Entries within this relative distance of the largest magnitude count as tied
-/// with it when the sign is fixed. Exact ties (duplicated inputs, symmetric
-/// data) come out of a solver apart by round-off, which must not choose the sign.
+/// Entries within this relative distance of the largest magnitude count as tied with it when the
+/// sign is fixed. Exact ties (duplicated inputs, symmetric data) come out of a solver apart by
+/// round-off, which must not choose the sign.
 pub const SIGN_TIE: f64 = 1e-6;
 
-/// How far from 1 the norm of a vector handed to [`Eigenpairs::from_parts`] may
-/// be: the round-off of a unit vector stored in f32.
+/// How far from 1 the norm of a vector handed to [`Eigenpairs::from_parts`] may be: the round-off
+/// of a unit vector stored in f32.
 const UNIT_TOLERANCE: f64 = 1e-6;
 
 /// Eigenpairs (lambda_j, phi_j) of a Gram: K phi_j = lambda_j phi_j.
@@ -30,8 +30,8 @@ const UNIT_TOLERANCE: f64 = 1e-6;
 ///   it count as equally large, and the lowest index decides.
 /// * Layout: `vectors` holds phi_0, then phi_1, ...; each is contiguous.
 ///
-/// Eigenvalues that coincide leave their vectors free to rotate: then only the
-/// space they span is determined, and the vectors are one basis of it.
+/// Eigenvalues that coincide leave their vectors free to rotate: then only the space they span is
+/// determined, and the vectors are one basis of it.
 ///
 /// Paper: the eigenfunctions phi_j of Theta, computed on the data.
 ///
@@ -54,16 +54,15 @@ pub struct Eigenpairs {
 }
 
 impl Eigenpairs {
-    /// Eigenpairs from stored parts: k `values` in descending order, k * `dim`
-    /// entries of `vectors`, and the `entry_type` of the Gram that they belong to.
-    /// Signs are fixed on the way in. Orthogonality is not checked; see
-    /// [`orthogonality_ratio`](crate::orthogonality_ratio).
+    /// Eigenpairs from stored parts: k `values` in descending order, k * `dim` entries of
+    /// `vectors`, and the `entry_type` of the Gram that they belong to. Signs are fixed on the way
+    /// in. Orthogonality is not checked; see [`orthogonality_ratio`](crate::orthogonality_ratio).
     ///
     /// # Errors
     /// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= dim,
     /// [`BufferLength`](SpectralError::BufferLength), or
-    /// [`InvalidPair`](SpectralError::InvalidPair) for a pair that is not finite,
-    /// out of order, or not of norm 1 within 1e-6.
+    /// [`InvalidPair`](SpectralError::InvalidPair) for a pair that is not finite, out of order, or
+    /// not of norm 1 within 1e-6.
     pub fn from_parts(
         values: Vec<f64>,
         vectors: Vec<f64>,
@@ -118,8 +117,8 @@ impl Eigenpairs {
         self.dim
     }
 
-    /// The type in which the Gram was stored; it bounds how small an
-    /// eigenvalue can be told from zero. Values and vectors are f64 always.
+    /// The type in which the Gram was stored; it bounds how small an eigenvalue can be told from
+    /// zero. Values and vectors are f64 always.
     pub fn entry_type(&self) -> EntryType {
         self.entry_type
     }
@@ -235,8 +234,8 @@ fn flaw(values: &[f64], index: usize, vector: &[f64]) -> Option<&'static str> {
     }
 }
 
-/// Makes the first of the entries of (nearly) largest magnitude positive; says
-/// whether the sign was changed.
+/// Makes the first of the entries of (nearly) largest magnitude positive; says whether the sign was
+/// changed.
 pub(crate) fn fix_sign(vector: &mut [f64]) -> bool {
     let threshold = max_abs(vector) * (1.0 - SIGN_TIE);
     let leader = vector.iter().find(|x| x.abs() >= threshold);

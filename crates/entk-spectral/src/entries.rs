@@ -28,9 +28,8 @@ impl EntryType {
     }
 }
 
-/// A borrowed run of kernel entries in their stored type: one row
-/// ([`Gram::row`](crate::Gram::row)) or all of them, row by row
-/// ([`Gram::entries`](crate::Gram::entries)).
+/// A borrowed run of kernel entries in their stored type: one row ([`Gram::row`](crate::Gram::row))
+/// or all of them, row by row ([`Gram::entries`](crate::Gram::entries)).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Entries<'a> {
     /// Entries stored in f32.

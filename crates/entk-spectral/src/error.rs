@@ -4,8 +4,8 @@
 /// What fallible functions of this crate return.
 pub type Result<T> = std::result::Result<T, SpectralError>;
 
-/// Everything that can go wrong here. Each variant carries the numbers that
-/// made it fail, and its message says what to do about it.
+/// Everything that can go wrong here. Each variant carries the numbers that made it fail, and its
+/// message says what to do about it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpectralError {

@@ -1,8 +1,8 @@
 //! Spectra of kernel matrices: eigenpairs, alignment, energy concentration.
 //!
-//! This crate knows no networks. It starts from a [`Gram`], the matrix
-//! Theta(x_i, x_j) of the empirical neural tangent kernel (or any other kernel) on
-//! a sample, and answers what the kernel says about learning a target:
+//! This crate knows no networks. It starts from a [`Gram`], the matrix Theta(x_i, x_j) of the
+//! empirical neural tangent kernel (or any other kernel) on a sample, and answers what the kernel
+//! says about learning a target:
 //!
 //! * [`eigh`] gives all [`Eigenpairs`] of a Gram, with descending eigenvalues, unit vectors and a
 //!   fixed sign; [`residual_ratio`], [`orthogonality_ratio`] and [`residual_norms`] say how good
@@ -22,8 +22,8 @@
 //!   eigenvectors to new inputs, and [`nystrom`] gives those of a large sample from a few
 //!   landmarks.
 //!
-//! "The paper" is *What can linearized neural networks actually say about
-//! generalization?*, NeurIPS 2021. Index 0 here is its index 1.
+//! "The paper" is *What can linearized neural networks actually say about generalization?*,
+//! NeurIPS 2021. Index 0 here is its index 1.
 //!
 //! # Example
 //!
@@ -52,10 +52,9 @@
 //!
 //! # Precision and repeatability
 //!
-//! A Gram stores f32 or f64; every sum, vector and eigenvalue is f64. Products
-//! with a Gram, solvers and metrics give the same bits for any number of threads.
-//! No function panics on bad input, except plain element access, which indexes as
-//! slices do and says so.
+//! A Gram stores f32 or f64; every sum, vector and eigenvalue is f64. Products with a Gram, solvers
+//! and metrics give the same bits for any number of threads. No function panics on bad input,
+//! except plain element access, which indexes as slices do and says so.
 
 #![forbid(unsafe_code)]
 

@@ -9,11 +9,10 @@ use crate::{
 
 /// A binary target on a sample of m inputs: a label 0 or 1 for each.
 ///
-/// From an eigenvector, label 1 where phi_j(i) > 0 and 0 elsewhere (also where it
-/// is exactly 0). In formulas the target is +1 or -1, see [`signs`](Self::signs);
-/// in the loss it is 0 or 1, see [`labels`](Self::labels). A target may have one
-/// class only or nearly so: sign(phi_1) often is; look at
-/// [`positive_fraction`](Self::positive_fraction).
+/// From an eigenvector, label 1 where phi_j(i) > 0 and 0 elsewhere (also where it is exactly 0). In
+/// formulas the target is +1 or -1, see [`signs`](Self::signs); in the loss it is 0 or 1, see
+/// [`labels`](Self::labels). A target may have one class only or nearly so: sign(phi_1) often is;
+/// look at [`positive_fraction`](Self::positive_fraction).
 ///
 /// Paper: the targets sign(phi_j) of figures 2 and 3.
 ///
@@ -87,17 +86,17 @@ impl BinaryTarget {
         self.labels.iter().map(|&label| sign(label)).collect()
     }
 
-    /// Class balance: the fraction of labels that are 1. Whoever always answers
-    /// the larger class is right on max(p, 1 - p) of the inputs.
+    /// Class balance: the fraction of labels that are 1. Whoever always answers the larger class is
+    /// right on max(p, 1 - p) of the inputs.
     pub fn positive_fraction(&self) -> f64 {
         let ones = self.labels.iter().filter(|&&label| label == 1).count();
         ones as f64 / self.len() as f64
     }
 
-    /// Cosine between the target and a vector: (1/sqrt(m)) sum over i of s_i
-    /// phi(i) / ||phi||. For an eigenvector and its own target it is the inner
-    /// product of sign(phi)/sqrt(m) with phi, between 1/sqrt(m) and 1, and about 0.78 for
-    /// the kernels of the paper (sqrt(2/pi) = 0.80 for Gaussian entries).
+    /// Cosine between the target and a vector: (1/sqrt(m)) sum over i of s_i phi(i) / ||phi||. For
+    /// an eigenvector and its own target it is the inner product of sign(phi)/sqrt(m) with phi,
+    /// between 1/sqrt(m) and 1, and about 0.78 for the kernels of the paper (sqrt(2/pi) = 0.80 for
+    /// Gaussian entries).
     ///
     /// # Errors
     /// [`VectorLength`](SpectralError::VectorLength),
@@ -120,17 +119,16 @@ fn sign(label: u8) -> f64 {
     if label == 1 { 1.0 } else { -1.0 }
 }
 
-/// How many labels an error of size `bound` in every entry could flip: the
-/// number of entries with |phi(i)| <= bound.
+/// How many labels an error of size `bound` in every entry could flip: the number of entries
+/// with |phi(i)| <= bound.
 ///
-/// With a bound on the error of an eigenvector (its residual divided by the gap
-/// to the other eigenvalues) all other labels of its target are certain.
+/// With a bound on the error of an eigenvector (its residual divided by the gap to the other
+/// eigenvalues) all other labels of its target are certain.
 ///
 /// # Errors
 /// [`VectorLength`](SpectralError::VectorLength) if phi is empty,
 /// [`NonFiniteVector`](SpectralError::NonFiniteVector), or
-/// [`InvalidBound`](SpectralError::InvalidBound) if the bound is negative or not
-/// finite.
+/// [`InvalidBound`](SpectralError::InvalidBound) if the bound is negative or not finite.
 ///
 /// ```
 /// use entk_spectral::uncertain_labels;

@@ -28,9 +28,9 @@ pub(crate) struct Orthonormal {
     pub(crate) smallest: f64,
 }
 
-/// W = Q R for a block W (n x w, n >= w, column by column), by Householder
-/// reflections. Directions of W below `floor` in size are left out of Q: they are
-/// round-off, and their unit vectors would be arbitrary.
+/// W = Q R for a block W (n x w, n >= w, column by column), by Householder reflections. Directions
+/// of W below `floor` in size are left out of Q: they are round-off, and their unit vectors would
+/// be arbitrary.
 ///
 /// Sequential, hence the same bits always; about 8 n w^2 operations.
 pub(crate) fn orthonormal(mut block: Vec<f64>, n: usize, floor: f64) -> Result<Orthonormal> {
@@ -41,8 +41,8 @@ pub(crate) fn orthonormal(mut block: Vec<f64>, n: usize, floor: f64) -> Result<O
     if smallest > floor {
         return Ok(Orthonormal { q, r, smallest });
     }
-    // Without pivoting an arbitrary column of Q may carry part of a later one
-    // of W; the small triangle is decomposed again, with pivoting.
+    // Without pivoting an arbitrary column of Q may carry part of a later one of W; the small
+    // triangle is decomposed again, with pivoting.
     let (u, r) = pivoted(&r, floor)?;
     let mut rotated = zeros(n * u.ncols(), "an orthonormal block")?;
     combine(

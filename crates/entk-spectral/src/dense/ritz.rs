@@ -16,9 +16,8 @@ use crate::{
     error::{Result, SpectralError},
 };
 
-/// Parts into which one dense decomposition is cut. The bits depend on this
-/// number and not on how many threads work on the parts (seen for pools of 1, 2
-/// and 4 threads), so it is fixed.
+/// Parts into which one dense decomposition is cut. The bits depend on this number and not on how
+/// many threads work on the parts (seen for pools of 1, 2 and 4 threads), so it is fixed.
 const PARTS: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// The setting of parallelism for every dense decomposition of this crate.

@@ -12,8 +12,8 @@ const COLS: usize = 128;
 /// Rows that one task of [`inner`] sums over.
 const DEPTH: usize = 4096;
 
-/// V^T W for V (n x m) and W (n x w), both column by column: an m x w matrix,
-/// column by column. Sums over rows go in slabs of 4,096, added in order.
+/// V^T W for V (n x m) and W (n x w), both column by column: an m x w matrix, column by column.
+/// Sums over rows go in slabs of 4,096, added in order.
 pub(crate) fn inner(v: MatRef<'_, f64>, w: MatRef<'_, f64>) -> Vec<f64> {
     let (n, m, width) = (v.nrows(), v.ncols(), w.ncols());
     let slabs = n.div_ceil(DEPTH);
@@ -58,8 +58,8 @@ pub(crate) fn combine(out: MatMut<'_, f64>, v: MatRef<'_, f64>, y: MatRef<'_, f6
     });
 }
 
-/// The leading p columns of V become V Y, in place, for Y (m x p) with p <= m.
-/// Working memory: 256 rows a thread.
+/// The leading p columns of V become V Y, in place, for Y (m x p) with p <= m. Working memory: 256
+/// rows a thread.
 pub(crate) fn rotate(v: MatMut<'_, f64>, y: MatRef<'_, f64>) {
     let kept = y.ncols();
     v.par_row_chunks_mut(ROWS).for_each(|mut v| {

@@ -6,8 +6,8 @@ use crate::{
     error::{Result, SpectralError},
 };
 
-/// Independent partial sums of [`dot`]: enough for the widest SIMD registers,
-/// and a fixed number, so that the bits do not depend on the machine's width.
+/// Independent partial sums of [`dot`]: enough for the widest SIMD registers, and a fixed number,
+/// so that the bits do not depend on the machine's width.
 const LANES: usize = 8;
 
 /// Inner product in f64, always summed in the same order.
@@ -38,9 +38,8 @@ pub(crate) fn norm(x: &[f64]) -> f64 {
 
 /// Multiplication by a power of two, which is exact away from the subnormals.
 ///
-/// `of(a)` picks the exponent e with 2^e <= a < 2^(e+1); `down` multiplies by
-/// 2^-e and `up` by 2^e. Both go in two half steps, because 2^e itself may
-/// not be representable.
+/// `of(a)` picks the exponent e with 2^e <= a < 2^(e+1); `down` multiplies by 2^-e and `up` by 2^e.
+/// Both go in two half steps, because 2^e itself may not be representable.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BinaryScale {
     exponent: i32,
@@ -85,8 +84,8 @@ fn times_power_of_two(x: f64, exponent: i32) -> f64 {
     x * power_of_two(half) * power_of_two(exponent - half)
 }
 
-/// Checks a stack of vectors of `dim` entries each: whole vectors, at least
-/// one, all finite. Returns how many there are.
+/// Checks a stack of vectors of `dim` entries each: whole vectors, at least one, all finite.
+/// Returns how many there are.
 pub(crate) fn check_stack(stack: &[f64], dim: usize) -> Result<usize> {
     if dim == 0 || stack.is_empty() || !stack.len().is_multiple_of(dim) {
         return Err(SpectralError::VectorLength { dim, found: stack.len() });

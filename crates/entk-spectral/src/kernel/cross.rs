@@ -9,11 +9,11 @@ use crate::{
     kernel::matrix::{Matrix, check_finite, check_shape},
 };
 
-/// The kernel between two samples: entry (i, j) is Theta(x_i, x'_j) for row
-/// sample x (M inputs, say test) and column sample x' (N inputs, say training).
+/// The kernel between two samples: entry (i, j) is Theta(x_i, x'_j) for row sample x (M inputs, say
+/// test) and column sample x' (N inputs, say training).
 ///
-/// M x N, row by row, finite, f32 or f64, not normalised. With the coefficients
-/// a of a linearized model on the columns, `matvec` gives its outputs on the rows.
+/// M x N, row by row, finite, f32 or f64, not normalised. With the coefficients a of a linearized
+/// model on the columns, `matvec` gives its outputs on the rows.
 ///
 /// ```
 /// use entk_spectral::CrossGram;
@@ -33,9 +33,8 @@ impl CrossGram {
     ///
     /// # Errors
     /// [`Empty`](SpectralError::Empty) if a side is 0,
-    /// [`BufferLength`](SpectralError::BufferLength) unless the buffer has
-    /// rows * cols entries, [`NonFiniteEntry`](SpectralError::NonFiniteEntry)
-    /// with the first NaN or infinity.
+    /// [`BufferLength`](SpectralError::BufferLength) unless the buffer has rows * cols entries,
+    /// [`NonFiniteEntry`](SpectralError::NonFiniteEntry) with the first NaN or infinity.
     pub fn from_f32(rows: usize, cols: usize, entries: Vec<f32>) -> Result<Self> {
         check_shape(WHAT, rows, cols, entries.len())?;
         check_finite(&entries, cols, |_| cols)?;
@@ -100,8 +99,8 @@ impl CrossGram {
         self.matrix.matvec(x)
     }
 
-    /// Y = K X for several columns: each of N entries in `columns`, each of M in
-    /// the result, one after the other.
+    /// Y = K X for several columns: each of N entries in `columns`, each of M in the result, one
+    /// after the other.
     ///
     /// # Errors
     /// As [`Gram::product`](crate::Gram::product).

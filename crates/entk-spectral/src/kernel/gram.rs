@@ -24,11 +24,10 @@ const MIRROR_TASK: usize = 8;
 
 /// The kernel matrix K of one sample of N inputs: K\[i\]\[j\] = Theta(x_i, x_j).
 ///
-/// N x N, row by row, entries in f32 or f64. Two properties hold by
-/// construction and need no further check anywhere: every entry is finite,
-/// and K\[i\]\[j\] and K\[j\]\[i\] are the same bits. There is no
-/// normalisation: no 1/N and no 1/P. Positive semi-definiteness is a property
-/// of the spectrum; see [`check_psd`](crate::check_psd).
+/// N x N, row by row, entries in f32 or f64. Two properties hold by construction and need no
+/// further check anywhere: every entry is finite, and K\[i\]\[j\] and K\[j\]\[i\] are the same
+/// bits. There is no normalisation: no 1/N and no 1/P. Positive semi-definiteness is a property of
+/// the spectrum; see [`check_psd`](crate::check_psd).
 ///
 /// ```
 /// use entk_spectral::Gram;
@@ -46,15 +45,13 @@ pub struct Gram {
 }
 
 impl Gram {
-    /// Builds the Gram from an N x N row-major f32 buffer of which only the
-    /// lower triangle (j <= i) is read; the upper one is overwritten with its
-    /// mirror image, in place.
+    /// Builds the Gram from an N x N row-major f32 buffer of which only the lower triangle (j <= i)
+    /// is read; the upper one is overwritten with its mirror image, in place.
     ///
     /// # Errors
-    /// [`Empty`](SpectralError::Empty) for n = 0,
-    /// [`BufferLength`](SpectralError::BufferLength) unless the buffer has n * n
-    /// entries, [`NonFiniteEntry`](SpectralError::NonFiniteEntry) with the first
-    /// NaN or infinity of the lower triangle in row-major order.
+    /// [`Empty`](SpectralError::Empty) for n = 0, [`BufferLength`](SpectralError::BufferLength)
+    /// unless the buffer has n * n entries, [`NonFiniteEntry`](SpectralError::NonFiniteEntry) with
+    /// the first NaN or infinity of the lower triangle in row-major order.
     pub fn from_lower_f32(n: usize, mut entries: Vec<f32>) -> Result<Self> {
         symmetrise(n, &mut entries)?;
         Ok(Self { matrix: Matrix::from_checked(Storage::F32(entries), n, n) })
@@ -113,12 +110,11 @@ impl Gram {
         finite(self.diagonal().iter().sum(), "trace")
     }
 
-    /// The Frobenius norm, (sum of K\[i\]\[j\]^2)^(1/2), which is the l2 norm of
-    /// the eigenvalues.
+    /// The Frobenius norm, (sum of K\[i\]\[j\]^2)^(1/2), which is the l2 norm of the eigenvalues.
     ///
     /// # Errors
-    /// [`Overflow`](SpectralError::Overflow) if it does not fit an f64; entries of
-    /// any finite size are squared safely.
+    /// [`Overflow`](SpectralError::Overflow) if it does not fit an f64; entries of any finite size
+    /// are squared safely.
     pub fn frobenius(&self) -> Result<f64> {
         finite(self.matrix.frobenius(), "Frobenius norm")
     }
@@ -134,18 +130,18 @@ impl Gram {
     }
 
     /// The principal submatrix on `indices`: entry (a, b) of the result is
-    /// K\[indices\[a\]\]\[indices\[b\]\]. It is the Gram of that part of the sample,
-    /// in that order; an index may repeat and then stands for a repeated input.
+    /// K\[indices\[a\]\]\[indices\[b\]\]. It is the Gram of that part of the sample, in that order;
+    /// an index may repeat and then stands for a repeated input.
     ///
     /// # Errors
-    /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange), or
-    /// [`Empty`](SpectralError::Empty) without indices.
+    /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange), or [`Empty`](SpectralError::Empty)
+    /// without indices.
     pub fn principal(&self, indices: &[usize]) -> Result<Self> {
         Ok(Self { matrix: self.matrix.gather(indices, indices)? })
     }
 
-    /// The rectangular part with the given rows and columns, for instance test
-    /// against training inputs of one joint sample.
+    /// The rectangular part with the given rows and columns, for instance test against training
+    /// inputs of one joint sample.
     ///
     /// # Errors
     /// As [`principal`](Self::principal).
@@ -153,8 +149,8 @@ impl Gram {
         Ok(CrossGram::from_matrix(self.matrix.gather(rows, cols)?))
     }
 
-    /// y = K x in f64: x and y have N entries. The bits do not depend on the
-    /// number of threads. Cost: N^2 multiply-adds, one pass over the entries.
+    /// y = K x in f64: x and y have N entries. The bits do not depend on the number of threads.
+    /// Cost: N^2 multiply-adds, one pass over the entries.
     ///
     /// # Errors
     /// [`VectorLength`](SpectralError::VectorLength),
@@ -164,11 +160,11 @@ impl Gram {
         self.matrix.matvec(x)
     }
 
-    /// Y = K X for k columns, accumulated in f64. The columns of N entries lie
-    /// one after the other, in `columns` as in the result; this is the layout of
-    /// [`Eigenpairs::vectors`](crate::Eigenpairs::vectors). The bits do not
-    /// depend on the number of threads. Cost: k N^2 multiply-adds at the speed of
-    /// a matrix product, one pass over the entries.
+    /// Y = K X for k columns, accumulated in f64. The columns of N entries lie one after the other,
+    /// in `columns` as in the result; this is the layout of
+    /// [`Eigenpairs::vectors`](crate::Eigenpairs::vectors). The bits do not depend on the number of
+    /// threads. Cost: k N^2 multiply-adds at the speed of a matrix product, one pass over the
+    /// entries.
     ///
     /// # Errors
     /// As [`matvec`](Self::matvec); the length must be a non-zero multiple of N.
@@ -194,8 +190,8 @@ fn symmetrise<T: Scalar>(n: usize, entries: &mut [T]) -> Result<()> {
     Ok(())
 }
 
-/// Copies the lower triangle onto the upper one, block row by block row: the
-/// rows of a block are written in parallel, reading only rows below them.
+/// Copies the lower triangle onto the upper one, block row by block row: the rows of a block are
+/// written in parallel, reading only rows below them.
 fn mirror<T: Scalar>(n: usize, entries: &mut [T]) {
     let mut rest = entries;
     for first in (0..n).step_by(MIRROR_ROWS) {
@@ -220,8 +216,8 @@ pub(crate) fn mirror_within<T: Scalar>(n: usize, first: usize, block: &mut [T]) 
     }
 }
 
-/// Fills the columns from `start` on of the rows from `first` on with the
-/// columns of the rows below, one short run of each row at a time.
+/// Fills the columns from `start` on of the rows from `first` on with the columns of the rows
+/// below, one short run of each row at a time.
 fn mirror_from_below<T: Scalar>(
     n: usize,
     start: usize,

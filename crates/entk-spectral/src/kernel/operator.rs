@@ -23,12 +23,11 @@ const STACK: usize = 256;
 
 /// A symmetric N x N matrix K, given by its products with blocks of vectors.
 ///
-/// [`Gram`] implements it in memory, [`TiledOperator`](crate::TiledOperator)
-/// for a lower triangle stored in tiles; [`eigsh`](crate::eigsh) needs no more.
+/// [`Gram`] implements it in memory, [`TiledOperator`](crate::TiledOperator) for a lower triangle
+/// stored in tiles; [`eigsh`](crate::eigsh) needs no more.
 ///
-/// An implementation promises that products are symmetric up to round-off,
-/// summed in f64 whatever the stored type, and the same bits for any number
-/// of threads.
+/// An implementation promises that products are symmetric up to round-off, summed in f64 whatever
+/// the stored type, and the same bits for any number of threads.
 pub trait SymmetricOperator: Sync {
     /// Number of rows and columns N, at least 1.
     fn n(&self) -> usize;
@@ -36,24 +35,23 @@ pub trait SymmetricOperator: Sync {
     /// The type in which entries are stored.
     fn entry_type(&self) -> EntryType;
 
-    /// `images` = K `columns`, for whole columns of N entries, one after the other
-    /// in both; what `images` held before is overwritten. A solver passes 16 to
-    /// 256 columns at a time, so that one pass over the entries serves them all.
+    /// `images` = K `columns`, for whole columns of N entries, one after the other in both; what
+    /// `images` held before is overwritten. A solver passes 16 to 256 columns at a time, so that
+    /// one pass over the entries serves them all.
     ///
     /// # Errors
-    /// Whatever keeps an implementation from reading K; a result that is not
-    /// finite need not be one, since solvers check.
+    /// Whatever keeps an implementation from reading K; a result that is not finite need not be
+    /// one, since solvers check.
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()>;
 
-    /// How many columns a solver should pass at a time. Wider blocks read the
-    /// entries less often, narrower ones need fewer products in all; 32 is right
-    /// in memory.
+    /// How many columns a solver should pass at a time. Wider blocks read the entries less often,
+    /// narrower ones need fewer products in all; 32 is right in memory.
     fn block(&self) -> usize {
         32
     }
 
-    /// All entries, for a dense solver. By default N products with unit vectors;
-    /// [`Gram`] lends itself.
+    /// All entries, for a dense solver. By default N products with unit vectors; [`Gram`] lends
+    /// itself.
     ///
     /// # Errors
     /// As [`apply`](Self::apply), or [`OutOfMemory`](SpectralError::OutOfMemory).
@@ -64,8 +62,8 @@ pub trait SymmetricOperator: Sync {
 
 /// An M x N matrix A, given by its products and by the products of its transpose.
 ///
-/// An implementation promises sums in f64, the same bits for any number of threads, and
-/// <A x, y> = <x, A^T y> up to round-off. Columns are whole and lie one after the other.
+/// An implementation promises sums in f64, the same bits for any number of threads, and <A x, y> =
+/// <x, A^T y> up to round-off. Columns are whole and lie one after the other.
 pub trait LinearOperator: Sync {
     /// Number of rows M, at least 1.
     fn rows(&self) -> usize;

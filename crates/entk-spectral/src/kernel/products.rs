@@ -11,8 +11,8 @@ use crate::entries::Scalar;
 
 /// Rows of a product that one task computes.
 const PANEL_ROWS: usize = 256;
-/// Columns of the kernel widened to f64 at a time: with the rows, 256 KiB, within
-/// an L2 cache. Measured best of nine shapes for 16 to 128 columns.
+/// Columns of the kernel widened to f64 at a time: with the rows, 256 KiB, within an L2 cache.
+/// Measured best of nine shapes for 16 to 128 columns.
 const PANEL_COLS: usize = 128;
 
 /// Y = K X, or Y += K X, for y.nrows() x `cols` entries K.

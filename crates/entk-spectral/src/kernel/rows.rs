@@ -18,8 +18,8 @@ pub trait KernelRows: Debug + Sync {
     /// Number of rows and columns N, at least 1.
     fn n(&self) -> usize;
 
-    /// The rows `indices`, N entries each, in that order; rows that are not in memory are read
-    /// into `buffer`.
+    /// The rows `indices`, N entries each, in that order; rows that are not in memory are read into
+    /// `buffer`.
     ///
     /// # Errors
     /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange), or whatever keeps an implementation

@@ -17,8 +17,7 @@ use crate::{
     },
 };
 
-/// Columns that a solver should pass at a time: every block is a pass over the
-/// store.
+/// Columns that a solver should pass at a time: every block is a pass over the store.
 const BLOCK: usize = 128;
 /// Tiles read ahead of the one in use.
 const AHEAD: usize = 1;
@@ -51,9 +50,9 @@ impl Tile {
 
 /// The lower triangle of a symmetric matrix, cut into square tiles.
 ///
-/// Tile (i, j), j <= i, holds the rows i E to (i + 1) E and the columns j E to
-/// (j + 1) E for the edge E; the last row of tiles may be shorter. Of a tile on the
-/// diagonal only the lower triangle is used.
+/// Tile (i, j), j <= i, holds the rows i E to (i + 1) E and the columns j E to (j + 1) E for the
+/// edge E; the last row of tiles may be shorter. Of a tile on the diagonal only the lower triangle
+/// is used.
 pub trait LowerTiles: Sync {
     /// Number of rows and columns N of the whole matrix, at least 1.
     fn n(&self) -> usize;
@@ -71,12 +70,11 @@ pub trait LowerTiles: Sync {
     fn read(&self, i: usize, j: usize) -> Result<Tile>;
 }
 
-/// The operator of a matrix in [`LowerTiles`]: each product reads every tile once,
-/// one ahead of the arithmetic and on a thread of its own, and uses it twice,
-/// as K\[i\]\[j\] and as K\[j\]\[i\].
+/// The operator of a matrix in [`LowerTiles`]: each product reads every tile once, one ahead of the
+/// arithmetic and on a thread of its own, and uses it twice, as K\[i\]\[j\] and as K\[j\]\[i\].
 ///
-/// Memory: three tiles, beside the vectors. The bits depend on the edge, not on the
-/// number of threads.
+/// Memory: three tiles, beside the vectors. The bits depend on the edge, not on the number of
+/// threads.
 ///
 /// ```
 /// use entk_spectral::{
@@ -117,8 +115,8 @@ impl<T: LowerTiles> TiledOperator<T> {
     /// Wraps a set of tiles.
     ///
     /// # Errors
-    /// [`Empty`](SpectralError::Empty) for N = 0,
-    /// [`InvalidSetting`](SpectralError::InvalidSetting) for an edge of 0.
+    /// [`Empty`](SpectralError::Empty) for N = 0, [`InvalidSetting`](SpectralError::InvalidSetting)
+    /// for an edge of 0.
     pub fn new(tiles: T) -> Result<Self> {
         check_area("tiled matrix", tiles.n(), tiles.n())?;
         if tiles.edge() == 0 {

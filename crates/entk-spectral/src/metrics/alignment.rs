@@ -13,18 +13,16 @@ const STACK: usize = 256;
 
 /// Alignment as the paper's text defines it: alpha(f) = f^T K f / m^2.
 ///
-/// On a sample of m inputs this is E[f(x) Theta(x, x') f(x')] with both
-/// expectations replaced by means over the sample, and with K = J J^T it equals
-/// ||J^T f / m||^2 = ||E[f(x) grad f_theta(x)]||^2. The figures show another
-/// normalisation, [`rayleigh_alignment`].
+/// On a sample of m inputs this is E[f(x) Theta(x, x') f(x')] with both expectations replaced by
+/// means over the sample, and with K = J J^T it equals ||J^T f / m||^2 = ||E[f(x) grad
+/// f_theta(x)]||^2. The figures show another normalisation, [`rayleigh_alignment`].
 ///
 /// Paper: the definition of the alignment alpha(f). Cost: one product, m^2.
 ///
 /// # Errors
 /// [`VectorLength`](SpectralError::VectorLength),
-/// [`NonFiniteVector`](SpectralError::NonFiniteVector),
-/// [`ZeroVector`](SpectralError::ZeroVector) for f = 0,
-/// [`ZeroGram`](SpectralError::ZeroGram) for K = 0, or
+/// [`NonFiniteVector`](SpectralError::NonFiniteVector), [`ZeroVector`](SpectralError::ZeroVector)
+/// for f = 0, [`ZeroGram`](SpectralError::ZeroGram) for K = 0, or
 /// [`Overflow`](SpectralError::Overflow).
 ///
 /// ```
@@ -42,9 +40,8 @@ pub fn alignment(gram: &Gram, f: &[f64]) -> Result<f64> {
 
 /// Alignment as the paper's figures plot it: y^T K y / ||y||^2.
 ///
-/// The Rayleigh quotient: it lies between the smallest and largest eigenvalue
-/// and equals lambda_j on phi_j. For y in {-1, +1} it is m times [`alignment`].
-/// Independent of the length of y.
+/// The Rayleigh quotient: it lies between the smallest and largest eigenvalue and equals lambda_j
+/// on phi_j. For y in {-1, +1} it is m times [`alignment`]. Independent of the length of y.
 ///
 /// Paper: figures 7, 15 and 16. Cost and errors as [`alignment`].
 ///
@@ -54,9 +51,8 @@ pub fn rayleigh_alignment(gram: &Gram, y: &[f64]) -> Result<f64> {
     single(rayleigh_alignments(gram, one(gram, y)?)?)
 }
 
-/// [`alignment`] of many targets of m entries each, one after the other: one
-/// number a target, at the speed of a matrix product. Equal to the single
-/// function up to round-off.
+/// [`alignment`] of many targets of m entries each, one after the other: one number a target, at
+/// the speed of a matrix product. Equal to the single function up to round-off.
 ///
 /// # Errors
 /// See [`alignment`]; the length must be a non-zero multiple of m.

@@ -12,20 +12,18 @@ use crate::{
     kernel::{centre::Means, gram::Gram},
 };
 
-/// Centred kernel alignment: <H A H, H B H> / (||H A H|| ||H B H||) in the Frobenius
-/// inner product, with H = I - 1 1^T / N, which takes the mean feature out.
+/// Centred kernel alignment: <H A H, H B H> / (||H A H|| ||H B H||) in the Frobenius inner product,
+/// with H = I - 1 1^T / N, which takes the mean feature out.
 ///
-/// Between 0 and 1 for positive semi-definite kernels; 1 if and only if the centred
-/// kernels are proportional. Independent of the scale of either.
+/// Between 0 and 1 for positive semi-definite kernels; 1 if and only if the centred kernels are
+/// proportional. Independent of the scale of either.
 ///
-/// Source: Cortes, Mohri and Rostamizadeh (2012); used to compare kernels before
-/// and after training. Cost: two passes over both kernels. The bits do not depend
-/// on the number of threads.
+/// Source: Cortes, Mohri and Rostamizadeh (2012); used to compare kernels before and after
+/// training. Cost: two passes over both kernels. The bits do not depend on the number of threads.
 ///
 /// # Errors
-/// [`SizeMismatch`](SpectralError::SizeMismatch), or
-/// [`ZeroGram`](SpectralError::ZeroGram) if a kernel is constant, so that nothing is
-/// left when its mean is taken out.
+/// [`SizeMismatch`](SpectralError::SizeMismatch), or [`ZeroGram`](SpectralError::ZeroGram) if a
+/// kernel is constant, so that nothing is left when its mean is taken out.
 ///
 /// ```
 /// use entk_spectral::{Gram, centred_kernel_alignment};
@@ -57,12 +55,12 @@ pub fn centred_kernel_alignment(a: &Gram, b: &Gram) -> Result<f64> {
     Ok(cross / (aa.sqrt() * bb.sqrt()))
 }
 
-/// Cosines of the principal angles between the spans of the k leading eigenvectors
-/// of two kernels: the k singular values of Phi_a Phi_b^T, descending.
+/// Cosines of the principal angles between the spans of the k leading eigenvectors of two kernels:
+/// the k singular values of Phi_a Phi_b^T, descending.
 ///
-/// All 1 for the same span, all 0 for orthogonal ones; the mean of their squares is
-/// the share of one span inside the other. A cosine near 1 determines its angle only
-/// to about 1e-8. Cost: k^2 N for the overlaps, 70 k^3 for the values.
+/// All 1 for the same span, all 0 for orthogonal ones; the mean of their squares is the share of
+/// one span inside the other. A cosine near 1 determines its angle only to about 1e-8. Cost: k^2 N
+/// for the overlaps, 70 k^3 for the values.
 ///
 /// # Errors
 /// [`InvalidK`](SpectralError::InvalidK) unless both have k pairs,

@@ -9,9 +9,8 @@ use crate::{
 
 /// The share of a target in the span of the K leading eigenvectors.
 ///
-/// Both numbers are in common use and differ widely (0.25 against 0.06): the
-/// paper's Table 1 shows `ratio`, unsquared. Both lie in \[0, 1\] up to round-off,
-/// grow with K and reach 1 at K = N.
+/// Both numbers are in common use and differ widely (0.25 against 0.06): the paper's Table 1 shows
+/// `ratio`, unsquared. Both lie in \[0, 1\] up to round-off, grow with K and reach 1 at K = N.
 ///
 /// Paper: Table 1 and figure 6, K = 50, y in {-1, +1}.
 ///
@@ -49,8 +48,8 @@ pub fn energy_concentration(
     curve.pop().ok_or(SpectralError::InvalidK { k, available: pairs.len() })
 }
 
-/// Energy concentration for every K: entry K - 1 is that of the K leading
-/// eigenvectors. Never decreasing. Cost: that of the last entry.
+/// Energy concentration for every K: entry K - 1 is that of the K leading eigenvectors. Never
+/// decreasing. Cost: that of the last entry.
 ///
 /// # Errors
 /// As [`energy_concentration`].

@@ -10,24 +10,23 @@ use crate::{
     metrics::alignment::rayleigh_alignments,
 };
 
-/// Two measures of how many eigenvalues matter, each between 1 and N, and N for the
-/// identity.
+/// Two measures of how many eigenvalues matter, each between 1 and N, and N for the identity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EffectiveRank {
-    /// exp(-sum p_j ln p_j) with p_j = lambda_j / sum lambda: the entropy rank of
-    /// Roy and Vetterli (2007).
+    /// exp(-sum p_j ln p_j) with p_j = lambda_j / sum lambda: the entropy rank of Roy and Vetterli
+    /// (2007).
     pub entropy: f64,
-    /// (sum lambda)^2 / sum lambda^2: the participation ratio, smaller and ruled
-    /// by the leading values.
+    /// (sum lambda)^2 / sum lambda^2: the participation ratio, smaller and ruled by the leading
+    /// values.
     pub participation: f64,
 }
 
-/// Effective rank of a spectrum. Negative eigenvalues (round-off of a Gram) count
-/// as 0. Of truncated pairs it would be that of the truncation: all are needed.
+/// Effective rank of a spectrum. Negative eigenvalues (round-off of a Gram) count as 0. Of
+/// truncated pairs it would be that of the truncation: all are needed.
 ///
 /// # Errors
-/// [`NeedsAllPairs`](SpectralError::NeedsAllPairs), or
-/// [`ZeroGram`](SpectralError::ZeroGram) if no eigenvalue is positive.
+/// [`NeedsAllPairs`](SpectralError::NeedsAllPairs), or [`ZeroGram`](SpectralError::ZeroGram) if no
+/// eigenvalue is positive.
 ///
 /// ```
 /// use entk_spectral::{Gram, effective_rank, eigh};
@@ -52,13 +51,12 @@ pub fn effective_rank(pairs: &Eigenpairs) -> Result<EffectiveRank> {
     Ok(EffectiveRank { entropy: entropy.exp(), participation: sum * sum / squares })
 }
 
-/// Which layers a target's alignment comes from: y^T K_l y / sum over m of
-/// y^T K_m y, for Grams K_l whose sum is the whole kernel. The shares add up to 1.
+/// Which layers a target's alignment comes from: y^T K_l y / sum over m of y^T K_m y, for Grams K_l
+/// whose sum is the whole kernel. The shares add up to 1.
 ///
 /// # Errors
-/// [`Empty`](SpectralError::Empty) without layers,
-/// [`ZeroGram`](SpectralError::ZeroGram) if all are zero on y, and those of
-/// [`rayleigh_alignments`]; a layer that is zero by itself has share 0.
+/// [`Empty`](SpectralError::Empty) without layers, [`ZeroGram`](SpectralError::ZeroGram) if all are
+/// zero on y, and those of [`rayleigh_alignments`]; a layer that is zero by itself has share 0.
 ///
 /// ```
 /// use entk_spectral::{Gram, layer_shares};

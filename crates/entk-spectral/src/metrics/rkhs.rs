@@ -17,25 +17,21 @@ pub struct InverseQuadratic {
     pub condition: f64,
 }
 
-/// The quadratic form f^T K^-1 f = sum over j of (phi_j . f)^2 / lambda_j: on a
-/// sample, the squared norm of the smoothest function that takes the values f.
+/// The quadratic form f^T K^-1 f = sum over j of (phi_j . f)^2 / lambda_j: on a sample, the squared
+/// norm of the smoothest function that takes the values f.
 ///
-/// Lemma 1 on a sample, for K positive definite: (f^T K^-1 f) (f^T K f) >=
-/// (f^T f)^2, with equality at eigenvectors. A large norm thus forces a small
-/// alignment and the other way round.
+/// Lemma 1 on a sample, for K positive definite: (f^T K^-1 f) (f^T K f) >= (f^T f)^2, with equality
+/// at eigenvectors. A large norm thus forces a small alignment and the other way round.
 ///
-/// Refused where K is singular to working accuracy: lambda_{N-1} must exceed
-/// eps ||K||_F (rounding of the stored entries, eps of their type) plus
-/// 10 N 2^-52 lambda_0 (the solver).
+/// Refused where K is singular to working accuracy: lambda_{N-1} must exceed eps ||K||_F (rounding
+/// of the stored entries, eps of their type) plus 10 N 2^-52 lambda_0 (the solver).
 ///
 /// Paper: Lemma 1. Cost: N^2, given the eigenpairs.
 ///
 /// # Errors
-/// [`Singular`](SpectralError::Singular),
-/// [`NeedsAllPairs`](SpectralError::NeedsAllPairs) for truncated pairs,
-/// [`VectorLength`](SpectralError::VectorLength),
-/// [`NonFiniteVector`](SpectralError::NonFiniteVector), or
-/// [`Overflow`](SpectralError::Overflow).
+/// [`Singular`](SpectralError::Singular), [`NeedsAllPairs`](SpectralError::NeedsAllPairs) for
+/// truncated pairs, [`VectorLength`](SpectralError::VectorLength),
+/// [`NonFiniteVector`](SpectralError::NonFiniteVector), or [`Overflow`](SpectralError::Overflow).
 ///
 /// ```
 /// use entk_spectral::{Gram, eigh, inverse_quadratic};

@@ -19,25 +19,24 @@ pub struct AlignmentEstimate {
     pub error: f64,
 }
 
-/// Unbiased alignment of many targets of m entries each, one after the other, each
-/// with a standard error.
+/// Unbiased alignment of many targets of m entries each, one after the other, each with a standard
+/// error.
 ///
-/// [`alignment`](crate::alignment) is f^T K f / m^2, of which the terms i = j are
-/// m of m^2 but, for a kernel with a large diagonal, a good part of the sum: a target
-/// of pure noise seems aligned. The U-statistic leaves them out,
-/// (f^T K f - sum_i f_i^2 K_ii) / (m (m - 1)), and its expectation is the alignment in
-/// the population. It may be negative.
+/// [`alignment`](crate::alignment) is f^T K f / m^2, of which the terms i = j are m of m^2 but, for
+/// a kernel with a large diagonal, a good part of the sum: a target of pure noise seems aligned.
+/// The U-statistic leaves them out, (f^T K f - sum_i f_i^2 K_ii) / (m (m - 1)), and its expectation
+/// is the alignment in the population. It may be negative.
 ///
-/// The error comes from leaving out one block of inputs at a time (input i is in
-/// block i mod `blocks`): the square root of (G - 1)/G sum_g (U_(-g) - mean)^2
-/// for G blocks. 20 blocks give the error itself to about 16 %.
+/// The error comes from leaving out one block of inputs at a time (input i is in block i mod
+/// `blocks`): the square root of (G - 1)/G sum_g (U_(-g) - mean)^2 for G blocks. 20 blocks give the
+/// error itself to about 16 %.
 ///
 /// Cost: one product with the targets, m^2 each, and 1/G of it more.
 ///
 /// # Errors
-/// As [`alignments`](crate::alignments), but for a zero target or kernel, whose
-/// estimate is 0; [`InvalidSetting`](SpectralError::InvalidSetting) unless every
-/// block can be left out: 2 <= `blocks` and m >= 2 `blocks`.
+/// As [`alignments`](crate::alignments), but for a zero target or kernel, whose estimate is 0;
+/// [`InvalidSetting`](SpectralError::InvalidSetting) unless every block can be left out: 2 <=
+/// `blocks` and m >= 2 `blocks`.
 ///
 /// ```
 /// use entk_spectral::{Gram, alignment, unbiased_alignments};

@@ -36,14 +36,14 @@ pub enum Solver {
 pub struct CertifiedPairs {
     /// The pairs, as everywhere: descending, unit vectors, fixed signs.
     pub pairs: Eigenpairs,
-    /// ||K phi_j - lambda_j phi_j||_2 of every pair, measured; absolute. There is
-    /// an eigenvalue of K within this distance of lambda_j.
+    /// ||K phi_j - lambda_j phi_j||_2 of every pair, measured; absolute. There is an eigenvalue of
+    /// K within this distance of lambda_j.
     pub residuals: Vec<f64>,
     /// The largest |phi_i . phi_j - \[i = j\]|, measured.
     pub orthogonality: f64,
-    /// Runs of at least two neighbouring eigenvalues closer than [`CLUSTER`] times
-    /// the largest. Inside a run only the span of the vectors is determined, and
-    /// labels made from a single one carry no information about the kernel.
+    /// Runs of at least two neighbouring eigenvalues closer than [`CLUSTER`] times the largest.
+    /// Inside a run only the span of the vectors is determined, and labels made from a single one
+    /// carry no information about the kernel.
     pub clusters: Vec<Range<usize>>,
     /// Single columns multiplied by the operator, without the certificate's own.
     pub products: usize,

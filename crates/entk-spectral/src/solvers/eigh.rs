@@ -15,33 +15,32 @@ use crate::{
     kernel::gram::Gram,
 };
 
-/// Growth factor of the solver's self-checks, in units of N eps: its backward
-/// error and loss of norm stay near 1.
+/// Growth factor of the solver's self-checks, in units of N eps: its backward error and loss of
+/// norm stay near 1.
 const GROWTH: f64 = 10.0;
 
 /// All N eigenpairs of a Gram: K = sum over j of lambda_j phi_j phi_j^T.
 ///
-/// The work is done in f64 whatever the stored type, by Householder
-/// tridiagonalisation and divide and conquer, on the matrix scaled by a power of
-/// two (exactly), so that kernels of any finite magnitude are handled. Before:
-/// a [`Gram`] is finite by construction. After: everything is finite, sorted,
-/// of norm 1, and sums to the trace, each within 10 N eps, or it is an error.
-/// The zero kernel has eigenvalues 0 and the unit vectors as eigenvectors.
+/// The work is done in f64 whatever the stored type, by Householder tridiagonalisation and divide
+/// and conquer, on the matrix scaled by a power of two (exactly), so that kernels of any finite
+/// magnitude are handled. Before: a [`Gram`] is finite by construction. After: everything is
+/// finite, sorted, of norm 1, and sums to the trace, each within 10 N eps, or it is an error. The
+/// zero kernel has eigenvalues 0 and the unit vectors as eigenvectors.
 ///
-/// Negative eigenvalues are returned as computed, never clipped: round-off makes
-/// them even for a true Gram. [`check_psd`](crate::check_psd) judges them, and
+/// Negative eigenvalues are returned as computed, never clipped: round-off makes them even for a
+/// true Gram. [`check_psd`](crate::check_psd) judges them, and
 /// [`residual_ratio`](crate::residual_ratio) with
 /// [`orthogonality_ratio`](crate::orthogonality_ratio) measure the result.
 ///
-/// Cost: about 9 N^3 operations; memory beyond the Gram about 5 * 8 N^2 bytes,
-/// of which 8 N^2 stay in the result. Uses the current rayon pool, in a fixed
-/// number of parts: the bits are the same for any number of threads.
+/// Cost: about 9 N^3 operations; memory beyond the Gram about 5 * 8 N^2 bytes, of which 8 N^2 stay
+/// in the result. Uses the current rayon pool, in a fixed number of parts: the bits are the same
+/// for any number of threads.
 ///
 /// # Errors
 /// [`NoConvergence`](SpectralError::NoConvergence) or
 /// [`UntrustedSolution`](SpectralError::UntrustedSolution) if the solver fails,
-/// [`OutOfMemory`](SpectralError::OutOfMemory), or
-/// [`Overflow`](SpectralError::Overflow) if lambda_0 does not fit an f64.
+/// [`OutOfMemory`](SpectralError::OutOfMemory), or [`Overflow`](SpectralError::Overflow) if
+/// lambda_0 does not fit an f64.
 ///
 /// ```
 /// use entk_spectral::{Gram, eigh, orthogonality_ratio, residual_ratio};

@@ -75,46 +75,40 @@ impl Default for EigshConfig {
 
 /// The k largest eigenpairs of a symmetric operator, each with its residual.
 ///
-/// "Largest" is meant by value, not by magnitude. Vectors,
-/// orthogonalisation and the projected problem are f64 whatever the type of
-/// the entries, because f32 vectors get lambda_1000 of a network's kernel wrong by
-/// 1e-3. Kernels of any finite magnitude are handled; multiple eigenvalues too.
-/// The bits depend on the settings, not on the number of threads.
+/// "Largest" is meant by value, not by magnitude. Vectors, orthogonalisation and the projected
+/// problem are f64 whatever the type of the entries, because f32 vectors get lambda_1000 of a
+/// network's kernel wrong by 1e-3. Kernels of any finite magnitude are handled; multiple
+/// eigenvalues too. The bits depend on the settings, not on the number of threads.
 ///
-/// The answer is whole or an error: every returned pair has a measured residual
-/// ||K v - lambda v|| of at most `tolerance` times lambda_0, from one more product
-/// with the final vectors.
+/// The answer is whole or an error: every returned pair has a measured residual ||K v - lambda v||
+/// of at most `tolerance` times lambda_0, from one more product with the final vectors.
 ///
 /// # Method
-/// Thick-restart block Lanczos with full orthogonalisation. A basis V of the block
-/// Krylov space of a random block is grown one block at a time; when it is full,
-/// the eigenpairs of V^T K V give Ritz pairs and their residuals, converged pairs
-/// are locked, and V is cut to the Ritz vectors worth keeping. All work but the small
-/// dense problem is products of matrices.
+/// Thick-restart block Lanczos with full orthogonalisation. A basis V of the block Krylov space of
+/// a random block is grown one block at a time; when it is full, the eigenpairs of V^T K V give
+/// Ritz pairs and their residuals, converged pairs are locked, and V is cut to the Ritz vectors
+/// worth keeping. All work but the small dense problem is products of matrices.
 ///
-/// Why not Chebyshev-filtered subspace iteration, whose work is even simpler: it forgets
-/// all polynomials but the last. On the kernel of a LeNet5 at initialisation (N = 4,000,
-/// k = 100) it took 4,950 products at its best of four settings (150 columns, degree 8)
-/// where this method took 416 to 608.
-/// Why blocks of only 32 columns: the number of products grows with the block (the same
-/// kernel without restarts, k = 100: 416, 544 and 768 for 16, 32 and 64 columns; k =
-/// 1,000: 2,304 and 2,816 for 32 and 64), while a product of 32 columns already runs at
-/// nearly the speed of a large one. Why restarts, with memory for more: at k = 1,000 they cost
-/// 5 % more products, and each dense problem is that of the unlocked columns only.
+/// Why not Chebyshev-filtered subspace iteration, whose work is even simpler: it forgets all
+/// polynomials but the last. On the kernel of a LeNet5 at initialisation (N = 4,000, k = 100) it
+/// took 4,950 products at its best of four settings (150 columns, degree 8) where this method took
+/// 416 to 608. Why blocks of only 32 columns: the number of products grows with the block (the same
+/// kernel without restarts, k = 100: 416, 544 and 768 for 16, 32 and 64 columns; k = 1,000: 2,304
+/// and 2,816 for 32 and 64), while a product of 32 columns already runs at nearly the speed of a
+/// large one. Why restarts, with memory for more: at k = 1,000 they cost 5 % more products, and
+/// each dense problem is that of the unlocked columns only.
 ///
 /// # Cost
-/// About 2.5 k products with single columns (6 k at k = 100), N^2 multiply-adds each,
-/// and some 25 N k^2 operations for the orthogonalisation. Memory: the basis, 8 N bytes times
-/// 1.75 k, and twice 8 N k at the end (k = 1,000 of N = 60,000: 1.8 GB).
+/// About 2.5 k products with single columns (6 k at k = 100), N^2 multiply-adds each, and some 25 N
+/// k^2 operations for the orthogonalisation. Memory: the basis, 8 N bytes times 1.75 k, and twice 8
+/// N k at the end (k = 1,000 of N = 60,000: 1.8 GB).
 ///
 /// # Errors
 /// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= N,
-/// [`InvalidSetting`](SpectralError::InvalidSetting),
-/// [`NotConverged`](SpectralError::NotConverged) at a limit, with the residuals
-/// reached, [`NonFiniteImage`](SpectralError::NonFiniteImage),
-/// [`Overflow`](SpectralError::Overflow),
-/// [`OutOfMemory`](SpectralError::OutOfMemory), what [`eigh`] may return, and
-/// whatever the operator returns.
+/// [`InvalidSetting`](SpectralError::InvalidSetting), [`NotConverged`](SpectralError::NotConverged)
+/// at a limit, with the residuals reached, [`NonFiniteImage`](SpectralError::NonFiniteImage),
+/// [`Overflow`](SpectralError::Overflow), [`OutOfMemory`](SpectralError::OutOfMemory), what
+/// [`eigh`] may return, and whatever the operator returns.
 ///
 /// ```
 /// use entk_spectral::{EigshConfig, Gram, eigsh};
@@ -261,8 +255,8 @@ struct Progress {
     converged: usize,
     /// Pairs beyond those locked that can be locked as well.
     lockable: usize,
-    /// Whether some value was found as often as there were random columns, so that
-    /// it may have more copies.
+    /// Whether some value was found as often as there were random columns, so that it may have
+    /// more copies.
     saturated: bool,
 }
 

@@ -25,16 +25,16 @@ use crate::{
 
 /// Directions of a residual block below this many eps sqrt(N) ||K|| are round-off.
 const NOISE: f64 = 4.0;
-/// A unit vector that keeps this much of its length when V is taken out of it is
-/// orthogonal to V to working accuracy ("twice is enough").
+/// A unit vector that keeps this much of its length when V is taken out of it is orthogonal to V to
+/// working accuracy ("twice is enough").
 const KEPT: f64 = 0.5;
 /// Passes after which what is left of a block is taken as it is.
 const PASSES: usize = 4;
 
 /// The state of a block Lanczos process with full orthogonalisation.
 ///
-/// K V = V T + Q C at all times, with Q = `next` orthonormal and orthogonal to V,
-/// and C = `coupling` non-zero in the columns of the last block only.
+/// K V = V T + Q C at all times, with Q = `next` orthonormal and orthogonal to V, and C =
+/// `coupling` non-zero in the columns of the last block only.
 pub(crate) struct Krylov<'a, K: ?Sized> {
     operator: &'a K,
     n: usize,
@@ -179,8 +179,8 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
         image.col_iter().map(|c| norm(&c.iter().copied().collect::<Vec<_>>())).collect()
     }
 
-    /// Multiplies the next block, appends it to V, and orthogonalises its image
-    /// into the block after it.
+    /// Multiplies the next block, appends it to V, and orthogonalises its image into the block
+    /// after it.
     pub(crate) fn step(&mut self) -> Result<()> {
         let image = self.image()?;
         let (n, start) = (self.n, self.dim);
@@ -194,8 +194,8 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
         if fill > 0 { self.draw(fill) } else { Ok(()) }
     }
 
-    /// A thick restart: V becomes its locked columns and the `keep` leading Ritz
-    /// vectors, the first `lock` of which are locked as well.
+    /// A thick restart: V becomes its locked columns and the `keep` leading Ritz vectors, the first
+    /// `lock` of which are locked as well.
     pub(crate) fn restart(&mut self, ritz: &Ritz, keep: usize, lock: usize) {
         let (n, from) = (self.n, self.locked.len());
         let y = ritz.leading(keep);
@@ -217,8 +217,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
         y.subrows(self.last_from - self.locked.len(), self.dim - self.last_from)
     }
 
-    /// Widens the next block by random columns, to look for further copies of
-    /// multiple eigenvalues.
+    /// Widens the next block by random columns, to look for further copies of multiple eigenvalues.
     pub(crate) fn widen(&mut self) -> Result<()> {
         let free = self.n - self.dim - self.next.len() / self.n;
         self.draw(self.width.min(free))
@@ -297,8 +296,8 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
         }
     }
 
-    /// Appends random orthonormal columns to the next block; they are not coupled
-    /// to anything before.
+    /// Appends random orthonormal columns to the next block; they are not coupled to anything
+    /// before.
     fn draw(&mut self, count: usize) -> Result<()> {
         let n = self.n;
         let mut fresh: Vec<f64> =

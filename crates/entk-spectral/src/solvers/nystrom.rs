@@ -17,21 +17,19 @@ use crate::{
     solvers::{eigh::eigh, psd::noise_floor},
 };
 
-/// Eigenvectors at new inputs: phi_j(x) = sum over i of Theta(x, x_i) phi_j(i) /
-/// lambda_j, the inductive form of an eigenfunction that was computed on a training
-/// sample only.
+/// Eigenvectors at new inputs: phi_j(x) = sum over i of Theta(x, x_i) phi_j(i) / lambda_j, the
+/// inductive form of an eigenfunction that was computed on a training sample only.
 ///
-/// `cross` holds the new inputs as rows and the training sample, in the order of the
-/// pairs, as columns. Returned are K columns of `cross.rows()` entries, one after the
-/// other. At a training input it gives phi_j back; sign and scale are those of the
-/// pairs, so that sign(phi_j(x)) continues the binary target.
+/// `cross` holds the new inputs as rows and the training sample, in the order of the pairs, as
+/// columns. Returned are K columns of `cross.rows()` entries, one after the other. At a training
+/// input it gives phi_j back; sign and scale are those of the pairs, so that sign(phi_j(x))
+/// continues the binary target.
 ///
-/// An error in K_test grows by 1 / lambda_j: pairs with lambda_j <= eps lambda_0, eps of
-/// the stored type, are refused; truncate them first.
+/// An error in K_test grows by 1 / lambda_j: pairs with lambda_j <= eps lambda_0, eps of the stored
+/// type, are refused; truncate them first.
 ///
 /// # Errors
-/// [`SizeMismatch`](SpectralError::SizeMismatch),
-/// [`Singular`](SpectralError::Singular), or
+/// [`SizeMismatch`](SpectralError::SizeMismatch), [`Singular`](SpectralError::Singular), or
 /// [`Overflow`](SpectralError::Overflow).
 ///
 /// ```
@@ -59,24 +57,24 @@ pub fn extend(pairs: &Eigenpairs, cross: &CrossGram) -> Result<Vec<f64>> {
     Ok(columns)
 }
 
-/// The k leading eigenpairs of the Nystrom approximation K ~ C G^+ C^T of a kernel on
-/// N inputs, from its columns C (N x s) at s landmarks and their own Gram G (s x s).
+/// The k leading eigenpairs of the Nystrom approximation K ~ C G^+ C^T of a kernel on N inputs,
+/// from its columns C (N x s) at s landmarks and their own Gram G (s x s).
 ///
-/// G^+ is the pseudo-inverse over the eigenvalues of G above eps ||G||_F + 10 s 2^-52
-/// lambda_0(G), eps of the stored type. Unlike the usual formula, which extends
-/// each eigenvector of G separately, the vectors are exactly orthonormal: with F = C
-/// U Lambda^(-1/2) = Q R they are Q times the eigenvectors of R R^T, whose eigenvalues
-/// are returned. They are exact if K has rank at most s and G the same rank.
+/// G^+ is the pseudo-inverse over the eigenvalues of G above eps ||G||_F + 10 s 2^-52 lambda_0(G),
+/// eps of the stored type. Unlike the usual formula, which extends each eigenvector of G
+/// separately, the vectors are exactly orthonormal: with F = C U Lambda^(-1/2) = Q R they are Q
+/// times the eigenvectors of R R^T, whose eigenvalues are returned. They are exact if K has rank at
+/// most s and G the same rank.
 ///
-/// [`residual_norms`](crate::residual_norms) says how good they are for K itself. Cost:
-/// N s^2 for each of F and Q, 20 s^3; no N x N matrix is formed.
+/// [`residual_norms`](crate::residual_norms) says how good they are for K itself. Cost: N s^2 for
+/// each of F and Q, 20 s^3; no N x N matrix is formed.
 ///
 /// Source: Williams and Seeger (2001); an option of the paper's published code.
 ///
 /// # Errors
 /// [`SizeMismatch`](SpectralError::SizeMismatch) unless G belongs to the columns of C,
-/// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= the rank of G and s <= N, or
-/// those of [`eigh`].
+/// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= the rank of G and s <= N, or those of
+/// [`eigh`].
 ///
 /// ```
 /// use entk_spectral::{Gram, nystrom, residual_norms};

@@ -22,20 +22,17 @@ pub struct PsdReport {
     pub bound: f64,
 }
 
-/// Checks that a spectrum is non-negative up to round-off, and counts the
-/// negative eigenvalues.
+/// Checks that a spectrum is non-negative up to round-off, and counts the negative eigenvalues.
 ///
-/// A Gram of gradients, K = J J^T, is positive semi-definite. The rounding of its
-/// entries and of the solver move an eigenvalue by at most a small multiple of
-/// N eps lambda_0, where eps is that of the *stored* type. Hence the rule:
-/// lambda_min >= -10 N eps lambda_0 is accepted and counted, anything below is
-/// an error. [`eigh`](crate::eigh) itself does not refuse: whoever needs a
+/// A Gram of gradients, K = J J^T, is positive semi-definite. The rounding of its entries and of
+/// the solver move an eigenvalue by at most a small multiple of N eps lambda_0, where eps is that
+/// of the *stored* type. Hence the rule: lambda_min >= -10 N eps lambda_0 is accepted and counted,
+/// anything below is an error. [`eigh`](crate::eigh) itself does not refuse: whoever needs a
 /// positive spectrum asks.
 ///
 /// # Errors
-/// [`NotPositiveSemidefinite`](SpectralError::NotPositiveSemidefinite) with both
-/// ends of the spectrum, or [`NeedsAllPairs`](SpectralError::NeedsAllPairs) for
-/// truncated pairs.
+/// [`NotPositiveSemidefinite`](SpectralError::NotPositiveSemidefinite) with both ends of the
+/// spectrum, or [`NeedsAllPairs`](SpectralError::NeedsAllPairs) for truncated pairs.
 ///
 /// ```
 /// use entk_spectral::{Gram, SpectralError, check_psd, eigh};
@@ -71,9 +68,8 @@ pub(crate) fn ends(values: &[f64]) -> (f64, f64) {
     }
 }
 
-/// Below this an eigenvalue cannot be told from zero: eps ||K||_F for the
-/// rounding of the stored entries (Weyl's inequality with ||dK||_2 <= ||dK||_F)
-/// plus 10 N 2^-52 lambda_max for the solver.
+/// Below this an eigenvalue cannot be told from zero: eps ||K||_F for the rounding of the stored
+/// entries (Weyl's inequality with ||dK||_2 <= ||dK||_F) plus 10 N 2^-52 lambda_max for the solver.
 pub(crate) fn noise_floor(frobenius: f64, largest: f64, dim: usize, entry_type: EntryType) -> f64 {
     entry_type.epsilon() * frobenius + GROWTH * dim as f64 * f64::EPSILON * largest
 }

@@ -17,17 +17,17 @@ const PANEL: usize = 64;
 /// Vectors multiplied at a time for residual norms.
 const STACK: usize = 256;
 
-/// LAPACK's residual ratio: ||K - V diag(lambda) V^T||_1 / (N eps ||K||_1), with
-/// eps = 2^-52 and the maximal column sum as norm.
+/// LAPACK's residual ratio: ||K - V diag(lambda) V^T||_1 / (N eps ||K||_1), with eps = 2^-52 and
+/// the maximal column sum as norm.
 ///
-/// At most about 1 for a backward stable solver; LAPACK's own tests (`dsyt21`)
-/// accept up to 60, ours 10. For the zero kernel it is 0 if the pairs reproduce
-/// it exactly and infinite otherwise; NaN if pairs and kernel are so far apart in
-/// scale that it cannot be formed. Cost: 2 N^3 operations and 64 N numbers a thread.
+/// At most about 1 for a backward stable solver; LAPACK's own tests (`dsyt21`) accept up to 60,
+/// ours 10. For the zero kernel it is 0 if the pairs reproduce it exactly and infinite otherwise;
+/// NaN if pairs and kernel are so far apart in scale that it cannot be formed. Cost: 2 N^3
+/// operations and 64 N numbers a thread.
 ///
 /// # Errors
-/// [`NeedsAllPairs`](SpectralError::NeedsAllPairs) for truncated pairs (use
-/// [`residual_norms`]), [`SizeMismatch`](SpectralError::SizeMismatch).
+/// [`NeedsAllPairs`](SpectralError::NeedsAllPairs) for truncated pairs (use [`residual_norms`]),
+/// [`SizeMismatch`](SpectralError::SizeMismatch).
 pub fn residual_ratio(gram: &Gram, pairs: &Eigenpairs) -> Result<f64> {
     check_sizes(pairs.dim(), gram.n())?;
     pairs.require_all("residual ratio")?;
@@ -44,8 +44,7 @@ pub fn residual_ratio(gram: &Gram, pairs: &Eigenpairs) -> Result<f64> {
 
 /// LAPACK's orthogonality ratio: ||I - V^T V||_1 / (N eps), for any number of pairs.
 ///
-/// About 1 for a good solver; accepted up to 10, as [`residual_ratio`]. Cost:
-/// 2 K^2 N operations.
+/// About 1 for a good solver; accepted up to 10, as [`residual_ratio`]. Cost: 2 K^2 N operations.
 ///
 /// ```
 /// use entk_spectral::{Gram, eigh, orthogonality_ratio};
@@ -73,14 +72,13 @@ pub fn orthogonality_ratio(pairs: &Eigenpairs) -> f64 {
 
 /// The residual ||K phi_j - lambda_j phi_j||_2 of every pair.
 ///
-/// There is an eigenvalue of K within this distance of lambda_j. Absolute:
-/// compare with lambda_0. The vector itself is determined up to the residual
-/// divided by the gap to the other eigenvalues. Cost: 2 K N^2 operations, in
-/// stacks of 256 vectors.
+/// There is an eigenvalue of K within this distance of lambda_j. Absolute: compare with lambda_0.
+/// The vector itself is determined up to the residual divided by the gap to the other eigenvalues.
+/// Cost: 2 K N^2 operations, in stacks of 256 vectors.
 ///
 /// # Errors
-/// [`SizeMismatch`](SpectralError::SizeMismatch), or
-/// [`Overflow`](SpectralError::Overflow) for kernels near the end of the range.
+/// [`SizeMismatch`](SpectralError::SizeMismatch), or [`Overflow`](SpectralError::Overflow) for
+/// kernels near the end of the range.
 pub fn residual_norms<K: SymmetricOperator + ?Sized>(
     operator: &K,
     pairs: &Eigenpairs,
@@ -102,8 +100,8 @@ pub fn residual_norms<K: SymmetricOperator + ?Sized>(
     Ok(norms)
 }
 
-/// Largest absolute row sums of residual and kernel over the rows from `first`
-/// on, both divided by the scale. Both are symmetric: rows serve for columns.
+/// Largest absolute row sums of residual and kernel over the rows from `first` on, both divided by
+/// the scale. Both are symmetric: rows serve for columns.
 fn panel_sums(gram: &Gram, pairs: &Eigenpairs, scale: BinaryScale, first: usize) -> (f64, f64) {
     let n = gram.n();
     let rows = PANEL.min(n - first);

@@ -31,25 +31,24 @@ pub struct SingularTriplets {
     pub left: Vec<f64>,
     /// v_0, then v_1, ...: orthonormal, N entries each.
     pub right: Vec<f64>,
-    /// (||A v_j - sigma_j u_j||^2 + ||A^T u_j - sigma_j v_j||^2)^(1/2), measured; there is
-    /// a singular value of A within this distance of sigma_j.
+    /// (||A v_j - sigma_j u_j||^2 + ||A^T u_j - sigma_j v_j||^2)^(1/2), measured; there is a
+    /// singular value of A within this distance of sigma_j.
     pub residuals: Vec<f64>,
 }
 
 /// The k largest singular triplets of a linear operator.
 ///
-/// [`eigsh`] of A^T A or A A^T, whichever is smaller, then a Rayleigh-Ritz step with A
-/// itself, which gives back the digits that squaring costs: with Q R = A V, the
-/// singular values and vectors are those of R, turned by Q and V. The space of the
-/// vectors is found to `tolerance` sigma_0^2 in the residual of the squared problem; a
-/// sigma_j is thus meaningful while sigma_j^2 is well above that.
+/// [`eigsh`] of A^T A or A A^T, whichever is smaller, then a Rayleigh-Ritz step with A itself,
+/// which gives back the digits that squaring costs: with Q R = A V, the singular values and vectors
+/// are those of R, turned by Q and V. The space of the vectors is found to `tolerance` sigma_0^2 in
+/// the residual of the squared problem; a sigma_j is thus meaningful while sigma_j^2 is well above
+/// that.
 ///
 /// Cost: that of [`eigsh`] with two products for each of its own, and 2 k more.
 ///
 /// # Errors
-/// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= min(M, N), or with the
-/// number of singular values above round-off if they are fewer than k; otherwise as
-/// [`eigsh`].
+/// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= min(M, N), or with the number of singular
+/// values above round-off if they are fewer than k; otherwise as [`eigsh`].
 ///
 /// ```
 /// use entk_spectral::{CrossGram, EigshConfig, svds};

@@ -1,5 +1,5 @@
-//! Kernels on which eigensolvers hang, panic, or answer NaN as success: each
-//! gives the right answer or a clear error within ten seconds.
+//! Kernels on which eigensolvers hang, panic, or answer NaN as success: each gives the right answer
+//! or a clear error within ten seconds.
 
 use std::{sync::mpsc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! The iterative solver: against the dense one, on kernels that break solvers,
-//! its limits, and its bits.
+//! The iterative solver: against the dense one, on kernels that break solvers, its limits, and its
+//! bits.
 
 use std::time::Duration;
 
@@ -47,8 +47,8 @@ fn agrees(gram: &Gram, k: usize) -> CertifiedPairs {
     top
 }
 
-/// A kernel with the spectrum of a power law, as networks have: Q diag(j^-p) Q^T
-/// for reflections Q, which cost n^2 each.
+/// A kernel with the spectrum of a power law, as networks have: Q diag(j^-p) Q^T for reflections Q,
+/// which cost n^2 each.
 fn power_law(n: usize, power: f64) -> Gram {
     let mut entries = vec![0.0; n * n];
     entries.iter_mut().step_by(n + 1).enumerate().for_each(|(j, x)| {

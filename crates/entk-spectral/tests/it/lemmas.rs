@@ -14,8 +14,8 @@ fn definite(seed: u64, n: usize, p: usize, ridge: f64) -> Gram {
     gram_f64(n, entries)
 }
 
-/// The two sides of Lemma 1 as a ratio, (f^T K^-1 f)(f^T K f) / (f^T f)^2, with
-/// its round-off: that of the inverse form grows with the condition number.
+/// The two sides of Lemma 1 as a ratio, (f^T K^-1 f)(f^T K f) / (f^T f)^2, with its round-off: that
+/// of the inverse form grows with the condition number.
 fn lemma_one(gram: &Gram, f: &[f64]) -> (f64, f64) {
     let (n, inverse) = (gram.n(), inverse_quadratic(&eigh(gram).unwrap(), f).unwrap());
     let form = alignment(gram, f).unwrap() * (n * n) as f64;

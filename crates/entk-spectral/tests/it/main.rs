@@ -1,12 +1,9 @@
-//! Tests through the public API. Where a new one belongs:
-//! `gram` construction, access and products; `solver` quality of `eigh` on
-//! ordinary kernels; `degenerate` the table of kernels that break solvers;
-//! `eigsh` the iterative one;
-//! `svds` rectangular operators; `tiles` matrices read tile by tile; `nystrom` other inputs than
-//! those solved for; `pairs` ordering, sign, truncation, stored pairs; `metrics` alignment, energy
-//! and binary targets;
-//! `compare` unbiased alignment, kernels against each other; `lemmas` identities from the paper, as
-//! properties.
+//! Tests through the public API. Where a new one belongs: `gram` construction, access and products;
+//! `solver` quality of `eigh` on ordinary kernels; `degenerate` the table of kernels that break
+//! solvers; `eigsh` the iterative one; `svds` rectangular operators; `tiles` matrices read tile by
+//! tile; `nystrom` other inputs than those solved for; `pairs` ordering, sign, truncation, stored
+//! pairs; `metrics` alignment, energy and binary targets; `compare` unbiased alignment, kernels
+//! against each other; `lemmas` identities from the paper, as properties.
 
 #![allow(clippy::unwrap_used)]
 

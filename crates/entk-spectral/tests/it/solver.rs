@@ -10,8 +10,8 @@ use crate::support::{
     random_gram, rng, round_off, with_spectrum,
 };
 
-/// One of 200 kernels: mostly small, a few of 600; low rank to full rank;
-/// every fifth with a power-law spectrum like that of an NTK; f32 and f64.
+/// One of 200 kernels: mostly small, a few of 600; low rank to full rank; every fifth with a
+/// power-law spectrum like that of an NTK; f32 and f64.
 fn case(seed: u64) -> Gram {
     let n = if seed % 67 == 66 { 600 } else { 1 + (seed * 37 % 200) as usize };
     let p = 1 + (seed * 13) as usize % (2 * n);
