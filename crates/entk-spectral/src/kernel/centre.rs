@@ -23,8 +23,8 @@ impl Gram {
     /// the number of threads.
     ///
     /// # Errors
-    /// [`NonFiniteEntry`](SpectralError::NonFiniteEntry) for a difference that does not fit the
-    /// type of K's entries.
+    /// [`NonFiniteEntry`](crate::SpectralError::NonFiniteEntry) for a difference that does not fit
+    /// the type of K's entries.
     ///
     /// ```
     /// use entk_spectral::Gram;

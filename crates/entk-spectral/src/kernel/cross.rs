@@ -32,9 +32,10 @@ impl CrossGram {
     /// Builds the matrix from a row-major f32 buffer.
     ///
     /// # Errors
-    /// [`Empty`](SpectralError::Empty) if a side is 0,
-    /// [`BufferLength`](SpectralError::BufferLength) unless the buffer has rows * cols entries,
-    /// [`NonFiniteEntry`](SpectralError::NonFiniteEntry) with the first NaN or infinity.
+    /// [`Empty`](crate::SpectralError::Empty) if a side is 0,
+    /// [`BufferLength`](crate::SpectralError::BufferLength) unless the buffer has rows * cols
+    /// entries, [`NonFiniteEntry`](crate::SpectralError::NonFiniteEntry) with the first NaN or
+    /// infinity.
     pub fn from_f32(rows: usize, cols: usize, entries: Vec<f32>) -> Result<Self> {
         check_shape(WHAT, rows, cols, entries.len())?;
         check_finite(&entries, cols, |_| cols)?;

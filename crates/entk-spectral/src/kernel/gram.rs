@@ -49,9 +49,10 @@ impl Gram {
     /// is read; the upper one is overwritten with its mirror image, in place.
     ///
     /// # Errors
-    /// [`Empty`](SpectralError::Empty) for n = 0, [`BufferLength`](SpectralError::BufferLength)
-    /// unless the buffer has n * n entries, [`NonFiniteEntry`](SpectralError::NonFiniteEntry) with
-    /// the first NaN or infinity of the lower triangle in row-major order.
+    /// [`Empty`](crate::SpectralError::Empty) for n = 0,
+    /// [`BufferLength`](crate::SpectralError::BufferLength) unless the buffer has n * n entries,
+    /// [`NonFiniteEntry`](crate::SpectralError::NonFiniteEntry) with the first NaN or infinity of
+    /// the lower triangle in row-major order.
     pub fn from_lower_f32(n: usize, mut entries: Vec<f32>) -> Result<Self> {
         symmetrise(n, &mut entries)?;
         Ok(Self { matrix: Matrix::from_checked(Storage::F32(entries), n, n) })
@@ -105,7 +106,7 @@ impl Gram {
     /// The sum of the diagonal, which is the sum of the eigenvalues.
     ///
     /// # Errors
-    /// [`Overflow`](SpectralError::Overflow) if it does not fit an f64.
+    /// [`Overflow`](crate::SpectralError::Overflow) if it does not fit an f64.
     pub fn trace(&self) -> Result<f64> {
         finite(self.diagonal().iter().sum(), "trace")
     }
@@ -113,8 +114,8 @@ impl Gram {
     /// The Frobenius norm, (sum of K\[i\]\[j\]^2)^(1/2), which is the l2 norm of the eigenvalues.
     ///
     /// # Errors
-    /// [`Overflow`](SpectralError::Overflow) if it does not fit an f64; entries of any finite size
-    /// are squared safely.
+    /// [`Overflow`](crate::SpectralError::Overflow) if it does not fit an f64; entries of any
+    /// finite size are squared safely.
     pub fn frobenius(&self) -> Result<f64> {
         finite(self.matrix.frobenius(), "Frobenius norm")
     }
@@ -134,8 +135,8 @@ impl Gram {
     /// an index may repeat and then stands for a repeated input.
     ///
     /// # Errors
-    /// [`IndexOutOfRange`](SpectralError::IndexOutOfRange), or [`Empty`](SpectralError::Empty)
-    /// without indices.
+    /// [`IndexOutOfRange`](crate::SpectralError::IndexOutOfRange), or
+    /// [`Empty`](crate::SpectralError::Empty) without indices.
     pub fn principal(&self, indices: &[usize]) -> Result<Self> {
         Ok(Self { matrix: self.matrix.gather(indices, indices)? })
     }
@@ -153,9 +154,9 @@ impl Gram {
     /// Cost: N^2 multiply-adds, one pass over the entries.
     ///
     /// # Errors
-    /// [`VectorLength`](SpectralError::VectorLength),
-    /// [`NonFiniteVector`](SpectralError::NonFiniteVector), or
-    /// [`Overflow`](SpectralError::Overflow).
+    /// [`VectorLength`](crate::SpectralError::VectorLength),
+    /// [`NonFiniteVector`](crate::SpectralError::NonFiniteVector), or
+    /// [`Overflow`](crate::SpectralError::Overflow).
     pub fn matvec(&self, x: &[f64]) -> Result<Vec<f64>> {
         self.matrix.matvec(x)
     }

@@ -26,8 +26,8 @@ const STACK: usize = 256;
 /// operations and 64 N numbers a thread.
 ///
 /// # Errors
-/// [`NeedsAllPairs`](SpectralError::NeedsAllPairs) for truncated pairs (use [`residual_norms`]),
-/// [`SizeMismatch`](SpectralError::SizeMismatch).
+/// [`NeedsAllPairs`](crate::SpectralError::NeedsAllPairs) for truncated pairs (use
+/// [`residual_norms`]), [`SizeMismatch`](crate::SpectralError::SizeMismatch).
 pub fn residual_ratio(gram: &Gram, pairs: &Eigenpairs) -> Result<f64> {
     check_sizes(pairs.dim(), gram.n())?;
     pairs.require_all("residual ratio")?;
@@ -77,8 +77,8 @@ pub fn orthogonality_ratio(pairs: &Eigenpairs) -> f64 {
 /// Cost: 2 K N^2 operations, in stacks of 256 vectors.
 ///
 /// # Errors
-/// [`SizeMismatch`](SpectralError::SizeMismatch), or [`Overflow`](SpectralError::Overflow) for
-/// kernels near the end of the range.
+/// [`SizeMismatch`](crate::SpectralError::SizeMismatch), or
+/// [`Overflow`](crate::SpectralError::Overflow) for kernels near the end of the range.
 pub fn residual_norms<K: SymmetricOperator + ?Sized>(
     operator: &K,
     pairs: &Eigenpairs,
