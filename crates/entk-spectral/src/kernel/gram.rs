@@ -100,7 +100,8 @@ impl Gram {
 
     /// The diagonal K\[i\]\[i\] = ||grad f(x_i)||^2, in f64.
     pub fn diagonal(&self) -> Vec<f64> {
-        with_entries!(self.entries(), x => x.iter().step_by(self.n() + 1).map(|x| x.widen()).collect())
+        let step = self.n() + 1;
+        with_entries!(self.entries(), x => x.iter().step_by(step).map(|x| x.widen()).collect())
     }
 
     /// The sum of the diagonal, which is the sum of the eigenvalues.

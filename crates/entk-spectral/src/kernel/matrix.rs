@@ -73,7 +73,10 @@ impl Matrix {
     }
 
     pub(crate) fn max_abs(&self) -> f64 {
-        with_entries!(self.entries(), x => x.par_chunks(self.cols).map(max_abs).reduce(|| 0.0, f64::max))
+        with_entries!(self.entries(), x => x
+            .par_chunks(self.cols)
+            .map(max_abs)
+            .reduce(|| 0.0, f64::max))
     }
 
     /// Square root of the sum of squares, safe from overflow.

@@ -37,7 +37,7 @@ const TOLERANCES: (f64, f64) = (1e-13, 0.1);
 /// | `solver` | `Auto` | see [`Solver`] | |
 /// | `tolerance` | 1e-10 | largest residual, relative to lambda_0 | 1e-13 to 0.1 |
 /// | `block` | the operator's hint | columns multiplied at a time | at least 1 |
-/// | `basis` | k + max(3 k / 4, 8 blocks) | basis vectors kept, each of 8 N bytes | at least k + 2 blocks |
+/// | `basis` | k + max(3 k / 4, 8 blocks) | basis vectors of 8 N bytes | at least k + 2 blocks |
 /// | `max_products` | 50 k + 100 blocks + 1,000 | columns multiplied before it gives up | |
 /// | `max_time` | none | wall time before it gives up, looked at between blocks | |
 /// | `seed` | 0 | of the random start (ChaCha8) | |

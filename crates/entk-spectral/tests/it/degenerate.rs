@@ -177,7 +177,8 @@ fn one_nan_or_infinity_anywhere() {
                 for refused in [Gram::from_lower_f64(64, entries), Gram::from_lower_f32(64, f32s)] {
                     assert!(matches!(
                         refused,
-                        Err(SpectralError::NonFiniteEntry { row: r, col: c, .. }) if (r, c) == (row, col)
+                        Err(SpectralError::NonFiniteEntry { row: r, col: c, .. })
+                            if (r, c) == (row, col)
                     ));
                 }
             }

@@ -38,9 +38,10 @@ fn the_first_non_finite_entry_is_named() {
             Gram::from_lower_f64(90, buffer).unwrap_err(),
             Gram::from_lower_f32(90, f32s).unwrap_err(),
         ] {
-            assert!(
-                matches!(error, SpectralError::NonFiniteEntry { row: 70, col: 3, value } if !value.is_finite())
-            );
+            assert!(matches!(
+                error,
+                SpectralError::NonFiniteEntry { row: 70, col: 3, value } if !value.is_finite()
+            ));
             assert!(error.to_string().contains("(70, 3)"), "{error}");
         }
     }

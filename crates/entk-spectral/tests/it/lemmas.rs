@@ -27,7 +27,9 @@ proptest! {
     #![proptest_config(config(256))]
 
     #[test]
-    fn lemma_one_holds(n in 1_usize..=12, p in 1_usize..=20, ridge in 0.01..10.0, seed in any::<u64>()) {
+    fn lemma_one_holds(
+        n in 1_usize..=12, p in 1_usize..=20, ridge in 0.01..10.0, seed in any::<u64>(),
+    ) {
         let gram = definite(seed, n, p, ridge);
         let f = normals(seed ^ 1, n);
         let (ratio, tolerance) = lemma_one(&gram, &f);
@@ -40,7 +42,8 @@ proptest! {
 
     #[test]
     fn lemma_one_is_an_equality_at_eigenvectors(
-        n in 1_usize..=12, p in 1_usize..=20, ridge in 0.01..10.0, scale in 0.1..10.0, seed in any::<u64>(),
+        n in 1_usize..=12, p in 1_usize..=20, ridge in 0.01..10.0, scale in 0.1..10.0,
+        seed in any::<u64>(),
     ) {
         let gram = definite(seed, n, p, ridge);
         for (_, phi) in eigh(&gram).unwrap().iter() {
@@ -51,11 +54,14 @@ proptest! {
     }
 
     #[test]
-    fn alignment_is_the_norm_of_the_mean_gradient(n in 1_usize..=20, p in 1_usize..=30, seed in any::<u64>()) {
+    fn alignment_is_the_norm_of_the_mean_gradient(
+        n in 1_usize..=20, p in 1_usize..=30, seed in any::<u64>(),
+    ) {
         let j = normals(seed, n * p);
         let gram = gram_f64(n, outer(n, p, &j));
         let f = normals(seed ^ 1, n);
-        let mean = |parameter: usize| (0..n).map(|i| f[i] * j[i * p + parameter]).sum::<f64>() / n as f64;
+        let mean =
+            |at: usize| (0..n).map(|i| f[i] * j[i * p + at]).sum::<f64>() / n as f64;
         let expected: f64 = (0..p).map(mean).map(|x| x * x).sum();
         // Cancellation in f^T K f is relative to ||f||^2 ||K||.
         let size = dot(&f, &f) * gram.frobenius().unwrap() / (n * n) as f64;
@@ -63,7 +69,9 @@ proptest! {
     }
 
     #[test]
-    fn a_centred_kernel_is_that_of_the_centred_gradients(n in 1_usize..=20, p in 1_usize..=30, seed in any::<u64>()) {
+    fn a_centred_kernel_is_that_of_the_centred_gradients(
+        n in 1_usize..=20, p in 1_usize..=30, seed in any::<u64>(),
+    ) {
         // A common gradient of size 10, so that most of the kernel is its mean.
         let mut j: Vec<f64> = normals(seed, n * p).iter().map(|x| 10.0 + x).collect();
         let gram = gram_f64(n, outer(n, p, &j));
@@ -85,7 +93,9 @@ proptest! {
     }
 
     #[test]
-    fn alignment_lies_between_the_extreme_eigenvalues(n in 1_usize..=14, p in 1_usize..=20, seed in any::<u64>()) {
+    fn alignment_lies_between_the_extreme_eigenvalues(
+        n in 1_usize..=14, p in 1_usize..=20, seed in any::<u64>(),
+    ) {
         let gram = gram_f64(n, outer(n, p, &normals(seed, n * p)));
         let values = eigh(&gram).unwrap().values().to_vec();
         let found = rayleigh_alignment(&gram, &normals(seed ^ 1, n)).unwrap();
@@ -98,7 +108,8 @@ proptest! {
         let pairs = eigh(&gram_f64(n, outer(n, p, &normals(seed, n * p)))).unwrap();
         let curve = energy_curve(&pairs, &normals(seed ^ 1, n)).unwrap();
         prop_assert!(curve[0].ratio >= 0.0);
-        prop_assert!(curve.windows(2).all(|w| w[0].ratio <= w[1].ratio && w[0].squared <= w[1].squared));
+        prop_assert!(curve.windows(2).all(|w| w[0].ratio <= w[1].ratio));
+        prop_assert!(curve.windows(2).all(|w| w[0].squared <= w[1].squared));
         prop_assert!(curve.iter().all(|e| e.squared <= e.ratio + round_off(n)));
         assert_close(curve[n - 1].ratio, 1.0, round_off(n));
         assert_close(curve[n - 1].squared, 1.0, round_off(n));

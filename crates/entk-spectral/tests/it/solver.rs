@@ -127,7 +127,9 @@ proptest! {
     #![proptest_config(config(256))]
 
     #[test]
-    fn reconstruction_and_canonical_form(n in 1_usize..=14, p in 1_usize..=20, seed in any::<u64>()) {
+    fn reconstruction_and_canonical_form(
+        n in 1_usize..=14, p in 1_usize..=20, seed in any::<u64>(),
+    ) {
         let gram = random_gram(seed, n, p);
         let pairs = eigh(&gram).unwrap();
         assert_canonical(&pairs);
@@ -144,13 +146,16 @@ proptest! {
     }
 
     #[test]
-    fn a_permutation_of_the_sample_permutes_the_eigenvectors(n in 2_usize..=14, seed in any::<u64>()) {
+    fn a_permutation_of_the_sample_permutes_the_eigenvectors(
+        n in 2_usize..=14, seed in any::<u64>(),
+    ) {
         // Eigenvalues 2^-j: gaps of half an eigenvalue, so vectors are determined.
         let values: Vec<f64> = (0..n).map(|j| 0.5_f64.powi(j as i32)).collect();
         let gram = gram_f64(n, with_spectrum(&orthogonal(seed, n), &values));
         let mut order: Vec<usize> = (0..n).collect();
         order.shuffle(&mut rng(seed));
-        let (before, after) = (eigh(&gram).unwrap(), eigh(&gram.principal(&order).unwrap()).unwrap());
+        let before = eigh(&gram).unwrap();
+        let after = eigh(&gram.principal(&order).unwrap()).unwrap();
         for (j, (value, phi)) in after.iter().enumerate() {
             assert_close(value, before.values()[j], round_off(n));
             let moved: Vec<f64> = order.iter().map(|&i| before.vector(j)[i]).collect();
@@ -165,7 +170,9 @@ proptest! {
     }
 
     #[test]
-    fn ratios_of_stacked_duplicates(n in 1_usize..=20, copies in 1_usize..=4, seed in any::<u64>()) {
+    fn ratios_of_stacked_duplicates(
+        n in 1_usize..=20, copies in 1_usize..=4, seed in any::<u64>(),
+    ) {
         let gram = random_gram(seed, n, 5);
         let indices: Vec<usize> = (0..copies).flat_map(|_| 0..n).collect();
         let repeated = gram.principal(&indices).unwrap();
