@@ -1,5 +1,5 @@
 //! Arithmetic on vectors and matrices in f64 in a fixed order, so that the bits do not depend on
-//! the number of threads. The other rooms are built on it.
+//! the number of threads. The rest of this crate is built on it.
 
 pub(crate) mod qr;
 pub(crate) mod ritz;

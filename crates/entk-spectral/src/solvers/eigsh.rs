@@ -92,11 +92,15 @@ impl Default for EigshConfig {
 /// Why not Chebyshev-filtered subspace iteration, whose work is even simpler: it forgets all
 /// polynomials but the last. On the kernel of a LeNet5 at initialisation (N = 4,000, k = 100) it
 /// took 4,950 products at its best of four settings (150 columns, degree 8) where this method took
-/// 416 to 608. Why blocks of only 32 columns: the number of products grows with the block (the same
-/// kernel without restarts, k = 100: 416, 544 and 768 for 16, 32 and 64 columns; k = 1,000: 2,304
-/// and 2,816 for 32 and 64), while a product of 32 columns already runs at nearly the speed of a
-/// large one. Why restarts, with memory for more: at k = 1,000 they cost 5 % more products, and
-/// each dense problem is that of the unlocked columns only.
+/// 416 to 608.
+///
+/// Why blocks of only 32 columns: the number of products grows with the block (the same kernel
+/// without restarts, k = 100: 416, 544 and 768 for 16, 32 and 64 columns; k = 1,000: 2,304 and
+/// 2,816 for 32 and 64), while a product of 32 columns already reaches most of the speed of a large
+/// one.
+///
+/// Why restarts, with memory for more: at k = 1,000 they cost 5 % more products, and each dense
+/// problem is that of the unlocked columns only.
 ///
 /// # Cost
 /// About 2.5 k products with single columns (6 k at k = 100), N^2 multiply-adds each, and some 25 N
