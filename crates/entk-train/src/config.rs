@@ -1,10 +1,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    adam::AdamConfig,
-    error::{Result, TrainError},
+    error::{Result, ensure},
     loss::Loss,
-    schedule::Schedule,
+    optim::{adam::AdamConfig, schedule::Schedule, sgd::check_momentum},
 };
 
 /// The rule of a step, from the gradient g of the minibatch.
@@ -149,12 +148,4 @@ impl SgdConfig {
         }
         Ok(())
     }
-}
-
-pub(crate) fn check_momentum(momentum: f64) -> Result<()> {
-    ensure((0.0..1.0).contains(&momentum), "momentum", momentum, "at least 0 and below 1")
-}
-
-pub(crate) fn ensure(ok: bool, field: &'static str, found: f64, range: &'static str) -> Result<()> {
-    if ok { Ok(()) } else { Err(TrainError::Setting { field, found, range }) }
 }

@@ -155,6 +155,11 @@ impl TrainError {
     }
 }
 
+/// Refuses a setting outside its range.
+pub(crate) fn ensure(ok: bool, field: &'static str, found: f64, range: &'static str) -> Result<()> {
+    if ok { Ok(()) } else { Err(TrainError::Setting { field, found, range }) }
+}
+
 /// Before the first step is taken no learning rate is to blame.
 fn remedy(epoch: usize, step: usize, learning_rate: f64) -> String {
     if (epoch, step) == (1, 1) {

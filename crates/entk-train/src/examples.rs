@@ -4,8 +4,8 @@ use candle_core::Tensor;
 use entk_models::ensure_finite;
 
 use crate::{
-    checkpoint::tensors_hash,
     error::{Result, TrainError},
+    host::tensors_hash,
 };
 
 /// A binary task: N inputs with a label 0 or 1 for each.

@@ -1,3 +1,4 @@
+use entk_models::Params;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Distance, Metrics};
@@ -77,4 +78,13 @@ impl History {
     pub fn last(&self) -> Option<&EpochRecord> {
         self.epochs.last()
     }
+}
+
+/// What [`fit`](crate::fit) returns.
+#[derive(Debug, Clone)]
+pub struct Fit {
+    /// The trained parameters, with the batch-norm statistics that training left.
+    pub params: Params,
+    /// What was measured on the way.
+    pub history: History,
 }

@@ -42,41 +42,33 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod adam;
 mod batches;
-mod checkpoint;
 mod config;
 mod dual;
-mod dual_run;
 mod error;
 mod examples;
-mod fit;
-mod flow;
-mod gradient;
 mod history;
+mod host;
 mod loss;
 mod metrics;
-mod optimizer;
-mod pace;
-mod panels;
-mod recurrence;
-mod schedule;
-mod sgd;
-mod stability;
-mod trainer;
+mod optim;
+mod steps;
+mod weights;
 
-pub use adam::{Adam, AdamConfig};
 pub use batches::{EpochOrder, Minibatches};
 pub use config::{Decay, SgdConfig, Update};
-pub use dual::{DualFit, DualSgd};
+pub use dual::{DualSgd, flow::GradientFlow, run::DualFit, stability::Stability};
 pub use error::{Result, TrainError};
 pub use examples::Examples;
-pub use fit::{Fit, fit, fit_many};
-pub use flow::GradientFlow;
-pub use history::{EpochRecord, History, Outcome};
+pub use history::{EpochRecord, Fit, History, Outcome};
 pub use loss::{Loss, predicted_label, sigmoid_cross_entropy, sigmoid_cross_entropy_cotangent};
 pub use metrics::{Distance, Metrics, evaluate, logits};
-pub use schedule::Schedule;
-pub use sgd::Sgd;
-pub use stability::Stability;
-pub use trainer::Trainer;
+pub use optim::{
+    adam::{Adam, AdamConfig},
+    schedule::Schedule,
+    sgd::Sgd,
+};
+pub use weights::{
+    fit::{fit, fit_many},
+    trainer::Trainer,
+};

@@ -1,4 +1,4 @@
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use entk_models::{Model, Params};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Result, TrainError},
     examples::Examples,
+    host::host,
     loss::{Loss, check_logits, predicted_label},
 };
 
@@ -120,12 +121,6 @@ pub(crate) fn check_one_output<M: Model + ?Sized>(model: &M) -> Result<()> {
         1 => Ok(()),
         found => Err(TrainError::Outputs { found }),
     }
-}
-
-/// The entries of a tensor as f64 on the host, row-major.
-pub(crate) fn host(tensor: &Tensor) -> Result<Vec<f64>> {
-    let flat = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?;
-    Ok(flat.to_vec1()?)
 }
 
 /// How far parameters have moved, as flat vectors; batch-norm statistics do not count.

@@ -1,17 +1,19 @@
 //! The state of many linearizations in training, in coefficient space.
 
+use entk_spectral::{CrossGram, KernelRows};
 use rayon::prelude::*;
 
 use crate::{
     config::SgdConfig,
-    dual::{DualFit, DualSgd},
+    dual::{
+        logits::{Coefficients, Panels, product, zeros},
+        recurrence::{EpochMap, StepMap},
+    },
     error::{Result, TrainError},
     history::{EpochRecord, History},
     loss::check_logits,
     metrics::Distance,
-    pace::{At, Pace},
-    panels::{Coefficients, Panels, product},
-    recurrence::{EpochMap, StepMap},
+    steps::{At, Pace},
 };
 
 /// Targets that a task takes at least, in loops over the targets.
@@ -20,8 +22,37 @@ const MIN_TARGETS: usize = 10;
 /// The step of an example that no minibatch of the epoch holds.
 const NEVER: usize = usize::MAX;
 
-pub(crate) struct DualRun<'a, L> {
-    dual: &'a DualSgd<'a>,
+/// What [`DualSgd::fit`](crate::DualSgd::fit) returns for one target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DualFit {
+    /// What was measured on the way; `distance.cosine` is none, since it takes theta_0 itself.
+    pub history: History,
+    /// The coefficients a, one for each training example: theta - theta_0 = J^T a.
+    pub coefficients: Vec<f64>,
+    /// The logits at the end, of the training examples and then of the test examples.
+    pub logits: Vec<f64>,
+}
+
+/// The kernels that a run is over, and the outputs at theta_0.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Problem<'a> {
+    pub(super) kernel: &'a dyn KernelRows,
+    pub(super) cross: Option<&'a CrossGram>,
+    /// Samples of the kernel that are trained on: the first ones.
+    pub(super) train: usize,
+    /// Of all samples, those of the cross-Gram last.
+    pub(super) f0: &'a [f64],
+}
+
+impl Problem<'_> {
+    /// Training and test examples.
+    pub(super) fn count(&self) -> usize {
+        self.kernel.n() + self.cross.map_or(0, CrossGram::rows)
+    }
+}
+
+pub(super) struct DualRun<'a, L> {
+    problem: Problem<'a>,
     targets: &'a [L],
     pace: Pace,
     /// K b and K a on the training examples.
@@ -37,7 +68,7 @@ pub(crate) struct DualRun<'a, L> {
 }
 
 impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
-    pub(crate) fn new(dual: &'a DualSgd<'a>, targets: &'a [L], config: &SgdConfig) -> Result<Self> {
+    pub(crate) fn new(problem: Problem<'a>, targets: &'a [L], config: &SgdConfig) -> Result<Self> {
         if targets.is_empty() {
             return Err(TrainError::Setting {
                 field: "targets",
@@ -45,14 +76,14 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
                 range: "at least one vector of labels",
             });
         }
-        let (n, count) = (dual.train, targets.len());
+        let (n, count) = (problem.train, targets.len());
         let pace = Pace::new(config, n)?;
         StepMap::of(config, config.learning_rate)?;
         Ok(Self {
-            dual,
+            problem,
             targets,
             pace,
-            logits: Panels::new(dual.kernel, n, count)?,
+            logits: Panels::new(problem.kernel, n, count)?,
             velocity: zeros(n, count)?,
             coefficients: zeros(n, count)?,
             residuals: zeros(n, count)?,
@@ -104,7 +135,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
     fn residual(&self, at: At, target: usize, examples: &[u32], column: &mut [f64]) -> Result<f64> {
         let labels = self.targets[target].as_ref();
         let labels: Vec<u8> = examples.iter().map(|&i| labels[i as usize]).collect();
-        let logit = |i: usize| self.dual.f0[i] + self.logits.moved(i, target);
+        let logit = |i: usize| self.problem.f0[i] + self.logits.moved(i, target);
         let logits: Vec<f64> = examples.iter().map(|&i| logit(i as usize)).collect();
         let loss = self.pace.loss(at, &logits, &labels)?;
         column.copy_from_slice(&self.pace.config().loss.cotangent(&logits, &labels)?);
@@ -115,7 +146,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         for &i in examples {
             self.steps[i as usize] = step;
         }
-        let all = self.residuals.chunks_exact_mut(self.dual.train);
+        let all = self.residuals.chunks_exact_mut(self.problem.train);
         for (all, column) in all.zip(columns.chunks_exact(examples.len())) {
             for (&i, residual) in examples.iter().zip(column) {
                 all[i as usize] = *residual;
@@ -125,7 +156,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
 
     /// Brings a and b to the end of the epoch. No step reads them: only K a and K b.
     fn move_coefficients(&mut self, map: &EpochMap) {
-        let n = self.dual.train;
+        let n = self.problem.train;
         let pairs = self.velocity.par_chunks_mut(n).zip(self.coefficients.par_chunks_mut(n));
         pairs.zip(self.residuals.par_chunks(n)).with_min_len(MIN_TARGETS).for_each(
             |((velocity, moved), residuals)| map.apply(velocity, moved, residuals, &self.steps),
@@ -161,8 +192,8 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         let (mut train_metrics, mut test_metrics) = (None, None);
         if self.pace.evaluates(epoch) {
             let logits = self.all_logits(target, test);
-            let labels = self.targets[target].as_ref().split_at(self.dual.train);
-            let (train, test) = logits.split_at(self.dual.train);
+            let labels = self.targets[target].as_ref().split_at(self.problem.train);
+            let (train, test) = logits.split_at(self.problem.train);
             train_metrics = Some(measure(train, labels.0)?);
             test_metrics = (!test.is_empty()).then(|| measure(test, labels.1)).transpose()?;
         }
@@ -185,20 +216,20 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
     }
 
     fn column(&self, target: usize) -> &[f64] {
-        let n = self.dual.train;
+        let n = self.problem.train;
         &self.coefficients[target * n..(target + 1) * n]
     }
 
     /// K a on the test examples, one column of them for each target.
     fn test_moved(&self) -> Result<Vec<f64>> {
-        let (n, all) = (self.dual.train, self.dual.kernel.n());
-        if let Some(cross) = self.dual.cross {
+        let (n, all) = (self.problem.train, self.problem.kernel.n());
+        if let Some(cross) = self.problem.cross {
             return Ok(cross.product(&self.coefficients)?);
         }
         if n == all {
             return Ok(Vec::new());
         }
-        product(self.dual.kernel, n..all, &self.coefficients, n)
+        product(self.problem.kernel, n..all, &self.coefficients, n)
     }
 
     /// f_0 + K a of one target, with K a on the test examples of all targets given.
@@ -206,7 +237,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         let m = test.len() / self.targets.len();
         let test = &test[target * m..(target + 1) * m];
         let moved = self.logits.column(target).chain(test.iter().copied());
-        self.dual.f0.iter().zip(moved).map(|(f0, moved)| f0 + moved).collect()
+        self.problem.f0.iter().zip(moved).map(|(f0, moved)| f0 + moved).collect()
     }
 
     /// The results, with the histories given.
@@ -219,15 +250,4 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         });
         fits.collect()
     }
-}
-
-/// `n` zeros for each of `targets` targets.
-pub(crate) fn zeros(n: usize, targets: usize) -> Result<Vec<f64>> {
-    let numbers = n.saturating_mul(targets);
-    let mut zeros = Vec::new();
-    zeros
-        .try_reserve_exact(numbers)
-        .map_err(|_| TrainError::OutOfMemory { what: "coefficients", numbers })?;
-    zeros.resize(numbers, 0.0);
-    Ok(zeros)
 }

@@ -7,18 +7,9 @@ use crate::{
     config::SgdConfig,
     error::Result,
     examples::Examples,
-    history::{EpochRecord, History},
-    trainer::Trainer,
+    history::{EpochRecord, Fit},
+    weights::trainer::Trainer,
 };
-
-/// What [`fit`] returns.
-#[derive(Debug, Clone)]
-pub struct Fit {
-    /// The trained parameters, with the batch-norm statistics that training left.
-    pub params: Params,
-    /// What was measured on the way.
-    pub history: History,
-}
 
 /// Trains `model` from `params` on `train` by SGD with momentum on the mean sigmoid cross-entropy,
 /// or by the rule and on the loss that the settings choose.

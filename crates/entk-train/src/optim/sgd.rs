@@ -1,6 +1,6 @@
 use entk_models::Params;
 
-use crate::{config::check_momentum, error::Result};
+use crate::error::{Result, ensure};
 
 /// Heavy-ball gradient descent: `v <- g + momentum v`, then `theta <- theta - rate v`; v starts at
 /// 0.
@@ -67,4 +67,9 @@ impl Sgd {
         self.velocity = Some(velocity);
         Ok(next)
     }
+}
+
+/// Refuses a momentum outside 0 <= momentum < 1.
+pub(crate) fn check_momentum(momentum: f64) -> Result<()> {
+    ensure((0.0..1.0).contains(&momentum), "momentum", momentum, "at least 0 and below 1")
 }

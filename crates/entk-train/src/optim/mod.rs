@@ -3,11 +3,17 @@
 use entk_models::Params;
 
 use crate::{
-    adam::{Adam, Moments},
     config::{Decay, SgdConfig, Update},
     error::Result,
-    sgd::Sgd,
+    optim::{
+        adam::{Adam, Moments},
+        sgd::Sgd,
+    },
 };
+
+pub(crate) mod adam;
+pub(crate) mod schedule;
+pub(crate) mod sgd;
 
 /// A rule under way.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use entk_models::{Model, Params};
 use rayon::prelude::*;
 
-use crate::{error::Result, examples::Examples, loss::Loss, metrics::host};
+use crate::{error::Result, examples::Examples, host::host, loss::Loss};
 
 /// Examples that are swept at a time where they do not interact: their activations stay in a core's
 /// cache, and each thread runs a sweep of its own. Fixed, so that bits do not depend on the

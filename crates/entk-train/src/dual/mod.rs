@@ -6,26 +6,23 @@ use entk_spectral::{CrossGram, KernelRows};
 
 use crate::{
     config::SgdConfig,
-    dual_run::DualRun,
+    dual::{
+        recurrence::StepMap,
+        run::{DualFit, DualRun, Problem},
+        stability::{Stability, batch_curvature},
+    },
     error::{Result, TrainError},
     examples::check_labels,
     history::{EpochRecord, History, Outcome},
     loss::check_logits,
-    pace::Pace,
-    recurrence::StepMap,
-    stability::{Stability, batch_curvature},
+    steps::Pace,
 };
 
-/// What [`DualSgd::fit`] returns for one target.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DualFit {
-    /// What was measured on the way; `distance.cosine` is none, since it takes theta_0 itself.
-    pub history: History,
-    /// The coefficients a, one for each training example: theta - theta_0 = J^T a.
-    pub coefficients: Vec<f64>,
-    /// The logits at the end, of the training examples and then of the test examples.
-    pub logits: Vec<f64>,
-}
+pub(crate) mod flow;
+mod logits;
+mod recurrence;
+pub(crate) mod run;
+pub(crate) mod stability;
 
 /// SGD with momentum on linearizations, exactly, without a network: over the Gram alone.
 ///
@@ -80,10 +77,7 @@ pub struct DualFit {
 /// ```
 #[derive(Debug, Clone)]
 pub struct DualSgd<'a> {
-    pub(crate) kernel: &'a dyn KernelRows,
-    pub(crate) cross: Option<&'a CrossGram>,
-    pub(crate) train: usize,
-    pub(crate) f0: &'a [f64],
+    problem: Problem<'a>,
 }
 
 impl<'a> DualSgd<'a> {
@@ -101,7 +95,7 @@ impl<'a> DualSgd<'a> {
             let range = "at least 1 and at most the number of samples of the kernel";
             return Err(TrainError::Setting { field: "train", found: train as f64, range });
         }
-        Self { kernel, cross: None, train, f0 }.checked()
+        Self::checked(Problem { kernel, cross: None, train, f0 })
     }
 
     /// Over a kernel on the training examples and one with the test examples for rows and the
@@ -119,21 +113,16 @@ impl<'a> DualSgd<'a> {
             let (expected, found) = (kernel.n(), cross.cols());
             return Err(TrainError::Count { what: "columns of the cross-Gram", expected, found });
         }
-        Self { kernel, cross: Some(cross), train: kernel.n(), f0 }.checked()
+        Self::checked(Problem { kernel, cross: Some(cross), train: kernel.n(), f0 })
     }
 
-    fn checked(self) -> Result<Self> {
-        let (expected, found) = (self.count(), self.f0.len());
+    fn checked(problem: Problem<'a>) -> Result<Self> {
+        let (expected, found) = (problem.count(), problem.f0.len());
         if found != expected {
             return Err(TrainError::Count { what: "outputs at theta_0", expected, found });
         }
-        check_logits(self.f0)?;
-        Ok(self)
-    }
-
-    /// Training and test examples.
-    fn count(&self) -> usize {
-        self.kernel.n() + self.cross.map_or(0, CrossGram::rows)
+        check_logits(problem.f0)?;
+        Ok(Self { problem })
     }
 
     /// Trains one linearization for each target: labels 0 or 1 of the training and then the test
@@ -155,9 +144,9 @@ impl<'a> DualSgd<'a> {
         mut on_epoch: impl FnMut(&[EpochRecord]) -> ControlFlow<()>,
     ) -> Result<Vec<DualFit>> {
         for labels in targets {
-            check_labels(labels.as_ref(), self.count())?;
+            check_labels(labels.as_ref(), self.problem.count())?;
         }
-        let mut run = DualRun::new(self, targets, config)?;
+        let mut run = DualRun::new(self.problem, targets, config)?;
         let mut histories = vec![History::default(); targets.len()];
         for epoch in 1..=config.epochs {
             // On a thread of the pool: entering it anew would cost every step a wait.
@@ -200,9 +189,9 @@ impl<'a> DualSgd<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stability(&self, config: &SgdConfig) -> Result<Stability> {
-        let pace = Pace::new(config, self.train)?;
+        let pace = Pace::new(config, self.problem.train)?;
         StepMap::of(config, config.learning_rate)?;
-        let curvature = batch_curvature(self.kernel, pace.batches(), config.loss)?;
+        let curvature = batch_curvature(self.problem.kernel, pace.batches(), config.loss)?;
         Ok(Stability::new(config, curvature))
     }
 }

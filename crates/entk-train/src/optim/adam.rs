@@ -2,7 +2,7 @@ use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, WithDType
 use entk_models::{ModelError, Params};
 use serde::{Deserialize, Serialize};
 
-use crate::{config::ensure, error::Result};
+use crate::error::{Result, ensure};
 
 /// The constants of [`Adam`]; the defaults are the usual ones, and the paper's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,10 @@ use entk_spectral::{Entries, KernelRows};
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
-use crate::{dual_run::zeros, error::Result, recurrence::StepMap};
+use crate::{
+    dual::recurrence::StepMap,
+    error::{Result, TrainError},
+};
 
 /// Examples of a panel: what one task computes.
 const PANEL: usize = 128;
@@ -172,4 +175,15 @@ fn widen(row: Entries<'_>, part: Range<usize>, tile: &mut Vec<f64>) {
         Entries::F32(row) => tile.extend(row[part].iter().map(|&x| f64::from(x))),
         Entries::F64(row) => tile.extend_from_slice(&row[part]),
     }
+}
+
+/// `n` zeros for each of `targets` targets.
+pub(crate) fn zeros(n: usize, targets: usize) -> Result<Vec<f64>> {
+    let numbers = n.saturating_mul(targets);
+    let mut zeros = Vec::new();
+    zeros
+        .try_reserve_exact(numbers)
+        .map_err(|_| TrainError::OutOfMemory { what: "coefficients", numbers })?;
+    zeros.resize(numbers, 0.0);
+    Ok(zeros)
 }

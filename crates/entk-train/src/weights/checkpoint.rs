@@ -15,8 +15,9 @@ use crate::{
     error::{Result, TrainError},
     examples::Examples,
     history::{History, Outcome},
-    metrics::{host, logits},
-    trainer::Trainer,
+    host::tensors_hash,
+    metrics::logits,
+    weights::trainer::Trainer,
 };
 
 /// The version of the files; another one is refused.
@@ -42,9 +43,6 @@ struct Record {
     steps: u32,
     history: History,
 }
-
-/// Entries hashed at a time.
-const HASHED: usize = 1 << 16;
 
 /// What must be the same for a run to go on.
 #[derive(Serialize, Deserialize)]
@@ -225,25 +223,6 @@ fn specs<'a>(
     tensors
         .map(|(name, t)| spec(format!("{purpose}/{name}"), t.dims(), Initializer::Zeros))
         .collect()
-}
-
-/// A hash of names, shapes and values.
-pub(crate) fn tensors_hash<'a>(
-    tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
-) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    let mut bytes = Vec::new();
-    for (name, tensor) in tensors {
-        hasher.update(format!("{name} {:?} {:?};", tensor.dims(), tensor.dtype()).as_bytes());
-        let (values, count) = (tensor.flatten_all()?, tensor.elem_count());
-        for start in (0..count).step_by(HASHED) {
-            let block = values.narrow(0, start, HASHED.min(count - start))?;
-            bytes.clear();
-            bytes.extend(host(&block)?.iter().flat_map(|x| x.to_le_bytes()));
-            hasher.update(&bytes);
-        }
-    }
-    Ok(hasher.finalize().to_hex().to_string())
 }
 
 fn file_hash(path: &Path) -> Result<String> {

@@ -4,12 +4,11 @@ use crate::{
     config::SgdConfig,
     error::Result,
     examples::Examples,
-    fit::Fit,
-    gradient::BatchGradient,
-    history::{EpochRecord, History, Outcome},
+    history::{EpochRecord, Fit, History, Outcome},
     metrics::{Distance, check_one_output, logits},
-    optimizer::Optimizer,
-    pace::{At, Pace},
+    optim::Optimizer,
+    steps::{At, Pace},
+    weights::gradient::BatchGradient,
 };
 
 /// Training under way, one epoch at a time, with the parameters in sight: what
