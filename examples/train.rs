@@ -12,7 +12,7 @@ use entk::{
     linearize::Linearized,
     models::Model,
     spectral::BinaryTarget,
-    train::{EpochRecord, SgdConfig, Trainer, Update},
+    train::{EpochRecord, Optimizer, SgdConfig, Trainer},
 };
 use entk_examples::{
     CommonFlags, Defaults, Directions, Experiment, Kernel, ModelName, Run, Size, Source, Stage,
@@ -195,7 +195,7 @@ fn over_the_gram(
 ) -> Result<Vec<EpochRecord>> {
     let settings = settings(flags);
     ensure!(
-        settings.update == Update::HeavyBall,
+        settings.optimizer == Optimizer::HeavyBall,
         "--dual: steps of Adam are no combinations of gradients; use --linearize"
     );
     let target = BinaryTarget::from_labels(labels.to_vec())?;

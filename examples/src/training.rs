@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use entk::train::{AdamConfig, SgdConfig, Update};
+use entk::train::{self, AdamConfig, SgdConfig};
 use serde::Serialize;
 
 use crate::{CommonFlags, Run};
@@ -41,13 +41,13 @@ pub struct TrainingFlags {
 impl TrainingFlags {
     /// These settings, measured after every epoch.
     pub fn sgd(&self, common: &CommonFlags) -> SgdConfig {
-        let (learning_rate, update) = match self.optimizer {
-            Optimizer::Sgd => (self.learning_rate, Update::HeavyBall),
-            Optimizer::Adam => (self.adam_rate, Update::Adam(AdamConfig::default())),
+        let (learning_rate, optimizer) = match self.optimizer {
+            Optimizer::Sgd => (self.learning_rate, train::Optimizer::HeavyBall),
+            Optimizer::Adam => (self.adam_rate, train::Optimizer::Adam(AdamConfig::default())),
         };
         SgdConfig {
             learning_rate,
-            update,
+            optimizer,
             batch: self.batch,
             epochs: common.epochs,
             seed: common.seed,

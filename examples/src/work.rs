@@ -12,7 +12,7 @@ use entk::{
     spectral::{
         Eigenpairs, EigshConfig, EnergyConcentration, EntryType, Gram, eigsh, energy_concentration,
     },
-    train::{DualSgd, History, SgdConfig, Stability, Update},
+    train::{DualSgd, History, Optimizer, SgdConfig, Stability},
 };
 
 use crate::{Experiment, Key, Run, Task, cache::report_damage};
@@ -111,7 +111,7 @@ impl Experiment {
         tasks: &[Task],
         config: &SgdConfig,
     ) -> Result<Vec<History>> {
-        if config.update != Update::HeavyBall {
+        if config.optimizer != Optimizer::HeavyBall {
             let model = Linearized::new(&self.network, self.theta0.clone());
             let fits = self.fit_all(run, "linearizations", &model, tasks, config)?;
             return Ok(fits.into_iter().map(|fit| fit.history).collect());

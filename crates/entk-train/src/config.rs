@@ -9,17 +9,17 @@ use crate::{
 /// The rule of a step, from the gradient g of the minibatch.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Update {
+pub enum Optimizer {
     /// `v <- g + momentum v`, `theta <- theta - rate v`: the paper's, [`Sgd`](crate::Sgd).
     #[default]
     HeavyBall,
     /// The same v, `theta <- theta - rate (g + momentum v)`.
     Nesterov,
-    /// [`Adam`](crate::Adam); with [`Decay::Decoupled`] it is AdamW.
+    /// [`Adam`](crate::Adam); with [`WeightDecay::Decoupled`] it is AdamW.
     Adam(AdamConfig),
 }
 
-impl Update {
+impl Optimizer {
     fn check(self) -> Result<()> {
         match self {
             Self::Adam(config) => config.check(),
@@ -31,7 +31,7 @@ impl Update {
 /// A pull on the parameters beside the loss; the number is its weight w.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Decay {
+pub enum WeightDecay {
     /// None: the paper's.
     #[default]
     None,
@@ -43,7 +43,7 @@ pub enum Decay {
     Decoupled(f64),
 }
 
-impl Decay {
+impl WeightDecay {
     fn weight(self) -> f64 {
         match self {
             Self::None => 0.0,
@@ -65,7 +65,7 @@ impl Decay {
 /// | `eval_every` | 1 | >= 1 | epochs between evaluations over all examples |
 /// | `eval_batch` | 128 | >= 1 | examples of a forward pass there; bounds memory only |
 /// | `loss` | cross-entropy | | what is minimised, and what [`Metrics`](crate::Metrics) report |
-/// | `update` | `HeavyBall` | | rule of a step; `momentum` is for the first two |
+/// | `optimizer` | `HeavyBall` | | rule of a step; `momentum` is for the first two |
 /// | `decay` | `None` | weights >= 0 | pull on the parameters |
 /// | `stop_at_loss` | none | >= 0 | loss over all training examples at which to stop |
 ///
@@ -100,9 +100,10 @@ pub struct SgdConfig {
     /// What is minimised.
     pub loss: Loss,
     /// Rule of a step.
-    pub update: Update,
+    #[serde(rename = "update")] // its name in checkpoints
+    pub optimizer: Optimizer,
     /// Pull on the parameters beside the loss.
-    pub decay: Decay,
+    pub decay: WeightDecay,
     /// Ends the run after the first evaluated epoch with at most this loss over all training
     /// examples.
     pub stop_at_loss: Option<f64>,
@@ -120,8 +121,8 @@ impl Default for SgdConfig {
             eval_every: 1,
             eval_batch: 128,
             loss: Loss::default(),
-            update: Update::default(),
-            decay: Decay::default(),
+            optimizer: Optimizer::default(),
+            decay: WeightDecay::default(),
             stop_at_loss: None,
         }
     }
@@ -133,7 +134,7 @@ impl SgdConfig {
         let positive = self.learning_rate > 0.0 && self.learning_rate.is_finite();
         ensure(positive, "learning_rate", self.learning_rate, "positive and finite")?;
         check_momentum(self.momentum)?;
-        self.update.check()?;
+        self.optimizer.check()?;
         let decay = self.decay.weight();
         ensure(decay >= 0.0 && decay.is_finite(), "decay", decay, "at least 0 and finite")?;
         let stop = self.stop_at_loss.unwrap_or(0.0);

@@ -56,7 +56,7 @@ mod steps;
 mod weights;
 
 pub use batches::{EpochOrder, Minibatches};
-pub use config::{Decay, SgdConfig, Update};
+pub use config::{Optimizer, SgdConfig, WeightDecay};
 pub use dual::{DualSgd, flow::GradientFlow, run::DualFit, stability::Stability};
 pub use error::{Result, TrainError};
 pub use examples::Examples;

@@ -14,19 +14,19 @@ const LOSS_CEILING: f64 = 1e8;
 
 /// A position in a run: the epoch and the step in it, both from 1.
 #[derive(Clone, Copy)]
-pub(crate) struct At {
+pub(crate) struct Step {
     pub(crate) epoch: usize,
-    pub(crate) step: usize,
+    pub(crate) index: usize,
 }
 
 /// The steps of a run, the same for every solver.
 #[derive(Debug, Clone)]
-pub(crate) struct Pace {
+pub(crate) struct StepSchedule {
     config: SgdConfig,
     batches: Minibatches,
 }
 
-impl Pace {
+impl StepSchedule {
     /// The steps over `examples` examples; refuses settings out of range.
     pub(crate) fn new(config: &SgdConfig, examples: usize) -> Result<Self> {
         config.check()?;
@@ -43,16 +43,16 @@ impl Pace {
     }
 
     /// The learning rate of a step.
-    pub(crate) fn rate(&self, at: At) -> f64 {
+    pub(crate) fn rate(&self, at: Step) -> f64 {
         let per_epoch = self.batches.per_epoch();
-        let step = (at.epoch - 1) * per_epoch + at.step - 1;
+        let step = (at.epoch - 1) * per_epoch + at.index - 1;
         let steps = self.config.epochs.saturating_mul(per_epoch);
         self.config.learning_rate * self.config.schedule.factor(step, steps)
     }
 
     /// The last step of an epoch.
-    pub(crate) fn end_of(&self, epoch: usize) -> At {
-        At { epoch, step: self.batches.per_epoch() }
+    pub(crate) fn end_of(&self, epoch: usize) -> Step {
+        Step { epoch, index: self.batches.per_epoch() }
     }
 
     /// Whether all examples are measured after this epoch.
@@ -61,7 +61,7 @@ impl Pace {
     }
 
     /// The loss of a minibatch, unless it shows that the run has diverged.
-    pub(crate) fn loss(&self, at: At, logits: &[f64], labels: &[u8]) -> Result<f64> {
+    pub(crate) fn loss(&self, at: Step, logits: &[f64], labels: &[u8]) -> Result<f64> {
         let loss =
             self.config.loss.value(logits, labels).map_err(|error| self.diverged(at, error))?;
         if loss.is_nan() || loss > LOSS_CEILING {
@@ -71,7 +71,7 @@ impl Pace {
     }
 
     /// What is measured over a set of examples.
-    pub(crate) fn metrics(&self, at: At, logits: &[f64], labels: &[u8]) -> Result<Metrics> {
+    pub(crate) fn metrics(&self, at: Step, logits: &[f64], labels: &[u8]) -> Result<Metrics> {
         Metrics::with_loss(self.config.loss, logits, labels)
             .map_err(|error| self.diverged(at, error))
     }
@@ -83,18 +83,18 @@ impl Pace {
     }
 
     /// A logit that is not finite means divergence here; any other error stays what it is.
-    pub(crate) fn diverged(&self, at: At, error: TrainError) -> TrainError {
+    pub(crate) fn diverged(&self, at: Step, error: TrainError) -> TrainError {
         match error {
             TrainError::NonFiniteLogit { value, .. } => self.diverged_by(at, "a logit", value),
             other => other,
         }
     }
 
-    pub(crate) fn diverged_by(&self, at: At, what: &'static str, value: f64) -> TrainError {
+    pub(crate) fn diverged_by(&self, at: Step, what: &'static str, value: f64) -> TrainError {
         TrainError::Diverged {
             target: None,
             epoch: at.epoch,
-            step: at.step,
+            step: at.index,
             steps: self.batches.per_epoch(),
             what,
             value,

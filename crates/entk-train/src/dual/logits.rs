@@ -31,40 +31,40 @@ struct Panel {
     /// K b, one column of examples for each target.
     velocity: Vec<f64>,
     /// K a, likewise.
-    moved: Vec<f64>,
+    displacement: Vec<f64>,
 }
 
 /// The velocities and displacements of all training logits.
-pub(crate) struct Panels<'a> {
+pub(crate) struct Logits<'a> {
     kernel: &'a dyn KernelRows,
     panels: Vec<Panel>,
     /// Rows of the kernel that had to be read.
     buffer: Vec<f64>,
 }
 
-impl<'a> Panels<'a> {
+impl<'a> Logits<'a> {
     /// At rest, for the first `examples` samples of the kernel.
     pub(crate) fn new(kernel: &'a dyn KernelRows, examples: usize, targets: usize) -> Result<Self> {
         let panel = |examples: Range<usize>| {
-            let (velocity, moved) =
+            let (velocity, displacement) =
                 (zeros(examples.len(), targets)?, zeros(examples.len(), targets)?);
-            Ok(Panel { examples, velocity, moved })
+            Ok(Panel { examples, velocity, displacement })
         };
         let panels = ranges(0..examples).map(panel).collect::<Result<_>>()?;
         Ok(Self { kernel, panels, buffer: Vec::new() })
     }
 
     /// The displacement of one logit.
-    pub(crate) fn moved(&self, example: usize, target: usize) -> f64 {
+    pub(crate) fn displacement(&self, example: usize, target: usize) -> f64 {
         let panel = &self.panels[example / PANEL];
-        panel.moved[target * panel.examples.len() + example % PANEL]
+        panel.displacement[target * panel.examples.len() + example % PANEL]
     }
 
     /// The displacements of the logits of one target, in the order of the examples.
     pub(crate) fn column(&self, target: usize) -> impl Iterator<Item = f64> {
         self.panels.iter().flat_map(move |panel| {
             let height = panel.examples.len();
-            panel.moved[target * height..(target + 1) * height].iter().copied()
+            panel.displacement[target * height..(target + 1) * height].iter().copied()
         })
     }
 
@@ -73,7 +73,7 @@ impl<'a> Panels<'a> {
         let rows = self.kernel.rows(c.rows, &mut self.buffer)?;
         self.panels.par_iter_mut().for_each_init(Scratch::default, |scratch, panel| {
             let gradient = scratch.product(&rows, panel.examples.clone(), c.columns);
-            vectorised(|| map.apply(&mut panel.velocity, &mut panel.moved, gradient));
+            vectorised(|| map.apply(&mut panel.velocity, &mut panel.displacement, gradient));
         });
         Ok(())
     }

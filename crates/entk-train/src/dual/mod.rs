@@ -15,7 +15,7 @@ use crate::{
     examples::check_labels,
     history::{EpochRecord, History, Outcome},
     loss::check_logits,
-    steps::Pace,
+    steps::StepSchedule,
 };
 
 pub(crate) mod flow;
@@ -37,11 +37,11 @@ pub(crate) mod stability;
 /// and ||theta - theta_0||^2 = a^T K a. This is what [`fit`](crate::fit) does to
 /// `Linearized`, step by step: the same [`SgdConfig`] gives the same minibatches and rates, and
 /// results equal up to round-off, if the Gram, the labels and f_0 are those of the model. It is not
-/// an approximation. It holds for [`Update::HeavyBall`](crate::Update::HeavyBall) and
-/// [`Update::Nesterov`](crate::Update::Nesterov), with any loss and with
-/// [`Decay::FromStart`](crate::Decay::FromStart), which adds `w a` to what b gains; not for Adam,
-/// whose step is not linear in the gradients, nor for a pull towards zero, which leaves the span.
-/// Any number of targets on the same kernel is trained at once.
+/// an approximation. It holds for [`Optimizer::HeavyBall`](crate::Optimizer::HeavyBall) and
+/// [`Optimizer::Nesterov`](crate::Optimizer::Nesterov), with any loss and with
+/// [`WeightDecay::FromStart`](crate::WeightDecay::FromStart), which adds `w a` to what b gains; not
+/// for Adam, whose step is not linear in the gradients, nor for a pull towards zero, which leaves
+/// the span. Any number of targets on the same kernel is trained at once.
 ///
 /// What moves is z itself: K b and K a obey the recurrence of b and a, driven by the columns of K
 /// in B, which cost |B| n T multiply-adds a step for T targets. The logits of the training
@@ -189,9 +189,9 @@ impl<'a> DualSgd<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stability(&self, config: &SgdConfig) -> Result<Stability> {
-        let pace = Pace::new(config, self.problem.train)?;
+        let steps = StepSchedule::new(config, self.problem.train)?;
         StepMap::of(config, config.learning_rate)?;
-        let curvature = batch_curvature(self.problem.kernel, pace.batches(), config.loss)?;
+        let curvature = batch_curvature(self.problem.kernel, steps.batches(), config.loss)?;
         Ok(Stability::new(config, curvature))
     }
 }

@@ -1,12 +1,13 @@
 //! The linear recurrence that one step of SGD is for a momentum and a displacement.
 
 use crate::{
-    config::{Decay, SgdConfig, Update},
+    config::{Optimizer, SgdConfig, WeightDecay},
     error::{Result, TrainError},
 };
 
-/// One step on a pair (velocity, moved), driven by a gradient g:
-/// `velocity <- keep[0][0] velocity + keep[0][1] moved + kick[0] g`, and `moved` likewise.
+/// One step on a pair (velocity, displacement), driven by a gradient g:
+/// `velocity <- keep[0][0] velocity + keep[0][1] displacement + kick[0] g`, and `displacement`
+/// likewise.
 ///
 /// Every pair of the run obeys it at once: (momentum, theta - theta_0) in weight space, and for
 /// each example (K b, K a) and (b, a) in coefficient space.
@@ -18,20 +19,20 @@ pub(crate) struct StepMap {
 
 impl StepMap {
     /// The step that the settings ask for, with learning rate `rate`: heavy ball, `velocity <-
-    /// momentum velocity + h`, `moved <- moved - rate velocity` with `h = g + decay moved`;
-    /// Nesterov moves by `-rate (h + momentum velocity)` instead.
+    /// momentum velocity + h`, `displacement <- displacement - rate velocity` with `h = g + decay
+    /// displacement`; Nesterov moves by `-rate (h + momentum velocity)` instead.
     pub(crate) fn of(config: &SgdConfig, rate: f64) -> Result<Self> {
         let decay = match config.decay {
-            Decay::None => 0.0,
-            Decay::FromStart(weight) => weight,
+            WeightDecay::None => 0.0,
+            WeightDecay::FromStart(weight) => weight,
             _ => return Err(TrainError::NotDual { what: "a decay other than from the start" }),
         };
         let momentum = config.momentum;
         // What moves of h, and of the velocity before the step.
-        let (fresh, old) = match config.update {
-            Update::HeavyBall => (1.0, momentum),
-            Update::Nesterov => (1.0 + momentum, momentum * momentum),
-            Update::Adam(_) => return Err(TrainError::NotDual { what: "Adam" }),
+        let (fresh, old) = match config.optimizer {
+            Optimizer::HeavyBall => (1.0, momentum),
+            Optimizer::Nesterov => (1.0 + momentum, momentum * momentum),
+            Optimizer::Adam(_) => return Err(TrainError::NotDual { what: "Adam" }),
         };
         let keep = [[momentum, decay], [-rate * old, 1.0 - rate * fresh * decay]];
         Ok(Self { keep, kick: [1.0, -rate * fresh] })
@@ -39,10 +40,10 @@ impl StepMap {
 
     /// The step on many pairs.
     #[inline(always)]
-    pub(crate) fn apply(&self, velocity: &mut [f64], moved: &mut [f64], gradient: &[f64]) {
+    pub(crate) fn apply(&self, velocity: &mut [f64], displacement: &mut [f64], gradient: &[f64]) {
         let [[vv, vm], [mv, mm]] = self.keep;
         let [kv, km] = self.kick;
-        for ((v, m), g) in velocity.iter_mut().zip(moved).zip(gradient) {
+        for ((v, m), g) in velocity.iter_mut().zip(displacement).zip(gradient) {
             (*v, *m) = (vv * *v + vm * *m + kv * g, mv * *v + mm * *m + km * g);
         }
     }
@@ -75,12 +76,12 @@ impl EpochMap {
     pub(crate) fn apply(
         &self,
         velocity: &mut [f64],
-        moved: &mut [f64],
+        displacement: &mut [f64],
         gradient: &[f64],
         steps: &[usize],
     ) {
         let [[vv, vm], [mv, mm]] = self.keep;
-        for (((v, m), g), &step) in velocity.iter_mut().zip(moved).zip(gradient).zip(steps) {
+        for (((v, m), g), &step) in velocity.iter_mut().zip(displacement).zip(gradient).zip(steps) {
             let kick = self.kicks.get(step).map_or([0.0; 2], |kick| kick.map(|k| k * g));
             (*v, *m) = (vv * *v + vm * *m + kick[0], mv * *v + mm * *m + kick[1]);
         }
@@ -94,8 +95,8 @@ mod tests {
     #[test]
     fn an_epoch_is_its_steps_one_after_the_other() {
         let config = SgdConfig {
-            update: Update::Nesterov,
-            decay: Decay::FromStart(0.2),
+            optimizer: Optimizer::Nesterov,
+            decay: WeightDecay::FromStart(0.2),
             ..SgdConfig::default()
         };
         let steps = [0.3, 0.2, 0.15].map(|rate| StepMap::of(&config, rate).expect("linear"));

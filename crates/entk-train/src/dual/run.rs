@@ -6,14 +6,14 @@ use rayon::prelude::*;
 use crate::{
     config::SgdConfig,
     dual::{
-        logits::{Coefficients, Panels, product, zeros},
+        logits::{Coefficients, Logits, product, zeros},
         recurrence::{EpochMap, StepMap},
     },
     error::{Result, TrainError},
     history::{EpochRecord, History},
     loss::check_logits,
     metrics::Distance,
-    steps::{At, Pace},
+    steps::{Step, StepSchedule},
 };
 
 /// Targets that a task takes at least, in loops over the targets.
@@ -54,9 +54,9 @@ impl Problem<'_> {
 pub(super) struct DualRun<'a, L> {
     problem: Problem<'a>,
     targets: &'a [L],
-    pace: Pace,
+    steps: StepSchedule,
     /// K b and K a on the training examples.
-    logits: Panels<'a>,
+    logits: Logits<'a>,
     /// b, as of the end of the last epoch; like all below one column of n for each target.
     velocity: Vec<f64>,
     /// a, likewise.
@@ -64,7 +64,7 @@ pub(super) struct DualRun<'a, L> {
     /// What each example added to b in this epoch.
     residuals: Vec<f64>,
     /// The step of this epoch in which it did, from 0.
-    steps: Vec<usize>,
+    visited: Vec<usize>,
 }
 
 impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
@@ -77,28 +77,28 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
             });
         }
         let (n, count) = (problem.train, targets.len());
-        let pace = Pace::new(config, n)?;
+        let steps = StepSchedule::new(config, n)?;
         StepMap::of(config, config.learning_rate)?;
         Ok(Self {
             problem,
             targets,
-            pace,
-            logits: Panels::new(problem.kernel, n, count)?,
+            steps,
+            logits: Logits::new(problem.kernel, n, count)?,
             velocity: zeros(n, count)?,
             coefficients: zeros(n, count)?,
             residuals: zeros(n, count)?,
-            steps: vec![NEVER; n],
+            visited: vec![NEVER; n],
         })
     }
 
     /// One pass over the data, and what is measured after it.
     pub(crate) fn epoch(&mut self, epoch: usize) -> Result<Vec<EpochRecord>> {
-        self.steps.fill(NEVER);
+        self.visited.fill(NEVER);
         let mut losses = Vec::new();
-        let mut maps = Vec::with_capacity(self.pace.batches().per_epoch());
-        for (index, examples) in self.pace.batches().epoch(epoch).iter().enumerate() {
-            let at = At { epoch, step: index + 1 };
-            let map = StepMap::of(self.pace.config(), self.pace.rate(at))?;
+        let mut maps = Vec::with_capacity(self.steps.batches().per_epoch());
+        for (index, examples) in self.steps.batches().epoch(epoch).iter().enumerate() {
+            let at = Step { epoch, index: index + 1 };
+            let map = StepMap::of(self.steps.config(), self.steps.rate(at))?;
             losses = self.step(at, map, examples)?;
             maps.push(map);
         }
@@ -108,11 +108,11 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
 
     /// Whether all targets have reached the loss at which to stop.
     pub(crate) fn converged(&self, records: &[EpochRecord]) -> bool {
-        records.iter().all(|record| self.pace.converged(record))
+        records.iter().all(|record| self.steps.converged(record))
     }
 
     /// One step on the given examples; returns their loss before it, for each target.
-    fn step(&mut self, at: At, map: StepMap, examples: &[u32]) -> Result<Vec<f64>> {
+    fn step(&mut self, at: Step, map: StepMap, examples: &[u32]) -> Result<Vec<f64>> {
         let mut columns = vec![0.0; examples.len() * self.targets.len()];
         let losses: Vec<Result<f64>> = columns
             .par_chunks_mut(examples.len())
@@ -127,24 +127,30 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         // reported.
         let losses = losses.into_iter().collect::<Result<_>>()?;
         self.logits.step(map, Coefficients { rows: examples, columns: &columns })?;
-        self.keep_residuals(at.step - 1, examples, &columns);
+        self.keep_residuals(at.index - 1, examples, &columns);
         Ok(losses)
     }
 
     /// Fills `column` with the gradient of the loss in the logits and returns the loss.
-    fn residual(&self, at: At, target: usize, examples: &[u32], column: &mut [f64]) -> Result<f64> {
+    fn residual(
+        &self,
+        at: Step,
+        target: usize,
+        examples: &[u32],
+        column: &mut [f64],
+    ) -> Result<f64> {
         let labels = self.targets[target].as_ref();
         let labels: Vec<u8> = examples.iter().map(|&i| labels[i as usize]).collect();
-        let logit = |i: usize| self.problem.f0[i] + self.logits.moved(i, target);
+        let logit = |i: usize| self.problem.f0[i] + self.logits.displacement(i, target);
         let logits: Vec<f64> = examples.iter().map(|&i| logit(i as usize)).collect();
-        let loss = self.pace.loss(at, &logits, &labels)?;
-        column.copy_from_slice(&self.pace.config().loss.cotangent(&logits, &labels)?);
+        let loss = self.steps.loss(at, &logits, &labels)?;
+        column.copy_from_slice(&self.steps.config().loss.cotangent(&logits, &labels)?);
         Ok(loss)
     }
 
     fn keep_residuals(&mut self, step: usize, examples: &[u32], columns: &[f64]) {
         for &i in examples {
-            self.steps[i as usize] = step;
+            self.visited[i as usize] = step;
         }
         let all = self.residuals.chunks_exact_mut(self.problem.train);
         for (all, column) in all.zip(columns.chunks_exact(examples.len())) {
@@ -159,12 +165,15 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         let n = self.problem.train;
         let pairs = self.velocity.par_chunks_mut(n).zip(self.coefficients.par_chunks_mut(n));
         pairs.zip(self.residuals.par_chunks(n)).with_min_len(MIN_TARGETS).for_each(
-            |((velocity, moved), residuals)| map.apply(velocity, moved, residuals, &self.steps),
+            |((velocity, coefficients), residuals)| {
+                map.apply(velocity, coefficients, residuals, &self.visited);
+            },
         );
     }
 
     fn records(&self, epoch: usize, losses: &[f64]) -> Result<Vec<EpochRecord>> {
-        let test = if self.pace.evaluates(epoch) { self.test_moved()? } else { Vec::new() };
+        let test =
+            if self.steps.evaluates(epoch) { self.test_displacements()? } else { Vec::new() };
         let records: Vec<Result<EpochRecord>> = losses
             .par_iter()
             .enumerate()
@@ -183,14 +192,14 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         minibatch_loss: f64,
         test: &[f64],
     ) -> Result<EpochRecord> {
-        let at = self.pace.end_of(epoch);
+        let at = self.steps.end_of(epoch);
         let l2 = self.distance(target);
         if !l2.is_finite() {
-            return Err(self.pace.diverged_by(at, "the norm of theta - theta_0", l2));
+            return Err(self.steps.diverged_by(at, "the norm of theta - theta_0", l2));
         }
-        let measure = |logits: &[f64], labels: &[u8]| self.pace.metrics(at, logits, labels);
+        let measure = |logits: &[f64], labels: &[u8]| self.steps.metrics(at, logits, labels);
         let (mut train_metrics, mut test_metrics) = (None, None);
-        if self.pace.evaluates(epoch) {
+        if self.steps.evaluates(epoch) {
             let logits = self.all_logits(target, test);
             let labels = self.targets[target].as_ref().split_at(self.problem.train);
             let (train, test) = logits.split_at(self.problem.train);
@@ -199,7 +208,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         }
         Ok(EpochRecord {
             epoch,
-            learning_rate: self.pace.rate(At { epoch, step: 1 }),
+            learning_rate: self.steps.rate(Step { epoch, index: 1 }),
             train: train_metrics,
             test: test_metrics,
             minibatch_loss,
@@ -221,7 +230,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
     }
 
     /// K a on the test examples, one column of them for each target.
-    fn test_moved(&self) -> Result<Vec<f64>> {
+    fn test_displacements(&self) -> Result<Vec<f64>> {
         let (n, all) = (self.problem.train, self.problem.kernel.n());
         if let Some(cross) = self.problem.cross {
             return Ok(cross.product(&self.coefficients)?);
@@ -236,13 +245,18 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
     fn all_logits(&self, target: usize, test: &[f64]) -> Vec<f64> {
         let m = test.len() / self.targets.len();
         let test = &test[target * m..(target + 1) * m];
-        let moved = self.logits.column(target).chain(test.iter().copied());
-        self.problem.f0.iter().zip(moved).map(|(f0, moved)| f0 + moved).collect()
+        let displacements = self.logits.column(target).chain(test.iter().copied());
+        self.problem
+            .f0
+            .iter()
+            .zip(displacements)
+            .map(|(f0, displacement)| f0 + displacement)
+            .collect()
     }
 
     /// The results, with the histories given.
     pub(crate) fn finish(self, histories: Vec<History>) -> Result<Vec<DualFit>> {
-        let test = self.test_moved()?;
+        let test = self.test_displacements()?;
         let fits = histories.into_iter().enumerate().map(|(target, history)| {
             let logits = self.all_logits(target, &test);
             check_logits(&logits)?;

@@ -5,14 +5,14 @@ use rayon::prelude::*;
 
 use crate::{
     batches::Minibatches,
-    config::{Decay, SgdConfig, Update},
+    config::{Optimizer, SgdConfig, WeightDecay},
     error::Result,
     loss::Loss,
 };
 
 /// Power iterations at most, and the relative growth of the estimate at which they end.
 const ITERATIONS: usize = 100;
-const SETTLED: f64 = 1e-6;
+const CONVERGED: f64 = 1e-6;
 
 /// A learning rate beside the one from which steps grow without bound, from
 /// [`DualSgd::stability`](crate::DualSgd::stability).
@@ -35,10 +35,10 @@ pub struct Stability {
 
 impl Stability {
     pub(crate) fn new(config: &SgdConfig, curvature: f64) -> Self {
-        let decay = if let Decay::FromStart(weight) = config.decay { weight } else { 0.0 };
+        let decay = if let WeightDecay::FromStart(weight) = config.decay { weight } else { 0.0 };
         let curvature = curvature + decay;
         let slack =
-            if config.update == Update::Nesterov { 1.0 + 2.0 * config.momentum } else { 1.0 };
+            if config.optimizer == Optimizer::Nesterov { 1.0 + 2.0 * config.momentum } else { 1.0 };
         let limit = 2.0 * (1.0 + config.momentum) / (slack * curvature);
         Self { curvature, limit, learning_rate: config.learning_rate }
     }
@@ -89,9 +89,9 @@ fn largest_eigenvalue(matrix: &[f64], n: usize) -> f64 {
         x.iter_mut().for_each(|x| *x /= norm);
         let y: Vec<f64> = matrix.chunks_exact(n).map(|row| dot(row, &x)).collect();
         let next = dot(&x, &y);
-        let settled = next - value <= SETTLED * next;
+        let converged = next - value <= CONVERGED * next;
         (x, value) = (y, next);
-        if settled {
+        if converged {
             break;
         }
     }

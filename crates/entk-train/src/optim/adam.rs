@@ -78,13 +78,13 @@ impl Adam {
     }
 
     /// The parameters after one step along `gradient` with learning rate `rate`. The statistics of
-    /// `theta` are kept, and `theta` itself is not changed.
+    /// `params` are kept, and `params` itself is not changed.
     ///
     /// # Errors
-    /// [`ModelError::Names`] for a gradient of other names or shapes than `theta` or the gradients
+    /// [`ModelError::Names`] for a gradient of other names or shapes than `params` or the gradients
     /// before it.
-    pub fn step(&mut self, theta: &Params, gradient: &Params, rate: f64) -> Result<Params> {
-        theta.check_same_shape(gradient)?;
+    pub fn step(&mut self, params: &Params, gradient: &Params, rate: f64) -> Result<Params> {
+        params.check_same_shape(gradient)?;
         let AdamConfig { beta1, beta2, epsilon } = self.config;
         let rest = match self.moments.take() {
             Some(moments) => moments,
@@ -95,7 +95,7 @@ impl Adam {
         self.steps = self.steps.saturating_add(1);
         let unbiased = |beta: f64| (1.0 - beta) / (1.0 - beta.powf(f64::from(self.steps)));
         let direction = Direction { scale: unbiased(beta2), epsilon }.of(&first, &second)?;
-        let next = theta.add_scaled(-rate * unbiased(beta1), &direction)?;
+        let next = params.add_scaled(-rate * unbiased(beta1), &direction)?;
         self.moments = Some(Moments { first, second });
         Ok(next)
     }

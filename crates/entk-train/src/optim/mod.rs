@@ -3,7 +3,7 @@
 use entk_models::Params;
 
 use crate::{
-    config::{Decay, SgdConfig, Update},
+    config::{Optimizer, SgdConfig, WeightDecay},
     error::Result,
     optim::{
         adam::{Adam, Moments},
@@ -17,8 +17,8 @@ pub(crate) mod sgd;
 
 /// A rule under way.
 #[derive(Debug, Clone)]
-pub(crate) struct Optimizer {
-    decay: Decay,
+pub(crate) struct OptimizerState {
+    decay: WeightDecay,
     rule: Rule,
 }
 
@@ -28,12 +28,12 @@ enum Rule {
     Adam(Adam),
 }
 
-impl Optimizer {
+impl OptimizerState {
     pub(crate) fn new(config: &SgdConfig) -> Result<Self> {
-        let rule = match config.update {
-            Update::HeavyBall => Rule::Sgd(Sgd::new(config.momentum)?),
-            Update::Nesterov => Rule::Sgd(Sgd::new(config.momentum)?.nesterov()),
-            Update::Adam(config) => Rule::Adam(Adam::new(config)?),
+        let rule = match config.optimizer {
+            Optimizer::HeavyBall => Rule::Sgd(Sgd::new(config.momentum)?),
+            Optimizer::Nesterov => Rule::Sgd(Sgd::new(config.momentum)?.nesterov()),
+            Optimizer::Adam(config) => Rule::Adam(Adam::new(config)?),
         };
         Ok(Self { decay: config.decay, rule })
     }
@@ -42,21 +42,21 @@ impl Optimizer {
     pub(crate) fn step(
         &mut self,
         start: &Params,
-        theta: &Params,
+        params: &Params,
         gradient: Params,
         rate: f64,
     ) -> Result<Params> {
         let gradient = match self.decay {
-            Decay::Weights(w) => gradient.add_scaled(w, theta)?,
-            Decay::FromStart(w) => gradient.add_scaled(w, theta)?.add_scaled(-w, start)?,
-            Decay::None | Decay::Decoupled(_) => gradient,
+            WeightDecay::Weights(w) => gradient.add_scaled(w, params)?,
+            WeightDecay::FromStart(w) => gradient.add_scaled(w, params)?.add_scaled(-w, start)?,
+            WeightDecay::None | WeightDecay::Decoupled(_) => gradient,
         };
         let next = match &mut self.rule {
-            Rule::Sgd(sgd) => sgd.step(theta, &gradient, rate)?,
-            Rule::Adam(adam) => adam.step(theta, &gradient, rate)?,
+            Rule::Sgd(sgd) => sgd.step(params, &gradient, rate)?,
+            Rule::Adam(adam) => adam.step(params, &gradient, rate)?,
         };
         Ok(match self.decay {
-            Decay::Decoupled(w) => next.add_scaled(-rate * w, theta)?,
+            WeightDecay::Decoupled(w) => next.add_scaled(-rate * w, params)?,
             _ => next,
         })
     }

@@ -47,22 +47,22 @@ impl Sgd {
     }
 
     /// The parameters after one step along `gradient` with learning rate `rate`. The statistics of
-    /// `theta` are kept, and `theta` itself is not changed.
+    /// `params` are kept, and `params` itself is not changed.
     ///
     /// # Errors
     /// [`ModelError::Names`](entk_models::ModelError::Names) for a gradient of other names or
-    /// shapes than `theta` or the gradients before it.
-    pub fn step(&mut self, theta: &Params, gradient: &Params, rate: f64) -> Result<Params> {
-        theta.check_same_shape(gradient)?;
+    /// shapes than `params` or the gradients before it.
+    pub fn step(&mut self, params: &Params, gradient: &Params, rate: f64) -> Result<Params> {
+        params.check_same_shape(gradient)?;
         let velocity = match self.velocity.take() {
             None => gradient.clone(),
             Some(v) => gradient.add_scaled(self.momentum, &v)?,
         };
         let next = if self.nesterov {
             let ahead = gradient.add_scaled(self.momentum, &velocity)?;
-            theta.add_scaled(-rate, &ahead)?
+            params.add_scaled(-rate, &ahead)?
         } else {
-            theta.add_scaled(-rate, &velocity)?
+            params.add_scaled(-rate, &velocity)?
         };
         self.velocity = Some(velocity);
         Ok(next)

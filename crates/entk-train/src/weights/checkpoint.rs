@@ -270,16 +270,16 @@ fn write_record(folder: &Path, record: &Record) -> Result<()> {
 
 /// Writes every f64 as text, which comes back to the last bit; JSON readers may be off by one.
 fn to_text(value: Value) -> Value {
-    each(value, &|leaf| match leaf.as_f64() {
-        Some(x) if leaf.is_f64() => Value::String(format!("{NUMBER}{x:?}")),
-        _ => leaf,
+    each(value, &|scalar| match scalar.as_f64() {
+        Some(x) if scalar.is_f64() => Value::String(format!("{NUMBER}{x:?}")),
+        _ => scalar,
     })
 }
 
 /// The inverse of [`to_text`].
 fn from_text(value: Value) -> Value {
-    let number = |leaf: &Value| leaf.as_str()?.strip_prefix(NUMBER)?.parse::<f64>().ok();
-    each(value, &|leaf| number(&leaf).map_or(leaf, Value::from))
+    let number = |scalar: &Value| scalar.as_str()?.strip_prefix(NUMBER)?.parse::<f64>().ok();
+    each(value, &|scalar| number(&scalar).map_or(scalar, Value::from))
 }
 
 /// Applies `f` to everything in `value` that is neither a list nor a map.
@@ -287,7 +287,7 @@ fn each(value: Value, f: &dyn Fn(Value) -> Value) -> Value {
     match value {
         Value::Array(list) => list.into_iter().map(|v| each(v, f)).collect(),
         Value::Object(map) => map.into_iter().map(|(k, v)| (k, each(v, f))).collect(),
-        leaf => f(leaf),
+        scalar => f(scalar),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::{error::Result, examples::Examples, host::host, loss::Loss};
 /// Examples that are swept at a time where they do not interact: their activations stay in a core's
 /// cache, and each thread runs a sweep of its own. Fixed, so that bits do not depend on the
 /// threads.
-const PIECE: usize = 32;
-/// How often an example must use each parameter for that to pay: every piece has a gradient of its
+const CHUNK: usize = 32;
+/// How often an example must use each parameter for that to pay: every chunk has a gradient of its
 /// own, as large as theta. Convolutions do, dense layers use theirs once.
 const LEAST_REUSE: f64 = 4.0;
 
@@ -33,7 +33,7 @@ impl BatchGradient {
         indices: &[u32],
         loss: Loss,
     ) -> Result<Self> {
-        let size = if in_pieces(model, params) { PIECE } else { indices.len() };
+        let size = if in_chunks(model, params) { CHUNK } else { indices.len() };
         let part = |part: &[u32]| Self::of_part(model, params, examples, part, loss, indices.len());
         let parts: Vec<Result<Self>> = indices.par_chunks(size).map(part).collect();
         let mut parts = parts.into_iter();
@@ -69,9 +69,9 @@ impl BatchGradient {
     }
 }
 
-/// Whether examples are swept in pieces: on the CPU, without batch norms, through which they
+/// Whether examples are swept in chunks: on the CPU, without batch norms, through which they
 /// interact, and where weights are used often.
-fn in_pieces<M: Model + ?Sized>(model: &M, params: &Params) -> bool {
+fn in_chunks<M: Model + ?Sized>(model: &M, params: &Params) -> bool {
     let reuse = model.operations() / (2.0 * params.count() as f64);
     params.device().is_cpu() && params.statistics().next().is_none() && reuse >= LEAST_REUSE
 }

@@ -6,8 +6,8 @@ use crate::{
     examples::Examples,
     history::{EpochRecord, Fit, History, Outcome},
     metrics::{Distance, check_one_output, logits},
-    optim::Optimizer,
-    steps::{At, Pace},
+    optim::OptimizerState,
+    steps::{Step, StepSchedule},
     weights::gradient::BatchGradient,
 };
 
@@ -43,7 +43,7 @@ pub struct Trainer<'a, M: ?Sized> {
     pub(crate) model: &'a M,
     pub(crate) train: &'a Examples,
     pub(crate) test: Option<&'a Examples>,
-    pace: Pace,
+    steps: StepSchedule,
     pub(crate) start: Params,
     pub(crate) state: State,
     pub(crate) history: History,
@@ -53,7 +53,7 @@ pub struct Trainer<'a, M: ?Sized> {
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) params: Params,
-    pub(crate) optimizer: Optimizer,
+    pub(crate) optimizer: OptimizerState,
 }
 
 impl<'a, M: Model + ?Sized> Trainer<'a, M> {
@@ -69,16 +69,16 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
         test: Option<&'a Examples>,
         config: &SgdConfig,
     ) -> Result<Self> {
-        let pace = Pace::new(config, train.count())?;
+        let steps = StepSchedule::new(config, train.count())?;
         check_one_output(model)?;
         if let Some(test) = test {
             // One example, so that a test set that does not fit is refused before an epoch is
             // spent.
             logits(model, params, &test.inputs().narrow(0, 0, 1)?, 1)?;
         }
-        let state = State { params: params.clone(), optimizer: Optimizer::new(config)? };
+        let state = State { params: params.clone(), optimizer: OptimizerState::new(config)? };
         let history = History::default();
-        Ok(Self { model, train, test, pace, start: params.clone(), state, history })
+        Ok(Self { model, train, test, steps, start: params.clone(), state, history })
     }
 
     /// One pass over the data; returns what was measured after it, or none where the run had ended
@@ -96,7 +96,7 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
         // On a thread of the pool: entering it anew would cost every step a wait.
         match rayon::scope(|_| self.run_epoch(epoch)) {
             Ok(record) => {
-                if self.pace.converged(&record) {
+                if self.steps.converged(&record) {
                     self.history.outcome = Outcome::Converged;
                 }
                 self.history.epochs.push(record);
@@ -149,7 +149,7 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
     /// The settings of the run.
     #[must_use]
     pub fn config(&self) -> &SgdConfig {
-        self.pace.config()
+        self.steps.config()
     }
 
     /// The parameters and the history as they are.
@@ -160,20 +160,20 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
 
     fn run_epoch(&mut self, epoch: usize) -> Result<EpochRecord> {
         let mut loss = f64::NAN;
-        for (index, indices) in self.pace.batches().epoch(epoch).iter().enumerate() {
-            loss = self.step(At { epoch, step: index + 1 }, indices)?;
+        for (index, indices) in self.steps.batches().epoch(epoch).iter().enumerate() {
+            loss = self.step(Step { epoch, index: index + 1 }, indices)?;
         }
         self.record(epoch, loss)
     }
 
     /// One step on the examples `indices`; returns their loss before it.
-    fn step(&mut self, at: At, indices: &[u32]) -> Result<f64> {
+    fn step(&mut self, at: Step, indices: &[u32]) -> Result<f64> {
         let State { params, optimizer } = &mut self.state;
         let batch =
-            BatchGradient::new(self.model, params, self.train, indices, self.pace.config().loss)
-                .map_err(|error| self.pace.diverged(at, error))?;
-        let loss = self.pace.loss(at, &batch.logits, &batch.labels)?;
-        let next = optimizer.step(&self.start, params, batch.gradient, self.pace.rate(at))?;
+            BatchGradient::new(self.model, params, self.train, indices, self.steps.config().loss)
+                .map_err(|error| self.steps.diverged(at, error))?;
+        let loss = self.steps.loss(at, &batch.logits, &batch.labels)?;
+        let next = optimizer.step(&self.start, params, batch.gradient, self.steps.rate(at))?;
         self.state.params = if batch.statistics.is_empty() {
             next
         } else {
@@ -185,21 +185,21 @@ impl<'a, M: Model + ?Sized> Trainer<'a, M> {
     /// Measures after an epoch. A distance that is not finite reveals such parameters, even where
     /// no logit shows them.
     fn record(&self, epoch: usize, minibatch_loss: f64) -> Result<EpochRecord> {
-        let at = self.pace.end_of(epoch);
+        let at = self.steps.end_of(epoch);
         let distance = Distance::between(&self.start, &self.state.params)?;
         if !distance.l2.is_finite() {
-            return Err(self.pace.diverged_by(at, "the norm of theta - theta_0", distance.l2));
+            return Err(self.steps.diverged_by(at, "the norm of theta - theta_0", distance.l2));
         }
-        let due = self.pace.evaluates(epoch);
+        let due = self.steps.evaluates(epoch);
         let measure = |examples: &Examples| {
             let batch = self.config().eval_batch;
             let logits = logits(self.model, &self.state.params, examples.inputs(), batch)
-                .map_err(|error| self.pace.diverged(at, error))?;
-            self.pace.metrics(at, &logits, examples.labels())
+                .map_err(|error| self.steps.diverged(at, error))?;
+            self.steps.metrics(at, &logits, examples.labels())
         };
         Ok(EpochRecord {
             epoch,
-            learning_rate: self.pace.rate(At { epoch, step: 1 }),
+            learning_rate: self.steps.rate(Step { epoch, index: 1 }),
             train: due.then(|| measure(self.train)).transpose()?,
             test: self.test.filter(|_| due).map(measure).transpose()?,
             minibatch_loss,

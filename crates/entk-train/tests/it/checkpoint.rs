@@ -10,7 +10,7 @@ use candle_core::DType;
 use entk_linearize::Linearized;
 use entk_models::{Activation, Model, Params};
 use entk_train::{
-    AdamConfig, Examples, Fit, Loss, Outcome, SgdConfig, TrainError, Trainer, Update, fit,
+    AdamConfig, Examples, Fit, Loss, Optimizer, Outcome, SgdConfig, TrainError, Trainer, fit,
 };
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
@@ -30,12 +30,12 @@ fn with_run<T>(
     let linear = Linearized::new(&network, theta.clone());
     let model: &dyn Model = if number < 2 { &network } else { &linear };
     let train = separable([165, 1, 8, 8], 0.2, DType::F32, 2);
-    let adam = Update::Adam(AdamConfig::default());
+    let adam = Optimizer::Adam(AdamConfig::default());
     let config = SgdConfig {
         learning_rate: if number.is_multiple_of(2) { 0.05 } else { 1e-3 },
         batch: 16,
         epochs: 20,
-        update: if number.is_multiple_of(2) { Update::HeavyBall } else { adam },
+        optimizer: if number.is_multiple_of(2) { Optimizer::HeavyBall } else { adam },
         ..SgdConfig::default()
     };
     then(Trainer::new(model, &theta, &train, Some(&train), &config).unwrap(), &config)

@@ -7,8 +7,8 @@ use entk_linearize::{Jacobian, Linearized};
 use entk_models::{Activation, Model, Network, Params};
 use entk_spectral::{CrossGram, Entries, Gram, KernelRows, SpectralError};
 use entk_train::{
-    AdamConfig, Decay, DualFit, DualSgd, EpochRecord, Examples, Fit, Loss, Outcome, Schedule,
-    SgdConfig, TrainError, Update, fit, logits,
+    AdamConfig, DualFit, DualSgd, EpochRecord, Examples, Fit, Loss, Optimizer, Outcome, Schedule,
+    SgdConfig, TrainError, WeightDecay, fit, logits,
 };
 
 use crate::tasks::{flat, go_on, lenet, mlp, relative_error, resnet, separable, start};
@@ -143,12 +143,12 @@ fn every_linear_rule_is_the_same_in_both_spaces() {
     let case = Case::new(lenet([1, 8, 8]), DType::F64);
     let (gram, labels) = (case.gram(), case.all.labels());
     let dual = DualSgd::new(&gram, TRAIN, &case.f0).unwrap();
-    let nesterov = SgdConfig { update: Update::Nesterov, learning_rate: 0.01, ..settings() };
-    let decay = SgdConfig { decay: Decay::FromStart(0.3), ..settings() };
+    let nesterov = SgdConfig { optimizer: Optimizer::Nesterov, learning_rate: 0.01, ..settings() };
+    let decay = SgdConfig { decay: WeightDecay::FromStart(0.3), ..settings() };
     let squared = SgdConfig { loss: Loss::Squared, learning_rate: 0.002, ..settings() };
     let all = SgdConfig {
-        update: Update::Nesterov,
-        decay: Decay::FromStart(0.3),
+        optimizer: Optimizer::Nesterov,
+        decay: WeightDecay::FromStart(0.3),
         schedule: Schedule::Cosine,
         ..squared.clone()
     };
@@ -159,8 +159,8 @@ fn every_linear_rule_is_the_same_in_both_spaces() {
         assert!(error <= EXACT, "{config:?}: {error:e}");
         assert_same_history(&fits[0], &weight, EXACT);
     }
-    let adam = SgdConfig { update: Update::Adam(AdamConfig::default()), ..settings() };
-    let weights = SgdConfig { decay: Decay::Weights(0.1), ..settings() };
+    let adam = SgdConfig { optimizer: Optimizer::Adam(AdamConfig::default()), ..settings() };
+    let weights = SgdConfig { decay: WeightDecay::Weights(0.1), ..settings() };
     for config in [adam, weights] {
         assert!(matches!(dual.fit(&[labels], &config, all_on), Err(TrainError::NotDual { .. })));
         assert!(matches!(dual.stability(&config), Err(TrainError::NotDual { .. })));
@@ -196,10 +196,10 @@ fn the_stability_limit_separates_decay_from_growth() {
         schedule: Schedule::Constant,
         ..settings()
     };
-    for update in [Update::HeavyBall, Update::Nesterov] {
-        let limit = dual.stability(&SgdConfig { update, ..base.clone() }).unwrap().limit;
+    for optimizer in [Optimizer::HeavyBall, Optimizer::Nesterov] {
+        let limit = dual.stability(&SgdConfig { optimizer, ..base.clone() }).unwrap().limit;
         let end = |share: f64| {
-            let config = SgdConfig { update, learning_rate: share * limit, ..base.clone() };
+            let config = SgdConfig { optimizer, learning_rate: share * limit, ..base.clone() };
             assert_eq!(dual.stability(&config).unwrap().is_stable(), share < 1.0);
             dual.fit(&[&labels], &config, all_on).map(|f| f[0].history.epochs[299].minibatch_loss)
         };

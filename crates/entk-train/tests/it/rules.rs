@@ -2,8 +2,8 @@
 
 use candle_core::DType;
 use entk_train::{
-    AdamConfig, Decay, Examples, Loss, Minibatches, Outcome, Schedule, SgdConfig, TrainError,
-    Update, fit, logits,
+    AdamConfig, Examples, Loss, Minibatches, Optimizer, Outcome, Schedule, SgdConfig, TrainError,
+    WeightDecay, fit, logits,
 };
 
 use crate::tasks::{flat, go_on, line, relative_error, separable, start};
@@ -43,25 +43,25 @@ fn by_hand(task: &Examples, begin: &[f64], config: &SgdConfig) -> Vec<f64> {
             for k in 0..theta.len() {
                 let before = theta[k];
                 g[k] += match config.decay {
-                    Decay::Weights(w) => w * before,
-                    Decay::FromStart(w) => w * (before - begin[k]),
+                    WeightDecay::Weights(w) => w * before,
+                    WeightDecay::FromStart(w) => w * (before - begin[k]),
                     _ => 0.0,
                 };
-                theta[k] -= match config.update {
-                    Update::Adam(c) => {
+                theta[k] -= match config.optimizer {
+                    Optimizer::Adam(c) => {
                         v[k] = c.beta1 * v[k] + (1.0 - c.beta1) * g[k];
                         s[k] = c.beta2 * s[k] + (1.0 - c.beta2) * g[k] * g[k];
                         let mean = v[k] / (1.0 - c.beta1.powi(t as i32));
                         let square = s[k] / (1.0 - c.beta2.powi(t as i32));
                         rate * mean / (square.sqrt() + c.epsilon)
                     }
-                    update => {
+                    optimizer => {
                         v[k] = config.momentum * v[k] + g[k];
                         let ahead = g[k] + config.momentum * v[k];
-                        rate * if update == Update::Nesterov { ahead } else { v[k] }
+                        rate * if optimizer == Optimizer::Nesterov { ahead } else { v[k] }
                     }
                 };
-                if let Decay::Decoupled(w) = config.decay {
+                if let WeightDecay::Decoupled(w) = config.decay {
                     theta[k] -= rate * w * before;
                 }
             }
@@ -75,18 +75,23 @@ fn every_rule_is_its_definition() {
     let network = line([1, 2, 3]);
     let task = separable([53, 1, 2, 3], 0.1, DType::F64, 4);
     let theta = start(&network, DType::F64);
-    let adam = Update::Adam(AdamConfig::default());
-    let decays = [Decay::None, Decay::Weights(0.1), Decay::FromStart(0.2), Decay::Decoupled(0.3)];
-    for update in [Update::HeavyBall, Update::Nesterov, adam] {
+    let adam = Optimizer::Adam(AdamConfig::default());
+    let decays = [
+        WeightDecay::None,
+        WeightDecay::Weights(0.1),
+        WeightDecay::FromStart(0.2),
+        WeightDecay::Decoupled(0.3),
+    ];
+    for optimizer in [Optimizer::HeavyBall, Optimizer::Nesterov, adam] {
         for (decay, loss) in decays
             .iter()
             .flat_map(|d| [Loss::SigmoidCrossEntropy, Loss::Squared].map(|loss| (*d, loss)))
         {
-            let config = SgdConfig { update, decay, loss, ..settings() };
+            let config = SgdConfig { optimizer, decay, loss, ..settings() };
             let fitted = fit(&network, &theta, &task, None, &config, go_on).unwrap();
             let expected = by_hand(&task, &flat(&theta), &config);
             let error = relative_error(&flat(&fitted.params), &expected);
-            assert!(error <= ROUND_OFF, "{update:?}, {decay:?}, {loss:?}: {error:e}");
+            assert!(error <= ROUND_OFF, "{optimizer:?}, {decay:?}, {loss:?}: {error:e}");
         }
     }
 }
@@ -94,7 +99,7 @@ fn every_rule_is_its_definition() {
 #[test]
 fn adam_in_f32_follows_adam_in_f64() {
     let network = line([1, 2, 3]);
-    let config = SgdConfig { update: Update::Adam(AdamConfig::default()), ..settings() };
+    let config = SgdConfig { optimizer: Optimizer::Adam(AdamConfig::default()), ..settings() };
     let run = |dtype| {
         let task = separable([53, 1, 2, 3], 0.1, dtype, 4);
         flat(&fit(&network, &start(&network, dtype), &task, None, &config, go_on).unwrap().params)
@@ -157,17 +162,23 @@ fn rules_out_of_range_are_refused() {
     let network = line([1, 2, 2]);
     let task = separable([40, 1, 2, 2], 1.0, DType::F64, 2);
     let theta = start(&network, DType::F64);
-    let adam = |config| Update::Adam(config);
+    let adam = |config| Optimizer::Adam(config);
     let default = AdamConfig::default();
     let bad = [
-        ("beta1", SgdConfig { update: adam(AdamConfig { beta1: 1.0, ..default }), ..settings() }),
-        ("beta2", SgdConfig { update: adam(AdamConfig { beta2: -0.1, ..default }), ..settings() }),
+        (
+            "beta1",
+            SgdConfig { optimizer: adam(AdamConfig { beta1: 1.0, ..default }), ..settings() },
+        ),
+        (
+            "beta2",
+            SgdConfig { optimizer: adam(AdamConfig { beta2: -0.1, ..default }), ..settings() },
+        ),
         (
             "epsilon",
-            SgdConfig { update: adam(AdamConfig { epsilon: 0.0, ..default }), ..settings() },
+            SgdConfig { optimizer: adam(AdamConfig { epsilon: 0.0, ..default }), ..settings() },
         ),
-        ("decay", SgdConfig { decay: Decay::Weights(f64::NAN), ..settings() }),
-        ("decay", SgdConfig { decay: Decay::FromStart(-1.0), ..settings() }),
+        ("decay", SgdConfig { decay: WeightDecay::Weights(f64::NAN), ..settings() }),
+        ("decay", SgdConfig { decay: WeightDecay::FromStart(-1.0), ..settings() }),
         ("stop_at_loss", SgdConfig { stop_at_loss: Some(f64::NAN), ..settings() }),
     ];
     for (name, config) in bad {
