@@ -214,13 +214,13 @@ impl Split {
         Ok((Self { train, test }, standardizer))
     }
 
-    /// All examples, the training part first: what Gram matrices over train and test together are
+    /// All examples, the training part first: what Gram matrices over both parts are
     /// made of.
     ///
     /// # Errors
     /// [`DataError::Shape`] if the two parts differ in the shape of one image or in the number of
     /// classes.
-    pub fn together(&self) -> Result<Dataset> {
+    pub fn all(&self) -> Result<Dataset> {
         self.train.concat(&self.test)
     }
 }

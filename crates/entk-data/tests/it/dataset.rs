@@ -39,13 +39,13 @@ fn the_first_half_of_the_classes_is_one() {
 }
 
 #[test]
-fn together_is_train_then_test() {
+fn all_is_train_then_test() {
     let split = Split { train: dataset(vec![3, 1], 4), test: dataset(vec![2], 4) };
-    let all = split.together().expect("joined");
+    let all = split.all().expect("joined");
     assert_eq!(all.labels(), [3, 1, 2]);
     assert_eq!(all.images().to_vec().expect("values"), [0.0, 1.0, 0.0]);
     let split = Split { train: dataset(vec![3], 4), test: dataset(vec![2], 5) };
-    assert!(matches!(split.together(), Err(DataError::Shape { .. })));
+    assert!(matches!(split.all(), Err(DataError::Shape { .. })));
 }
 
 #[test]
