@@ -16,7 +16,7 @@ use entk::{
     gram::{GramConfig, gram},
     linearize::Linearized,
     models::{Initializer, LeNet5Config, Model, Network, ParamSpec, ResNetConfig},
-    train::{DualSgd, Examples, SgdConfig, fit, logits},
+    train::{DualSgd, Examples, SgdConfig, fit, fit_observed, logits},
 };
 
 #[global_allocator]
@@ -65,7 +65,7 @@ fn many_targets(network: &Network) -> Result<()> {
     };
     let begin = Instant::now();
     let dual = DualSgd::new(&kernel, IMAGES, &f0)?;
-    dual.fit(&targets, &config, |_| ControlFlow::Continue(()))?;
+    dual.fit(&targets, &config)?;
     let dual_s = begin.elapsed().as_secs_f64();
 
     let linear = Linearized::new(network, theta0.clone());
@@ -74,7 +74,7 @@ fn many_targets(network: &Network) -> Result<()> {
     let mut begin = Instant::now();
     // The first one warms up; the last one is evaluated.
     let config = SgdConfig { epochs: 5, eval_every: 5, ..config };
-    fit(&linear, &theta0, &train, None, &config, |_| {
+    fit_observed(&linear, &theta0, &train, None, &config, |_| {
         seconds.push(begin.elapsed().as_secs_f64());
         begin = Instant::now();
         ControlFlow::Continue(())
@@ -98,7 +98,7 @@ fn compare(name: &str, network: &Network, dtype: DType) -> Result<()> {
 
     let begin = Instant::now();
     let linear = Linearized::new(network, theta0.clone());
-    let weight = fit(&linear, &theta0, &train, None, &config, |_| ControlFlow::Continue(()))?;
+    let weight = fit(&linear, &theta0, &train, None, &config)?;
     let weight_s = begin.elapsed().as_secs_f64();
     let expected = logits(&linear, &weight.params, &x, BATCH)?;
 
@@ -108,7 +108,7 @@ fn compare(name: &str, network: &Network, dtype: DType) -> Result<()> {
     let f0 = logits(network, &theta0, &x, BATCH)?;
     let begin = Instant::now();
     let dual = DualSgd::new(&kernel, IMAGES, &f0)?;
-    let dual = dual.fit(&[labels], &config, |_| ControlFlow::Continue(()))?.swap_remove(0);
+    let dual = dual.fit(&[labels], &config)?.swap_remove(0);
     let dual_s = begin.elapsed().as_secs_f64();
 
     let scale = expected.iter().fold(0.0_f64, |scale, z| scale.max(z.abs()));

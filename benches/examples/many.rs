@@ -7,7 +7,7 @@
 //! the parameters at the end are the same bits.
 #![allow(clippy::print_stdout)]
 
-use std::{ops::ControlFlow, time::Instant};
+use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use entk::{
@@ -47,10 +47,10 @@ fn compare(name: &str, network: &Network) -> Result<()> {
             SgdConfig { learning_rate: 1e-4, epochs, eval_every: epochs, ..SgdConfig::default() };
         let begin = Instant::now();
         let fits = if together {
-            fit_many(network, &theta, &tasks, &config, |_, _| ControlFlow::Continue(()))?
+            fit_many(network, &theta, &tasks, &config)?
         } else {
             let one = |(train, _): &(Examples, Option<Examples>)| {
-                fit(network, &theta, train, None, &config, |_| ControlFlow::Continue(()))
+                fit(network, &theta, train, None, &config)
             };
             tasks.iter().map(one).collect::<std::result::Result<_, _>>()?
         };

@@ -147,8 +147,8 @@ impl Counter<'_> {
 }
 
 /// Runs epochs until `epoch` is done, and saves the run now and then.
-fn train_to<M: Model + ?Sized>(
-    run: &mut Trainer<'_, M>,
+fn train_to(
+    run: &mut Trainer<'_>,
     epoch: usize,
     folder: &Path,
     counter: &mut Counter<'_>,

@@ -164,7 +164,7 @@ impl Experiment {
                     "rate {learning_rate}: from {limit:.3} on, SGD on this kernel may oscillate"
                 );
             }
-            let fits = dual.fit(tasks, config, |_| {
+            let fits = dual.fit_observed(tasks, config, |_| {
                 stage.advance(1);
                 ControlFlow::Continue(())
             })?;

@@ -19,6 +19,7 @@ pub const DATA_VARIABLE: &str = "ENTK_DATA";
 
 /// The data sets that [`load`] knows. Parsed from and shown as `fashion-mnist`, `mnist`, `cifar10`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum DataSource {
     /// Fashion-MNIST: 60,000 + 10,000 images, (1, 28, 28); a slice is embedded.
     #[default]
@@ -31,6 +32,7 @@ pub enum DataSource {
 
 /// Where loaded data came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// The folder that the files were read from.
     Path(PathBuf),

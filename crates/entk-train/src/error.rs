@@ -5,6 +5,7 @@ use entk_spectral::SpectralError;
 
 /// Everything that can go wrong in training and evaluation.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TrainError {
     /// Inputs that are no batch of examples.
     #[error("inputs have shape {found:?}; expected (N, C, H, W) with N at least 1")]

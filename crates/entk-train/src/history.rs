@@ -25,6 +25,7 @@ pub struct EpochRecord {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Outcome {
     /// All epochs were run.
     #[default]

@@ -4,9 +4,9 @@
 //! ([`SgdConfig`], by default the paper's settings) and returns the parameters with a [`History`]:
 //! loss and accuracy over *all* examples after each epoch, the loss of the last minibatch beside
 //! them, and how far the parameters have moved ([`Distance`]). [`evaluate`] measures [`Metrics`]
-//! at any parameters. Nothing is printed; a callback sees every epoch and may stop the run. A
-//! [`Trainer`] is the same run one epoch at a time, with the parameters in sight, and with
-//! checkpoints.
+//! at any parameters. Nothing is printed; with [`fit_observed`] a callback sees every epoch and may
+//! stop the run. A [`Trainer`] is the same run one epoch at a time, with the parameters in sight,
+//! and with checkpoints.
 //!
 //! [`DualSgd`] trains linearizations without a network: the same SGD, exactly, in the space of one
 //! coefficient for each training example, over a Gram; for any number of targets at once.
@@ -20,8 +20,6 @@
 //! give the same bits.
 //!
 //! ```
-//! use std::ops::ControlFlow;
-//!
 //! use candle_core::{DType, Device, Tensor};
 //! use entk_models::{MlpConfig, Model};
 //! use entk_train::{Examples, SgdConfig, fit};
@@ -34,7 +32,7 @@
 //! let network = MlpConfig { input: [1, 1, 2], hidden: vec![16], ..MlpConfig::default() }.network()?;
 //! let start = network.init(0, DType::F64, &Device::Cpu)?;
 //! let config = SgdConfig { batch: 16, epochs: 60, ..SgdConfig::default() };
-//! let trained = fit(&network, &start, &train, None, &config, |_| ControlFlow::Continue(()))?;
+//! let trained = fit(&network, &start, &train, None, &config)?;
 //!
 //! let end = trained.history.last().and_then(|record| record.train);
 //! assert!(end.is_some_and(|metrics| metrics.accuracy > 0.95));
@@ -69,6 +67,6 @@ pub use optim::{
     sgd::Sgd,
 };
 pub use weights::{
-    fit::{fit, fit_many},
+    fit::{fit, fit_many, fit_many_observed, fit_observed},
     trainer::Trainer,
 };

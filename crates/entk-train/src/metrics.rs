@@ -70,8 +70,8 @@ impl Metrics {
 /// assert_eq!((metrics.loss, metrics.accuracy), (2f64.ln(), 0.6));
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```
-pub fn evaluate<M: Model + ?Sized>(
-    model: &M,
+pub fn evaluate(
+    model: &dyn Model,
     params: &Params,
     examples: &Examples,
     batch: usize,
@@ -88,8 +88,8 @@ pub fn evaluate<M: Model + ?Sized>(
 /// # Errors
 /// [`TrainError::Outputs`] unless the model has one output, [`TrainError::Setting`] for a batch of
 /// 0, [`TrainError::NonFiniteLogit`], and the model's own for inputs or parameters that do not fit.
-pub fn logits<M: Model + ?Sized>(
-    model: &M,
+pub fn logits(
+    model: &dyn Model,
     params: &Params,
     inputs: &Tensor,
     batch: usize,
@@ -116,7 +116,7 @@ pub fn logits<M: Model + ?Sized>(
 }
 
 /// Refuses a model with other than one output.
-pub(crate) fn check_one_output<M: Model + ?Sized>(model: &M) -> Result<()> {
+pub(crate) fn check_one_output(model: &dyn Model) -> Result<()> {
     match model.outputs() {
         1 => Ok(()),
         found => Err(TrainError::Outputs { found }),

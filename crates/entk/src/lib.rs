@@ -20,8 +20,6 @@
 //! # The whole path
 //!
 //! ```
-//! use std::ops::ControlFlow;
-//!
 //! use candle_core::{DType, Device};
 //! use entk::{
 //!     data::embedded,
@@ -51,7 +49,7 @@
 //! let linear = Linearized::new(&network, theta0.clone());
 //! let examples = Examples::new(images.clone(), task.labels().to_vec())?;
 //! let config = SgdConfig { epochs: 30, batch: 20, learning_rate: 0.01, ..SgdConfig::default() };
-//! let fitted = fit(&linear, &theta0, &examples, None, &config, |_| ControlFlow::Continue(()))?;
+//! let fitted = fit(&linear, &theta0, &examples, None, &config)?;
 //! let end = fitted.history.last().and_then(|record| record.train);
 //! assert!(end.is_some_and(|metrics| metrics.accuracy > 0.8), "{end:?}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use entk_spectral::{Entries, KernelRows};
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use crate::{
@@ -73,7 +74,9 @@ impl<'a> Logits<'a> {
         let rows = self.kernel.rows(c.rows, &mut self.buffer)?;
         self.panels.par_iter_mut().for_each_init(Scratch::default, |scratch, panel| {
             let gradient = scratch.product(&rows, panel.examples.clone(), c.columns);
-            vectorised(|| map.apply(&mut panel.velocity, &mut panel.displacement, gradient));
+            let Panel { velocity, displacement, .. } = panel;
+            // Compiled for this machine's vectors: same operations, same bits.
+            Arch::new().dispatch(|| map.apply(velocity, displacement, gradient));
         });
         Ok(())
     }
@@ -151,7 +154,7 @@ impl Scratch {
         let mut accumulate = Accum::Replace;
         for (at, rows) in rows.chunks(TILE).enumerate() {
             self.tile.clear();
-            vectorised(|| {
+            Arch::new().dispatch(|| {
                 rows.iter().for_each(|row| widen(*row, examples.clone(), &mut self.tile));
             });
             let tile = MatRef::from_column_major_slice(&self.tile, height, rows.len());
@@ -161,12 +164,6 @@ impl Scratch {
         }
         &self.product
     }
-}
-
-/// Runs a loop compiled for this machine's vectors, AVX2 where there is: same operations, same
-/// bits.
-fn vectorised(f: impl FnOnce()) {
-    pulp::Arch::new().dispatch(f);
 }
 
 #[inline(always)]

@@ -55,8 +55,6 @@ pub(crate) mod stability;
 /// theta - theta_0.
 ///
 /// ```
-/// use std::ops::ControlFlow;
-///
 /// use entk_spectral::Gram;
 /// use entk_train::{DualSgd, SgdConfig};
 ///
@@ -68,7 +66,7 @@ pub(crate) mod stability;
 /// let tasks = [[0, 0, 1, 1, 1], [1, 1, 1, 0, 0]];
 /// let config = SgdConfig { batch: 2, epochs: 200, ..SgdConfig::default() };
 /// let dual = DualSgd::new(&gram, 4, &[0.0; 5])?;
-/// let fits = dual.fit(&tasks, &config, |_| ControlFlow::Continue(()))?;
+/// let fits = dual.fit(&tasks, &config)?;
 /// for (fit, task) in fits.iter().zip(&tasks) {
 ///     let right = fit.logits.iter().zip(task).all(|(&z, &y)| (z > 0.0) == (y == 1));
 ///     assert!(right && fit.coefficients.len() == 4);
@@ -128,16 +126,28 @@ impl<'a> DualSgd<'a> {
     /// Trains one linearization for each target: labels 0 or 1 of the training and then the test
     /// examples.
     ///
-    /// After every epoch `on_epoch` is given the records of all targets, in order; with
-    /// [`ControlFlow::Break`] it ends the run of all of them. Metrics are over all examples, at the
-    /// epochs that `config` asks for; `eval_batch` has no meaning here, and
-    /// [`stop_at_loss`](SgdConfig::stop_at_loss) ends the run where all targets have reached it.
+    /// Metrics are over all examples, at the epochs that `config` asks for; `eval_batch` has no
+    /// meaning here, and [`stop_at_loss`](SgdConfig::stop_at_loss) ends the run where all targets
+    /// have reached it.
     ///
     /// # Errors
     /// [`TrainError::NotDual`] for a rule or decay without a form in coefficients; settings out of
     /// range, fewer examples than a minibatch, no targets, labels that do not fit;
     /// [`TrainError::Diverged`] as in [`fit`](crate::fit), naming the first target at fault.
     pub fn fit<L: AsRef<[u8]> + Sync>(
+        &self,
+        targets: &[L],
+        config: &SgdConfig,
+    ) -> Result<Vec<DualFit>> {
+        self.fit_observed(targets, config, |_| ControlFlow::Continue(()))
+    }
+
+    /// Trains as [`fit`](Self::fit) does, and shows the records of all targets, in order, to
+    /// `on_epoch` after every epoch; with [`ControlFlow::Break`] it ends the run of all of them.
+    ///
+    /// # Errors
+    /// As [`fit`](Self::fit).
+    pub fn fit_observed<L: AsRef<[u8]> + Sync>(
         &self,
         targets: &[L],
         config: &SgdConfig,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use candle_core::Tensor;
-use entk_models::{Initializer, Model, ParamSpec, Params};
+use entk_models::{Initializer, ParamSpec, Params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -81,7 +81,7 @@ impl RunIdentity {
     }
 }
 
-impl<M: Model + ?Sized> Trainer<'_, M> {
+impl Trainer<'_> {
     /// Writes the run as it is to `folder`, which is made if need be: parameters, statistics and
     /// optimiser in a safetensors file, counters, settings and history in `checkpoint.json`.
     ///

@@ -20,10 +20,8 @@ use crate::{
 /// statistics of the batch ([`Model::training_sweep`]); evaluation uses the running ones. Paper:
 /// its released settings are [`SgdConfig::default`].
 ///
-/// After every epoch `on_epoch` is given the record that goes to the history; with
-/// [`ControlFlow::Break`] it ends the run, which is no error and shows in
-/// [`History::outcome`]. `params` is not changed. A [`Trainer`] does the same with the parameters
-/// in sight.
+/// `params` is not changed. [`fit_observed`] shows every epoch to a callback, which may end the
+/// run; a [`Trainer`] runs one epoch at a time with the parameters in sight.
 ///
 /// An epoch costs N (forward + VJP), and where it is evaluated a forward pass over the training and
 /// test examples.
@@ -35,11 +33,46 @@ use crate::{
 /// is above 1e8. Nothing is returned of a diverged run.
 ///
 /// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use entk_models::{Dense, Flatten, Model, Network, Sequential};
+/// use entk_train::{Examples, SgdConfig, fit};
+///
+/// let layers = Sequential::new().then(Flatten).then(Dense::new("w", 1, 1));
+/// let line = Network::new(&[1, 1, 1], layers)?;
+/// let x = Tensor::new(&[-2.0, -1.0, 1.0, 2.0], &Device::Cpu)?.reshape((4, 1, 1, 1))?;
+/// let task = Examples::new(x, vec![0, 0, 1, 1])?;
+///
+/// let start = line.init(0, DType::F64, &Device::Cpu)?;
+/// let config = SgdConfig { batch: 2, epochs: 200, ..SgdConfig::default() };
+/// let trained = fit(&line, &start, &task, None, &config)?;
+/// assert!(trained.history.convergence_epoch(0.1).is_some());
+/// # Ok::<(), entk_train::TrainError>(())
+/// ```
+pub fn fit(
+    model: &dyn Model,
+    params: &Params,
+    train: &Examples,
+    test: Option<&Examples>,
+    config: &SgdConfig,
+) -> Result<Fit> {
+    fit_observed(model, params, train, test, config, |_| ControlFlow::Continue(()))
+}
+
+/// Trains as [`fit`] does, and shows the record of every epoch to `on_epoch` as it goes to the
+/// history.
+///
+/// With [`ControlFlow::Break`] the callback ends the run, which is no error and shows in
+/// [`History::outcome`](crate::History::outcome).
+///
+/// # Errors
+/// As [`fit`].
+///
+/// ```
 /// use std::ops::ControlFlow;
 ///
 /// use candle_core::{DType, Device, Tensor};
 /// use entk_models::{Dense, Flatten, Model, Network, Sequential};
-/// use entk_train::{Examples, Outcome, SgdConfig, fit};
+/// use entk_train::{Examples, Outcome, SgdConfig, fit_observed};
 ///
 /// let layers = Sequential::new().then(Flatten).then(Dense::new("w", 1, 1));
 /// let line = Network::new(&[1, 1, 1], layers)?;
@@ -48,15 +81,15 @@ use crate::{
 ///
 /// let start = line.init(0, DType::F64, &Device::Cpu)?;
 /// let config = SgdConfig { batch: 2, epochs: 1000, ..SgdConfig::default() };
-/// let trained = fit(&line, &start, &task, None, &config, |epoch| match epoch.train {
+/// let trained = fit_observed(&line, &start, &task, None, &config, |epoch| match epoch.train {
 ///     Some(metrics) if metrics.loss < 0.05 => ControlFlow::Break(()),
 ///     _ => ControlFlow::Continue(()),
 /// })?;
 /// assert_eq!(trained.history.outcome, Outcome::Stopped);
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```
-pub fn fit<M: Model + ?Sized>(
-    model: &M,
+pub fn fit_observed(
+    model: &dyn Model,
     params: &Params,
     train: &Examples,
     test: Option<&Examples>,
@@ -80,16 +113,14 @@ pub fn fit<M: Model + ?Sized>(
 /// see [`DualSgd`](crate::DualSgd), which trains all targets at the cost of little more than one.
 ///
 /// A task is its training and its test examples; tasks on the same images share them
-/// ([`Examples::with_labels`]). `on_epoch` is called from the threads, with the number of the task.
-/// The memory is that of as many trainings as there are threads.
+/// ([`Examples::with_labels`]). [`fit_many_observed`] shows their epochs to a callback. The memory
+/// is that of as many trainings as there are threads.
 ///
 /// # Errors
 /// As [`fit`], of the first task that fails; [`TrainError::Diverged`](crate::TrainError::Diverged)
 /// names it.
 ///
 /// ```
-/// use std::ops::ControlFlow;
-///
 /// use candle_core::{DType, Device, Tensor};
 /// use entk_models::{Dense, Flatten, Model, Network, Sequential};
 /// use entk_train::{Examples, SgdConfig, fit_many};
@@ -101,21 +132,38 @@ pub fn fit<M: Model + ?Sized>(
 ///
 /// let start = line.init(0, DType::F64, &Device::Cpu)?;
 /// let config = SgdConfig { batch: 2, epochs: 200, ..SgdConfig::default() };
-/// let fits = fit_many(&line, &start, &tasks, &config, |_, _| ControlFlow::Continue(()))?;
+/// let fits = fit_many(&line, &start, &tasks, &config)?;
 /// for fit in &fits {
 ///     assert_eq!(fit.history.last().and_then(|record| record.train).map(|m| m.accuracy), Some(1.0));
 /// }
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```
-pub fn fit_many<M: Model + ?Sized>(
-    model: &M,
+pub fn fit_many(
+    model: &dyn Model,
+    params: &Params,
+    tasks: &[(Examples, Option<Examples>)],
+    config: &SgdConfig,
+) -> Result<Vec<Fit>> {
+    fit_many_observed(model, params, tasks, config, |_, _| ControlFlow::Continue(()))
+}
+
+/// Trains as [`fit_many`] does, and shows every epoch to `on_epoch`, with the number of the task
+/// from 0.
+///
+/// The callback is called from the threads; with [`ControlFlow::Break`] it ends the run of that
+/// task.
+///
+/// # Errors
+/// As [`fit_many`].
+pub fn fit_many_observed(
+    model: &dyn Model,
     params: &Params,
     tasks: &[(Examples, Option<Examples>)],
     config: &SgdConfig,
     on_epoch: impl Fn(usize, &EpochRecord) -> ControlFlow<()> + Sync,
 ) -> Result<Vec<Fit>> {
     let one = |(index, (train, test)): (usize, &(Examples, Option<Examples>))| {
-        fit(model, params, train, test.as_ref(), config, |record| on_epoch(index, record))
+        fit_observed(model, params, train, test.as_ref(), config, |record| on_epoch(index, record))
             .map_err(|error| error.of_target(index))
     };
     // In order, so that of several that fail it is always the first that is reported.

@@ -26,8 +26,8 @@ pub(crate) struct BatchGradient {
 
 impl BatchGradient {
     /// At `params`, on the examples `indices`.
-    pub(crate) fn new<M: Model + ?Sized>(
-        model: &M,
+    pub(crate) fn new(
+        model: &dyn Model,
         params: &Params,
         examples: &Examples,
         indices: &[u32],
@@ -48,8 +48,8 @@ impl BatchGradient {
     }
 
     /// The share of some examples in a minibatch of `count`.
-    fn of_part<M: Model + ?Sized>(
-        model: &M,
+    fn of_part(
+        model: &dyn Model,
         params: &Params,
         examples: &Examples,
         indices: &[u32],
@@ -71,7 +71,7 @@ impl BatchGradient {
 
 /// Whether examples are swept in chunks: on the CPU, without batch norms, through which they
 /// interact, and where weights are used often.
-fn in_chunks<M: Model + ?Sized>(model: &M, params: &Params) -> bool {
+fn in_chunks(model: &dyn Model, params: &Params) -> bool {
     let reuse = model.operations() / (2.0 * params.count() as f64);
     params.device().is_cpu() && params.statistics().next().is_none() && reuse >= LEAST_REUSE
 }

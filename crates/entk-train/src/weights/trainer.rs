@@ -39,8 +39,8 @@ use crate::{
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```
 #[derive(Debug)]
-pub struct Trainer<'a, M: ?Sized> {
-    pub(crate) model: &'a M,
+pub struct Trainer<'a> {
+    pub(crate) model: &'a dyn Model,
     pub(crate) train: &'a Examples,
     pub(crate) test: Option<&'a Examples>,
     steps: StepSchedule,
@@ -56,14 +56,14 @@ pub(crate) struct State {
     pub(crate) optimizer: OptimizerState,
 }
 
-impl<'a, M: Model + ?Sized> Trainer<'a, M> {
+impl<'a> Trainer<'a> {
     /// At epoch 0, with the parameters `params`; the arguments are those of [`fit`](crate::fit).
     ///
     /// # Errors
     /// Settings out of range, fewer examples than a minibatch, a model with other than one output,
     /// test inputs that do not fit the model.
     pub fn new(
-        model: &'a M,
+        model: &'a dyn Model,
         params: &Params,
         train: &'a Examples,
         test: Option<&'a Examples>,

@@ -14,17 +14,14 @@ use entk_train::{
 };
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
-use crate::tasks::{flat, go_on, mlp, separable, start};
+use crate::tasks::{flat, mlp, separable, start};
 
 /// Tells the child process of the kill test which run to do, and where.
 const RUN: &str = "ENTK_TEST_RUN";
 const FOLDER: &str = "ENTK_TEST_FOLDER";
 
 /// The four runs: rule by model, 200 steps each.
-fn with_run<T>(
-    number: usize,
-    then: impl for<'a> FnOnce(Trainer<'a, dyn Model + 'a>, &SgdConfig) -> T,
-) -> T {
+fn with_run<T>(number: usize, then: impl FnOnce(Trainer<'_>, &SgdConfig) -> T) -> T {
     let network = mlp([1, 8, 8], &[30, 30], Activation::Relu);
     let theta = start(&network, DType::F32);
     let linear = Linearized::new(&network, theta.clone());
@@ -41,7 +38,7 @@ fn with_run<T>(
     then(Trainer::new(model, &theta, &train, Some(&train), &config).unwrap(), &config)
 }
 
-fn to_the_end<'a>(mut trainer: Trainer<'a, dyn Model + 'a>, folder: &Path) -> Fit {
+fn to_the_end(mut trainer: Trainer<'_>, folder: &Path) -> Fit {
     trainer.resume(folder).unwrap();
     while trainer.step_epoch().unwrap().is_some() {
         trainer.save(folder).unwrap();
@@ -229,7 +226,7 @@ fn a_converged_run_is_done_when_resumed() {
         batch: 16,
         ..SgdConfig::default()
     };
-    let whole = fit(&network, &theta, &train, None, &config, go_on).unwrap();
+    let whole = fit(&network, &theta, &train, None, &config).unwrap();
     assert_eq!(whole.history.outcome, Outcome::Converged);
     let folder = tempfile::tempdir().unwrap();
     let trainer = || Trainer::new(&network, &theta, &train, None, &config).unwrap();

@@ -11,7 +11,7 @@ use entk_train::{
     SgdConfig, TrainError, WeightDecay, fit, logits,
 };
 
-use crate::tasks::{flat, go_on, lenet, mlp, relative_error, resnet, separable, start};
+use crate::tasks::{flat, lenet, mlp, relative_error, resnet, separable, start};
 
 /// Equality of two exact computations of a few hundred steps in f64: 1e-10 of the norm is 4e5 units
 /// of round-off, room for what 3 epochs of a kernel with entries of size 100 amplify.
@@ -73,7 +73,7 @@ impl Case {
         let linear = Linearized::new(&self.network, self.theta0.clone());
         let linear = if offset { linear } else { linear.without_offset() };
         let (train, test) = (self.part(labels, 0, TRAIN), self.part(labels, TRAIN, TEST));
-        let fitted = fit(&linear, &self.theta0, &train, Some(&test), config, go_on).unwrap();
+        let fitted = fit(&linear, &self.theta0, &train, Some(&test), config).unwrap();
         let z = logits(&linear, &fitted.params, self.all.inputs(), 128).unwrap();
         (fitted, z)
     }
@@ -81,10 +81,6 @@ impl Case {
 
 fn settings() -> SgdConfig {
     SgdConfig { batch: 16, epochs: 5, learning_rate: 0.02, ..SgdConfig::default() }
-}
-
-fn all_on(_: &[EpochRecord]) -> ControlFlow<()> {
-    ControlFlow::Continue(())
 }
 
 /// The labels of the case itself, and two targets that have nothing to do with the inputs.
@@ -122,7 +118,7 @@ fn coefficient_space_is_weight_space() {
         let f0 = if offset { case.f0.clone() } else { vec![0.0; TRAIN + TEST] };
         let (gram, targets) = (case.gram(), targets(&case));
         let config = SgdConfig { eval_every: 2, ..settings() };
-        let fits = DualSgd::new(&gram, TRAIN, &f0).unwrap().fit(&targets, &config, all_on).unwrap();
+        let fits = DualSgd::new(&gram, TRAIN, &f0).unwrap().fit(&targets, &config).unwrap();
         for (dual, labels) in fits.iter().zip(&targets) {
             let (weight, z) = case.in_weight_space(labels, offset, &config);
             assert!(relative_error(&dual.logits, &z) <= EXACT);
@@ -153,7 +149,7 @@ fn every_linear_rule_is_the_same_in_both_spaces() {
         ..squared.clone()
     };
     for config in [nesterov, decay, squared, all] {
-        let fits = dual.fit(&[labels], &config, all_on).unwrap();
+        let fits = dual.fit(&[labels], &config).unwrap();
         let (weight, z) = case.in_weight_space(labels, true, &config);
         let error = relative_error(&fits[0].logits, &z);
         assert!(error <= EXACT, "{config:?}: {error:e}");
@@ -162,7 +158,7 @@ fn every_linear_rule_is_the_same_in_both_spaces() {
     let adam = SgdConfig { optimizer: Optimizer::Adam(AdamConfig::default()), ..settings() };
     let weights = SgdConfig { decay: WeightDecay::Weights(0.1), ..settings() };
     for config in [adam, weights] {
-        assert!(matches!(dual.fit(&[labels], &config, all_on), Err(TrainError::NotDual { .. })));
+        assert!(matches!(dual.fit(&[labels], &config), Err(TrainError::NotDual { .. })));
         assert!(matches!(dual.stability(&config), Err(TrainError::NotDual { .. })));
     }
 }
@@ -175,8 +171,8 @@ fn the_target_that_diverges_is_named() {
     let f0 = vec![-1.0; n];
     let config = SgdConfig { learning_rate: 1e300, loss: Loss::Squared, ..settings() };
     let dual = DualSgd::new(&gram, n, &f0).unwrap();
-    assert!(dual.fit(&[vec![0; n]], &config, all_on).is_ok());
-    let error = dual.fit(&[vec![0; n], vec![1; n]], &config, all_on).unwrap_err();
+    assert!(dual.fit(&[vec![0; n]], &config).is_ok());
+    let error = dual.fit(&[vec![0; n], vec![1; n]], &config).unwrap_err();
     assert!(matches!(error, TrainError::Diverged { target: Some(1), .. }), "{error:?}");
     assert!(error.to_string().starts_with("training of target 1 diverged"), "{error}");
 }
@@ -201,7 +197,7 @@ fn the_stability_limit_separates_decay_from_growth() {
         let end = |share: f64| {
             let config = SgdConfig { optimizer, learning_rate: share * limit, ..base.clone() };
             assert_eq!(dual.stability(&config).unwrap().is_stable(), share < 1.0);
-            dual.fit(&[&labels], &config, all_on).map(|f| f[0].history.epochs[299].minibatch_loss)
+            dual.fit(&[&labels], &config).map(|f| f[0].history.epochs[299].minibatch_loss)
         };
         // At rest the loss is 1/2; 300 steps 2 % beyond the limit grow by orders of magnitude.
         let (below, beyond) = (end(0.98).unwrap(), end(1.02));
@@ -217,10 +213,10 @@ fn many_targets_stop_once_all_have_converged() {
     let targets: Vec<Vec<u8>> =
         [1, 40].iter().map(|p| (0..n).map(|i| u8::from(i / p % 2 == 0)).collect()).collect();
     let dual = DualSgd::new(&gram, 600, &f0).unwrap();
-    let whole = dual.fit(&targets, &settings(), all_on).unwrap();
+    let whole = dual.fit(&targets, &settings()).unwrap();
     let loss = |k: usize, epoch: usize| whole[k].history.epochs[epoch].train.unwrap().loss;
     let config = SgdConfig { stop_at_loss: Some(loss(0, 2).max(loss(1, 2))), ..settings() };
-    let fits = dual.fit(&targets, &config, all_on).unwrap();
+    let fits = dual.fit(&targets, &config).unwrap();
     assert!(fits.iter().all(|fit| fit.history.outcome == Outcome::Converged));
     assert!(fits.iter().all(|fit| fit.history.epochs.len() <= 3));
 }
@@ -232,7 +228,7 @@ fn an_f32_kernel_follows_an_f32_network() {
         let gram = case.gram_f32();
         let labels = case.all.labels();
         let dual = DualSgd::new(&gram, TRAIN, &case.f0).unwrap();
-        let fits = dual.fit(&[labels], &settings(), all_on).unwrap();
+        let fits = dual.fit(&[labels], &settings()).unwrap();
         let (weight, z) = case.in_weight_space(labels, true, &settings());
         let scale = z.iter().fold(0f64, |s, z| s.max(z.abs()));
         for (a, b) in fits[0].logits.iter().zip(&z) {
@@ -251,7 +247,7 @@ fn a_cross_kernel_is_part_of_a_joint_one() {
     let train = Gram::from_lower_f64(TRAIN, case.kernel(0..TRAIN, 0..TRAIN)).unwrap();
     let all = 0..TRAIN + TEST;
     let cross = CrossGram::from_f64(TEST, TRAIN, case.kernel(TRAIN..all.end, 0..TRAIN)).unwrap();
-    let run = |dual: DualSgd<'_>| dual.fit(&targets, &settings(), all_on).unwrap();
+    let run = |dual: DualSgd<'_>| dual.fit(&targets, &settings()).unwrap();
     let a = run(DualSgd::new(&joint, TRAIN, &case.f0).unwrap());
     let b = run(DualSgd::with_cross(&train, &cross, &case.f0).unwrap());
     for (a, b) in a.iter().zip(&b) {
@@ -261,7 +257,7 @@ fn a_cross_kernel_is_part_of_a_joint_one() {
     // Without test examples training is the same.
     let labels: Vec<_> = targets.iter().map(|labels| labels[..TRAIN].to_vec()).collect();
     let alone = DualSgd::new(&train, TRAIN, &case.f0[..TRAIN]).unwrap();
-    let alone = alone.fit(&labels, &settings(), all_on).unwrap();
+    let alone = alone.fit(&labels, &settings()).unwrap();
     for (a, b) in a.iter().zip(&alone) {
         assert_eq!(a.coefficients, b.coefficients);
         assert_eq!(a.logits[..TRAIN], b.logits);
@@ -311,7 +307,7 @@ fn any_number_of_targets_is_trained_as_each_alone() {
     let f0 = vec![0.0; n];
     let dual = DualSgd::new(&gram, train, &f0).unwrap();
     for count in [1, 2, 7, 8, 19] {
-        let fits = dual.fit(&targets[..count], &config, all_on).unwrap();
+        let fits = dual.fit(&targets[..count], &config).unwrap();
         for (fit, labels) in fits.iter().zip(&targets) {
             let mut expected = by_definition(&gram, train, labels, &config);
             let z = gram.matvec(&expected).unwrap();
@@ -331,7 +327,7 @@ fn the_bits_do_not_depend_on_the_threads() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let dual = DualSgd::new(&gram, 600, &f0).unwrap();
-        pool.install(|| dual.fit(&labels, &settings(), all_on).unwrap())
+        pool.install(|| dual.fit(&labels, &settings()).unwrap())
     };
     let one = run(1);
     assert_eq!(one, run(2));
@@ -387,14 +383,14 @@ fn a_kernel_read_row_by_row_gives_the_same_bits() {
         let run = |kernel: &dyn KernelRows| {
             let dual = DualSgd::new(kernel, train, &f0).unwrap();
             let stability = dual.stability(&settings()).unwrap();
-            (dual.fit(&targets, &settings(), all_on).unwrap(), stability)
+            (dual.fit(&targets, &settings()).unwrap(), stability)
         };
         assert_eq!(run(&gram), run(&read));
     }
     let lost = Unreadable(n);
     let dual = DualSgd::new(&lost, 600, &f0).unwrap();
     for error in [
-        dual.fit(&targets, &settings(), all_on).map(|_| ()).unwrap_err(),
+        dual.fit(&targets, &settings()).map(|_| ()).unwrap_err(),
         dual.stability(&settings()).map(|_| ()).unwrap_err(),
     ] {
         assert!(error.to_string().contains("the disk is gone"), "{error}");
@@ -409,7 +405,7 @@ fn the_callback_sees_all_targets_and_may_stop() {
     let dual = DualSgd::new(&gram, 600, &f0).unwrap();
     let mut seen = 0;
     let fits = dual
-        .fit(&[&labels, &labels], &settings(), |records| {
+        .fit_observed(&[&labels, &labels], &settings(), |records| {
             seen += records.len();
             if records[0].epoch == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
@@ -435,7 +431,7 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(refused, Err(TrainError::NonFiniteLogit { index: 3, .. })));
 
     let dual = DualSgd::new(&gram, 600, &f0).unwrap();
-    let run = |targets: &[&[u8]], config: &SgdConfig| dual.fit(targets, config, all_on);
+    let run = |targets: &[&[u8]], config: &SgdConfig| dual.fit(targets, config);
     assert!(matches!(run(&[], &settings()), Err(TrainError::Setting { field: "targets", .. })));
     let short = run(&[&labels, &labels[1..]], &settings());
     assert!(matches!(short, Err(TrainError::Count { what: "labels", .. })));

@@ -1,7 +1,5 @@
 //! Gradient flow against its differential equation, its limits, and small steps.
 
-use std::ops::ControlFlow;
-
 use entk_spectral::{Eigenpairs, Gram, eigh};
 use entk_train::{DualSgd, GradientFlow, Loss, Schedule, SgdConfig, TrainError};
 
@@ -100,7 +98,7 @@ fn small_steps_follow_the_flow() {
             ..SgdConfig::default()
         };
         let dual = DualSgd::new(&gram, N, &f0).unwrap();
-        let fits = dual.fit(&[&labels], &config, |_| ControlFlow::Continue(())).unwrap();
+        let fits = dual.fit(&[&labels], &config).unwrap();
         relative_error(&fits[0].coefficients, &exact)
     };
     let ratio = error(400) / error(800);

@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 
 use candle_core::DType;
 use entk_models::{Activation, MlpConfig};
-use entk_train::{SgdConfig, TrainError, fit};
+use entk_train::{SgdConfig, TrainError, fit, fit_observed};
 
-use crate::tasks::{go_on, lenet, line, mlp, separable, start};
+use crate::tasks::{lenet, line, mlp, separable, start};
 
 #[test]
 fn settings_out_of_range_name_the_field() {
@@ -27,12 +27,12 @@ fn settings_out_of_range_name_the_field() {
         ("eval_batch", SgdConfig { eval_batch: 0, ..valid.clone() }),
     ];
     for (name, config) in cases {
-        match fit(&network, &theta, &task, None, &config, go_on) {
+        match fit(&network, &theta, &task, None, &config) {
             Err(TrainError::Setting { field, .. }) => assert_eq!(field, name),
             other => panic!("{name}: {other:?}"),
         }
     }
-    assert!(fit(&network, &theta, &task, None, &valid, go_on).is_ok());
+    assert!(fit(&network, &theta, &task, None, &valid).is_ok());
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_set_smaller_than_a_batch_is_refused() {
     let network = line([1, 1, 2]);
     let task = separable([100, 1, 1, 2], 0.1, DType::F64, 1);
     let theta = start(&network, DType::F64);
-    let error = fit(&network, &theta, &task, None, &SgdConfig::default(), go_on).unwrap_err();
+    let error = fit(&network, &theta, &task, None, &SgdConfig::default()).unwrap_err();
     assert!(matches!(error, TrainError::TooFewExamples { examples: 100, batch: 128 }));
 }
 
@@ -51,7 +51,7 @@ fn several_outputs_are_refused() {
     let task = separable([8, 1, 1, 2], 0.1, DType::F64, 1);
     let theta = start(&network, DType::F64);
     let config = SgdConfig { batch: 4, ..SgdConfig::default() };
-    let error = fit(&network, &theta, &task, None, &config, go_on).unwrap_err();
+    let error = fit(&network, &theta, &task, None, &config).unwrap_err();
     assert!(matches!(error, TrainError::Outputs { found: 3 }));
 }
 
@@ -64,10 +64,10 @@ fn inputs_that_do_not_fit_the_model_are_refused() {
     for task in
         [separable([8, 1, 1, 3], 0.1, DType::F64, 1), separable([8, 1, 1, 2], 0.1, DType::F32, 1)]
     {
-        let error = fit(&network, &theta, &task, None, &config, go_on).unwrap_err();
+        let error = fit(&network, &theta, &task, None, &config).unwrap_err();
         assert!(matches!(error, TrainError::Model(_)), "{error}");
         let mut epochs = 0;
-        let error = fit(&network, &theta, &fits, Some(&task), &config, |_| {
+        let error = fit_observed(&network, &theta, &fits, Some(&task), &config, |_| {
             epochs += 1;
             ControlFlow::Continue(())
         })
@@ -84,7 +84,7 @@ fn divergence_names_epoch_step_and_remedy() {
     for (network, dtype) in networks.iter().flat_map(|n| [(n, DType::F32), (n, DType::F64)]) {
         let task = separable([64, 1, 8, 8], 0.0, dtype, 2);
         let theta = start(network, dtype);
-        let error = fit(network, &theta, &task, None, &config, go_on).unwrap_err();
+        let error = fit(network, &theta, &task, None, &config).unwrap_err();
         let TrainError::Diverged { epoch, step, steps, value, learning_rate, .. } = error else {
             panic!("{error}");
         };

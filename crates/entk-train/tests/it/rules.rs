@@ -6,7 +6,7 @@ use entk_train::{
     WeightDecay, fit, logits,
 };
 
-use crate::tasks::{flat, go_on, line, relative_error, separable, start};
+use crate::tasks::{flat, line, relative_error, separable, start};
 
 /// A hundred steps of a few roundings each.
 const ROUND_OFF: f64 = 1e-12;
@@ -88,7 +88,7 @@ fn every_rule_is_its_definition() {
             .flat_map(|d| [Loss::SigmoidCrossEntropy, Loss::Squared].map(|loss| (*d, loss)))
         {
             let config = SgdConfig { optimizer, decay, loss, ..settings() };
-            let fitted = fit(&network, &theta, &task, None, &config, go_on).unwrap();
+            let fitted = fit(&network, &theta, &task, None, &config).unwrap();
             let expected = by_hand(&task, &flat(&theta), &config);
             let error = relative_error(&flat(&fitted.params), &expected);
             assert!(error <= ROUND_OFF, "{optimizer:?}, {decay:?}, {loss:?}: {error:e}");
@@ -102,7 +102,7 @@ fn adam_in_f32_follows_adam_in_f64() {
     let config = SgdConfig { optimizer: Optimizer::Adam(AdamConfig::default()), ..settings() };
     let run = |dtype| {
         let task = separable([53, 1, 2, 3], 0.1, dtype, 4);
-        flat(&fit(&network, &start(&network, dtype), &task, None, &config, go_on).unwrap().params)
+        flat(&fit(&network, &start(&network, dtype), &task, None, &config).unwrap().params)
     };
     // A hundred steps, each of which rounds numbers of the size of theta.
     let error = relative_error(&run(DType::F32), &run(DType::F64));
@@ -114,7 +114,7 @@ fn the_metrics_are_of_the_loss_that_is_minimised() {
     let network = line([1, 2, 3]);
     let task = separable([53, 1, 2, 3], 0.1, DType::F64, 4);
     let config = SgdConfig { loss: Loss::Squared, ..settings() };
-    let fitted = fit(&network, &start(&network, DType::F64), &task, Some(&task), &config, go_on);
+    let fitted = fit(&network, &start(&network, DType::F64), &task, Some(&task), &config);
     let Ok(fitted) = fitted else { panic!("{fitted:?}") };
     let z = logits(&network, &fitted.params, task.inputs(), 60).unwrap();
     let last = fitted.history.last().unwrap();
@@ -131,9 +131,9 @@ fn a_run_stops_at_its_loss() {
     let task = separable([40, 1, 2, 2], 1.0, DType::F64, 2);
     let theta = start(&network, DType::F64);
     let config = SgdConfig { epochs: 100, schedule: Schedule::Constant, ..settings() };
-    let whole = fit(&network, &theta, &task, None, &config, go_on).unwrap().history;
+    let whole = fit(&network, &theta, &task, None, &config).unwrap().history;
     let stop = SgdConfig { stop_at_loss: Some(0.1), ..config };
-    let stopped = fit(&network, &theta, &task, None, &stop, go_on).unwrap().history;
+    let stopped = fit(&network, &theta, &task, None, &stop).unwrap().history;
     let epoch = whole.convergence_epoch(0.1).unwrap();
     assert!(epoch > 1 && epoch < 100);
     assert_eq!(stopped.outcome, Outcome::Converged);
@@ -182,7 +182,7 @@ fn rules_out_of_range_are_refused() {
         ("stop_at_loss", SgdConfig { stop_at_loss: Some(f64::NAN), ..settings() }),
     ];
     for (name, config) in bad {
-        match fit(&network, &theta, &task, None, &config, go_on) {
+        match fit(&network, &theta, &task, None, &config) {
             Err(TrainError::Setting { field, .. }) => assert_eq!(field, name),
             other => panic!("{name}: {other:?}"),
         }

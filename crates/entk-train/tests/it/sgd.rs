@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use entk_models::{Activation, Model, Params};
 use entk_train::{Examples, Minibatches, Schedule, SgdConfig, fit};
 
-use crate::tasks::{flat, go_on, lenet, line, mlp, normals, relative_error, start};
+use crate::tasks::{flat, lenet, line, mlp, normals, relative_error, start};
 
 /// Round-off of a few steps of a well-conditioned recurrence: operations that differ in order.
 const ROUND_OFF: f64 = 256.0 * f64::EPSILON;
@@ -19,7 +19,7 @@ fn one_step_equals_the_hand_computed_update() {
     let x = Tensor::new(&[3.0, 1.0, -1.0, 2.0], &Device::Cpu).unwrap();
     let task = Examples::new(x.reshape((2, 1, 1, 2)).unwrap(), vec![0, 1]).unwrap();
     let config = SgdConfig { learning_rate: 0.1, batch: 2, epochs: 1, ..SgdConfig::default() };
-    let fitted = fit(&network, &theta, &task, None, &config, go_on).unwrap();
+    let fitted = fit(&network, &theta, &task, None, &config).unwrap();
 
     // Logits 1.5 and -4.5; cotangents s(1.5)/2 and -s(4.5)/2.
     let u = 0.5 / (1.0 + (-1.5f64).exp());
@@ -107,7 +107,7 @@ fn training_equals_the_naive_recurrence() {
                 seed: 9,
                 ..SgdConfig::default()
             };
-            let fitted = fit(&network, &theta, &task, None, &config, go_on).unwrap();
+            let fitted = fit(&network, &theta, &task, None, &config).unwrap();
             let slow = oracle(&network, &theta, &task, &config);
             let error = relative_error(&flat(&fitted.params), &slow);
             assert!(error <= ROUND_OFF, "{schedule:?} {momentum}: {error}");
@@ -126,7 +126,7 @@ fn a_minibatch_in_pieces_gives_the_same_step() {
     assert!(reuse >= 4.0, "{reuse}: this network is not swept in pieces");
     let task = noise([80, 1, 16, 16]);
     let config = SgdConfig { batch: 80, epochs: 2, ..SgdConfig::default() };
-    let fitted = fit(&network, &theta, &task, None, &config, go_on).unwrap();
+    let fitted = fit(&network, &theta, &task, None, &config).unwrap();
     let error = relative_error(&flat(&fitted.params), &oracle(&network, &theta, &task, &config));
     assert!(error <= ROUND_OFF, "{error}");
     assert!(fitted.history.epochs[1].distance.l2 > 0.01);
@@ -139,7 +139,7 @@ fn the_recorded_rate_is_that_of_the_first_step() {
     let task = Examples::new(x, vec![0, 1, 0, 1, 0, 1, 0, 1, 0, 1]).unwrap();
     let config = SgdConfig { batch: 3, epochs: 4, ..SgdConfig::default() };
     let theta = start(&network, DType::F64);
-    let fitted = fit(&network, &theta, &task, None, &config, go_on).unwrap();
+    let fitted = fit(&network, &theta, &task, None, &config).unwrap();
     let rates: Vec<f64> = fitted.history.epochs.iter().map(|e| e.learning_rate).collect();
     assert_eq!(rates, [0.05, 0.05 * 0.75, 0.05 * 0.5, 0.05 * 0.25]);
 }

@@ -1,13 +1,11 @@
 //! The data, networks and comparisons that the tests share.
 
-use std::ops::ControlFlow;
-
 use candle_core::{DType, Device, Tensor};
 use entk_models::{
     Activation, Dense, Flatten, Initializer, LeNet5Config, MlpConfig, Model, Network, ParamSpec,
     Params, ResNetConfig, Sequential,
 };
-use entk_train::{EpochRecord, Examples};
+use entk_train::Examples;
 
 /// Independent standard normals, row-major.
 pub fn normals(count: usize, seed: u64) -> Vec<f64> {
@@ -64,9 +62,4 @@ pub fn relative_error(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|v| v * v).sum::<f64>().sqrt();
     norm(&mut a.iter().zip(b).map(|(x, y)| x - y)) / norm(&mut b.iter().copied())
-}
-
-/// A callback that watches nothing.
-pub fn go_on(_: &EpochRecord) -> ControlFlow<()> {
-    ControlFlow::Continue(())
 }

@@ -1,9 +1,9 @@
 use std::ops::ControlFlow;
 
 use candle_core::DType;
-use entk_train::{Outcome, SgdConfig, TrainError, Trainer, fit};
+use entk_train::{Outcome, SgdConfig, TrainError, Trainer, fit, fit_observed};
 
-use crate::tasks::{flat, go_on, lenet, line, separable, start};
+use crate::tasks::{flat, lenet, line, separable, start};
 
 fn settings() -> SgdConfig {
     SgdConfig { batch: 16, epochs: 4, ..SgdConfig::default() }
@@ -14,7 +14,7 @@ fn epoch_by_epoch_is_the_same_run() {
     let network = lenet([1, 8, 8]);
     let train = separable([60, 1, 8, 8], 0.5, DType::F32, 2);
     let theta = start(&network, DType::F32);
-    let whole = fit(&network, &theta, &train, Some(&train), &settings(), go_on).unwrap();
+    let whole = fit(&network, &theta, &train, Some(&train), &settings()).unwrap();
     let mut trainer = Trainer::new(&network, &theta, &train, Some(&train), &settings()).unwrap();
     assert_eq!((trainer.epoch(), flat(trainer.params())), (0, flat(&theta)));
     for record in &whole.history.epochs {
@@ -54,7 +54,7 @@ fn divergence_leaves_the_last_whole_epoch() {
     // loss ends the second.
     let config = SgdConfig { learning_rate: 1e12, batch: 32, ..settings() };
     let mut kept = vec![];
-    let failed = fit(&network, &theta, &train, None, &config, |record| {
+    let failed = fit_observed(&network, &theta, &train, None, &config, |record| {
         kept.push(record.clone());
         ControlFlow::Continue(())
     });
