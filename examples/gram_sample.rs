@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use entk::{
     data::{Layout, embedded, npy},
     models::{Model, Network, Params, ensure_finite},
+    spectral::BinaryTarget,
 };
 
 use crate::flags::Flags;
@@ -39,8 +40,9 @@ impl Sample {
             "--n {n}: the embedded slice has {count} training images; lower --n or give --inputs"
         );
         let subset = split.train.stratified_subset(n, flags.seed)?;
+        let task = BinaryTarget::from_labels(subset.binary_labels())?;
         let inputs = subset.images().tensor().to_dtype(flags.dtype.into())?;
-        Ok(Self { inputs, targets: Some(subset.binary_signs()) })
+        Ok(Self { inputs, targets: Some(task.signs()) })
     }
 
     fn of_files(path: &Path, flags: &Flags) -> Result<Self> {

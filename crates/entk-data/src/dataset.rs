@@ -95,19 +95,14 @@ impl Dataset {
     /// The binary task: 1 for the first half of the classes, else 0. With ten classes, 0-4 become 1
     /// (CIFAR2).
     ///
-    /// With two classes the labels are binary already and are returned as they are.
+    /// With two classes the labels are binary already and are returned as they are. The signs +1
+    /// and -1 of formulas are those of `BinaryTarget::from_labels` in entk-spectral.
     #[must_use]
     pub fn binary_labels(&self) -> Vec<u8> {
         if self.classes == 2 {
             return self.labels.clone();
         }
         self.labels.iter().map(|&label| u8::from(usize::from(label) < self.classes / 2)).collect()
-    }
-
-    /// [`Dataset::binary_labels`] as the signs of formulas: +1 for 1, -1 for 0.
-    #[must_use]
-    pub fn binary_signs(&self) -> Vec<f64> {
-        self.binary_labels().iter().map(|&label| if label == 1 { 1.0 } else { -1.0 }).collect()
     }
 
     /// The same labels with other images, such as standardised ones.
