@@ -1,4 +1,6 @@
-//! [`Dataset`]: images with labels; [`Split`]: a training and a test part.
+//! [`Dataset`]: images with labels, and subsets of them; [`Split`]: a training and a test part.
+//!
+//! [`load`](crate::load) returns a split; its tensors and binary labels go to Grams and training.
 
 use crate::{
     error::{DataError, Result},
@@ -105,7 +107,7 @@ impl Dataset {
         self.labels.iter().map(|&label| u8::from(usize::from(label) < self.classes / 2)).collect()
     }
 
-    /// The same labels with other images, such as standardised ones.
+    /// These labels with other images, such as standardised ones.
     ///
     /// # Errors
     /// [`DataError::CountMismatch`] if the number of images differs.

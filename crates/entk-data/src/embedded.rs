@@ -1,4 +1,7 @@
-//! The slice of Fashion-MNIST inside the crate.
+//! The slice of Fashion-MNIST inside the crate, as a [`Split`].
+//!
+//! [`load`](crate::load) falls back on it without a data folder; tests and examples call it
+//! directly.
 
 use crate::{
     dataset::{Dataset, Split},

@@ -1,4 +1,6 @@
-//! The one error type of this crate.
+//! [`DataError`], the one error type of this crate, which every function returns.
+//!
+//! Each message names the file or field, what was expected, what was found, and what to do.
 
 use std::{io, path::PathBuf};
 

@@ -1,4 +1,7 @@
-//! [`Images`]: a finite f32 tensor of shape (N, C, H, W).
+//! [`Images`]: from a tensor or numbers to f32 images of shape (N, C, H, W), every value finite.
+//!
+//! Readers of files make them; a [`Dataset`](crate::Dataset) pairs them with labels, and models
+//! take their tensor.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -176,7 +179,7 @@ impl Images {
         Ok(self.replaced(tensor, self.count() + other.count()))
     }
 
-    /// The same image shape with other contents, already known to be finite.
+    /// Images of this shape with other contents, which have been checked to be finite.
     fn replaced(&self, tensor: Tensor, count: usize) -> Self {
         let (_, c, h, w) = self.shape;
         Self { tensor, shape: (count, c, h, w) }

@@ -2,7 +2,7 @@
 //!
 //! The nouns: [`Images`] are a finite f32 tensor of shape **(N, C, H, W)**; a [`Dataset`] is images
 //! with labels and a name; a [`Split`] is a training and a test data set. A [`DataSource`] names a
-//! known split, and [`load`] finds its files in an explicit folder or in the folder of the
+//! published split, and [`load`] finds its files in an explicit folder or in the folder of the
 //! environment variable `ENTK_DATA`, or takes the slice of Fashion-MNIST that is [`embedded`] in
 //! this crate. A [`Standardizer`] holds the per-channel mean and standard deviation of the training
 //! part. [`linearly_separable`] draws synthetic data. [`idx`] and [`cifar`] read the published file

@@ -1,4 +1,6 @@
-//! [`linearly_separable`]: the synthetic data of the experiments on anisotropy directions.
+//! [`linearly_separable`]: from a direction u to synthetic images whose label is the sign of u . x.
+//!
+//! For the experiments on neural anisotropy directions (NADs), which train on it.
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::{Distribution, StandardNormal};

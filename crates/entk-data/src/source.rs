@@ -1,4 +1,7 @@
-//! [`load`]: finds and reads a data set by name.
+//! [`load`]: from the name of a data set to its [`Split`], out of a folder, the folder of the
+//! environment or the crate itself.
+//!
+//! Programs start here; the formats are read by `idx` and `cifar`.
 
 use std::{
     fmt,

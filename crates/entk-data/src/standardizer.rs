@@ -1,4 +1,7 @@
-//! [`Standardizer`]: per-channel mean and standard deviation.
+//! [`Standardizer`]: from training images to the mean and standard deviation of each channel, and
+//! images scaled by them.
+//!
+//! [`Split::standardized`](crate::Split::standardized) applies it to both parts.
 
 use crate::{
     error::{DataError, Result},

@@ -1,4 +1,7 @@
-//! Stratified sampling of indices.
+//! From labels, a size and a seed to the indices of a subset in which every class has its share.
+//!
+//! [`Dataset::stratified_indices`](crate::Dataset::stratified_indices) checks the size and calls
+//! it.
 
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
 

@@ -1,3 +1,8 @@
+//! From the number of examples, the batch size and a seed to the minibatches of any epoch.
+//!
+//! [`fit`](crate::fit) and [`DualSgd`](crate::DualSgd) both take their steps in this order, so that
+//! their results can be compared step by step.
+
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
 
 use crate::error::{Result, TrainError};

@@ -1,3 +1,7 @@
+//! The settings of a training: [`SgdConfig`] with the choices of rule and decay, and their ranges.
+//!
+//! Callers fill it in; every solver checks it before the first step, and checkpoints keep it.
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,7 +17,7 @@ pub enum Optimizer {
     /// `v <- g + momentum v`, `theta <- theta - rate v`: the paper's, [`Sgd`](crate::Sgd).
     #[default]
     HeavyBall,
-    /// The same v, `theta <- theta - rate (g + momentum v)`.
+    /// `v <- g + momentum v`, `theta <- theta - rate (g + momentum v)`.
     Nesterov,
     /// [`Adam`](crate::Adam); with [`WeightDecay::Decoupled`] it is AdamW.
     Adam(AdamConfig),

@@ -1,3 +1,8 @@
+//! [`TrainError`], the one error type of this crate, and the check that all settings share.
+//!
+//! Every public function returns it; each message names what was found, what was expected and what
+//! to do.
+
 use std::path::PathBuf;
 
 use entk_models::ModelError;

@@ -1,3 +1,8 @@
+//! [`Examples`]: inputs x (N, C, H, W) with N labels 0 or 1, checked once.
+//!
+//! They come from a data set or from the targets of eigenvectors; [`fit`](crate::fit) trains on
+//! them and [`evaluate`](crate::evaluate) measures on them, by minibatches and whole.
+
 use std::sync::OnceLock;
 
 use candle_core::Tensor;
@@ -29,7 +34,7 @@ use crate::{
 pub struct Examples {
     inputs: Tensor,
     labels: Vec<u8>,
-    /// Of shape and values, once a checkpoint needed it: a large set takes seconds.
+    /// The hash of labels and inputs, kept once a checkpoint has asked: a large set takes seconds.
     hash: OnceLock<String>,
 }
 

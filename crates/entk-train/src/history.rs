@@ -1,3 +1,7 @@
+//! What a training returns: [`History`], one [`EpochRecord`] an epoch, and [`Fit`].
+//!
+//! Solvers append a record after each epoch; callbacks see it, checkpoints keep the history.
+
 use entk_models::Params;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +17,7 @@ pub struct EpochRecord {
     /// Over all training examples, at the parameters after the epoch; none in epochs that are not
     /// evaluated.
     pub train: Option<Metrics>,
-    /// The same over all test examples; none also without any.
+    /// Over all test examples; none without any, and in epochs that are not evaluated.
     pub test: Option<Metrics>,
     /// Loss of the epoch's last minibatch, just before its step and with the statistics of the
     /// batch: what the paper's code calls the training loss. A noisy value; compare, do not

@@ -1,6 +1,7 @@
-//! Tensors as plain numbers on the host: their entries, and a hash of them.
+//! From tensors to plain numbers on the host: their entries in f64, and a hash of them.
 //!
-//! Metrics and gradients read logits here; checkpoints and examples are told apart by the hash.
+//! Gradients, metrics and distances read entries; checkpoints tell parameters and examples of
+//! different runs apart by the hash.
 
 use candle_core::{DType, Device, Tensor};
 

@@ -12,7 +12,7 @@
 //! coefficient for each training example, over a Gram; for any number of targets at once.
 //! [`GradientFlow`] is its closed form in continuous time, on the squared loss.
 //!
-//! The pieces are public, so that another solver can share them: the minibatch order
+//! The parts are public, so that another solver can share them: the minibatch order
 //! ([`Minibatches`]), the [`Schedule`], the loss ([`sigmoid_cross_entropy`]) and the updates
 //! ([`Sgd`], [`Adam`]).
 //!

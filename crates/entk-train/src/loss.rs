@@ -1,4 +1,7 @@
-//! Losses on labels {0, 1}, in f64 on the host.
+//! From logits z and labels in {0, 1} to the loss and its gradient in z, in f64 on the host.
+//!
+//! Steps in the space of weights and of coefficients take the gradient as the cotangent of a VJP or
+//! as the residual of an example; [`Metrics`](crate::Metrics) take the value.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,3 +1,8 @@
+//! From a model and its parameters to what is reported of them: logits over a data set, loss and
+//! accuracy, and the distance from theta_0.
+//!
+//! Solvers measure so after an epoch; [`logits`] and [`evaluate`] are for anyone.
+
 use candle_core::Tensor;
 use entk_models::{Model, Params};
 use rayon::prelude::*;
@@ -38,7 +43,7 @@ impl Metrics {
         Self::with_loss(Loss::default(), logits, labels)
     }
 
-    /// The same with a loss of choice.
+    /// The metrics of given logits with this loss in place of the cross-entropy.
     ///
     /// # Errors
     /// As [`sigmoid_cross_entropy`](crate::sigmoid_cross_entropy).

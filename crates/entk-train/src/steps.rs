@@ -1,4 +1,8 @@
-//! Where a run is, and what that decides: the learning rate, evaluation, the words of a failure.
+//! [`StepSchedule`]: from the settings and the number of examples to the minibatches, the learning
+//! rate of each step and the epochs that are evaluated.
+//!
+//! Both solvers ask it at every step, and have it turn a logit or loss that shows divergence into
+//! the error that names the epoch and the step.
 
 use crate::{
     batches::Minibatches,
@@ -8,8 +12,9 @@ use crate::{
     metrics::Metrics,
 };
 
-/// The loss of a minibatch, in nats, above which a run counts as diverged. All cotangents are
-/// saturated long before; units die there, and a run that carries on ends with finite nonsense.
+/// The loss of a minibatch, in nats, above which a run counts as diverged. The gradient of the
+/// cross-entropy is saturated long before; a run that carried on would end with finite numbers that
+/// mean nothing.
 const LOSS_CEILING: f64 = 1e8;
 
 /// A position in a run: the epoch and the step in it, both from 1.
@@ -19,7 +24,7 @@ pub(crate) struct Step {
     pub(crate) index: usize,
 }
 
-/// The steps of a run, the same for every solver.
+/// The order, rates and evaluations of all steps of a run; every solver takes them from here.
 #[derive(Debug, Clone)]
 pub(crate) struct StepSchedule {
     config: SgdConfig,
@@ -76,7 +81,7 @@ impl StepSchedule {
             .map_err(|error| self.diverged(at, error))
     }
 
-    /// Whether a run with this record ends here.
+    /// Whether the loss in this record is one at which the settings end the run.
     pub(crate) fn converged(&self, record: &EpochRecord) -> bool {
         let reached = |stop: f64| record.train.is_some_and(|metrics| metrics.loss <= stop);
         self.config.stop_at_loss.is_some_and(reached)

@@ -1,4 +1,7 @@
 //! The header of a `.npy` file: magic, version, length, and a Python dictionary of three keys.
+//!
+//! From the bytes of a file to the checked type and shape of its array, and back; `npy` reads and
+//! writes the numbers that follow.
 
 use std::io::Read;
 

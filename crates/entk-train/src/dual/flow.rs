@@ -1,4 +1,7 @@
-//! Closed forms of training on the squared loss.
+//! [`GradientFlow`]: from the eigenpairs of a Gram and labels to the coefficients after any time of
+//! training on the squared loss, in closed form.
+//!
+//! For comparisons with [`DualSgd`](crate::DualSgd), and for the limit of infinite time.
 
 use entk_spectral::Eigenpairs;
 

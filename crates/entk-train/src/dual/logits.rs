@@ -1,4 +1,8 @@
-//! What the kernel makes of coefficients: the displacement of every logit, in row panels.
+//! From coefficients c on examples to K c: the products with rows of the kernel, and the velocity K
+//! b and displacement K a of every training logit, in panels of rows.
+//!
+//! A dual run moves them at every step, and asks for the products with test examples where it
+//! evaluates.
 
 use std::ops::Range;
 
@@ -133,7 +137,7 @@ fn ranges(examples: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     examples.step_by(PANEL).map(move |first| first..end.min(first + PANEL))
 }
 
-/// What a thread reuses from panel to panel.
+/// Buffers that a thread reuses from panel to panel.
 #[derive(Default)]
 struct Scratch {
     /// Rows of the kernel within the panel, one after the other.

@@ -1,4 +1,8 @@
-//! SGD of linearizations, in the space of coefficients on the training examples.
+//! [`DualSgd`]: from a Gram, the outputs at theta_0 and labels to trained linearizations, in the space
+//! of one coefficient for each training example.
+//!
+//! Programs call it where a kernel is at hand: it takes the steps of [`fit`](crate::fit) without a
+//! network, for all targets at once.
 
 use std::ops::ControlFlow;
 

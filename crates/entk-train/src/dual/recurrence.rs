@@ -1,4 +1,7 @@
-//! The linear recurrence that one step of SGD is for a momentum and a displacement.
+//! A step of SGD, and a whole epoch of them, as a linear map on pairs (velocity, displacement).
+//!
+//! From the settings and a learning rate come the coefficients of the map; a dual run applies it to
+//! logits at every step, and to coefficients once an epoch.
 
 use crate::{
     config::{Optimizer, SgdConfig, WeightDecay},
@@ -28,7 +31,8 @@ impl StepMap {
             _ => return Err(TrainError::NotDual { what: "a decay other than from the start" }),
         };
         let momentum = config.momentum;
-        // What moves of h, and of the velocity before the step.
+        // The displacement moves by -rate (fresh h + old velocity), with the velocity before the
+        // step.
         let (fresh, old) = match config.optimizer {
             Optimizer::HeavyBall => (1.0, momentum),
             Optimizer::Nesterov => (1.0 + momentum, momentum * momentum),
@@ -52,7 +56,7 @@ impl StepMap {
 /// All steps of an epoch at once, for a pair that is driven in at most one of them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct EpochMap {
-    /// Of a pair that is never driven.
+    /// The map of a pair that no gradient drives.
     keep: [[f64; 2]; 2],
     /// Where a unit gradient at each step has brought a pair at rest by the end of the epoch.
     kicks: Vec<[f64; 2]>,

@@ -1,4 +1,8 @@
-//! The state of many linearizations in training, in coefficient space.
+//! The run of [`DualSgd`](crate::DualSgd) from epoch to epoch: coefficients a and velocities b of
+//! all targets, and what is measured of them.
+//!
+//! In come the kernels, f_0 and labels; out come a record an epoch and target, and at the end
+//! [`DualFit`].
 
 use entk_spectral::{CrossGram, KernelRows};
 use rayon::prelude::*;
@@ -16,10 +20,10 @@ use crate::{
     steps::{Step, StepSchedule},
 };
 
-/// Targets that a task takes at least, in loops over the targets.
+/// Targets that one task of a parallel loop takes at least.
 const MIN_TARGETS: usize = 10;
 
-/// The step of an example that no minibatch of the epoch holds.
+/// In place of a step, for an example that no minibatch of the epoch holds.
 const NEVER: usize = usize::MAX;
 
 /// What [`DualSgd::fit`](crate::DualSgd::fit) returns for one target.
@@ -57,13 +61,14 @@ pub(super) struct DualRun<'a, L> {
     steps: StepSchedule,
     /// K b and K a on the training examples.
     logits: Logits<'a>,
-    /// b, as of the end of the last epoch; like all below one column of n for each target.
+    /// The velocities b at the end of the last epoch; like the next two fields, one column of n
+    /// numbers for each target.
     velocity: Vec<f64>,
-    /// a, likewise.
+    /// The coefficients a, at the same time.
     coefficients: Vec<f64>,
-    /// What each example added to b in this epoch.
+    /// The residual that each example has added to b in this epoch.
     residuals: Vec<f64>,
-    /// The step of this epoch in which it did, from 0.
+    /// The step of this epoch, from 0, in which each example added it.
     visited: Vec<usize>,
 }
 
@@ -241,7 +246,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
         product(self.problem.kernel, n..all, &self.coefficients, n)
     }
 
-    /// f_0 + K a of one target, with K a on the test examples of all targets given.
+    /// The logits f_0 + K a of one target; `test` is K a on the test examples, of all targets.
     fn all_logits(&self, target: usize, test: &[f64]) -> Vec<f64> {
         let m = test.len() / self.targets.len();
         let test = &test[target * m..(target + 1) * m];

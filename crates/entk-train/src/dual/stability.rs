@@ -1,4 +1,6 @@
-//! How large a learning rate a kernel bears.
+//! From a kernel and the settings to the learning rate from which steps grow without bound.
+//!
+//! Asked through [`DualSgd::stability`](crate::DualSgd::stability) before a long run.
 
 use entk_spectral::{Entries, KernelRows};
 use rayon::prelude::*;

@@ -1,3 +1,8 @@
+//! [`Adam`]: its step from a gradient, with the mean gradient and mean square that it keeps.
+//!
+//! For solvers that bring a gradient of their own; [`fit`](crate::fit) uses it for
+//! [`Optimizer::Adam`](crate::Optimizer::Adam).
+
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Shape, Tensor, WithDType, bail};
 use entk_models::{ModelError, Params};
 use serde::{Deserialize, Serialize};
@@ -101,7 +106,7 @@ impl Adam {
     }
 }
 
-/// Whether one plain loop on the host does it.
+/// Whether the tensor lies on the host in f32 or f64, where one plain loop does the step.
 fn fused(x: &Tensor) -> bool {
     x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
 }

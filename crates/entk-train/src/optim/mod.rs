@@ -1,4 +1,8 @@
-//! The rule of a step with its decay, as the settings choose them.
+//! From the parameters and the gradient of a minibatch to the next parameters, by the rule and the
+//! decay of the settings.
+//!
+//! A [`Trainer`](crate::Trainer) takes each of its steps here; checkpoints keep the state of the
+//! rule.
 
 use entk_models::Params;
 
@@ -15,7 +19,7 @@ pub(crate) mod adam;
 pub(crate) mod schedule;
 pub(crate) mod sgd;
 
-/// A rule under way.
+/// The chosen rule and decay, with what the rule keeps from step to step.
 #[derive(Debug, Clone)]
 pub(crate) struct OptimizerState {
     decay: WeightDecay,
@@ -61,7 +65,7 @@ impl OptimizerState {
         })
     }
 
-    /// What the state of the rule is called.
+    /// Names of the tensors that the rule keeps, as checkpoints write them.
     pub(crate) fn purposes(&self) -> &'static [&'static str] {
         match self.rule {
             Rule::Sgd(_) => &["velocity"],
@@ -69,7 +73,7 @@ impl OptimizerState {
         }
     }
 
-    /// The state of the rule, by [`purposes`](Self::purposes); empty at rest.
+    /// The tensors that the rule keeps, each with its name; none before the first step.
     pub(crate) fn moments(&self) -> Vec<(&'static str, &Params)> {
         let moments = match &self.rule {
             Rule::Sgd(sgd) => sgd.velocity.iter().collect(),
@@ -89,7 +93,7 @@ impl OptimizerState {
         }
     }
 
-    /// Takes the state of another rule of the same kind.
+    /// Puts tensors and a count of steps, as a checkpoint has them, in place of the rule's own.
     pub(crate) fn restore(&mut self, moments: Vec<Params>, steps: u32) {
         let mut moments = moments.into_iter();
         match &mut self.rule {

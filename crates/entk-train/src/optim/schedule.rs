@@ -1,3 +1,7 @@
+//! [`Schedule`]: the factor of the learning rate at each step of a run.
+//!
+//! The settings name it, and every solver multiplies its rate by it.
+
 use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};

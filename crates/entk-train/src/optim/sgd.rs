@@ -1,3 +1,8 @@
+//! [`Sgd`]: heavy-ball and Nesterov steps from a gradient, with their velocity.
+//!
+//! For solvers that bring a gradient of their own; [`fit`](crate::fit) uses it for the first two
+//! rules of [`Optimizer`](crate::Optimizer).
+
 use entk_models::Params;
 
 use crate::error::{Result, ensure};
@@ -40,7 +45,7 @@ impl Sgd {
         Ok(Self { momentum, nesterov: false, velocity: None })
     }
 
-    /// The same with Nesterov's step.
+    /// With Nesterov's step in place of the heavy ball's.
     #[must_use]
     pub fn nesterov(self) -> Self {
         Self { nesterov: true, ..self }

@@ -1,4 +1,7 @@
-//! Runs that survive an interruption.
+//! Checkpoints: from a [`Trainer`] to a folder and back, with the same bits from there on.
+//!
+//! Programs save after an epoch and resume when they start again; a checkpoint of another run, or a
+//! damaged one, is refused.
 
 use std::{
     io::Write,
@@ -24,9 +27,11 @@ use crate::{
 const FORMAT: u32 = 1;
 /// The file that makes a checkpoint: it names the other one.
 const RECORD: &str = "checkpoint.json";
-/// theta is scaled by this to tell models apart that agree at the start, as a network and its
-/// linearization do; how far the same model may be off, on another machine for one.
+/// The probe is taken at theta_0 scaled by this: there models differ that agree at theta_0, as a
+/// network and its linearization do.
 const PROBE_SCALE: f64 = 1.25;
+/// Relative difference of two probes up to which the models count as equal: on another machine the
+/// probe of one model differs by round-off.
 const PROBE_TOLERANCE: f64 = 1e-3;
 /// Marks a number that is written as text.
 const NUMBER: &str = "f64:";

@@ -1,3 +1,7 @@
+//! From a model, parameters and examples to trained parameters with their history, in one call.
+//!
+//! Programs call it for one task or for many; each run is a [`Trainer`] taken to its end.
+
 use std::ops::ControlFlow;
 
 use entk_models::{Model, Params};

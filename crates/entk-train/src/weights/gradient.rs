@@ -1,4 +1,6 @@
-//! The gradient of the loss on one minibatch.
+//! From parameters and the indices of a minibatch to its logits and the gradient of its loss.
+//!
+//! A [`Trainer`](crate::Trainer) asks for it at every step.
 
 use candle_core::{Device, Tensor};
 use entk_models::{Model, Params};
@@ -6,21 +8,21 @@ use rayon::prelude::*;
 
 use crate::{error::Result, examples::Examples, host::host, loss::Loss};
 
-/// Examples that are swept at a time where they do not interact: their activations stay in a core's
-/// cache, and each thread runs a sweep of its own. Fixed, so that bits do not depend on the
-/// threads.
+/// Examples of one sweep where examples do not interact. The activations of so few fit in a core's
+/// cache, and each thread sweeps a chunk of its own. The number is fixed, so that the bits of the
+/// gradient do not depend on the number of threads.
 const CHUNK: usize = 32;
-/// How often an example must use each parameter for that to pay: every chunk has a gradient of its
-/// own, as large as theta. Convolutions do, dense layers use theirs once.
+/// How often an example must use each parameter for chunks to pay: each of them makes a gradient as
+/// large as theta. Convolutions use a weight at every pixel, dense layers once.
 const LEAST_REUSE: f64 = 4.0;
 
-/// What a minibatch gives: the loss is a function of the logits.
+/// The logits of a minibatch and the gradient of its loss in the parameters.
 pub(crate) struct BatchGradient {
     pub(crate) logits: Vec<f64>,
     pub(crate) labels: Vec<u8>,
-    /// Of the mean loss over the minibatch.
+    /// The gradient of the mean loss over the minibatch.
     pub(crate) gradient: Params,
-    /// Of the batch norms, after this minibatch.
+    /// The statistics of batch norms after this minibatch.
     pub(crate) statistics: Vec<(String, Tensor)>,
 }
 
@@ -47,7 +49,7 @@ impl BatchGradient {
         Ok(sum)
     }
 
-    /// The share of some examples in a minibatch of `count`.
+    /// What these examples contribute to the gradient of a minibatch of `count`.
     fn of_part(
         model: &dyn Model,
         params: &Params,

@@ -1,4 +1,5 @@
-//! Training in the space of weights: a whole run, or one epoch at a time with checkpoints.
+//! Training of any model in the space of its weights: whole runs in `fit`, one epoch at a time in
+//! `trainer`, with the gradient of a minibatch and with checkpoints.
 
 mod checkpoint;
 pub(crate) mod fit;

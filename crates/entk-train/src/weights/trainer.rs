@@ -1,3 +1,8 @@
+//! [`Trainer`]: a run between two epochs, with its parameters, optimiser and history.
+//!
+//! [`fit`](crate::fit) runs it to its end; programs that save checkpoints, or look at the
+//! parameters on the way, hold it themselves.
+
 use entk_models::{Model, Params};
 
 use crate::{
@@ -49,7 +54,7 @@ pub struct Trainer<'a> {
     pub(crate) history: History,
 }
 
-/// What a step changes.
+/// The parameters and the optimiser between two steps.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) params: Params,
