@@ -39,17 +39,18 @@ SOURCES = {
 README = """\
 # Embedded slice of Fashion-MNIST
 
-Real images of Fashion-MNIST (Zalando SE, MIT licence: see `LICENSE`), in the layout of the published files: IDX,
-compressed with gzip.
+Real images of Fashion-MNIST (Zalando SE, MIT licence: see `LICENSE`), in the layout of the
+published files: IDX, compressed with gzip.
 
 | file | content | SHA-256 of the uncompressed file |
 |---|---|---|
 {rows}
-Selection rule: from the published training split the first {train_per_class} images of each of the ten classes, from the published
-test split the first {test_per_class} of each, both in the order of the published file. Pixels and labels are unchanged.
+Selection rule: from the published training split the first {train_per_class} images of each of the ten classes,
+from the published test split the first {test_per_class} of each, both in the order of the published file. Pixels
+and labels are unchanged.
 
-Written by `tools/embed_fashion_mnist.py` from the Debian package `dataset-fashion-mnist`; run it again to get the same
-bytes.
+Written by `tools/embed_fashion_mnist.py` from the Debian package `dataset-fashion-mnist`; run it
+again to get the same bytes.
 """
 
 
