@@ -88,7 +88,7 @@ const BANNED: [Banned; 31] = [
 const IN_EVERY_CRATE: [&str; 1] = ["Result"];
 
 fn tree() -> Tree {
-    Tree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).unwrap()
+    Tree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).expect("a readable workspace")
 }
 
 fn none(rule: &str, findings: Vec<Finding>) {
