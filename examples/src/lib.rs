@@ -39,39 +39,31 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-mod atomic;
-mod bands;
-mod cache;
-mod csv_table;
-mod device;
-mod directions;
+mod cli;
 mod experiment;
-mod flags;
-mod index_list;
-mod inductive;
 pub mod plot;
-mod progress;
-mod record;
 mod run;
-mod tasks;
-mod training;
-mod trainings;
-mod work;
 
-pub use atomic::write_atomically;
-pub use bands::{Bands, Summary, summarize};
-pub use cache::{Cache, CacheUse, Key};
-pub use csv_table::write_csv;
-pub use device::{DeviceFlags, by_name, parse_device};
-pub use directions::{Directions, SIDE, fourier_magnitude};
-pub use experiment::{Experiment, Source};
-pub use flags::{CommonFlags, DataName, Defaults, ModelName, Size, parse_flags};
-pub use index_list::IndexList;
-pub use inductive::{InductivePairs, agreement};
-pub use progress::{Progress, Stage};
-pub use record::{Elapsed, Record, StageTime, Stages, Stopwatch, peak_rss_mb};
-pub use run::{Run, RunFolder};
-pub use tasks::{INDICES, Task, indices, last_epoch};
-pub use training::{FigureFlags, Optimizer, TrainingFlags};
-pub use trainings::{Snapshots, Trained, Training};
-pub use work::Kernel;
+pub use cli::{
+    device::{DeviceFlags, by_name, parse_device},
+    flags::{CommonFlags, DataName, Defaults, ModelName, Size, parse_flags},
+    index_list::IndexList,
+    training_flags::{FigureFlags, Optimizer, TrainingFlags},
+};
+pub use experiment::{
+    Experiment, Source,
+    cached_training::{Snapshots, Trained, Training},
+    directions::{Directions, SIDE, fourier_magnitude},
+    inductive::{InductivePairs, agreement},
+    kernel::Kernel,
+    tasks::{INDICES, Task, indices, last_epoch},
+};
+pub use plot::bands::{Bands, Summary, summarize};
+pub use run::{
+    Run, RunFolder,
+    atomic::write_atomically,
+    cache::{Cache, CacheUse, Key},
+    csv_table::write_csv,
+    progress::{Progress, Stage},
+    record::{Elapsed, Record, StageTime, Stages, Stopwatch, peak_rss_mb},
+};

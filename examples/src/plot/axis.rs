@@ -2,34 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::ticks::{Ticks, superscript, ticks};
-
-/// How values are spread along an axis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
-    /// Evenly.
-    Linear,
-    /// By their logarithm; only positive values can be shown.
-    Log,
-}
-
-/// How tick labels are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TickFormat {
-    /// As numbers.
-    Plain,
-    /// Fractions as percentages: 0.5 as 50%.
-    Percent,
-}
-
-impl TickFormat {
-    pub(crate) fn factor_and_unit(self) -> (f64, &'static str) {
-        match self {
-            Self::Plain => (1.0, ""),
-            Self::Percent => (100.0, "%"),
-        }
-    }
-}
+use super::ticks::{Scale, TickFormat, Ticks, superscript, ticks};
 
 /// An axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,16 +86,6 @@ impl Axis {
                 (bottom, high + room)
             }
         })
-    }
-}
-
-impl Scale {
-    /// Where a value is, in units that are drawn evenly; `None` if it cannot be shown.
-    fn coordinate(self, value: f64) -> Option<f64> {
-        match self {
-            Self::Linear => value.is_finite().then_some(value),
-            Self::Log => (value.is_finite() && value > 0.0).then(|| value.ln()),
-        }
     }
 }
 

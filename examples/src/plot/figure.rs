@@ -4,13 +4,20 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use super::{
-    Drawing,
     axis::Axis,
-    canvas::Canvas,
-    grid::{COLUMN_WIDTH, Page, layout},
-    legend::Legend,
-    series::{Baseline, Level, Series},
+    series::{Baseline, Series},
 };
+
+/// Where the legend goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Legend {
+    /// Into a part of the panel that is empty, or below if none is.
+    Auto,
+    /// Below the panel.
+    Below,
+    /// Nowhere.
+    Hidden,
+}
 
 /// A panel: two axes, curves and baselines.
 ///
@@ -112,62 +119,4 @@ pub struct DrawnNumber {
     pub low: Option<f64>,
     /// Upper end of the spread.
     pub high: Option<f64>,
-}
-
-impl Drawing for Figure {
-    type Number = DrawnNumber;
-
-    fn canvas(&self) -> Result<Canvas> {
-        let page = Page { title: "", note: &self.note, columns: 1, panel_width: COLUMN_WIDTH };
-        layout(std::slice::from_ref(self), &page)
-    }
-
-    fn numbers(&self) -> Vec<DrawnNumber> {
-        let panel = self.name();
-        let mut rows = Vec::new();
-        for series in &self.series {
-            let intervals: Vec<(f64, f64)> =
-                series.intervals().map(|(_, interval)| interval).collect();
-            for (index, &(x, y)) in series.points.iter().enumerate() {
-                let (low, high) = intervals.get(index).copied().unzip();
-                let (panel, series) = (panel.clone(), series.label.clone());
-                rows.push(DrawnNumber { panel, series, x: Some(x), y: Some(y), low, high });
-            }
-        }
-        for baseline in &self.baselines {
-            let (x, y) = match baseline.level {
-                Level::X(x) => (Some(x), None),
-                Level::Y(y) => (None, Some(y)),
-            };
-            let (panel, series) = (panel.clone(), baseline.label.clone());
-            rows.push(DrawnNumber { panel, series, x, y, low: None, high: None });
-        }
-        rows
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_number_is_in_the_table() {
-        let series =
-            Series::new("network", vec![(1.0, 0.9), (2.0, 0.8)]).band(vec![(0.8, 1.0), (0.7, 0.9)]);
-        let figure = Figure::new(Axis::linear("x"), Axis::linear("y"))
-            .series(series)
-            .baseline(Baseline::vertical("trained", 1.5));
-        let rows = figure.numbers();
-        assert_eq!(rows.len(), 3);
-        assert_eq!((rows[1].x, rows[1].low, rows[1].high), (Some(2.0), Some(0.7), Some(0.9)));
-        assert_eq!((rows[2].x, rows[2].y), (Some(1.5), None));
-        assert_eq!(rows[0].panel, "y against x");
-    }
-
-    #[test]
-    fn an_empty_panel_is_refused() {
-        let figure = Figure::new(Axis::linear("x"), Axis::linear("y"));
-        let error = figure.canvas().map(|_| ()).map_err(|error| error.to_string());
-        assert_eq!(error, Err("panel \"y against x\" has no series".to_owned()));
-    }
 }

@@ -3,19 +3,22 @@
 use anyhow::{Context, Result, ensure};
 
 use super::{
-    Drawing,
-    canvas::{Align, Canvas, Letters, line_height, wrap},
-    figure::{DrawnNumber, Figure},
-    geometry::{Point, Rect},
-    legend::{
-        Entry, Legend, draw_rows, draw_stacked, entries, free_corner, row_height, stacked_size,
+    canvas::{
+        Align, Canvas, Letters,
+        geometry::{Point, Rect},
+        line_height,
+        style::{INK, LEGEND_SIZE, NOTE, NOTE_SIZE, TITLE_SIZE},
+        wrap,
     },
+    drawing::Drawing,
+    figure::{DrawnNumber, Figure, Legend},
+    legend::{Entry, draw_rows, draw_stacked, entries, free_corner, row_height, stacked_size},
     panel::{Margins, Panel},
-    style::{INK, LEGEND_SIZE, NOTE, NOTE_SIZE, TITLE_SIZE},
+    series::Level,
 };
 
 /// The width of a column of text.
-pub(crate) const COLUMN_WIDTH: f64 = 252.0;
+const COLUMN_WIDTH: f64 = 252.0;
 
 /// The width of a panel that stands beside others.
 const GRID_PANEL_WIDTH: f64 = 198.0;
@@ -64,6 +67,38 @@ impl FigureGrid {
     }
 }
 
+impl Drawing for Figure {
+    type Number = DrawnNumber;
+
+    fn canvas(&self) -> Result<Canvas> {
+        let page = Page { title: "", note: &self.note, columns: 1, panel_width: COLUMN_WIDTH };
+        layout(std::slice::from_ref(self), &page)
+    }
+
+    fn numbers(&self) -> Vec<DrawnNumber> {
+        let panel = self.name();
+        let mut rows = Vec::new();
+        for series in &self.series {
+            let intervals: Vec<(f64, f64)> =
+                series.intervals().map(|(_, interval)| interval).collect();
+            for (index, &(x, y)) in series.points.iter().enumerate() {
+                let (low, high) = intervals.get(index).copied().unzip();
+                let (panel, series) = (panel.clone(), series.label.clone());
+                rows.push(DrawnNumber { panel, series, x: Some(x), y: Some(y), low, high });
+            }
+        }
+        for baseline in &self.baselines {
+            let (x, y) = match baseline.level {
+                Level::X(x) => (Some(x), None),
+                Level::Y(y) => (None, Some(y)),
+            };
+            let (panel, series) = (panel.clone(), baseline.label.clone());
+            rows.push(DrawnNumber { panel, series, x, y, low: None, high: None });
+        }
+        rows
+    }
+}
+
 impl Drawing for FigureGrid {
     type Number = DrawnNumber;
 
@@ -84,15 +119,15 @@ impl Drawing for FigureGrid {
 }
 
 /// What surrounds the panels.
-pub(crate) struct Page<'a> {
-    pub(crate) title: &'a str,
-    pub(crate) note: &'a str,
-    pub(crate) columns: usize,
-    pub(crate) panel_width: f64,
+struct Page<'a> {
+    title: &'a str,
+    note: &'a str,
+    columns: usize,
+    panel_width: f64,
 }
 
 /// Lays out panels of equal size with their axes aligned.
-pub(crate) fn layout(figures: &[Figure], page: &Page<'_>) -> Result<Canvas> {
+fn layout(figures: &[Figure], page: &Page<'_>) -> Result<Canvas> {
     let (width, height) = (page.panel_width, ASPECT * page.panel_width);
     let panels: Vec<Panel<'_>> =
         figures.iter().map(|figure| Panel::new(figure, width, height)).collect::<Result<_>>()?;
@@ -205,5 +240,35 @@ fn legend_of(panel: &Panel<'_>) -> Vec<Entry> {
     match panel.figure.legend {
         Legend::Hidden => Vec::new(),
         Legend::Auto | Legend::Below => entries(&panel.figure.series, &panel.figure.baselines),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::{
+        axis::Axis,
+        series::{Baseline, Series},
+    };
+
+    #[test]
+    fn every_number_is_in_the_table() {
+        let series =
+            Series::new("network", vec![(1.0, 0.9), (2.0, 0.8)]).band(vec![(0.8, 1.0), (0.7, 0.9)]);
+        let figure = Figure::new(Axis::linear("x"), Axis::linear("y"))
+            .series(series)
+            .baseline(Baseline::vertical("trained", 1.5));
+        let rows = figure.numbers();
+        assert_eq!(rows.len(), 3);
+        assert_eq!((rows[1].x, rows[1].low, rows[1].high), (Some(2.0), Some(0.7), Some(0.9)));
+        assert_eq!((rows[2].x, rows[2].y), (Some(1.5), None));
+        assert_eq!(rows[0].panel, "y against x");
+    }
+
+    #[test]
+    fn an_empty_panel_is_refused() {
+        let figure = Figure::new(Axis::linear("x"), Axis::linear("y"));
+        let error = figure.canvas().map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(error, Err("panel \"y against x\" has no series".to_owned()));
     }
 }

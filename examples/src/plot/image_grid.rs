@@ -4,10 +4,14 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 
 use super::{
-    Drawing,
-    canvas::{Align, Canvas, Letters, Stroke, line_height, wrap},
-    geometry::Rect,
-    style::{Color, INK, LEGEND_SIZE, NOTE, NOTE_SIZE, SPINE, TITLE_SIZE, WHITE},
+    canvas::{
+        Align, Canvas, Letters, Stroke,
+        geometry::Rect,
+        line_height,
+        style::{Color, INK, LEGEND_SIZE, NOTE, NOTE_SIZE, SPINE, TITLE_SIZE, WHITE},
+        wrap,
+    },
+    drawing::Drawing,
 };
 
 /// How values become colours, image by image.

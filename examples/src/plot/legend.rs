@@ -1,24 +1,16 @@
 //! Legends: names of lines, kept clear of the data.
 
 use super::{
-    canvas::{Align, Canvas, Letters, Stroke, line_height, middle_to_baseline},
-    geometry::{Point, Rect},
-    glyphs::text_width,
+    canvas::{
+        Align, Canvas, Letters, Stroke,
+        geometry::{Point, Rect},
+        glyphs::text_width,
+        line_height, middle_to_baseline,
+        style::{BASELINE, BASELINE_WIDTH, Color, INK, LEGEND_SIZE, LINE_WIDTH, palette},
+    },
     panel::draw_marker,
     series::{Baseline, Line, Marker, Series},
-    style::{BASELINE, BASELINE_WIDTH, Color, INK, LEGEND_SIZE, LINE_WIDTH, palette},
 };
-
-/// Where the legend goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Legend {
-    /// Into a part of the panel that is empty, or below if none is.
-    Auto,
-    /// Below the panel.
-    Below,
-    /// Nowhere.
-    Hidden,
-}
 
 const SAMPLE: f64 = 22.0;
 const GAP: f64 = 4.0;

@@ -4,16 +4,19 @@ use anyhow::Result;
 
 use super::{
     axis::FittedAxis,
-    canvas::{Align, Canvas, Letters, Stroke, middle_to_baseline},
-    figure::Figure,
-    geometry::{Point, Rect, clip_path},
-    glyphs::text_width,
-    series::{Baseline, Level, Line, Marker, Series, Spread},
-    style::{
-        BAND_OPACITY, BASELINE, BASELINE_WIDTH, Color, GRID, GRID_WIDTH, INK, LABEL_SIZE,
-        LINE_WIDTH, MARKER_RADIUS, MINOR_TICK_LENGTH, SPINE, SPINE_WIDTH, TICK_LENGTH, TICK_SIZE,
-        TITLE_SIZE, WHITE, palette,
+    canvas::{
+        Align, Canvas, Letters, Stroke,
+        geometry::{Point, Rect, clip_path},
+        glyphs::text_width,
+        middle_to_baseline,
+        style::{
+            BAND_OPACITY, BASELINE, BASELINE_WIDTH, Color, GRID, GRID_WIDTH, INK, LABEL_SIZE,
+            LINE_WIDTH, MARKER_RADIUS, MINOR_TICK_LENGTH, SPINE, SPINE_WIDTH, TICK_LENGTH,
+            TICK_SIZE, TITLE_SIZE, WHITE, palette,
+        },
     },
+    figure::Figure,
+    series::{Baseline, Level, Line, Marker, Series, Spread},
 };
 
 /// Room of one tick, in points.

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::Bands;
+use super::bands::Bands;
 
 /// How a line is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

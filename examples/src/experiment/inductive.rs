@@ -5,7 +5,10 @@ use entk::spectral::{
     AlignmentEstimate, BinaryTarget, Eigenpairs, Gram, extend, unbiased_alignments,
 };
 
-use crate::{Kernel, Run, Task};
+use crate::{
+    experiment::{kernel::Kernel, tasks::Task},
+    run::Run,
+};
 
 /// Blocks of test images of which one at a time is left out for a standard error, where there are
 /// enough.

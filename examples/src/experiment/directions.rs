@@ -10,8 +10,12 @@ use entk::{
 };
 
 use crate::{
-    CommonFlags, Experiment, Key, Run,
-    work::{decode_pairs, encode_pairs, kernel_identity},
+    cli::flags::CommonFlags,
+    experiment::{
+        Experiment,
+        kernel::{decode_pairs, encode_pairs, kernel_identity},
+    },
+    run::{Run, cache::Key},
 };
 
 /// Pixels in a row and in a column; one channel, as in the paper.

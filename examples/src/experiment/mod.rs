@@ -1,5 +1,11 @@
 //! What a figure works on: images, labels, a network and its initial parameters.
 
+pub(crate) mod cached_training;
+pub(crate) mod directions;
+pub(crate) mod inductive;
+pub(crate) mod kernel;
+pub(crate) mod tasks;
+
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
 use entk::{
@@ -8,7 +14,7 @@ use entk::{
     train::Examples,
 };
 
-use crate::{CommonFlags, DataName, ModelName};
+use crate::cli::flags::{CommonFlags, DataName, ModelName};
 
 impl DataName {
     /// The reader of this data set.

@@ -1,6 +1,11 @@
 //! A drawing as a list of shapes.
 
-use super::{
+pub(crate) mod geometry;
+pub(crate) mod glyphs;
+pub(crate) mod render;
+pub(crate) mod style;
+
+use self::{
     geometry::{Point, Rect, dashes},
     glyphs::text_width,
     style::Color,

@@ -13,10 +13,7 @@ use entk::{
 };
 use serde::Serialize;
 
-use crate::{
-    cases::{Case, cases, images},
-    wait,
-};
+use crate::cases::{Case, cases, images};
 
 /// Repetitions of a rate, of which the fastest counts.
 const REPEATS: usize = 5;
@@ -87,10 +84,10 @@ fn fastest(device: &Device, mut work: impl FnMut() -> Result<()>) -> Result<f64>
     work()?; // compiles kernels and fills caches
     let mut seconds = f64::MAX;
     for _ in 0..REPEATS {
-        wait(device)?;
+        device.synchronize()?;
         let start = Instant::now();
         work()?;
-        wait(device)?;
+        device.synchronize()?;
         seconds = seconds.min(start.elapsed().as_secs_f64());
     }
     Ok(seconds)
@@ -149,7 +146,7 @@ fn gram(
     // Compiles kernels, and lets libraries choose theirs.
     let few = x.narrow(0, 0, n.min(sizes.micro_batch))?;
     Assembly::new(&case.network, &theta, &few, &config)?.on_device(&settings).gram()?;
-    wait(device)?;
+    device.synchronize()?;
     let start = Instant::now();
     let kernel = assembly.gram()?;
     let seconds = start.elapsed().as_secs_f64();
@@ -191,10 +188,10 @@ fn epoch(case: &Case, device: &Device, sizes: &Sizes, rates: &Rates) -> Result<T
     };
     let mut trainer = Trainer::new(&case.network, &theta, &examples, None, &config)?;
     trainer.step_epoch()?; // compiles kernels
-    wait(device)?;
+    device.synchronize()?;
     let start = Instant::now();
     trainer.step_epoch()?;
-    wait(device)?;
+    device.synchronize()?;
     // A step is a forward pass and two gradients; metrics over all examples are one more forward
     // pass.
     let operations = 4.0 * case.network.operations() * n as f64;
@@ -222,7 +219,7 @@ fn spectrum(device: &Device, sizes: &Sizes, rates: &Rates) -> Result<Option<Time
     let assembly = Assembly::new(&case.network, &theta, &x, &config)?;
     let assembly = assembly.on_device(&DeviceConfig::default());
     let resident = assembly.resident_gram()?;
-    wait(device)?;
+    device.synchronize()?;
     let start = Instant::now();
     let solver = if sizes.quick { Solver::Krylov } else { Solver::Auto };
     let block = sizes.quick.then_some(8);

@@ -2,15 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-#[path = "gram_assembly.rs"]
 mod assembly;
-#[path = "gram_exit.rs"]
 mod exit;
-#[path = "gram_flags.rs"]
 mod flags;
-#[path = "gram_results.rs"]
 mod results;
-#[path = "gram_sample.rs"]
 mod sample;
 
 use std::{io::Write, process::ExitCode};

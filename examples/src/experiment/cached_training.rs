@@ -11,7 +11,13 @@ use entk::{
     train::{Examples, Fit, History, SgdConfig, TrainError, Trainer},
 };
 
-use crate::{Cache, Experiment, Key, Stage, work::again_if_damaged};
+use crate::{
+    experiment::Experiment,
+    run::{
+        cache::{Cache, Key, again_if_damaged},
+        progress::Stage,
+    },
+};
 
 /// A training under way is kept this often.
 const SAVE_EVERY: Duration = Duration::from_secs(20);
@@ -170,7 +176,10 @@ mod tests {
     use entk::models::Activation;
 
     use super::*;
-    use crate::{CacheUse, ModelName, Progress};
+    use crate::{
+        cli::flags::ModelName,
+        run::{cache::CacheUse, progress::Progress},
+    };
 
     fn experiment() -> Result<Experiment> {
         let network = ModelName::Mlp.network([1, 2, 2], 1, Activation::Relu)?;

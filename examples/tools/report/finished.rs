@@ -1,68 +1,35 @@
-//! One page of HTML from a folder of results: figures, tables, settings, times, and what differs
-//! from the paper.
-//!
-//! The page is a single file without scripts that loads nothing: it opens from disk.
-
-#![forbid(unsafe_code)]
-
-#[path = "report_page.rs"]
-mod page;
-#[path = "report_paper.rs"]
-mod paper;
+//! Reads the runs below a folder of results, each with its record, figures and tables, for the
+//! page.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use clap::Parser;
-use entk_examples::{Record, write_atomically};
-
-/// Tables of more rows than this are named, not shown.
-const MOST_ROWS: usize = 60;
-
-/// Makes one self-contained page of HTML from a folder of results.
-#[derive(Parser)]
-#[command(name = "report", version)]
-struct Flags {
-    /// Folder with the results of several programs, each in a folder of its own
-    #[arg(long, value_name = "DIR", default_value = "results")]
-    results: PathBuf,
-
-    /// The page [default: report.html in that folder]
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-}
+use anyhow::{Context, Result};
+use entk_examples::Record;
 
 /// A finished run and its files, by name.
-struct Finished {
-    folder: String,
-    record: Record,
-    figures: Vec<(String, String)>,
-    tables: Vec<Table>,
+pub struct Finished {
+    pub folder: String,
+    pub record: Record,
+    pub figures: Vec<(String, String)>,
+    pub tables: Vec<Table>,
 }
 
 /// A table of numbers.
-struct Table {
-    file: String,
-    lines: Vec<Vec<String>>,
+pub struct Table {
+    pub file: String,
+    pub lines: Vec<Vec<String>>,
 }
 
-fn main() -> Result<()> {
-    let flags = Flags::parse();
+/// The finished runs in the subfolders of `results`; the cache and interrupted runs have no record.
+pub fn read_all(results: &Path) -> Result<Vec<Finished>> {
     let mut runs = Vec::new();
-    for folder in subfolders(&flags.results)? {
+    for folder in subfolders(results)? {
         let record = folder.join("record.json");
-        // Of the others, the cache is one, and an interrupted run another.
         if record.exists() {
             runs.push(read(&folder, Record::read(&record)?)?);
         }
     }
-    let shown = flags.results.display();
-    ensure!(!runs.is_empty(), "{shown} has no folder with a record.json: run a figure first");
-    runs.sort_by(|a, b| (&a.record.program, &a.folder).cmp(&(&b.record.program, &b.folder)));
-    let out = flags.out.unwrap_or_else(|| flags.results.join("report.html"));
-    write_atomically(&out, page::html(&runs).as_bytes())?;
-    eprintln!("{}: {} runs", out.display(), runs.len());
-    Ok(())
+    Ok(runs)
 }
 
 fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {

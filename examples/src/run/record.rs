@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{CacheUse, write_atomically};
+use crate::run::{atomic::write_atomically, cache::CacheUse};
 
 /// Time passed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,14 @@ use entk::{
 };
 use rayon::prelude::*;
 
-use crate::{Experiment, IndexList, Run, Snapshots, Trained, Training};
+use crate::{
+    cli::index_list::IndexList,
+    experiment::{
+        Experiment,
+        cached_training::{Snapshots, Trained, Training},
+    },
+    run::Run,
+};
 
 /// Eigenfunctions that the figures show by default, from 1.
 pub const INDICES: [usize; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];

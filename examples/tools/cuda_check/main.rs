@@ -2,19 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-#[path = "cuda_check_cases.rs"]
 mod cases;
-#[path = "cuda_check_report.rs"]
 mod report;
-#[path = "cuda_check_time.rs"]
 mod time;
-#[path = "cuda_check_verify.rs"]
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use candle_core::Device;
 use clap::{Parser, ValueEnum};
 use entk::device::{DeviceChoice, DeviceProperties, OpenedDevice};
 use entk_examples::{Run, by_name, parse_device};
@@ -129,9 +124,4 @@ fn describe(opened: &OpenedDevice) -> Result<Vec<String>> {
         ));
     }
     Ok(lines)
-}
-
-/// Waits until all work of a device is done.
-fn wait(device: &Device) -> Result<()> {
-    Ok(device.synchronize()?)
 }

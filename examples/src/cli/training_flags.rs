@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use entk::train::{self, AdamConfig, SgdConfig};
 use serde::Serialize;
 
-use crate::{CommonFlags, Run};
+use crate::{cli::flags::CommonFlags, run::Run};
 
 /// The rule of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]

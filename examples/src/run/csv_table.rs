@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use crate::write_atomically;
+use crate::run::atomic::write_atomically;
 
 /// Writes `rows` to `path` atomically: a header of the row type's field names, then one line a row.
 ///

@@ -1,12 +1,25 @@
 //! The folder of a run, and the run itself.
 
+pub(crate) mod atomic;
+pub(crate) mod cache;
+pub(crate) mod csv_table;
+pub(crate) mod progress;
+pub(crate) mod record;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::{
-    Cache, Progress, Record, Stage, Stages, atomic::temporary_file, plot::Drawing, write_csv,
+    plot::drawing::Drawing,
+    run::{
+        atomic::temporary_file,
+        cache::Cache,
+        csv_table::write_csv,
+        progress::{Progress, Stage},
+        record::{Record, Stages},
+    },
 };
 
 /// Written last; a folder without it was not finished.

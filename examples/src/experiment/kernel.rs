@@ -1,7 +1,7 @@
 //! The work that figures share: kernels, their eigenpairs, and linearizations, each computed once
 //! for all of them.
 
-use std::{ops::ControlFlow, path::Path};
+use std::ops::ControlFlow;
 
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
@@ -15,7 +15,13 @@ use entk::{
     train::{DualSgd, History, Optimizer, SgdConfig, Stability},
 };
 
-use crate::{Experiment, Key, Run, Task, cache::report_damage};
+use crate::{
+    experiment::{Experiment, tasks::Task},
+    run::{
+        Run,
+        cache::{Key, again_if_damaged},
+    },
+};
 
 /// Eigenpairs at least, where there are as many: those that the figures show, so that they share
 /// them.
@@ -239,21 +245,4 @@ fn kernel_key(assembly: &Assembly<'_>) -> Result<(Key, String)> {
 
 fn is_damaged_store(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(GramError::Damaged { .. }))
-}
-
-/// Does `work` on `folder`; where it finds that damaged, removes it and starts anew.
-pub(crate) fn again_if_damaged<T>(
-    folder: &Path,
-    is_damage: fn(&anyhow::Error) -> bool,
-    work: impl Fn() -> Result<T>,
-) -> Result<T> {
-    match work() {
-        Err(error) if is_damage(&error) && folder.exists() => {
-            report_damage(folder, &error);
-            std::fs::remove_dir_all(folder)
-                .with_context(|| format!("cannot remove {}", folder.display()))?;
-            work()
-        }
-        other => other,
-    }
 }

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use clap::{Args, Parser, ValueEnum, builder::ArgPredicate};
 use serde::Serialize;
 
-use crate::{DeviceFlags, Run};
+use crate::{cli::device::DeviceFlags, run::Run};
 
 /// The networks of the paper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize)]

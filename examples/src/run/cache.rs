@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::write_atomically;
+use crate::run::atomic::write_atomically;
 
 /// Bytes of a BLAKE3 hash.
 const HASH: usize = 32;
@@ -141,8 +141,25 @@ impl Cache {
 }
 
 /// Says that an entry is computed again, and why.
-pub(crate) fn report_damage(path: &Path, reason: &dyn std::fmt::Display) {
+fn report_damage(path: &Path, reason: &dyn std::fmt::Display) {
     eprintln!("{}: {reason}; it is computed again", path.display());
+}
+
+/// Does `work` on `folder`; where it finds that damaged, removes it and starts anew.
+pub(crate) fn again_if_damaged<T>(
+    folder: &Path,
+    is_damage: fn(&anyhow::Error) -> bool,
+    work: impl Fn() -> Result<T>,
+) -> Result<T> {
+    match work() {
+        Err(error) if is_damage(&error) && folder.exists() => {
+            report_damage(folder, &error);
+            std::fs::remove_dir_all(folder)
+                .with_context(|| format!("cannot remove {}", folder.display()))?;
+            work()
+        }
+        other => other,
+    }
 }
 
 /// The content of a file that ends with its hash; none if it is missing or damaged.

@@ -5,9 +5,12 @@ use std::fmt::Write;
 use entk_examples::Record;
 
 use crate::{
-    Finished, MOST_ROWS, Table,
-    paper::{item, text},
+    finished::{Finished, Table},
+    paper::{Difference, item, text},
 };
+
+/// Tables of more rows than this are named, not shown.
+const MOST_ROWS: usize = 60;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;color:#202020;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 h2{margin-top:3rem;border-top:1px solid #ccc;padding-top:1.5rem}svg{max-width:100%;height:auto}\
@@ -90,7 +93,7 @@ fn differences(record: &Record) -> String {
     if differences.is_empty() {
         return "<p>At the paper's settings.</p>\n".to_owned();
     }
-    let line = |d: &crate::paper::Difference| {
+    let line = |d: &Difference| {
         let cells: String =
             [d.setting, &d.here, d.paper, d.why].iter().map(|c| cell_of(c)).collect();
         format!("<tr>{cells}</tr>")

@@ -11,7 +11,7 @@ use plotters::{
 };
 
 use super::{
-    canvas::{Align, Canvas, Letters, Shape, Stroke},
+    Align, Canvas, Letters, Shape, Stroke,
     geometry::{Point, Rect},
     glyphs::{Dot, dots, text_width},
     style::{Color, WHITE},

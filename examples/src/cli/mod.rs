@@ -1,0 +1,7 @@
+//! The command line of the programs: flags that several of them flatten into their own, and what
+//! the words there mean.
+
+pub(crate) mod device;
+pub(crate) mod flags;
+pub(crate) mod index_list;
+pub(crate) mod training_flags;

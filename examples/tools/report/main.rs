@@ -1,0 +1,41 @@
+//! One page of HTML from a folder of results: figures, tables, settings, times, and what differs
+//! from the paper.
+//!
+//! The page is a single file without scripts that loads nothing: it opens from disk.
+
+#![forbid(unsafe_code)]
+
+mod finished;
+mod page;
+mod paper;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use entk_examples::write_atomically;
+
+/// Makes one self-contained page of HTML from a folder of results.
+#[derive(Parser)]
+#[command(name = "report", version)]
+struct Flags {
+    /// Folder with the results of several programs, each in a folder of its own
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+
+    /// The page [default: report.html in that folder]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let flags = Flags::parse();
+    let mut runs = finished::read_all(&flags.results)?;
+    let shown = flags.results.display();
+    ensure!(!runs.is_empty(), "{shown} has no folder with a record.json: run a figure first");
+    runs.sort_by(|a, b| (&a.record.program, &a.folder).cmp(&(&b.record.program, &b.folder)));
+    let out = flags.out.unwrap_or_else(|| flags.results.join("report.html"));
+    write_atomically(&out, page::html(&runs).as_bytes())?;
+    eprintln!("{}: {} runs", out.display(), runs.len());
+    Ok(())
+}
