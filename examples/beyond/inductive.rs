@@ -13,9 +13,9 @@ use anyhow::Result;
 use clap::Parser;
 use entk::spectral::AlignmentEstimate;
 use entk_examples::{
-    Bands, Defaults, Experiment, FigureFlags, INDICES, IndexList, InductivePairs, ModelName, Run,
-    Size, Source, agreement, indices, last_epoch, parse_flags,
-    plot::{Axis, Baseline, Figure, FigureGrid, Line, Series},
+    Bands, DataPool, Defaults, Experiment, FigureFlags, INDICES, IndexList, InductivePairs,
+    ModelName, Run, Size, agreement, indices, last_epoch, parse_flags,
+    plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Series},
 };
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ fn main() -> Result<()> {
     });
     let common = &flags.figure.common;
     let mut run = common.start("inductive")?;
-    let source = Source::load(common)?;
+    let source = DataPool::load(common)?;
     let indices = indices(flags.indices.as_ref(), &INDICES, common.train)?;
     let rows = flags.figure.rows(&mut run, "eigenfunctions", |run, figure| {
         one_seed(run, figure, &indices, &source.experiment(&figure.common)?)
@@ -128,7 +128,7 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
         .series(curve("training images", |row| row.agreement_train)?)
         .series(curve("test images", |row| row.agreement_test)?.color(1))
         .baseline(Baseline::horizontal("chance", 0.5));
-    let dashed = |series: Series| series.line(Line::Dashed);
+    let dashed = |series: Series| series.line(LineStyle::Dashed);
     let accuracy = Figure::new(index(), Axis::linear("test accuracy").percent())
         .series(curve("network", |row| row.network)?)
         .series(dashed(curve("network, inductive", |row| row.network_inductive)?))

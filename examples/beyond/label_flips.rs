@@ -17,8 +17,8 @@ use entk::{
     spectral::{BinaryTarget, Eigenpairs, residual_norms, uncertain_labels},
 };
 use entk_examples::{
-    CommonFlags, Defaults, INDICES, IndexList, Kernel, ModelName, Run, Size, Source, indices,
-    parse_flags,
+    CommonFlags, DataPool, Defaults, INDICES, IndexList, InitialKernel, ModelName, Run, Size,
+    indices, parse_flags,
     plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
@@ -78,7 +78,7 @@ fn main() -> Result<()> {
     ensure!(n >= 2, "two images at least");
     // A centred kernel has one eigenfunction less.
     let indices = indices(flags.indices.as_ref(), &INDICES, n - 1)?;
-    let source = Source::load(common)?;
+    let source = DataPool::load(common)?;
     let mut experiment = source.experiment(common)?;
     if flags.gelu {
         let (_, channels, height, width) = experiment.images.dims4()?;
@@ -99,7 +99,12 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn rows(run: &mut Run, double: &Kernel, single: &Kernel, indices: &[usize]) -> Result<Vec<Row>> {
+fn rows(
+    run: &mut Run,
+    double: &InitialKernel,
+    single: &InitialKernel,
+    indices: &[usize],
+) -> Result<Vec<Row>> {
     let k = indices.last().copied().unwrap_or(1);
     // One more, to know the gap below the last.
     let (truth, found) = (double.eigenpairs(run, k + 1)?, single.eigenpairs(run, k + 1)?);

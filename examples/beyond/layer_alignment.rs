@@ -9,7 +9,8 @@ use anyhow::Result;
 use clap::Parser;
 use entk::{linearize::Jacobian, models::Params};
 use entk_examples::{
-    Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, Task, parse_flags,
+    Bands, BinaryTask, DataPool, Defaults, Experiment, FigureFlags, ModelName, Run, Size,
+    parse_flags,
     plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
@@ -55,15 +56,15 @@ fn main() -> Result<()> {
     let (index, common) = (flags.index, &flags.figure.common);
     common.check_index(index)?;
     let mut run = common.start("layer_alignment")?;
-    let source = Source::load(common)?;
+    let source = DataPool::load(common)?;
     let rows = flags.figure.rows(&mut run, "layers", |run, figure| {
         let experiment = source.experiment(&figure.common)?;
         let pairs = experiment.kernel(run)?.eigenpairs(run, index)?;
         let mut rows = Vec::new();
         for task in experiment.tasks(&pairs, &[index])? {
             let snapshots = experiment.snapshots(run, &task, &figure.sgd())?;
-            for (epoch, theta) in &snapshots.params {
-                let layers = layers(run, &experiment, &task, theta)?;
+            for (epoch, params) in &snapshots.params {
+                let layers = layers(run, &experiment, &task, params)?;
                 let whole: f64 = layers.iter().map(|(_, alignment)| alignment).sum();
                 rows.extend(layers.into_iter().map(|(layer, alignment)| Row {
                     index: task.index,
@@ -87,16 +88,16 @@ fn main() -> Result<()> {
 fn layers(
     run: &mut Run,
     experiment: &Experiment,
-    task: &Task,
-    theta: &Params,
+    task: &BinaryTask,
+    params: &Params,
 ) -> Result<Vec<(String, f64)>> {
     let images = experiment.images.narrow(0, 0, experiment.train)?;
     let signs = &task.target.signs()[..experiment.train];
-    let key = experiment.key("layer-alignments", theta, &images)?.with("target", signs)?;
+    let key = experiment.key("layer-alignments", params, &images)?.with("target", signs)?;
     let cache = run.cache().clone();
     let parameters: Vec<(String, f64)> = cache.value(&key, || {
         run.stage("alignments", 1, |_| {
-            Ok(Jacobian::new(&experiment.network, theta, &images)?.layer_alignments(signs)?)
+            Ok(Jacobian::new(&experiment.network, params, &images)?.layer_alignments(signs)?)
         })
     })?;
     let mut layers: Vec<(String, f64)> = Vec::new();

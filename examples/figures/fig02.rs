@@ -16,8 +16,8 @@ use entk::{
     train::{Fit, History},
 };
 use entk_examples::{
-    Bands, Defaults, Experiment, FigureFlags, INDICES, IndexList, ModelName, Optimizer, Run, Size,
-    Source, indices, last_epoch, parse_flags,
+    Bands, DataPool, Defaults, Experiment, FigureFlags, INDICES, IndexList, ModelName,
+    OptimizerName, Run, Size, indices, last_epoch, parse_flags,
     plot::{Axis, Baseline, Figure, Series},
 };
 use serde::Serialize;
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     let has_norms = common.model == ModelName::ResNet18;
     ensure!(has_norms || !flags.frozen, "--frozen: {} has no batch norms", common.model);
     let mut run = common.start("fig02")?;
-    let source = Source::load(common)?;
+    let source = DataPool::load(common)?;
     let rows = flags.figure.rows(&mut run, "tasks", |run, figure| {
         one_seed(run, &flags, figure, &source.experiment(&figure.common)?)
     })?;
@@ -133,7 +133,7 @@ fn one_seed(
 
 fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
     let (common, class_task) = (&flags.figure.common, flags.figure.common.data.class_task());
-    let rule = if flags.figure.training.optimizer == Optimizer::Adam { ", Adam" } else { "" };
+    let rule = if flags.figure.training.optimizer == OptimizerName::Adam { ", Adam" } else { "" };
     let mut figure =
         Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
             .title(format!("{}{rule}", common.title()))

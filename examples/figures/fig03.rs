@@ -6,7 +6,7 @@
 use anyhow::Result;
 use clap::Parser;
 use entk_examples::{
-    Bands, Defaults, Experiment, FigureFlags, INDICES, IndexList, ModelName, Run, Size, Source,
+    Bands, DataPool, Defaults, Experiment, FigureFlags, INDICES, IndexList, ModelName, Run, Size,
     indices, last_epoch, parse_flags,
     plot::{Axis, Baseline, Figure, FigureGrid, Series},
 };
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     });
     let common = &flags.figure.common;
     let mut run = common.start("fig03")?;
-    let source = Source::load(common)?;
+    let source = DataPool::load(common)?;
     let rows = flags.figure.rows(&mut run, "tasks", |run, figure| {
         one_seed(run, &flags, figure, &source.experiment(&figure.common)?)
     })?;

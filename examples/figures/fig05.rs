@@ -10,8 +10,8 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use entk::train::{EpochRecord, Metrics};
 use entk_examples::{
-    Bands, CommonFlags, Defaults, Experiment, FigureFlags, IndexList, ModelName, Run, Size, Source,
-    last_epoch, parse_flags,
+    Bands, CommonFlags, DataPool, Defaults, Experiment, FigureFlags, IndexList, ModelName, Run,
+    Size, last_epoch, parse_flags,
     plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
@@ -72,7 +72,7 @@ fn main() -> Result<()> {
     });
     let common = &flags.figure.common;
     let mut run = common.start("fig05")?;
-    let source = Source::load(common)?;
+    let source = DataPool::load(common)?;
     let sizes = sizes(&flags)?;
     let rows = flags.figure.rows(&mut run, "sizes", |run, figure| {
         let mut rows = Vec::new();

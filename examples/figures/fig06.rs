@@ -7,7 +7,8 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use entk_examples::{
-    Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, Task, parse_flags,
+    Bands, BinaryTask, DataPool, Defaults, Experiment, FigureFlags, ModelName, Run, Size,
+    parse_flags,
     plot::{Axis, Figure, Series},
 };
 use serde::Serialize;
@@ -56,7 +57,7 @@ fn main() -> Result<()> {
     common.check_index(index)?;
     ensure!((1..=common.train).contains(&top), "--top {top} for --train {}", common.train);
     let mut run = common.start("fig06")?;
-    let source = Source::load(common)?;
+    let source = DataPool::load(common)?;
     let rows = flags.figure.rows(&mut run, "epochs", |run, figure| {
         let experiment = source.experiment(&figure.common)?;
         let pairs = experiment.kernel(run)?.eigenpairs(run, index)?;
@@ -76,13 +77,13 @@ fn one_task(
     figure: &FigureFlags,
     top: usize,
     experiment: &Experiment,
-    task: &Task,
+    task: &BinaryTask,
 ) -> Result<Vec<Row>> {
     let snapshots = experiment.snapshots(run, task, &figure.sgd())?;
     let signs = task.target.signs();
     let mut rows = Vec::new();
-    for (epoch, theta) in &snapshots.params {
-        let energy = experiment.energy(run, theta, &signs[..experiment.train], top)?;
+    for (epoch, params) in &snapshots.params {
+        let energy = experiment.energy(run, params, &signs[..experiment.train], top)?;
         let record = epoch.checked_sub(1).and_then(|at| snapshots.history.epochs.get(at));
         rows.push(Row {
             index: task.index,

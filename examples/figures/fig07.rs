@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use entk::spectral::{Eigenpairs, rayleigh_alignments};
 use entk_examples::{
-    Bands, Defaults, Experiment, FigureFlags, IndexList, ModelName, Run, Size, Source, indices,
+    Bands, DataPool, Defaults, Experiment, FigureFlags, IndexList, ModelName, Run, Size, indices,
     last_epoch, parse_flags,
-    plot::{Axis, Baseline, Figure, FigureGrid, Line, Marker, Series},
+    plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Marker, Series},
     summarize,
 };
 use serde::Serialize;
@@ -71,7 +71,7 @@ fn main() -> Result<()> {
     let common = &flags.figure.common;
     ensure!(flags.shown >= 1, "--shown {}: at least one", flags.shown);
     let mut run = common.start("fig07")?;
-    let source = Source::load(common)?;
+    let source = DataPool::load(common)?;
     let n = common.train + common.test;
     let trained = indices(flags.trained.as_ref(), &TRAINED, n)?;
     let (shown, last) = (flags.shown.min(n), trained.last().copied().unwrap_or(1));
@@ -105,12 +105,12 @@ fn one_training(
 ) -> Result<(Vec<Row>, End)> {
     let tasks = experiment.tasks(pairs, &[trained])?;
     let fits = experiment.networks(run, &tasks[1..], &figure.sgd())?;
-    let theta = &fits[0].params;
-    let key = experiment.key("alignments", theta, &experiment.images)?;
+    let params = &fits[0].params;
+    let key = experiment.key("alignments", params, &experiment.images)?;
     let key = key.with("shown", &shown)?.with("values", pairs.values())?;
     let (seed, cache) = (figure.common.seed, run.cache().clone());
     let end: Vec<f64> = cache.value(&key, || {
-        let gram = experiment.gram_at(run, theta, &experiment.images)?;
+        let gram = experiment.gram_at(run, params, &experiment.images)?;
         Ok(rayleigh_alignments(&gram, &pairs.vectors()[..shown * pairs.dim()])?)
     })?;
     let row = |(at, end): (usize, &f64)| Row {
@@ -147,7 +147,7 @@ fn figure(flags: &Flags, trained: &[usize], rows: &[Row]) -> Result<FigureGrid> 
             .title(format!("trained on eigenfunction {index}"))
             .series(curve(&end, |row| row.end)?.color(1))
             .series(curve("at initialisation", |row| row.initial)?.color(0))
-            .baseline(Baseline::vertical("trained on", index as f64).line(Line::Dotted)))
+            .baseline(Baseline::vertical("trained on", index as f64).line(LineStyle::Dotted)))
     };
     let panels = trained.iter().map(panel).collect::<Result<Vec<_>>>()?;
     let columns = if trained.len() == 1 { 1 } else { 2 };

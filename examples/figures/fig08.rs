@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Parser;
 use entk::train::{History, Metrics};
 use entk_examples::{
-    Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, parse_flags,
+    Bands, DataPool, Defaults, Experiment, FigureFlags, ModelName, Run, Size, parse_flags,
     plot::{Axis, Figure, FigureGrid, Marker, Series},
 };
 use serde::Serialize;
@@ -55,7 +55,7 @@ fn main() -> Result<()> {
     let common = &flags.figure.common;
     common.check_index(flags.index)?;
     let mut run = common.start("fig08")?;
-    let source = Source::load(common)?;
+    let source = DataPool::load(common)?;
     let rows = flags.figure.rows(&mut run, "epochs", |run, figure| {
         let experiment = source.experiment(&figure.common)?;
         let histories = one_seed(run, figure, flags.index, &experiment)?;

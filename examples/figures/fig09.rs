@@ -7,8 +7,8 @@
 use anyhow::Result;
 use clap::Parser;
 use entk_examples::{
-    Bands, Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, Task, last_epoch,
-    parse_flags,
+    Bands, BinaryTask, DataPool, Defaults, Experiment, FigureFlags, ModelName, Run, Size,
+    last_epoch, parse_flags,
     plot::{Axis, Baseline, Figure, Series},
 };
 use serde::Serialize;
@@ -53,7 +53,7 @@ fn main() -> Result<()> {
     let (index, common) = (flags.index, &flags.figure.common);
     common.check_index(index)?;
     let mut run = common.start("fig09")?;
-    let source = Source::load(common)?;
+    let source = DataPool::load(common)?;
     let rows = flags.figure.rows(&mut run, "linearizations", |run, figure| {
         let experiment = source.experiment(&figure.common)?;
         let pairs = experiment.kernel(run)?.eigenpairs(run, index)?;
@@ -72,15 +72,15 @@ fn one_task(
     run: &mut Run,
     figure: &FigureFlags,
     experiment: &Experiment,
-    task: &Task,
+    task: &BinaryTask,
 ) -> Result<Vec<Row>> {
     let config = figure.sgd();
     let snapshots = experiment.snapshots(run, task, &config)?;
     let (_, _, network) = last_epoch(&snapshots.history)?;
     let mut rows = Vec::new();
-    for (epoch, theta) in &snapshots.params {
-        let theta = theta.with_statistics_of(&experiment.theta0)?;
-        let linear = experiment.linearize_at(run, &theta, task.target.labels(), &config)?;
+    for (epoch, params) in &snapshots.params {
+        let params = params.with_statistics_of(&experiment.theta0)?;
+        let linear = experiment.linearize_at(run, &params, task.target.labels(), &config)?;
         let (_, train, test) = last_epoch(&linear)?;
         rows.push(Row {
             index: task.index,

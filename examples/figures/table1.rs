@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use entk::{models::Params, spectral::EnergyConcentration};
 use entk_examples::{
-    Defaults, Experiment, FigureFlags, ModelName, Run, Size, Source, last_epoch, parse_flags,
+    DataPool, Defaults, Experiment, FigureFlags, ModelName, Run, Size, last_epoch, parse_flags,
     summarize,
 };
 use serde::Serialize;
@@ -56,7 +56,7 @@ fn main() -> Result<()> {
         ..Defaults::default()
     });
     let mut run = flags.figure.common.start("table1")?;
-    let source = Source::load(&flags.figure.common)?;
+    let source = DataPool::load(&flags.figure.common)?;
     let rows = flags.figure.rows(&mut run, "table1", |run, figure| {
         let experiment = source.experiment(&figure.common)?;
         Ok(vec![one_seed(run, &flags, figure, &experiment)?])
@@ -104,12 +104,12 @@ fn one_seed(
     Ok(row)
 }
 
-/// Energy concentration of the class task on the first training images, at `theta`.
+/// Energy concentration of the class task on the first training images, at `params`.
 fn energy(
     run: &mut Run,
     flags: &Flags,
     experiment: &Experiment,
-    theta: &Params,
+    params: &Params,
 ) -> Result<EnergyConcentration> {
     let n = flags.energy_images.unwrap_or(experiment.train);
     ensure!(
@@ -119,5 +119,5 @@ fn energy(
         experiment.train
     );
     let signs = experiment.class_task()?.target.signs();
-    experiment.energy(run, theta, &signs[..n], flags.top)
+    experiment.energy(run, params, &signs[..n], flags.top)
 }

@@ -48,21 +48,21 @@ pub use cli::{
     device::{DeviceFlags, by_name, parse_device},
     flags::{CommonFlags, DataName, Defaults, ModelName, Size, parse_flags},
     index_list::IndexList,
-    training_flags::{FigureFlags, Optimizer, TrainingFlags},
+    training_flags::{FigureFlags, OptimizerName, TrainingFlags},
 };
 pub use experiment::{
-    Experiment, Source,
+    DataPool, Experiment,
     cached_training::{Snapshots, Trained, Training},
     directions::{Directions, SIDE, fourier_magnitude},
     inductive::{InductivePairs, agreement},
-    kernel::Kernel,
-    tasks::{INDICES, Task, indices, last_epoch},
+    kernel::InitialKernel,
+    tasks::{BinaryTask, INDICES, indices, last_epoch},
 };
 pub use plot::bands::{Bands, Summary, summarize};
 pub use run::{
     Run, RunFolder,
     atomic::write_atomically,
-    cache::{Cache, CacheUse, Key},
+    cache::{CacheUse, Key, ResultCache},
     csv_table::write_csv,
     progress::{Progress, Stage},
     record::{Elapsed, Record, StageTime, Stages, Stopwatch, peak_rss_mb},

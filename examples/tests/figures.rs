@@ -4,7 +4,8 @@ use std::{collections::HashSet, path::Path};
 
 use anyhow::{Context, Result};
 use entk_examples::plot::{
-    Axis, Baseline, Drawing, Figure, FigureGrid, Image, ImageGrid, Legend, Line, Marker, Series,
+    Axis, Baseline, Drawing, Figure, FigureGrid, Image, ImageGrid, Legend, LineStyle, Marker,
+    Series,
 };
 
 fn accuracy(title: &str) -> Figure {
@@ -14,7 +15,7 @@ fn accuracy(title: &str) -> Figure {
     Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
         .title(title)
         .series(Series::new("network", network).band(band))
-        .series(Series::new("linearization", linear).color(1).line(Line::Dashed))
+        .series(Series::new("linearization", linear).color(1).line(LineStyle::Dashed))
         .baseline(Baseline::horizontal("chance", 0.5))
 }
 

@@ -15,8 +15,8 @@ use entk::{
     train::{EpochRecord, Optimizer, SgdConfig, Trainer},
 };
 use entk_examples::{
-    CommonFlags, Defaults, Directions, Experiment, Kernel, ModelName, Run, Size, Source, Stage,
-    TrainingFlags, parse_flags,
+    CommonFlags, DataPool, Defaults, Directions, Experiment, InitialKernel, ModelName, Run, Size,
+    Stage, TrainingFlags, parse_flags,
     plot::{Axis, Figure, Series},
 };
 use serde::Serialize;
@@ -27,7 +27,7 @@ const CHECKPOINT: &str = "checkpoint";
 /// What the labels are.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Task {
+enum TaskName {
     /// The first five classes against the others
     Cifar2,
     /// The signs of an eigenfunction of the network's kernel at initialisation
@@ -47,7 +47,7 @@ struct Flags {
 
     /// What to learn
     #[arg(long, value_enum, default_value = "cifar2")]
-    task: Task,
+    task: TaskName,
 
     /// The eigenfunction or direction, counted from 1, by falling eigenvalue
     #[arg(long, value_name = "J", default_value_t = 1)]
@@ -110,7 +110,7 @@ fn main() -> Result<()> {
     });
     let mut run = flags.common.start("train")?;
     let (experiment, origin) = experiment(&mut run, &flags)?;
-    let needs_gram = flags.dual || flags.task == Task::Eigenfunction;
+    let needs_gram = flags.dual || flags.task == TaskName::Eigenfunction;
     let kernel = needs_gram.then(|| experiment.kernel(&mut run)).transpose()?;
     let labels = labels(&mut run, &flags, &experiment, kernel.as_ref())?;
     let records = match kernel.filter(|_| flags.dual) {
@@ -149,8 +149,8 @@ fn main() -> Result<()> {
 
 /// The images and the network, and where the images come from.
 fn experiment(run: &mut Run, flags: &Flags) -> Result<(Experiment, String)> {
-    if flags.task != Task::Nad {
-        let source = Source::load(&flags.common)?;
+    if flags.task != TaskName::Nad {
+        let source = DataPool::load(&flags.common)?;
         return Ok((source.experiment(&flags.common)?, source.origin().to_owned()));
     }
     let directions = Directions::find(run, &flags.common)?;
@@ -171,9 +171,9 @@ fn labels(
     run: &mut Run,
     flags: &Flags,
     experiment: &Experiment,
-    kernel: Option<&Kernel>,
+    kernel: Option<&InitialKernel>,
 ) -> Result<Vec<u8>> {
-    if flags.task != Task::Eigenfunction {
+    if flags.task != TaskName::Eigenfunction {
         return Ok(experiment.labels.clone());
     }
     let (kernel, index) = (kernel.context("an eigenfunction needs the kernel")?, flags.index);
@@ -190,7 +190,7 @@ fn over_the_gram(
     run: &mut Run,
     flags: &Flags,
     experiment: &Experiment,
-    kernel: &Kernel,
+    kernel: &InitialKernel,
     labels: &[u8],
 ) -> Result<Vec<EpochRecord>> {
     let settings = settings(flags);
@@ -199,7 +199,7 @@ fn over_the_gram(
         "--dual: steps of Adam are no combinations of gradients; use --linearize"
     );
     let target = BinaryTarget::from_labels(labels.to_vec())?;
-    let task = entk_examples::Task { index: 0, eigenvalue: None, target };
+    let task = entk_examples::BinaryTask { index: 0, eigenvalue: None, target };
     let histories = experiment.linearize(run, kernel, &[task], &settings)?;
     Ok(histories.into_iter().flat_map(|history| history.epochs).collect())
 }

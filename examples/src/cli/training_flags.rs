@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use entk::train::{self, AdamConfig, SgdConfig};
+use entk::train::{AdamConfig, Optimizer, SgdConfig};
 use serde::Serialize;
 
 use crate::{cli::flags::CommonFlags, run::Run};
@@ -10,7 +10,7 @@ use crate::{cli::flags::CommonFlags, run::Run};
 /// The rule of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Optimizer {
+pub enum OptimizerName {
     /// SGD with momentum, the paper's
     Sgd,
     /// Adam, as in Figure 11
@@ -30,7 +30,7 @@ pub struct TrainingFlags {
 
     /// Rule of a step
     #[arg(long, value_enum, value_name = "NAME", default_value = "sgd")]
-    pub optimizer: Optimizer,
+    pub optimizer: OptimizerName,
 
     /// Learning rate of Adam at the first step, in place of --learning-rate; the paper does not
     /// say its own
@@ -42,8 +42,8 @@ impl TrainingFlags {
     /// These settings, measured after every epoch.
     pub fn sgd(&self, common: &CommonFlags) -> SgdConfig {
         let (learning_rate, optimizer) = match self.optimizer {
-            Optimizer::Sgd => (self.learning_rate, train::Optimizer::HeavyBall),
-            Optimizer::Adam => (self.adam_rate, train::Optimizer::Adam(AdamConfig::default())),
+            OptimizerName::Sgd => (self.learning_rate, Optimizer::HeavyBall),
+            OptimizerName::Adam => (self.adam_rate, Optimizer::Adam(AdamConfig::default())),
         };
         SgdConfig {
             learning_rate,

@@ -14,7 +14,7 @@ use entk::{
 use crate::{
     experiment::Experiment,
     run::{
-        cache::{Cache, Key, again_if_damaged},
+        cache::{Key, ResultCache},
         progress::Stage,
     },
 };
@@ -63,15 +63,17 @@ impl Experiment {
     ///
     /// # Errors
     /// Those of [`Trainer`] and of the disk.
-    pub fn train(&self, cache: &Cache, stage: &Stage, training: &Training<'_>) -> Result<Trained> {
+    pub fn train(
+        &self,
+        cache: &ResultCache,
+        stage: &Stage,
+        training: &Training<'_>,
+    ) -> Result<Trained> {
         let Training { model, labels, config, keep } = *training;
         let (train, test) = self.examples(labels)?;
-        let folder = cache.folder(&self.training_key(training)?);
-        again_if_damaged(&folder, is_damaged_checkpoint, || {
-            let run = TrainingRun { model, start: &self.theta0, train: &train, test: &test };
-            let (trained, reused) = run.through(&folder, config, keep, stage)?;
-            cache.count(reused);
-            Ok(trained)
+        let run = TrainingRun { model, start: &self.theta0, train: &train, test: &test };
+        cache.folder_value(&self.training_key(training)?, is_damaged_checkpoint, |folder| {
+            run.run_to_end(folder, config, keep, stage)
         })
     }
 
@@ -98,7 +100,7 @@ struct TrainingRun<'a> {
 impl TrainingRun<'_> {
     /// Trains to the end, with a checkpoint at every epoch to keep and at the end; also says
     /// whether all of them were there.
-    fn through(
+    fn run_to_end(
         &self,
         folder: &Path,
         config: &SgdConfig,
@@ -127,14 +129,14 @@ impl TrainingRun<'_> {
                 train_to(&mut run, epoch, &under_way, &mut counter)?;
                 run.save(&here)?;
             }
-            counter.reach(run.epoch());
+            counter.advance_to(run.epoch());
             kept.push(run.params().clone());
         }
         kept.pop(); // the end, which the fit has
         if under_way.exists() {
             std::fs::remove_dir_all(&under_way)?;
         }
-        counter.reach(config.epochs);
+        counter.advance_to(config.epochs);
         Ok((Trained { fit: run.into_fit(), kept }, reused))
     }
 }
@@ -146,7 +148,7 @@ struct Counter<'a> {
 }
 
 impl Counter<'_> {
-    fn reach(&mut self, epoch: usize) {
+    fn advance_to(&mut self, epoch: usize) {
         self.stage.advance(epoch.saturating_sub(self.done) as u64);
         self.done = self.done.max(epoch);
     }
@@ -161,7 +163,7 @@ fn train_to(
 ) -> Result<()> {
     let mut saved = Instant::now();
     while run.epoch() < epoch && run.step_epoch()?.is_some() {
-        counter.reach(run.epoch());
+        counter.advance_to(run.epoch());
         if saved.elapsed() >= SAVE_EVERY {
             run.save(folder)?;
             saved = Instant::now();
@@ -201,7 +203,7 @@ mod tests {
         Ok(all)
     }
 
-    fn trained(cache: &Cache, keep: &[usize]) -> Result<Trained> {
+    fn trained(cache: &ResultCache, keep: &[usize]) -> Result<Trained> {
         let (experiment, stage) = (experiment()?, Progress::new().stage("training", 6));
         let config = SgdConfig { batch: 4, epochs: 6, ..SgdConfig::default() };
         let (model, labels) = (&experiment.network, &*experiment.labels);
@@ -211,15 +213,15 @@ mod tests {
     #[test]
     fn epochs_kept_lie_on_the_way_to_the_end() -> Result<()> {
         let root = tempfile::tempdir()?;
-        let all = trained(&Cache::new(root.path()), &[0, 3])?;
+        let all = trained(&ResultCache::new(root.path()), &[0, 3])?;
         assert_eq!(weights(&all.kept[0])?, weights(&experiment()?.theta0)?);
         assert_eq!((all.kept.len(), all.fit.history.epochs.len()), (2, 6));
 
         // What another figure kept changes nothing, and is used.
-        let (cache, plain) = (Cache::new(root.path()), tempfile::tempdir()?);
+        let (cache, plain) = (ResultCache::new(root.path()), tempfile::tempdir()?);
         let end = trained(&cache, &[])?;
         assert_eq!(cache.uses(), CacheUse { reused: 1, computed: 0 });
-        let fresh = trained(&Cache::new(plain.path()), &[])?;
+        let fresh = trained(&ResultCache::new(plain.path()), &[])?;
         assert_eq!(weights(&end.fit.params)?, weights(&fresh.fit.params)?);
         assert_eq!(end.fit.history, fresh.fit.history);
         Ok(())
@@ -228,7 +230,7 @@ mod tests {
     #[test]
     fn an_interrupted_training_goes_on_and_a_damaged_one_starts_anew() -> Result<()> {
         let root = tempfile::tempdir()?;
-        let whole = trained(&Cache::new(root.path()), &[2])?;
+        let whole = trained(&ResultCache::new(root.path()), &[2])?;
         let folders = || walk(root.path(), "checkpoint.json");
         // As if it had been killed after the second of six epochs.
         let (end, second): (Vec<_>, Vec<_>) =
@@ -236,7 +238,7 @@ mod tests {
         let folder = second[0].parent().and_then(Path::parent).expect("two folders up");
         std::fs::rename(folder.join("epoch-2"), folder.join(UNDER_WAY))?;
         std::fs::remove_dir_all(end[0].parent().expect("a folder"))?;
-        let resumed = trained(&Cache::new(root.path()), &[])?;
+        let resumed = trained(&ResultCache::new(root.path()), &[])?;
         assert_eq!(weights(&resumed.fit.params)?, weights(&whole.fit.params)?);
         assert_eq!(resumed.fit.history, whole.fit.history);
         assert!(!folder.join(UNDER_WAY).exists());
@@ -244,7 +246,7 @@ mod tests {
         for file in walk(root.path(), "")? {
             std::fs::write(file, "damaged")?;
         }
-        let cache = Cache::new(root.path());
+        let cache = ResultCache::new(root.path());
         assert_eq!(trained(&cache, &[])?.fit.history, whole.fit.history);
         assert_eq!(cache.uses(), CacheUse { reused: 0, computed: 1 });
         Ok(())

@@ -6,7 +6,7 @@ use entk::spectral::{
 };
 
 use crate::{
-    experiment::{kernel::Kernel, tasks::Task},
+    experiment::{kernel::InitialKernel, tasks::BinaryTask},
     run::Run,
 };
 
@@ -31,7 +31,7 @@ impl InductivePairs {
     /// # Errors
     /// Those of the eigensolver, and of [`extend`]: an eigenvalue below the precision of the
     /// kernel.
-    pub fn find(run: &mut Run, kernel: &Kernel, train: usize, k: usize) -> Result<Self> {
+    pub fn find(run: &mut Run, kernel: &InitialKernel, train: usize, k: usize) -> Result<Self> {
         let pairs = kernel.first(train)?.eigenpairs(run, k)?.truncate(k)?;
         let seen: Vec<usize> = (0..train).collect();
         let new: Vec<usize> = (train..kernel.gram.n()).collect();
@@ -43,11 +43,11 @@ impl InductivePairs {
     ///
     /// # Errors
     /// An index beyond the pairs.
-    pub fn tasks(&self, indices: &[usize]) -> Result<Vec<Task>> {
+    pub fn tasks(&self, indices: &[usize]) -> Result<Vec<BinaryTask>> {
         let task = |&index: &usize| {
             let (value, seen) = self.pairs.pair(index - 1)?;
             let target = BinaryTarget::from_vector(&[seen, self.at_test(index)].concat())?;
-            Ok(Task { index, eigenvalue: Some(value), target })
+            Ok(BinaryTask { index, eigenvalue: Some(value), target })
         };
         indices.iter().map(task).collect()
     }
@@ -85,7 +85,7 @@ impl InductivePairs {
 
 /// Shares of the first `train` labels of two tasks, and of the others, that agree; the sign of an
 /// eigenvector is free, and chosen on the former.
-pub fn agreement(a: &Task, b: &Task, train: usize) -> [f64; 2] {
+pub fn agreement(a: &BinaryTask, b: &BinaryTask, train: usize) -> [f64; 2] {
     let same: Vec<bool> =
         a.target.labels().iter().zip(b.target.labels()).map(|(a, b)| a == b).collect();
     let (seen, new) = same.split_at(train.min(same.len()));
@@ -100,9 +100,9 @@ mod tests {
 
     #[test]
     fn labels_of_opposite_sign_agree() -> Result<()> {
-        let task = |labels: [u8; 6]| -> Result<Task> {
+        let task = |labels: [u8; 6]| -> Result<BinaryTask> {
             let target = BinaryTarget::from_labels(labels.to_vec())?;
-            Ok(Task { index: 1, eigenvalue: None, target })
+            Ok(BinaryTask { index: 1, eigenvalue: None, target })
         };
         let a = task([0, 1, 1, 0, 1, 1])?;
         // Three of the first four labels are others, and one of the last two.

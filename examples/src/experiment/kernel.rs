@@ -16,11 +16,8 @@ use entk::{
 };
 
 use crate::{
-    experiment::{Experiment, tasks::Task},
-    run::{
-        Run,
-        cache::{Key, again_if_damaged},
-    },
+    experiment::{Experiment, tasks::BinaryTask},
+    run::{Run, cache::Key},
 };
 
 /// Eigenpairs at least, where there are as many: those that the figures show, so that they share
@@ -29,7 +26,7 @@ const LEADING: usize = 1_000;
 
 /// The kernel at theta_0 of all images, and what its bits depend on.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct InitialKernel {
     /// The Gram matrix.
     pub gram: Gram,
     identity: String,
@@ -41,7 +38,7 @@ impl Experiment {
     ///
     /// # Errors
     /// Those of the assembly and of the disk.
-    pub fn kernel(&self, run: &mut Run) -> Result<Kernel> {
+    pub fn kernel(&self, run: &mut Run) -> Result<InitialKernel> {
         let cache = run.cache().clone();
         run.stage("kernel", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
@@ -49,45 +46,43 @@ impl Experiment {
             let assembly = Assembly::new(&self.network, &self.theta0, &self.images, &config)?;
             let assembly = assembly.observed(&observe);
             let (key, identity) = kernel_key(&assembly)?;
-            let folder = cache.folder(&key);
-            let assemble = || {
-                let stored = assembly.store(&folder, &StoreConfig::default())?;
+            let gram = cache.folder_value(&key, is_damaged_store, |folder| {
+                let stored = assembly.store(folder, &StoreConfig::default())?;
                 Ok((stored.store.gram()?, stored.computed == 0))
-            };
-            let (gram, reused) = again_if_damaged(&folder, is_damaged_store, assemble)?;
-            cache.count(reused);
-            Ok(Kernel { gram, identity })
+            })?;
+            Ok(InitialKernel { gram, identity })
         })
     }
 
-    /// The kernel at `theta` of `images`, in memory only: for what is kept is what follows from it.
+    /// The kernel at `params` of `images`, in memory only: for what is kept is what follows from
+    /// it.
     ///
     /// # Errors
     /// Those of the assembly.
-    pub fn gram_at(&self, run: &mut Run, theta: &Params, images: &Tensor) -> Result<Gram> {
+    pub fn gram_at(&self, run: &mut Run, params: &Params, images: &Tensor) -> Result<Gram> {
         run.stage("kernels on the way", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
-            Ok(gram_observed(&self.network, theta, images, &GramConfig::default(), &observe)?)
+            Ok(gram_observed(&self.network, params, images, &GramConfig::default(), &observe)?)
         })
     }
 
     /// The share of a target of +1 and -1 in the `top` leading eigenvectors of the kernel at
-    /// `theta` of the first `target.len()` images.
+    /// `params` of the first `target.len()` images.
     ///
     /// # Errors
     /// Those of the assembly, of [`eigsh`] and of the disk.
     pub fn energy(
         &self,
         run: &mut Run,
-        theta: &Params,
+        params: &Params,
         target: &[f64],
         top: usize,
     ) -> Result<EnergyConcentration> {
         let images = self.images.narrow(0, 0, target.len())?;
-        let key = self.key("energy", theta, &images)?.with("target", target)?.with("top", &top)?;
+        let key = self.key("energy", params, &images)?.with("target", target)?.with("top", &top)?;
         let cache = run.cache().clone();
         let (ratio, squared) = cache.value(&key, || {
-            let gram = self.gram_at(run, theta, &images)?;
+            let gram = self.gram_at(run, params, &images)?;
             run.stage("energies", 1, |_| {
                 let pairs = eigsh(&gram, top, &EigshConfig::default())?.pairs;
                 let energy = energy_concentration(&pairs, target, top)?;
@@ -97,12 +92,12 @@ impl Experiment {
         Ok(EnergyConcentration { ratio, squared })
     }
 
-    /// A key that depends on `theta` and `images` as the kernel there does.
+    /// A key that depends on `params` and `images` as the kernel there does.
     ///
     /// # Errors
     /// As [`gram_at`](Self::gram_at), without an assembly.
-    pub fn key(&self, kind: &'static str, theta: &Params, images: &Tensor) -> Result<Key> {
-        Key::new(kind).with("kernel", &kernel_identity(&self.network, theta, images)?)
+    pub fn key(&self, kind: &'static str, params: &Params, images: &Tensor) -> Result<Key> {
+        Key::new(kind).with("kernel", &kernel_identity(&self.network, params, images)?)
     }
 
     /// Trains one linearization at theta_0 a task; by SGD over the kernel of all images, all at
@@ -113,8 +108,8 @@ impl Experiment {
     pub fn linearize(
         &self,
         run: &mut Run,
-        kernel: &Kernel,
-        tasks: &[Task],
+        kernel: &InitialKernel,
+        tasks: &[BinaryTask],
         config: &SgdConfig,
     ) -> Result<Vec<History>> {
         if config.optimizer != Optimizer::HeavyBall {
@@ -132,23 +127,23 @@ impl Experiment {
         })
     }
 
-    /// Trains the linearization at `theta` on one task, from 0 instead of the network's outputs,
-    /// with the batch-norm statistics of `theta`.
+    /// Trains the linearization at `params` on one task, from 0 instead of the network's outputs,
+    /// with the batch-norm statistics of `params`.
     ///
     /// # Errors
     /// As [`linearize`](Self::linearize).
     pub fn linearize_at(
         &self,
         run: &mut Run,
-        theta: &Params,
+        params: &Params,
         task: &[u8],
         config: &SgdConfig,
     ) -> Result<History> {
-        let key = self.key("linearization-from-0", theta, &self.images)?;
+        let key = self.key("linearization-from-0", params, &self.images)?;
         let key = key.with("train", &self.train)?.with("task", task)?.with("config", config)?;
         let cache = run.cache().clone();
         cache.value(&key, || {
-            let gram = self.gram_at(run, theta, &self.images)?;
+            let gram = self.gram_at(run, params, &self.images)?;
             let mut histories = self.dual(run, &gram, &vec![0.0; gram.n()], &[task], config)?;
             histories.pop().context("one task has one history")
         })
@@ -179,7 +174,7 @@ impl Experiment {
     }
 }
 
-impl Kernel {
+impl InitialKernel {
     /// The kernel of the first `n` images.
     ///
     /// # Errors
@@ -229,13 +224,13 @@ pub(crate) fn decode_pairs(bytes: &[u8], k: usize, entry_type: EntryType) -> Res
     Ok(Eigenpairs::from_parts(values.to_vec(), vectors.to_vec(), dim, entry_type)?)
 }
 
-/// What the bits of the kernel at `theta` of `images` depend on.
+/// What the bits of the kernel at `params` of `images` depend on.
 pub(crate) fn kernel_identity(
     network: &Network,
-    theta: &Params,
+    params: &Params,
     images: &Tensor,
 ) -> Result<String> {
-    Ok(kernel_key(&Assembly::new(network, theta, images, &GramConfig::default())?)?.1)
+    Ok(kernel_key(&Assembly::new(network, params, images, &GramConfig::default())?)?.1)
 }
 
 fn kernel_key(assembly: &Assembly<'_>) -> Result<(Key, String)> {

@@ -68,13 +68,13 @@ pub struct Experiment {
 
 /// A whole data set, standardised with the statistics of its training images.
 #[derive(Debug)]
-pub struct Source {
+pub struct DataPool {
     split: Split,
     origin: String,
     device: Device,
 }
 
-impl Source {
+impl DataPool {
     /// Loads the data set that the flags name, for experiments on their device.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ const SMALL: f64 = 1e8;
 
 /// Labels of all images, and which eigenfunction they are the signs of.
 #[derive(Clone, Debug)]
-pub struct Task {
+pub struct BinaryTask {
     /// Index of the eigenfunction, from 1; 0 is the class task.
     pub index: usize,
     /// Its eigenvalue.
@@ -40,21 +40,21 @@ impl Experiment {
     ///
     /// # Errors
     /// A sample without images.
-    pub fn class_task(&self) -> Result<Task> {
+    pub fn class_task(&self) -> Result<BinaryTask> {
         let target = BinaryTarget::from_labels(self.labels.clone())?;
-        Ok(Task { index: 0, eigenvalue: None, target })
+        Ok(BinaryTask { index: 0, eigenvalue: None, target })
     }
 
     /// The class task, then one task for each of the eigenfunctions `indices`, from 1.
     ///
     /// # Errors
     /// An index beyond the pairs.
-    pub fn tasks(&self, pairs: &Eigenpairs, indices: &[usize]) -> Result<Vec<Task>> {
+    pub fn tasks(&self, pairs: &Eigenpairs, indices: &[usize]) -> Result<Vec<BinaryTask>> {
         let mut tasks = vec![self.class_task()?];
         for &index in indices {
             let eigenvalue = Some(pairs.pair(index - 1)?.0);
             let target = BinaryTarget::from_pair(pairs, index - 1)?;
-            tasks.push(Task { index, eigenvalue, target });
+            tasks.push(BinaryTask { index, eigenvalue, target });
         }
         Ok(tasks)
     }
@@ -63,7 +63,12 @@ impl Experiment {
     ///
     /// # Errors
     /// As [`Experiment::train`], naming the task.
-    pub fn networks(&self, run: &mut Run, tasks: &[Task], config: &SgdConfig) -> Result<Vec<Fit>> {
+    pub fn networks(
+        &self,
+        run: &mut Run,
+        tasks: &[BinaryTask],
+        config: &SgdConfig,
+    ) -> Result<Vec<Fit>> {
         self.fit_all(run, "networks", &self.network, tasks, config)
     }
 
@@ -77,12 +82,12 @@ impl Experiment {
         run: &mut Run,
         name: &str,
         model: &dyn Model,
-        tasks: &[Task],
+        tasks: &[BinaryTask],
         config: &SgdConfig,
     ) -> Result<Vec<Fit>> {
         let cache = run.cache().clone();
         run.stage(name, (tasks.len() * config.epochs) as u64, |stage| {
-            let one = |task: &Task| {
+            let one = |task: &BinaryTask| {
                 let training = Training { model, labels: task.target.labels(), config, keep: &[] };
                 let trained = self.train(&cache, stage, &training);
                 Ok(trained.with_context(|| format!("the task of index {}", task.index))?.fit)
@@ -101,7 +106,12 @@ impl Experiment {
     ///
     /// # Errors
     /// As [`networks`](Self::networks).
-    pub fn snapshots(&self, run: &mut Run, task: &Task, config: &SgdConfig) -> Result<Snapshots> {
+    pub fn snapshots(
+        &self,
+        run: &mut Run,
+        task: &BinaryTask,
+        config: &SgdConfig,
+    ) -> Result<Snapshots> {
         let (epochs, labels) = (snapshot_epochs(config.epochs), task.target.labels());
         let training = Training { model: &self.network, labels, config, keep: &epochs };
         let cache = run.cache().clone();

@@ -38,7 +38,7 @@ impl Axis {
         Self { format: TickFormat::Percent, ..self }
     }
 
-    /// Settles range and ticks for some data, with about `target` ticks.
+    /// Chooses range and ticks for some data, with about `target` ticks.
     pub(crate) fn fit(
         &self,
         values: impl Iterator<Item = f64>,
@@ -89,7 +89,7 @@ impl Axis {
     }
 }
 
-/// An axis with its range and ticks settled.
+/// An axis with its range and ticks.
 #[derive(Clone, Debug)]
 pub(crate) struct FittedAxis {
     pub(crate) scale: Scale,

@@ -12,7 +12,9 @@ use super::{
     },
     drawing::Drawing,
     figure::{DrawnNumber, Figure, Legend},
-    legend::{Entry, draw_rows, draw_stacked, entries, free_corner, row_height, stacked_size},
+    legend::{
+        LegendEntry, draw_rows, draw_stacked, entries, free_corner, row_height, stacked_size,
+    },
     panel::{Margins, Panel},
     series::Level,
 };
@@ -137,8 +139,8 @@ fn layout(figures: &[Figure], page: &Page<'_>) -> Result<Canvas> {
     let inner = columns as f64 * (width + GAP) - GAP;
     let pitch = (width + GAP, height + legends.below_each + GAP);
 
-    let title = Block::new(page.title, TITLE_SIZE + 0.5, inner, 3.0);
-    let note = Block::new(page.note, NOTE_SIZE, inner, 4.0);
+    let title = TextBlock::new(page.title, TITLE_SIZE + 0.5, inner, 3.0);
+    let note = TextBlock::new(page.note, NOTE_SIZE, inner, 4.0);
     let shared_height = row_height(&legends.shared, inner);
     let panels_top = EDGE + title.height;
     let legend_top = panels_top + figures.len().div_ceil(columns) as f64 * pitch.1 - GAP + 3.0;
@@ -174,13 +176,13 @@ fn plotted_area(panels: &[Panel<'_>], width: f64, height: f64) -> Result<Rect> {
 }
 
 /// Lines of text across the page.
-struct Block {
+struct TextBlock {
     size: f64,
     lines: Vec<String>,
     height: f64,
 }
 
-impl Block {
+impl TextBlock {
     /// Wraps `text`; no height if it is empty, `room` beyond its lines otherwise.
     fn new(text: &str, size: f64, width: f64, room: f64) -> Self {
         let lines = wrap(text, size, width);
@@ -193,20 +195,20 @@ impl Block {
 /// Where the legends of all panels go.
 struct Legends {
     /// One for all panels, below them.
-    shared: Vec<Entry>,
+    shared: Vec<LegendEntry>,
     /// One for each panel, with its corner relative to the plotted area's if it fits inside.
-    own: Vec<(Vec<Entry>, Option<Point>)>,
+    own: Vec<(Vec<LegendEntry>, Option<Point>)>,
     /// Height kept free below each panel.
     below_each: f64,
 }
 
 impl Legends {
     fn plan(panels: &[Panel<'_>], area: &Rect, width: f64) -> Self {
-        let all: Vec<Vec<Entry>> = panels.iter().map(legend_of).collect();
+        let all: Vec<Vec<LegendEntry>> = panels.iter().map(legend_of).collect();
         if panels.len() > 1 && all.windows(2).all(|pair| pair[0] == pair[1]) {
             return Self { shared: all[0].clone(), own: Vec::new(), below_each: 0.0 };
         }
-        let place = |panel: &Panel<'_>, entries: &[Entry]| match panel.figure.legend {
+        let place = |panel: &Panel<'_>, entries: &[LegendEntry]| match panel.figure.legend {
             Legend::Auto => free_corner(stacked_size(entries), area, &panel.obstacles(area)),
             Legend::Below | Legend::Hidden => None,
         };
@@ -215,7 +217,7 @@ impl Legends {
             Some((place.left - area.left, place.top - area.top))
         });
         let places: Vec<Option<Point>> = places.collect();
-        let own: Vec<(Vec<Entry>, Option<Point>)> = all.into_iter().zip(places).collect();
+        let own: Vec<(Vec<LegendEntry>, Option<Point>)> = all.into_iter().zip(places).collect();
         let below = own.iter().filter(|(_, place)| place.is_none());
         let lowest = below.map(|(entries, _)| row_height(entries, width)).fold(0.0, f64::max);
         let below_each = if lowest > 0.0 { lowest + 0.4 * LEGEND_SIZE } else { 0.0 };
@@ -236,7 +238,7 @@ impl Legends {
     }
 }
 
-fn legend_of(panel: &Panel<'_>) -> Vec<Entry> {
+fn legend_of(panel: &Panel<'_>) -> Vec<LegendEntry> {
     match panel.figure.legend {
         Legend::Hidden => Vec::new(),
         Legend::Auto | Legend::Below => entries(&panel.figure.series, &panel.figure.baselines),

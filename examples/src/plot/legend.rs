@@ -9,7 +9,7 @@ use super::{
         style::{BASELINE, BASELINE_WIDTH, Color, INK, LEGEND_SIZE, LINE_WIDTH, palette},
     },
     panel::draw_marker,
-    series::{Baseline, Line, Marker, Series},
+    series::{Baseline, LineStyle, Marker, Series},
 };
 
 const SAMPLE: f64 = 22.0;
@@ -18,15 +18,15 @@ const COLUMN_GAP: f64 = 11.0;
 
 /// A name with a sample of its line.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
+pub(crate) struct LegendEntry {
     label: String,
     color: Color,
     width: f64,
-    line: Line,
+    line: LineStyle,
     marker: Marker,
 }
 
-impl Entry {
+impl LegendEntry {
     fn of_series(series: &Series) -> Self {
         let marker = series.marker.resolve(series.color, series.points.len());
         let (label, color) = (series.label.clone(), palette(series.color));
@@ -44,7 +44,7 @@ impl Entry {
     }
 
     fn draw(&self, canvas: &mut Canvas, (left, middle): Point) {
-        if self.line != Line::None {
+        if self.line != LineStyle::None {
             let stroke = Stroke { color: self.color, width: self.width };
             canvas.dashed(
                 vec![(left, middle), (left + SAMPLE, middle)],
@@ -59,28 +59,28 @@ impl Entry {
 }
 
 /// The entries of all that has a name.
-pub(crate) fn entries(series: &[Series], baselines: &[Baseline]) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = series.iter().map(Entry::of_series).collect();
-    entries.extend(baselines.iter().map(Entry::of_baseline));
+pub(crate) fn entries(series: &[Series], baselines: &[Baseline]) -> Vec<LegendEntry> {
+    let mut entries: Vec<LegendEntry> = series.iter().map(LegendEntry::of_series).collect();
+    entries.extend(baselines.iter().map(LegendEntry::of_baseline));
     entries.retain(|entry| !entry.label.is_empty());
     entries
 }
 
 /// The size of the entries below each other.
-pub(crate) fn stacked_size(entries: &[Entry]) -> (f64, f64) {
-    let width = entries.iter().map(Entry::width).fold(0.0, f64::max);
+pub(crate) fn stacked_size(entries: &[LegendEntry]) -> (f64, f64) {
+    let width = entries.iter().map(LegendEntry::width).fold(0.0, f64::max);
     (width, entries.len() as f64 * line_height(LEGEND_SIZE))
 }
 
 /// Draws the entries below each other from the corner `(left, top)`.
-pub(crate) fn draw_stacked(canvas: &mut Canvas, entries: &[Entry], (left, top): Point) {
+pub(crate) fn draw_stacked(canvas: &mut Canvas, entries: &[LegendEntry], (left, top): Point) {
     for (row, entry) in entries.iter().enumerate() {
         entry.draw(canvas, (left, top + (row as f64 + 0.5) * line_height(LEGEND_SIZE)));
     }
 }
 
 /// The height of the entries set in rows, at most `width` wide.
-pub(crate) fn row_height(entries: &[Entry], width: f64) -> f64 {
+pub(crate) fn row_height(entries: &[LegendEntry], width: f64) -> f64 {
     match entries.len() {
         0 => 0.0,
         count => {
@@ -90,7 +90,7 @@ pub(crate) fn row_height(entries: &[Entry], width: f64) -> f64 {
 }
 
 /// Draws the entries row by row in aligned columns, centred in `area`.
-pub(crate) fn draw_rows(canvas: &mut Canvas, entries: &[Entry], area: &Rect) {
+pub(crate) fn draw_rows(canvas: &mut Canvas, entries: &[LegendEntry], area: &Rect) {
     let widths = column_widths(entries, area.width);
     let used = total_width(&widths);
     let start = area.left + ((area.width - used) / 2.0).max(0.0);
@@ -110,10 +110,11 @@ pub(crate) fn draw_rows(canvas: &mut Canvas, entries: &[Entry], area: &Rect) {
 
 /// The columns of the lowest arrangement that fits into `width`, as few as it needs: 4 entries as 2
 /// + 2, not 3 + 1.
-fn column_widths(entries: &[Entry], width: f64) -> Vec<f64> {
+fn column_widths(entries: &[LegendEntry], width: f64) -> Vec<f64> {
     let with_columns = |columns: usize| -> Vec<f64> {
-        let column =
-            |first| entries[first..].iter().step_by(columns).map(Entry::width).fold(0.0, f64::max);
+        let column = |first| {
+            entries[first..].iter().step_by(columns).map(LegendEntry::width).fold(0.0, f64::max)
+        };
         (0..columns).map(column).collect()
     };
     let rows = 1..=entries.len();
@@ -183,9 +184,9 @@ mod tests {
 
     #[test]
     fn rows_are_as_few_and_as_even_as_fit() {
-        let named = |count: usize| -> Vec<Entry> {
+        let named = |count: usize| -> Vec<LegendEntry> {
             (0..count)
-                .map(|_| Entry::of_series(&Series::new("network", vec![(1.0, 1.0)])))
+                .map(|_| LegendEntry::of_series(&Series::new("network", vec![(1.0, 1.0)])))
                 .collect()
         };
         let one = named(1)[0].width();

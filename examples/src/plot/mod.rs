@@ -28,5 +28,5 @@ pub use drawing::Drawing;
 pub use figure::{DrawnNumber, Figure, Legend};
 pub use grid::FigureGrid;
 pub use image_grid::{ColorMap, DrawnPixel, Image, ImageGrid};
-pub use series::{Baseline, Level, Line, Marker, Series, Spread};
+pub use series::{Baseline, Level, LineStyle, Marker, Series, Spread};
 pub use ticks::{Scale, TickFormat};

@@ -16,7 +16,7 @@ use super::{
         },
     },
     figure::Figure,
-    series::{Baseline, Level, Line, Marker, Series, Spread},
+    series::{Baseline, Level, LineStyle, Marker, Series, Spread},
 };
 
 /// Room of one tick, in points.
@@ -46,7 +46,7 @@ impl Margins {
     }
 }
 
-/// A figure with its axes settled.
+/// A figure whose axes are fitted to its data.
 pub(crate) struct Panel<'a> {
     pub(crate) figure: &'a Figure,
     x: FittedAxis,
@@ -54,7 +54,7 @@ pub(crate) struct Panel<'a> {
 }
 
 impl<'a> Panel<'a> {
-    /// Settles the axes for a panel of about this size.
+    /// Fits the axes for a panel of about this size.
     pub(crate) fn new(figure: &'a Figure, width: f64, height: f64) -> Result<Self> {
         figure.check()?;
         let points = || figure.series.iter().flat_map(|series| series.points.iter().copied());
@@ -259,9 +259,9 @@ impl<'a> Panel<'a> {
         let color = palette(series.color);
         let marker = series.marker.resolve(series.color, series.points.len());
         let runs = self.runs(series.points.iter().copied(), area);
-        if series.line != Line::None {
-            for piece in runs.iter().flat_map(|run| clip_path(run, area)) {
-                canvas.dashed(piece, series.line.pattern(), Stroke { color, width: LINE_WIDTH });
+        if series.line != LineStyle::None {
+            for part in runs.iter().flat_map(|run| clip_path(run, area)) {
+                canvas.dashed(part, series.line.pattern(), Stroke { color, width: LINE_WIDTH });
             }
         }
         let nearly = area.grown(0.01);

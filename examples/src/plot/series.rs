@@ -6,7 +6,7 @@ use super::bands::Bands;
 
 /// How a line is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum LineStyle {
     /// Without gaps.
     Solid,
     /// In dashes.
@@ -17,7 +17,7 @@ pub enum Line {
     None,
 }
 
-impl Line {
+impl LineStyle {
     /// Lengths on and off, in points.
     pub(crate) fn pattern(self) -> Option<(f64, f64)> {
         match self {
@@ -90,7 +90,7 @@ pub struct Series {
     /// Spread around the points.
     pub spread: Option<Spread>,
     /// Line.
-    pub line: Line,
+    pub line: LineStyle,
     /// Mark at the points.
     pub marker: Marker,
     /// Index into the palette; wraps around.
@@ -101,7 +101,7 @@ impl Series {
     /// A solid line in the first colour.
     pub fn new(label: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
         let label = label.into();
-        Self { label, points, spread: None, line: Line::Solid, marker: Marker::Auto, color: 0 }
+        Self { label, points, spread: None, line: LineStyle::Solid, marker: Marker::Auto, color: 0 }
     }
 
     /// The medians of `bands`, with the extremes as a band.
@@ -115,7 +115,7 @@ impl Series {
     }
 
     /// Sets the line.
-    pub fn line(self, line: Line) -> Self {
+    pub fn line(self, line: LineStyle) -> Self {
         Self { line, ..self }
     }
 
@@ -169,7 +169,7 @@ pub struct Baseline {
     /// Where it is.
     pub level: Level,
     /// Line.
-    pub line: Line,
+    pub line: LineStyle,
     /// Index into the palette; grey if `None`.
     pub color: Option<usize>,
 }
@@ -177,16 +177,16 @@ pub struct Baseline {
 impl Baseline {
     /// A dashed grey line across at `y`.
     pub fn horizontal(label: impl Into<String>, y: f64) -> Self {
-        Self { label: label.into(), level: Level::Y(y), line: Line::Dashed, color: None }
+        Self { label: label.into(), level: Level::Y(y), line: LineStyle::Dashed, color: None }
     }
 
     /// A dotted grey line upright at `x`.
     pub fn vertical(label: impl Into<String>, x: f64) -> Self {
-        Self { label: label.into(), level: Level::X(x), line: Line::Dotted, color: None }
+        Self { label: label.into(), level: Level::X(x), line: LineStyle::Dotted, color: None }
     }
 
     /// Sets the line.
-    pub fn line(self, line: Line) -> Self {
+    pub fn line(self, line: LineStyle) -> Self {
         Self { line, ..self }
     }
 

@@ -71,15 +71,15 @@ pub struct CacheUse {
 /// content.
 ///
 /// An entry that is damaged counts as absent: it is computed again, and stderr says so. Clones
-/// count together.
+/// share their counts.
 #[derive(Clone, Debug)]
-pub struct Cache {
+pub struct ResultCache {
     folder: PathBuf,
     reused: Arc<AtomicUsize>,
     computed: Arc<AtomicUsize>,
 }
 
-impl Cache {
+impl ResultCache {
     /// The cache in `folder`, which is made when something is put into it.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), reused: Arc::default(), computed: Arc::default() }
@@ -91,14 +91,29 @@ impl Cache {
         CacheUse { reused: load(&self.reused), computed: load(&self.computed) }
     }
 
-    /// Counts an entry of a caller who keeps it in a [folder](Self::folder).
-    pub(crate) fn count(&self, reused: bool) {
+    /// What `work` makes of the folder under `key`, whose content checks itself; `work` also says
+    /// whether all of it was there. A folder in which it finds damage is removed and made anew.
+    ///
+    /// # Errors
+    /// Those of `work`, and a damaged folder that cannot be removed.
+    pub(crate) fn folder_value<T>(
+        &self,
+        key: &Key,
+        is_damage: fn(&anyhow::Error) -> bool,
+        work: impl Fn(&Path) -> Result<(T, bool)>,
+    ) -> Result<T> {
+        let folder = self.folder(key);
+        let (value, reused) = recompute_if_damaged(&folder, is_damage, || work(&folder))?;
+        self.count(reused);
+        Ok(value)
+    }
+
+    fn count(&self, reused: bool) {
         let count = if reused { &self.reused } else { &self.computed };
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The folder of an entry whose content checks itself.
-    pub(crate) fn folder(&self, key: &Key) -> PathBuf {
+    fn folder(&self, key: &Key) -> PathBuf {
         self.folder.join(key.kind).join(key.to_string())
     }
 
@@ -145,8 +160,9 @@ fn report_damage(path: &Path, reason: &dyn std::fmt::Display) {
     eprintln!("{}: {reason}; it is computed again", path.display());
 }
 
-/// Does `work` on `folder`; where it finds that damaged, removes it and starts anew.
-pub(crate) fn again_if_damaged<T>(
+/// Runs `work`, which reads or computes what is in `folder`; where it finds that damaged, removes
+/// the folder and runs again.
+fn recompute_if_damaged<T>(
     folder: &Path,
     is_damage: fn(&anyhow::Error) -> bool,
     work: impl Fn() -> Result<T>,
@@ -190,8 +206,8 @@ mod tests {
         let root = tempfile::tempdir()?;
         let key = Key::new("value").with("seed", &1)?;
         let values = vec![0.1 + 0.2, 1.0 / 3.0, 1e-300, f64::MIN_POSITIVE];
-        assert_eq!(Cache::new(root.path()).value(&key, || Ok(values.clone()))?, values);
-        let cache = Cache::new(root.path());
+        assert_eq!(ResultCache::new(root.path()).value(&key, || Ok(values.clone()))?, values);
+        let cache = ResultCache::new(root.path());
         let found: Vec<f64> = cache.value(&key, || anyhow::bail!("computed twice"))?;
         assert_eq!(found, values);
         assert_eq!(cache.uses(), CacheUse { reused: 1, computed: 0 });
@@ -201,7 +217,7 @@ mod tests {
     #[test]
     fn every_damaged_byte_is_noticed() -> Result<()> {
         let root = tempfile::tempdir()?;
-        let (cache, key) = (Cache::new(root.path()), Key::new("value"));
+        let (cache, key) = (ResultCache::new(root.path()), Key::new("value"));
         cache.bytes(&key, || Ok(b"payload".to_vec()))?;
         let path = cache.folder(&key).with_extension("bin");
         let whole = std::fs::read(&path)?;
@@ -221,7 +237,7 @@ mod tests {
     #[test]
     fn a_failure_leaves_nothing_behind() -> Result<()> {
         let root = tempfile::tempdir()?;
-        let (cache, key) = (Cache::new(root.path()), Key::new("value"));
+        let (cache, key) = (ResultCache::new(root.path()), Key::new("value"));
         assert!(cache.value::<f64>(&key, || anyhow::bail!("no")).is_err());
         assert_eq!(cache.value(&key, || Ok(2.0))?, 2.0);
         Ok(())

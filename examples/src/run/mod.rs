@@ -15,7 +15,7 @@ use crate::{
     plot::drawing::Drawing,
     run::{
         atomic::temporary_file,
-        cache::Cache,
+        cache::ResultCache,
         csv_table::write_csv,
         progress::{Progress, Stage},
         record::{Record, Stages},
@@ -68,7 +68,7 @@ pub struct Run {
     folder: RunFolder,
     progress: Progress,
     stages: Stages,
-    cache: Cache,
+    cache: ResultCache,
 }
 
 impl Run {
@@ -87,7 +87,7 @@ impl Run {
         Ok(Self {
             program: program.to_owned(),
             folder,
-            cache: Cache::new(cache),
+            cache: ResultCache::new(cache),
             progress: Progress::new(),
             stages: Stages::start(),
         })
@@ -99,14 +99,14 @@ impl Run {
     }
 
     /// The same with another cache, if one is given; else it is `cache` in `out`, or
-    /// `results/cache` for all programs together.
+    /// `results/cache`, which all programs share.
     #[must_use]
     pub fn with_cache(self, folder: Option<&Path>) -> Self {
-        Self { cache: folder.map_or(self.cache, Cache::new), ..self }
+        Self { cache: folder.map_or(self.cache, ResultCache::new), ..self }
     }
 
     /// What earlier runs have left.
-    pub fn cache(&self) -> &Cache {
+    pub fn cache(&self) -> &ResultCache {
         &self.cache
     }
 

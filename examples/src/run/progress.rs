@@ -82,7 +82,7 @@ impl Stage {
         self.maybe_line();
     }
 
-    /// Says that `done` of `total` steps are done, where their number becomes known late.
+    /// Says that `done` of `total` steps are done, where their number is learnt late.
     pub fn set_progress(&self, done: usize, total: usize) {
         self.bar.set_length(total as u64);
         self.set_done(done as u64);

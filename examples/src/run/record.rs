@@ -13,7 +13,7 @@ use crate::run::{atomic::write_atomically, cache::CacheUse};
 pub struct Elapsed {
     /// Seconds on the clock.
     pub wall_s: f64,
-    /// Seconds of all cores together; `None` where the system does not tell.
+    /// Seconds summed over all cores; `None` where the system does not tell.
     pub cpu_s: Option<f64>,
 }
 

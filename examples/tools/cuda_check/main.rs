@@ -38,7 +38,7 @@ pub struct Flags {
     #[serde(serialize_with = "by_name")]
     device: DeviceChoice,
 
-    /// Sizes of seconds on a CPU
+    /// CheckSizes of seconds on a CPU
     #[arg(long)]
     quick: bool,
 
@@ -98,7 +98,7 @@ fn check(flags: &Flags, opened: &OpenedDevice) -> Result<bool> {
         report::comparisons(&results.comparisons)?;
     }
     if flags.only != Some(PartName::Verify) {
-        let sizes = time::Sizes::new(flags.quick, flags.max_n);
+        let sizes = time::CheckSizes::new(flags.quick, flags.max_n);
         results.rates = run.stage("rates", 1, |_| time::rates(&opened.device, &sizes))?;
         report::rates(&results.rates)?;
         let times = run.stage("times", 1, |_| time::times(&opened.device, &sizes, &results.rates));

@@ -23,7 +23,7 @@ const COLUMNS: usize = 8192;
 const CHECKED: usize = 4;
 
 /// How large everything is.
-pub struct Sizes {
+pub struct CheckSizes {
     pub quick: bool,
     pub max_n: usize,
     /// Bytes copied.
@@ -37,7 +37,7 @@ pub struct Sizes {
     spectrum: [usize; 2],
 }
 
-impl Sizes {
+impl CheckSizes {
     pub fn new(quick: bool, max_n: usize) -> Self {
         let (copied, edge) = if quick { (4 << 20, 192) } else { (2 << 30, 8192) };
         let (micro_batch, epoch) = if quick { (16, 64) } else { (256, 10_000) };
@@ -94,7 +94,7 @@ fn fastest(device: &Device, mut work: impl FnMut() -> Result<()>) -> Result<f64>
 }
 
 /// Copies, and products in every precision.
-pub fn rates(device: &Device, sizes: &Sizes) -> Result<Rates> {
+pub fn rates(device: &Device, sizes: &CheckSizes) -> Result<Rates> {
     let block = Tensor::zeros(sizes.copied / 4, DType::F32, device)?;
     let copy = fastest(device, || Ok(block.copy().map(drop)?))?;
     let to_host = fastest(device, || Ok(block.to_vec1::<f32>().map(drop)?))?;
@@ -114,7 +114,7 @@ pub fn rates(device: &Device, sizes: &Sizes) -> Result<Rates> {
 }
 
 /// Grams of growing size, an epoch, and eigenpairs.
-pub fn times(device: &Device, sizes: &Sizes, rates: &Rates) -> Result<Vec<Time>> {
+pub fn times(device: &Device, sizes: &CheckSizes, rates: &Rates) -> Result<Vec<Time>> {
     let mut times = Vec::new();
     for case in cases(sizes.quick)? {
         for &n in case.grams.iter().filter(|n| **n <= sizes.max_n) {
@@ -134,7 +134,7 @@ fn gram(
     device: &Device,
     n: usize,
     precision: Precision,
-    sizes: &Sizes,
+    sizes: &CheckSizes,
     rates: &Rates,
 ) -> Result<Time> {
     let theta = case.theta.to_dtype(DType::F32)?.to_device(device)?;
@@ -175,7 +175,7 @@ fn kernel_bytes(plan: &Plan) -> f64 {
 }
 
 /// One epoch of SGD with the paper's settings.
-fn epoch(case: &Case, device: &Device, sizes: &Sizes, rates: &Rates) -> Result<Time> {
+fn epoch(case: &Case, device: &Device, sizes: &CheckSizes, rates: &Rates) -> Result<Time> {
     let theta = case.theta.to_dtype(DType::F32)?.to_device(device)?;
     let n = sizes.epoch.min(sizes.max_n);
     let x = images(&case.network, n, DType::F32, device)?;
@@ -208,7 +208,7 @@ fn epoch(case: &Case, device: &Device, sizes: &Sizes, rates: &Rates) -> Result<T
 }
 
 /// The leading eigenpairs of LeNet5's Gram.
-fn spectrum(device: &Device, sizes: &Sizes, rates: &Rates) -> Result<Option<Time>> {
+fn spectrum(device: &Device, sizes: &CheckSizes, rates: &Rates) -> Result<Option<Time>> {
     let [n, pairs] = sizes.spectrum;
     let Some(case) = cases(sizes.quick)?.into_iter().find(|case| case.name == "LeNet5") else {
         return Ok(None);

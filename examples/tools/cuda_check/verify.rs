@@ -143,9 +143,9 @@ impl<'a> Comparison<'a> {
         let labels: Vec<u8> = (0..n).map(|i| (i * i % 3 % 2) as u8).collect();
         let config =
             SgdConfig { batch: n / 2, epochs: 1, learning_rate: 0.02, ..SgdConfig::default() };
-        let end = |theta: &Params, images: &Tensor| -> Result<Params> {
+        let end = |params: &Params, images: &Tensor| -> Result<Params> {
             let examples = Examples::new(images.clone(), labels.clone())?;
-            let mut trainer = Trainer::new(&self.case.network, theta, &examples, None, &config)?;
+            let mut trainer = Trainer::new(&self.case.network, params, &examples, None, &config)?;
             trainer.step_epoch()?;
             let moved = trainer.params().sub(trainer.start())?;
             on_host(&moved)

@@ -20,10 +20,10 @@ use crate::flags::Flags;
 pub const STORE: &str = "gram.zarr";
 
 /// A network at its parameters, and how its kernel is assembled.
-pub struct Kernel<'a> {
+pub struct GramJob<'a> {
     pub flags: &'a Flags,
     pub network: &'a Network,
-    pub theta: &'a Params,
+    pub params: &'a Params,
     pub inputs: &'a Tensor,
     pub stop: &'a AtomicBool,
     pub products: Option<&'a InputGram>,
@@ -39,10 +39,10 @@ pub enum Assembled {
     Part(Stored),
 }
 
-impl Kernel<'_> {
+impl GramJob<'_> {
     /// Without progress.
     pub fn assembly(&self) -> Result<Assembly<'_>> {
-        let assembly = Assembly::new(self.network, self.theta, self.inputs, &config(self.flags))?;
+        let assembly = Assembly::new(self.network, self.params, self.inputs, &config(self.flags))?;
         let assembly = assembly.stoppable(self.stop);
         let precision = self.flags.precision;
         let assembly = match precision.is_some() || !self.inputs.device().is_cpu() {

@@ -11,7 +11,7 @@ mod sample;
 use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use assembly::{Assembled, Kernel};
+use assembly::{Assembled, GramJob};
 use clap::Parser;
 use entk::{
     gram::{ErrorEstimate, Plan, Store, product_rate},
@@ -21,7 +21,7 @@ use entk::{
 };
 use entk_examples::{Elapsed, Run, RunFolder, peak_rss_mb};
 use flags::{Command, Flags};
-use results::{LabelSummary, Summary};
+use results::{GramSummary, LabelSummary};
 use sample::{Sample, network, parameters, read_images};
 
 /// The K of the paper's energy concentrations.
@@ -57,24 +57,24 @@ fn compute(flags: &Flags) -> Result<()> {
     let mut run = Run::start("gram", flags.out.as_deref())?;
     let sample = Sample::read(flags, &device)?;
     let network = network(flags, &sample.inputs)?;
-    let theta = parameters(flags, &network, &device)?;
+    let params = parameters(flags, &network, &device)?;
     leading(flags, &sample)?;
     let (inputs, stop) = (&sample.inputs, &*stop);
-    let mut kernel =
-        Kernel { flags, network: &network, theta: &theta, inputs, stop, products: None };
-    let plan = kernel.plan()?;
+    let mut job =
+        GramJob { flags, network: &network, params: &params, inputs, stop, products: None };
+    let plan = job.plan()?;
     if flags.dry_run {
         return assembly::show(&plan, flags);
     }
     assembly::check(&plan, flags)?;
     results::clear(run.folder())?;
     let products = assembly::products(&mut run, flags, inputs, stop)?;
-    kernel.products = products.as_ref();
+    job.products = products.as_ref();
     // Products that are given need not be computed.
-    let plan = if products.is_some() { kernel.plan()? } else { plan };
+    let plan = if products.is_some() { job.plan()? } else { plan };
 
-    match outcome(&mut run, &kernel, &plan)? {
-        Some(outcome) => conclude(run, &kernel, &sample, outcome),
+    match outcome(&mut run, &job, &plan)? {
+        Some(outcome) => conclude(run, &job, &sample, outcome),
         None => Ok(()),
     }
 }
@@ -92,12 +92,12 @@ struct Outcome {
 }
 
 /// Assembles the kernel and writes it; nothing more is done after one part of several.
-fn outcome(run: &mut Run, kernel: &Kernel<'_>, plan: &Plan) -> Result<Option<Outcome>> {
+fn outcome(run: &mut Run, job: &GramJob<'_>, plan: &Plan) -> Result<Option<Outcome>> {
     let planned_mb = peak_rss_mb().unwrap_or(0.0).max(plan.peak() as f64 / 1e6);
-    let assembled = kernel.assemble(run)?;
+    let assembled = job.assemble(run)?;
     let peak_rss_mb = peak_rss_mb();
     let time = run.stages().of("gram").context("the gram stage has no time")?;
-    let error = kernel.estimate_error(&assembled)?;
+    let error = job.estimate_error(&assembled)?;
     let (gram, trace, kept_tiles) = match assembled {
         Assembled::Part(part) => {
             say_part(&part.store, part.computed, part.kept)?;
@@ -109,7 +109,7 @@ fn outcome(run: &mut Run, kernel: &Kernel<'_>, plan: &Plan) -> Result<Option<Out
         }
         Assembled::Store { store, kept } => {
             let trace = store.diagonal()?.iter().sum();
-            (read_gram(run, kernel.flags, &store)?, trace, Some(kept))
+            (read_gram(run, job.flags, &store)?, trace, Some(kept))
         }
     };
     let gflops = (plan.sweep_operations + plan.operations) / time.wall_s / 1e9;
@@ -117,20 +117,20 @@ fn outcome(run: &mut Run, kernel: &Kernel<'_>, plan: &Plan) -> Result<Option<Out
 }
 
 /// Everything that follows from the kernel, and the record.
-fn conclude(mut run: Run, kernel: &Kernel<'_>, sample: &Sample, outcome: Outcome) -> Result<()> {
-    let Kernel { flags, network, theta, inputs, .. } = *kernel;
+fn conclude(mut run: Run, job: &GramJob<'_>, sample: &Sample, outcome: Outcome) -> Result<()> {
+    let GramJob { flags, network, params, inputs, .. } = *job;
     let Outcome { gram, kept_tiles, error, time, .. } = outcome;
-    results::write_outputs(&run.folder().file("outputs.npy"), network, theta, inputs)?;
-    write_cross(&mut run, kernel)?;
+    results::write_outputs(&run.folder().file("outputs.npy"), network, params, inputs)?;
+    write_cross(&mut run, job)?;
     let pairs = gram.as_ref().map(|gram| decompose(&mut run, flags, gram)).transpose()?.flatten();
     let top = leading(flags, sample)?;
-    let jacobian = Jacobian::new(network, theta, inputs)?;
+    let jacobian = Jacobian::new(network, params, inputs)?;
     let labels =
         (sample.targets.as_ref()).map(|y| LabelSummary::new(&jacobian, pairs.as_ref(), y, top));
     let values = pairs.as_ref().map(Eigenpairs::values);
-    let summary = Summary {
+    let summary = GramSummary {
         inputs: inputs.dim(0)?,
-        parameters: theta.count(),
+        parameters: params.count(),
         trace: outcome.trace,
         kernel_s: time.wall_s,
         cpu_s: time.cpu_s,
@@ -180,12 +180,12 @@ fn leading(flags: &Flags, sample: &Sample) -> Result<usize> {
     Ok(top)
 }
 
-fn write_cross(run: &mut Run, kernel: &Kernel<'_>) -> Result<()> {
-    let Kernel { flags, network, inputs, .. } = kernel;
+fn write_cross(run: &mut Run, job: &GramJob<'_>) -> Result<()> {
+    let GramJob { flags, network, inputs, .. } = job;
     let Some(path) = &flags.cross else { return Ok(()) };
     let others = read_images(path, flags, None)?.0.to_device(inputs.device())?;
     let cross = run.stage("cross", 1, |_| {
-        let cross = kernel.assembly().and_then(|assembly| Ok(assembly.cross(&others)?));
+        let cross = job.assembly().and_then(|assembly| Ok(assembly.cross(&others)?));
         cross.with_context(|| {
             format!("--cross {} for inputs {:?}", path.display(), network.input_shape())
         })
@@ -204,7 +204,7 @@ fn decompose(run: &mut Run, flags: &Flags, gram: &Gram) -> Result<Option<Eigenpa
 }
 
 /// One line of JSON for side-by-side timing.
-fn print_timing(flags: &Flags, summary: &Summary, kernel: Elapsed) -> Result<()> {
+fn print_timing(flags: &Flags, summary: &GramSummary, kernel: Elapsed) -> Result<()> {
     let line = serde_json::json!({
         "peer": "entk",
         "model": flags.model,

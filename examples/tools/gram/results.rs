@@ -21,7 +21,7 @@ const BATCH: usize = 256;
 
 /// Numbers of record.json.
 #[derive(Serialize)]
-pub struct Summary {
+pub struct GramSummary {
     pub inputs: usize,
     pub parameters: usize,
     /// Sum of the eigenvalues.
@@ -125,11 +125,11 @@ pub fn write_pairs(folder: &RunFolder, pairs: &Eigenpairs) -> Result<()> {
 }
 
 /// The outputs f(theta, x), (N, C).
-pub fn write_outputs(path: &Path, model: &dyn Model, theta: &Params, x: &Tensor) -> Result<()> {
+pub fn write_outputs(path: &Path, model: &dyn Model, params: &Params, x: &Tensor) -> Result<()> {
     let n = x.dim(0)?;
     let batches = (0..n).step_by(BATCH).map(|start| {
         let batch = x.narrow(0, start, BATCH.min(n - start))?;
-        Ok(model.forward(theta, &batch)?)
+        Ok(model.forward(params, &batch)?)
     });
     let outputs = Tensor::cat(&batches.collect::<Result<Vec<_>>>()?, 0)?;
     let (shape, flat) = (outputs.dims(), outputs.flatten_all()?);

@@ -62,23 +62,23 @@ impl Rect {
     }
 }
 
-/// The pieces of a line that lie inside `area`.
+/// The parts of a line that lie inside `area`.
 pub(crate) fn clip_path(path: &[Point], area: &Rect) -> Vec<Vec<Point>> {
-    let mut pieces: Vec<Vec<Point>> = Vec::new();
+    let mut parts: Vec<Vec<Point>> = Vec::new();
     for pair in path.windows(2) {
         let Some((from, to)) = area.clip(pair[0], pair[1]) else { continue };
-        match pieces.last_mut() {
-            Some(piece) if piece.last() == Some(&from) => piece.push(to),
-            _ => pieces.push(vec![from, to]),
+        match parts.last_mut() {
+            Some(part) if part.last() == Some(&from) => part.push(to),
+            _ => parts.push(vec![from, to]),
         }
     }
-    pieces
+    parts
 }
 
 /// Cuts a line into dashes of length `on` with gaps of length `off`.
 pub(crate) fn dashes(path: &[Point], on: f64, off: f64) -> Vec<Vec<Point>> {
-    let mut pieces = Vec::new();
-    let mut piece: Vec<Point> = path.first().copied().into_iter().collect();
+    let mut parts = Vec::new();
+    let mut part: Vec<Point> = path.first().copied().into_iter().collect();
     let (mut drawing, mut left) = (true, on);
     for pair in path.windows(2) {
         let (from, to) = (pair[0], pair[1]);
@@ -89,23 +89,23 @@ pub(crate) fn dashes(path: &[Point], on: f64, off: f64) -> Vec<Vec<Point>> {
             let t = done / length;
             let at = (from.0 + t * (to.0 - from.0), from.1 + t * (to.1 - from.1));
             if drawing {
-                piece.push(at);
-                pieces.push(std::mem::take(&mut piece));
+                part.push(at);
+                parts.push(std::mem::take(&mut part));
             } else {
-                piece = vec![at];
+                part = vec![at];
             }
             drawing = !drawing;
             left = if drawing { on } else { off };
         }
         left -= length - done;
         if drawing {
-            piece.push(to);
+            part.push(to);
         }
     }
-    if piece.len() > 1 {
-        pieces.push(piece);
+    if part.len() > 1 {
+        parts.push(part);
     }
-    pieces
+    parts
 }
 
 #[cfg(test)]
@@ -125,23 +125,20 @@ mod tests {
     #[test]
     fn a_line_that_leaves_and_returns_is_two_pieces() {
         let path = [(0.5, 0.5), (0.5, 2.0), (0.7, 2.0), (0.7, 0.5), (0.8, 0.5)];
-        let pieces = clip_path(&path, &UNIT);
-        assert_eq!(
-            pieces,
-            [vec![(0.5, 0.5), (0.5, 1.0)], vec![(0.7, 1.0), (0.7, 0.5), (0.8, 0.5)]]
-        );
+        let parts = clip_path(&path, &UNIT);
+        assert_eq!(parts, [vec![(0.5, 0.5), (0.5, 1.0)], vec![(0.7, 1.0), (0.7, 0.5), (0.8, 0.5)]]);
     }
 
     #[test]
     fn dashes_keep_their_length_around_corners() {
-        let length = |piece: &Vec<Point>| -> f64 {
-            piece.windows(2).map(|p| (p[1].0 - p[0].0).hypot(p[1].1 - p[0].1)).sum()
+        let length = |part: &Vec<Point>| -> f64 {
+            part.windows(2).map(|p| (p[1].0 - p[0].0).hypot(p[1].1 - p[0].1)).sum()
         };
-        let pieces = dashes(&[(0.0, 0.0), (2.5, 0.0), (2.5, 7.0)], 2.0, 1.0);
-        assert_eq!(pieces.len(), 4);
-        for piece in &pieces[..3] {
-            assert!((length(piece) - 2.0).abs() < 1e-12, "{piece:?}");
+        let parts = dashes(&[(0.0, 0.0), (2.5, 0.0), (2.5, 7.0)], 2.0, 1.0);
+        assert_eq!(parts.len(), 4);
+        for part in &parts[..3] {
+            assert!((length(part) - 2.0).abs() < 1e-12, "{part:?}");
         }
-        assert!((length(&pieces[3]) - 0.5).abs() < 1e-12);
+        assert!((length(&parts[3]) - 0.5).abs() < 1e-12);
     }
 }

@@ -36,15 +36,16 @@ const PNG_OVERSAMPLING: usize = 3;
 const RASTER_ZOOM: usize = 6;
 
 /// What differs between the formats.
-struct Target {
+struct OutputFormat {
     /// Backend units of a point.
     scale: f64,
     /// Whether letters, joints and images are painted as pixels; SVG has elements for them.
     is_bitmap: bool,
 }
 
-const SVG: Target = Target { scale: SVG_GRID, is_bitmap: false };
-const PNG: Target = Target { scale: (PNG_ZOOM * PNG_OVERSAMPLING) as f64, is_bitmap: true };
+const SVG: OutputFormat = OutputFormat { scale: SVG_GRID, is_bitmap: false };
+const PNG: OutputFormat =
+    OutputFormat { scale: (PNG_ZOOM * PNG_OVERSAMPLING) as f64, is_bitmap: true };
 
 /// The canvas as an SVG document.
 pub(crate) fn svg(canvas: &Canvas) -> Result<String> {
@@ -80,7 +81,7 @@ fn page(canvas: &Canvas, scale: f64) -> (u32, u32) {
     ((canvas.width * scale).ceil() as u32, (canvas.height * scale).ceil() as u32)
 }
 
-fn replay<B: DrawingBackend>(canvas: &Canvas, mut backend: B, target: &Target) -> Result<()>
+fn replay<B: DrawingBackend>(canvas: &Canvas, mut backend: B, target: &OutputFormat) -> Result<()>
 where
     B::ErrorType: 'static,
 {
@@ -118,7 +119,7 @@ fn draw_path<B: DrawingBackend>(
     backend: &mut B,
     points: &[Point],
     stroke: Stroke,
-    target: &Target,
+    target: &OutputFormat,
 ) -> Result<()>
 where
     B::ErrorType: 'static,
@@ -145,7 +146,7 @@ fn draw_polygon<B: DrawingBackend>(
     points: &[Point],
     color: Color,
     opacity: f64,
-    target: &Target,
+    target: &OutputFormat,
 ) -> Result<()>
 where
     B::ErrorType: 'static,
@@ -162,7 +163,7 @@ fn draw_text<B: DrawingBackend>(
     at: Point,
     text: &str,
     letters: &Letters,
-    target: &Target,
+    target: &OutputFormat,
 ) -> Result<()>
 where
     B::ErrorType: 'static,
@@ -191,7 +192,7 @@ fn draw_glyphs<B: DrawingBackend>(
     at: Point,
     text: &str,
     letters: &Letters,
-    target: &Target,
+    target: &OutputFormat,
 ) -> Result<()>
 where
     B::ErrorType: 'static,
@@ -211,7 +212,7 @@ where
     Ok(())
 }
 
-fn grid((x, y): Point, target: &Target) -> (i32, i32) {
+fn grid((x, y): Point, target: &OutputFormat) -> (i32, i32) {
     ((x * target.scale).round() as i32, (y * target.scale).round() as i32)
 }
 
