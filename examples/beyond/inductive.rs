@@ -10,27 +10,22 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
-use clap::Parser;
-use entk::spectral::AlignmentEstimate;
+use clap::Args;
+use entk::train::History;
 use entk_examples::{
-    Bands, DataPool, Defaults, Experiment, FigureFlags, INDICES, IndexList, InductivePairs,
-    ModelName, Run, Size, agreement, indices, last_epoch, parse_flags,
+    BinaryTask, Defaults, Experiment, FigureFlags, FigureProgram, IndexFlags, InductivePairs,
+    InitialKernel, ModelName, OneSeed, Size, agreement, last_epoch,
     plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Series},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Inductive eigenfunctions beside transductive ones.
-#[derive(Parser, Serialize)]
-#[command(name = "inductive", version)]
-struct Flags {
+#[derive(Args, Clone, Serialize)]
+struct Own {
     #[command(flatten)]
     #[serde(flatten)]
-    figure: FigureFlags,
-
-    /// Eigenfunctions, counted from 1, by falling eigenvalue [default:
-    /// 1,2,5,10,20,50,100,200,500,1000, as far as there are]
-    #[arg(long, value_name = "LIST")]
-    indices: Option<IndexList>,
+    shown: IndexFlags,
 }
 
 /// One eigenfunction, as both kinds have it.
@@ -54,74 +49,72 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
+    let defaults = Defaults {
         model: ModelName::LeNet5,
         train: Size::new(3_000, 1_000).for_resnet18(1_500),
         test: Size::new(1_000, 500),
         epochs: Size::new(40, 30).for_resnet18(15),
         ..Defaults::default()
-    });
-    let common = &flags.figure.common;
-    let mut run = common.start("inductive")?;
-    let source = DataPool::load(common)?;
-    let indices = indices(flags.indices.as_ref(), &INDICES, common.train)?;
-    let rows = flags.figure.rows(&mut run, "eigenfunctions", |run, figure| {
-        one_seed(run, figure, &indices, &source.experiment(&figure.common)?)
-    })?;
-    run.save_figure("inductive", &figure(&flags, &rows)?)?;
-    run.finish(common.seed, &flags, &serde_json::json!({ "origin": source.origin() }))?;
-    Ok(())
+    };
+    let program = FigureProgram::start("inductive", &defaults, |_| Ok(()))?;
+    let rows = program.rows("eigenfunctions", one_seed)?;
+    program.save_figure(&figure(&program.flags, &rows)?)?;
+    program.finish(json!({}))
 }
 
-fn one_seed(
-    run: &mut Run,
-    figure: &FigureFlags,
-    indices: &[usize],
-    experiment: &Experiment,
-) -> Result<Vec<Row>> {
+fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
+    let (run, experiment) = (seed.run, seed.experiment()?);
+    let indices = seed.flags.own.shown.up_to(experiment.train)?;
     let last = indices.last().copied().unwrap_or(1);
     let kernel = experiment.kernel(run)?;
     let pairs = kernel.eigenpairs(run, last)?;
-    let transductive = experiment.tasks(&pairs, indices)?.split_off(1);
+    let transductive = experiment.tasks(&pairs, &indices)?.split_off(1);
     let functions = InductivePairs::find(run, &kernel, experiment.train, last)?;
-    let inductive = functions.tasks(indices)?;
-    let config = figure.sgd();
-    // Of either kind of task: networks, then linearizations.
-    let mut accuracies = Vec::new();
-    for tasks in [&transductive, &inductive] {
-        for fit in experiment.networks(run, tasks, &config)? {
-            accuracies.push(last_epoch(&fit.history)?.2.accuracy);
-        }
-        for history in experiment.linearize(run, &kernel, tasks, &config)? {
-            accuracies.push(last_epoch(&history)?.2.accuracy);
-        }
-    }
-    let (count, estimates) = (indices.len(), functions.test_alignments(indices)?);
+    let inductive = functions.tasks(&indices)?;
+    let accuracies_of = |tasks: &[BinaryTask]| accuracies(seed, &experiment, &kernel, tasks);
+    let ([network, linearization], [network_inductive, linearization_inductive]) =
+        (accuracies_of(&transductive)?, accuracies_of(&inductive)?);
+    let estimates = functions.test_alignments(&indices)?;
     let row = |(at, &index): (usize, &usize)| {
         let [agreement_train, agreement_test] =
             agreement(&transductive[at], &inductive[at], experiment.train);
-        let AlignmentEstimate { value, error } = estimates[at];
         Ok(Row {
             index,
-            seed: config.seed,
+            seed: seed.flags.common.seed,
             agreement_train,
             agreement_test,
-            network: accuracies[at],
-            linearization: accuracies[count + at],
-            network_inductive: accuracies[2 * count + at],
-            linearization_inductive: accuracies[3 * count + at],
+            network: network[at],
+            linearization: linearization[at],
+            network_inductive: network_inductive[at],
+            linearization_inductive: linearization_inductive[at],
             alignment_train: functions.alignment(index)?,
-            alignment_test: value,
-            alignment_test_error: error,
+            alignment_test: estimates[at].value,
+            alignment_test_error: estimates[at].error,
         })
     };
     indices.iter().enumerate().map(row).collect()
 }
 
-fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
-    let curve = |name: &str, value: fn(&Row) -> f64| -> Result<Series> {
-        let points: Vec<_> = rows.iter().map(|row| (row.index as f64, value(row))).collect();
-        Ok(Series::from_bands(name, &Bands::of_points(&points)?))
+/// Test accuracies on each task, of networks and of linearizations.
+fn accuracies(
+    seed: &OneSeed<'_, Own>,
+    experiment: &Experiment,
+    kernel: &InitialKernel,
+    tasks: &[BinaryTask],
+) -> Result<[Vec<f64>; 2]> {
+    let (run, config) = (seed.run, seed.flags.sgd());
+    let of = |history: &History| Ok(last_epoch(history)?.2.accuracy);
+    let networks = experiment.networks(run, tasks, &config)?;
+    let linearizations = experiment.linearize(run, kernel, tasks, &config)?;
+    Ok([
+        networks.iter().map(|fit| of(&fit.history)).collect::<Result<_>>()?,
+        linearizations.iter().map(of).collect::<Result<_>>()?,
+    ])
+}
+
+fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<FigureGrid> {
+    let curve = |name: &str, value: fn(&Row) -> f64| {
+        Series::of_runs(name, rows.iter().map(|row| (row.index, value(row))))
     };
     let index = || Axis::log("eigenfunction index");
     let agreement = Figure::new(index(), Axis::linear("labels shared").percent())
@@ -146,6 +139,6 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
         .series(curve("training images", |row| row.alignment_train)?)
         .series(curve("test images, unbiased", |row| row.alignment_test)?.color(1).bars(bars));
     Ok(FigureGrid::row(vec![agreement, accuracy, alignment])
-        .title(flags.figure.common.title())
-        .note(format!("{} Error bars: one standard error.", flags.figure.note())))
+        .title(flags.common.title())
+        .note(format!("{} Error bars: one standard error.", flags.note())))
 }

@@ -17,11 +17,11 @@ use entk::{
     spectral::{BinaryTarget, Eigenpairs, residual_norms, uncertain_labels},
 };
 use entk_examples::{
-    CommonFlags, DataPool, Defaults, INDICES, IndexList, InitialKernel, ModelName, Run, Size,
-    indices, parse_flags,
+    CommonFlags, DataPool, Defaults, IndexFlags, InitialKernel, ModelName, Run, Size, parse_flags,
     plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// A squared gradient norm that differs by more than this between the precisions has not only been
 /// rounded: a ReLU is on in one and off in the other. Rounding alone stays near 1e-6.
@@ -36,10 +36,9 @@ struct Flags {
     #[serde(flatten)]
     common: CommonFlags,
 
-    /// Eigenfunctions, counted from 1, by falling eigenvalue [default:
-    /// 1,2,5,10,20,50,100,200,500,1000, as far as there are]
-    #[arg(long, value_name = "LIST")]
-    indices: Option<IndexList>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    shown: IndexFlags,
 
     /// GELU in place of ReLU
     #[arg(long)]
@@ -73,11 +72,11 @@ fn main() -> Result<()> {
         ..Defaults::default()
     });
     let common = &flags.common;
-    let mut run = common.start("label_flips")?;
+    let run = common.start("label_flips")?;
     let n = common.train + common.test;
     ensure!(n >= 2, "two images at least");
     // A centred kernel has one eigenfunction less.
-    let indices = indices(flags.indices.as_ref(), &INDICES, n - 1)?;
+    let indices = flags.shown.up_to(n - 1)?;
     let source = DataPool::load(common)?;
     let mut experiment = source.experiment(common)?;
     if flags.gelu {
@@ -86,21 +85,21 @@ fn main() -> Result<()> {
         experiment.network = common.model.network(input, common.width, Activation::Gelu)?;
     }
     // Weights and images are those of f32 in both.
-    let double = experiment.to_dtype(DType::F64)?.kernel(&mut run)?;
-    let single = experiment.kernel(&mut run)?;
-    let rows = rows(&mut run, &double, &single, &indices)?;
+    let double = experiment.to_dtype(DType::F64)?.kernel(&run)?;
+    let single = experiment.kernel(&run)?;
+    let rows = rows(&run, &double, &single, &indices)?;
     run.save_table("label_flips", &rows)?;
     run.save_figure("labels", &figure(common, &rows))?;
     let moved = |(a, b): &(f64, f64)| (a - b).abs() > KINK * b;
     let norms = single.gram.diagonal().into_iter().zip(double.gram.diagonal());
     let kinks = norms.filter(moved).count();
-    let results = serde_json::json!({ "origin": source.origin(), "inputs_past_a_kink": kinks });
+    let results = json!({ "origin": source.origin(), "inputs_past_a_kink": kinks });
     run.finish(common.seed, &flags, &results)?;
     Ok(())
 }
 
 fn rows(
-    run: &mut Run,
+    run: &Run,
     double: &InitialKernel,
     single: &InitialKernel,
     indices: &[usize],

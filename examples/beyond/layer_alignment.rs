@@ -6,23 +6,18 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
-use clap::Parser;
-use entk::{linearize::Jacobian, models::Params};
+use clap::Args;
+use entk::linearize::Jacobian;
 use entk_examples::{
-    Bands, BinaryTask, DataPool, Defaults, Experiment, FigureFlags, ModelName, Run, Size,
-    parse_flags,
+    Defaults, FigureFlags, FigureProgram, Moment, OneSeed, Run,
     plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Alignment of a task with the kernel, layer by layer, over the epochs of training on it.
-#[derive(Parser, Serialize)]
-#[command(name = "layer_alignment", version)]
-struct Flags {
-    #[command(flatten)]
-    #[serde(flatten)]
-    figure: FigureFlags,
-
+#[derive(Args, Clone, Serialize)]
+struct Own {
     /// The eigenfunction, counted from 1, by falling eigenvalue
     #[arg(long, value_name = "J", default_value_t = 20)]
     index: usize,
@@ -45,57 +40,37 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
-        model: ModelName::LeNet5,
-        train: Size::new(3_000, 1_000).for_resnet18(1_000),
-        test: Size::new(1_000, 500),
-        epochs: Size::new(100, 60).for_resnet18(15),
-        seeds: 3,
-        ..Defaults::default()
-    });
-    let (index, common) = (flags.index, &flags.figure.common);
-    common.check_index(index)?;
-    let mut run = common.start("layer_alignment")?;
-    let source = DataPool::load(common)?;
-    let rows = flags.figure.rows(&mut run, "layers", |run, figure| {
-        let experiment = source.experiment(&figure.common)?;
-        let pairs = experiment.kernel(run)?.eigenpairs(run, index)?;
-        let mut rows = Vec::new();
-        for task in experiment.tasks(&pairs, &[index])? {
-            let snapshots = experiment.snapshots(run, &task, &figure.sgd())?;
-            for (epoch, params) in &snapshots.params {
-                let layers = layers(run, &experiment, &task, params)?;
-                let whole: f64 = layers.iter().map(|(_, alignment)| alignment).sum();
-                rows.extend(layers.into_iter().map(|(layer, alignment)| Row {
-                    index: task.index,
-                    seed: figure.common.seed,
-                    epoch: *epoch,
-                    layer,
-                    alignment,
-                    share: alignment / whole,
-                }));
-            }
-        }
-        Ok(rows)
-    })?;
-    run.save_figure("layer_alignment", &figure(&flags, &rows)?)?;
-    run.finish(common.seed, &flags, &serde_json::json!({ "origin": source.origin() }))?;
-    Ok(())
+    let check = |flags: &FigureFlags<Own>| flags.common.check_index(flags.own.index);
+    let program = FigureProgram::start("layer_alignment", &Defaults::FOLLOWED, check)?;
+    let rows = program.rows("layers", one_seed)?;
+    program.save_figure(&figure(&program.flags, &rows)?)?;
+    program.finish(json!({}))
+}
+
+fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
+    seed.along_training(seed.flags.own.index, |moment| {
+        let layers = layers(seed.run, moment)?;
+        let whole: f64 = layers.iter().map(|(_, alignment)| alignment).sum();
+        let row = |(layer, alignment)| Row {
+            index: moment.task.index,
+            seed: seed.flags.common.seed,
+            epoch: moment.epoch,
+            layer,
+            alignment,
+            share: alignment / whole,
+        };
+        Ok(layers.into_iter().map(row).collect())
+    })
 }
 
 /// Alignment of each layer, in the order of the network: of all parameters up to the first dot of
 /// their names.
-fn layers(
-    run: &mut Run,
-    experiment: &Experiment,
-    task: &BinaryTask,
-    params: &Params,
-) -> Result<Vec<(String, f64)>> {
+fn layers(run: &Run, moment: &Moment<'_>) -> Result<Vec<(String, f64)>> {
+    let Moment { experiment, task, params, .. } = *moment;
     let images = experiment.images.narrow(0, 0, experiment.train)?;
     let signs = &task.target.signs()[..experiment.train];
     let key = experiment.key("layer-alignments", params, &images)?.with("target", signs)?;
-    let cache = run.cache().clone();
-    let parameters: Vec<(String, f64)> = cache.value(&key, || {
+    let parameters: Vec<(String, f64)> = run.cache().value(&key, || {
         run.stage("alignments", 1, |_| {
             Ok(Jacobian::new(&experiment.network, params, &images)?.layer_alignments(signs)?)
         })
@@ -111,8 +86,8 @@ fn layers(
     Ok(layers)
 }
 
-fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
-    let common = &flags.figure.common;
+fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<FigureGrid> {
+    let common = &flags.common;
     let mut layers: Vec<&str> = rows.iter().map(|row| row.layer.as_str()).collect();
     let mut seen = std::collections::HashSet::new();
     layers.retain(|layer| seen.insert(*layer));
@@ -120,15 +95,14 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
         let mut figure = Figure::new(Axis::linear("epoch"), Axis::log("alignment")).title(title);
         for (color, layer) in layers.iter().enumerate() {
             let of_layer = rows.iter().filter(|row| row.index == index && row.layer == *layer);
-            let points: Vec<_> = of_layer.map(|row| (row.epoch as f64, row.alignment)).collect();
-            let series = Series::from_bands(*layer, &Bands::of_points(&points)?);
-            figure = figure.series(series.color(color));
+            let points = of_layer.map(|row| (row.epoch, row.alignment));
+            figure = figure.series(Series::of_runs(*layer, points)?.color(color));
         }
         Ok(figure)
     };
     let panels = vec![
         panel(0, common.data.class_task().to_owned())?,
-        panel(flags.index, format!("eigenfunction {}", flags.index))?,
+        panel(flags.own.index, format!("eigenfunction {}", flags.own.index))?,
     ];
-    Ok(FigureGrid::row(panels).title(common.title()).note(flags.figure.note()))
+    Ok(FigureGrid::row(panels).title(common.title()).note(flags.note()))
 }

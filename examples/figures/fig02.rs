@@ -9,18 +9,19 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::Args;
 use entk::{
     models::FrozenNorms,
     spectral::energy_concentration,
     train::{Fit, History},
 };
 use entk_examples::{
-    Bands, DataPool, Defaults, Experiment, FigureFlags, INDICES, IndexList, ModelName,
-    OptimizerName, Run, Size, indices, last_epoch, parse_flags,
+    Bands, BinaryTask, Defaults, Experiment, FigureFlags, FigureProgram, IndexFlags, InitialKernel,
+    ModelName, OneSeed, OptimizerName, Size, last_epoch,
     plot::{Axis, Baseline, Figure, Series},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Eigenfunctions whose share of the class task is recorded, as in Table 1.
 const TOP: usize = 50;
@@ -30,17 +31,11 @@ const MODELS: [&str; 3] = ["network", "linearization", "network, frozen statisti
 
 /// Accuracy of a network and its linearization on the eigenfunctions of its kernel (Figures 2, 11,
 /// 12).
-#[derive(Parser, Serialize)]
-#[command(name = "fig02", version)]
-struct Flags {
+#[derive(Args, Clone, Serialize)]
+struct Own {
     #[command(flatten)]
     #[serde(flatten)]
-    figure: FigureFlags,
-
-    /// Eigenfunctions, counted from 1, by falling eigenvalue [default:
-    /// 1,2,5,10,20,50,100,200,500,1000, as far as there are]
-    #[arg(long, value_name = "LIST")]
-    indices: Option<IndexList>,
+    shown: IndexFlags,
 
     /// Trains resnet18 with frozen batch-norm statistics too, as its linearization has them
     #[arg(long)]
@@ -62,63 +57,45 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
+    let defaults = Defaults {
         model: ModelName::LeNet5,
         train: Size::new(3_000, 1_000).for_resnet18(1_500),
         test: Size::new(1_000, 500),
         epochs: Size::new(40, 30).for_resnet18(15),
         ..Defaults::default()
-    });
-    let common = &flags.figure.common;
-    let has_norms = common.model == ModelName::ResNet18;
-    ensure!(has_norms || !flags.frozen, "--frozen: {} has no batch norms", common.model);
-    let mut run = common.start("fig02")?;
-    let source = DataPool::load(common)?;
-    let rows = flags.figure.rows(&mut run, "tasks", |run, figure| {
-        one_seed(run, &flags, figure, &source.experiment(&figure.common)?)
-    })?;
-    run.save_figure("fig02", &figure(&flags, &rows)?)?;
-    let class = rows.iter().filter(|row| row.index == 0);
-    let results = serde_json::json!({
-        "origin": source.origin(),
-        "images": common.train + common.test,
-        "class_task": class.collect::<Vec<_>>(),
-    });
-    run.finish(common.seed, &flags, &results)?;
+    };
+    let program = FigureProgram::start("fig02", &defaults, check)?;
+    let rows = program.rows("tasks", one_seed)?;
+    program.save_figure(&figure(&program.flags, &rows)?)?;
+    let class: Vec<_> = rows.iter().filter(|row| row.index == 0).collect();
+    let images = program.flags.common.train + program.flags.common.test;
+    program.finish(json!({ "images": images, "class_task": class }))
+}
+
+fn check(flags: &FigureFlags<Own>) -> Result<()> {
+    let has_norms = flags.common.model == ModelName::ResNet18;
+    ensure!(has_norms || !flags.own.frozen, "--frozen: {} has no batch norms", flags.common.model);
     Ok(())
 }
 
-fn one_seed(
-    run: &mut Run,
-    flags: &Flags,
-    figure: &FigureFlags,
-    experiment: &Experiment,
-) -> Result<Vec<Row>> {
+fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
+    let OneSeed { flags, run, .. } = seed;
+    let experiment = seed.experiment()?;
     let n = experiment.labels.len();
-    let indices = indices(flags.indices.as_ref(), &INDICES, n)?;
+    let indices = flags.own.shown.up_to(n)?;
     let kernel = experiment.kernel(run)?;
     let last = indices.last().copied().unwrap_or(1);
     let pairs = kernel.eigenpairs(run, last.max(TOP.min(n)))?;
     let tasks = experiment.tasks(&pairs, &indices)?;
     let energy = energy_concentration(&pairs, &tasks[0].target.signs(), TOP.min(n))?;
 
-    let config = figure.sgd();
-    let histories = |fits: Vec<Fit>| fits.into_iter().map(|fit| fit.history).collect();
-    let mut trained: Vec<Vec<History>> = vec![
-        histories(experiment.networks(run, &tasks, &config)?),
-        experiment.linearize(run, &kernel, &tasks, &config)?,
-    ];
-    if flags.frozen {
-        let frozen = FrozenNorms::new(&experiment.network);
-        trained.push(histories(experiment.fit_all(run, MODELS[2], &frozen, &tasks, &config)?));
-    }
     let mut rows = Vec::new();
-    for (&model, histories) in MODELS.iter().zip(&trained) {
-        for (task, history) in tasks.iter().zip(histories) {
+    for (model, histories) in MODELS.into_iter().zip(train(seed, &experiment, &kernel, &tasks)?) {
+        for (task, history) in tasks.iter().zip(&histories) {
             let (_, train, test) = last_epoch(history)?;
             rows.push(Row {
                 index: task.index,
-                seed: config.seed,
+                seed: flags.common.seed,
                 model,
                 eigenvalue: task.eigenvalue,
                 positive_fraction: task.target.positive_fraction(),
@@ -131,14 +108,34 @@ fn one_seed(
     Ok(rows)
 }
 
-fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
-    let (common, class_task) = (&flags.figure.common, flags.figure.common.data.class_task());
-    let rule = if flags.figure.training.optimizer == OptimizerName::Adam { ", Adam" } else { "" };
+/// The histories of each model on each task.
+fn train(
+    seed: &OneSeed<'_, Own>,
+    experiment: &Experiment,
+    kernel: &InitialKernel,
+    tasks: &[BinaryTask],
+) -> Result<Vec<Vec<History>>> {
+    let (run, config) = (seed.run, seed.flags.sgd());
+    let histories = |fits: Vec<Fit>| fits.into_iter().map(|fit| fit.history).collect();
+    let mut trained = vec![
+        histories(experiment.networks(run, tasks, &config)?),
+        experiment.linearize(run, kernel, tasks, &config)?,
+    ];
+    if seed.flags.own.frozen {
+        let frozen = FrozenNorms::new(&experiment.network);
+        trained.push(histories(experiment.fit_all(run, MODELS[2], &frozen, tasks, &config)?));
+    }
+    Ok(trained)
+}
+
+fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<Figure> {
+    let (common, class_task) = (&flags.common, flags.common.data.class_task());
+    let rule = if flags.training.optimizer == OptimizerName::Adam { ", Adam" } else { "" };
     let mut figure =
         Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
             .title(format!("{}{rule}", common.title()))
-            .note(flags.figure.note());
-    for (color, name) in MODELS.into_iter().take(2 + usize::from(flags.frozen)).enumerate() {
+            .note(flags.note());
+    for (color, name) in MODELS.into_iter().take(2 + usize::from(flags.own.frozen)).enumerate() {
         let of_model = rows.iter().filter(|row| row.model == name);
         let points = of_model.map(|row| (row.index, row.test_accuracy));
         let (eigen, class) = Bands::of_tasks(points)?;

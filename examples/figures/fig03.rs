@@ -4,26 +4,20 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
-use clap::Parser;
+use clap::Args;
 use entk_examples::{
-    Bands, DataPool, Defaults, Experiment, FigureFlags, INDICES, IndexList, ModelName, Run, Size,
-    indices, last_epoch, parse_flags,
+    Bands, Defaults, FigureFlags, FigureProgram, IndexFlags, ModelName, OneSeed, Size, last_epoch,
     plot::{Axis, Baseline, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Training time and distance of a network on the eigenfunctions of its kernel (Figures 3, 13, 14).
-#[derive(Parser, Serialize)]
-#[command(name = "fig03", version)]
-struct Flags {
+#[derive(Args, Clone, Serialize)]
+struct Own {
     #[command(flatten)]
     #[serde(flatten)]
-    figure: FigureFlags,
-
-    /// Eigenfunctions, counted from 1, by falling eigenvalue [default:
-    /// 1,2,5,10,20,50,100,200,500,1000, as far as there are]
-    #[arg(long, value_name = "LIST")]
-    indices: Option<IndexList>,
+    shown: IndexFlags,
 
     /// Loss over all training images that ends the training time
     #[arg(long, value_name = "LOSS", default_value_t = 0.01)]
@@ -45,46 +39,36 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
+    let defaults = Defaults {
         model: ModelName::Mlp,
         train: Size::new(3_000, 1_000).for_resnet18(1_500),
         test: Size::new(1_000, 500),
         epochs: Size::new(100, 100).for_resnet18(15),
         ..Defaults::default()
-    });
-    let common = &flags.figure.common;
-    let mut run = common.start("fig03")?;
-    let source = DataPool::load(common)?;
-    let rows = flags.figure.rows(&mut run, "tasks", |run, figure| {
-        one_seed(run, &flags, figure, &source.experiment(&figure.common)?)
-    })?;
-    run.save_figure("fig03", &figure(&flags, &rows)?)?;
-    let results = serde_json::json!({
-        "origin": source.origin(),
-        "not_converged": rows.iter().filter(|row| row.convergence_epoch.is_none()).count(),
-        "tasks": rows.len(),
-    });
-    run.finish(common.seed, &flags, &results)?;
-    Ok(())
+    };
+    let program = FigureProgram::start("fig03", &defaults, |_| Ok(()))?;
+    let rows = program.rows("tasks", one_seed)?;
+    program.save_figure(&figure(&program.flags, &rows)?)?;
+    program.finish(json!({ "not_converged": not_converged(&rows), "tasks": rows.len() }))
 }
 
-fn one_seed(
-    run: &mut Run,
-    flags: &Flags,
-    figure: &FigureFlags,
-    experiment: &Experiment,
-) -> Result<Vec<Row>> {
-    let indices = indices(flags.indices.as_ref(), &INDICES, experiment.labels.len())?;
-    let last = indices.last().copied().unwrap_or(1);
-    let pairs = experiment.kernel(run)?.eigenpairs(run, last)?;
-    let tasks = experiment.tasks(&pairs, &indices)?;
-    let fits = experiment.networks(run, &tasks, &figure.sgd())?;
+/// Trainings whose loss never was at most the threshold.
+fn not_converged(rows: &[Row]) -> usize {
+    rows.iter().filter(|row| row.convergence_epoch.is_none()).count()
+}
+
+fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
+    let OneSeed { flags, run, .. } = seed;
+    let experiment = seed.experiment()?;
+    let indices = flags.own.shown.up_to(experiment.labels.len())?;
+    let tasks = experiment.eigen_tasks(run, &indices)?;
+    let fits = experiment.networks(run, &tasks, &flags.sgd())?;
     let rows = tasks.iter().zip(&fits).map(|(task, fit)| {
         let (end, train, test) = last_epoch(&fit.history)?;
         Ok(Row {
             index: task.index,
-            seed: figure.common.seed,
-            convergence_epoch: fit.history.convergence_epoch(flags.threshold),
+            seed: flags.common.seed,
+            convergence_epoch: fit.history.convergence_epoch(flags.own.threshold),
             distance: end.distance.l2,
             cosine_distance: end.distance.cosine,
             train_loss: train.loss,
@@ -94,27 +78,27 @@ fn one_seed(
     rows.collect()
 }
 
-fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
-    let (common, limit) = (&flags.figure.common, flags.figure.common.epochs);
+fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<FigureGrid> {
+    let (common, limit) = (&flags.common, flags.common.epochs);
     let epochs = |row: &Row| Some(row.convergence_epoch.unwrap_or(limit) as f64);
-    let label = format!("epochs to a loss of {}", flags.threshold);
+    let label = format!("epochs to a loss of {}", flags.own.threshold);
     let panels = vec![
         panel(flags, rows, Axis::linear(label), epochs)?,
         panel(flags, rows, Axis::linear("l2 distance"), |row| Some(row.distance))?,
         panel(flags, rows, Axis::linear("cosine distance"), |row| row.cosine_distance)?,
     ];
-    let never = rows.iter().filter(|row| row.convergence_epoch.is_none()).count();
     let never = format!(
-        "{never} of {} trainings did not reach the loss and are drawn at {limit}.",
+        "{} of {} trainings did not reach the loss and are drawn at {limit}.",
+        not_converged(rows),
         rows.len()
     );
-    let note = format!("{} {never}", flags.figure.note());
+    let note = format!("{} {never}", flags.note());
     Ok(FigureGrid::row(panels).title(common.title()).note(note))
 }
 
 /// One measure against the index, and its value on the class task as a dashed line.
 fn panel(
-    flags: &Flags,
+    flags: &FigureFlags<Own>,
     rows: &[Row],
     axis: Axis,
     value: impl Fn(&Row) -> Option<f64>,
@@ -123,5 +107,5 @@ fn panel(
     let (eigen, class) = Bands::of_tasks(points)?;
     Ok(Figure::new(Axis::log("eigenfunction index"), axis)
         .series(Series::from_bands("eigenfunctions", &eigen))
-        .baseline(Baseline::horizontal(flags.figure.common.data.class_task(), class)))
+        .baseline(Baseline::horizontal(flags.common.data.class_task(), class)))
 }

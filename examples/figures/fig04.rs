@@ -5,26 +5,22 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
-use clap::Parser;
+use clap::Args;
 use entk_examples::{
-    Bands, Defaults, Directions, FigureFlags, IndexList, ModelName, Run, Size, last_epoch,
-    parse_flags,
+    Defaults, Directions, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed, Size,
+    last_epoch,
     plot::{Axis, Figure, FigureGrid, Legend, Marker, Series},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Directions by default; the last one is the last there is.
 const INDICES: &str = "1,16,64,128,192,256,384,512,768,1024";
 
 /// Accuracy of a network and its linearization along its anisotropy directions (Figure 4). The data
 /// are synthetic: --data is not used.
-#[derive(Parser, Serialize)]
-#[command(name = "fig04", version)]
-struct Flags {
-    #[command(flatten)]
-    #[serde(flatten)]
-    figure: FigureFlags,
-
+#[derive(Args, Clone, Serialize)]
+struct Own {
     /// Directions, counted from 1, by falling singular value
     #[arg(long, value_name = "LIST", default_value = INDICES)]
     indices: IndexList,
@@ -44,36 +40,30 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
+    let defaults = Defaults {
         model: ModelName::LeNet5,
         train: Size::new(5_000, 2_000).for_resnet18(1_000),
         test: Size::new(1_000, 1_000),
         epochs: Size::new(30, 20).for_resnet18(15),
         ..Defaults::default()
-    });
-    let mut run = flags.figure.common.start("fig04")?;
+    };
+    let program = FigureProgram::<Own>::start("fig04", &defaults, |_| Ok(()))?;
     let mut alignments = Vec::new();
-    let rows = flags.figure.rows(&mut run, "directions", |run, figure| {
-        let directions = Directions::find(run, &figure.common)?;
-        flags.indices.check_at_most(directions.pairs.len(), "directions")?;
-        let values = directions.pairs.values().iter().enumerate();
-        alignments.extend(values.map(|(at, value)| (1.0 + at as f64, *value)));
-        let one = |&index: &usize| one_direction(run, figure, &directions, index);
-        flags.indices.as_slice().iter().map(one).collect()
+    let rows = program.rows("directions", |seed| {
+        let indices = &seed.flags.own.indices;
+        let directions = Directions::find(seed.run, &seed.flags.common)?;
+        indices.check_at_most(directions.pairs.len(), "directions")?;
+        alignments.extend((1..).zip(directions.pairs.values().to_vec()));
+        indices.as_slice().iter().map(|&index| one_direction(seed, &directions, index)).collect()
     })?;
-    run.save_figure("fig04", &figure(&flags, &rows, &alignments)?)?;
-    run.finish(flags.figure.common.seed, &flags, &serde_json::json!({ "origin": "synthetic" }))?;
-    Ok(())
+    program.save_figure(&figure(&program.flags, &rows, alignments)?)?;
+    program.finish(json!({}))
 }
 
-fn one_direction(
-    run: &mut Run,
-    figure: &FigureFlags,
-    directions: &Directions,
-    index: usize,
-) -> Result<Row> {
-    let experiment = directions.experiment(&figure.common, index)?;
-    let (tasks, config) = ([experiment.class_task()?], figure.sgd());
+fn one_direction(seed: &OneSeed<'_, Own>, directions: &Directions, index: usize) -> Result<Row> {
+    let OneSeed { flags, run, .. } = seed;
+    let experiment = directions.experiment(&flags.common, index)?;
+    let (tasks, config) = ([experiment.class_task()?], flags.sgd());
     let kernel = experiment.kernel(run)?;
     let linear = experiment.linearize(run, &kernel, &tasks, &config)?;
     let fits = experiment.networks(run, &tasks, &config)?;
@@ -90,26 +80,25 @@ fn one_direction(
     })
 }
 
-fn figure(flags: &Flags, rows: &[Row], alignments: &[(f64, f64)]) -> Result<FigureGrid> {
-    let curve = |value: fn(&Row) -> f64| {
-        let points: Vec<_> = rows.iter().map(|row| (row.index as f64, value(row))).collect();
-        Bands::of_points(&points)
+fn figure(
+    flags: &FigureFlags<Own>,
+    rows: &[Row],
+    alignments: Vec<(usize, f64)>,
+) -> Result<FigureGrid> {
+    let curve = |name: &str, value: fn(&Row) -> f64| {
+        Series::of_runs(name, rows.iter().map(|row| (row.index, value(row))))
     };
+    let network = curve("network", |row| row.network)?;
+    let linearization = curve("linearization", |row| row.linearization)?.color(1);
     let index = || Axis::linear("NAD index");
     let accuracy = Figure::new(index(), Axis::linear("test accuracy").percent())
-        .series(Series::from_bands("network", &curve(|row| row.network)?).marker(Marker::Circle))
-        .series(
-            Series::from_bands("linearization", &curve(|row| row.linearization)?)
-                .color(1)
-                .marker(Marker::Square),
-        );
+        .series(network.marker(Marker::Circle))
+        .series(linearization.marker(Marker::Square));
     let alignment = Figure::new(index(), Axis::log("predicted alignment"))
-        .series(
-            Series::from_bands("squared singular value", &Bands::of_points(alignments)?).color(2),
-        )
+        .series(Series::of_runs("squared singular value", alignments)?.color(2))
         .legend(Legend::Hidden);
-    let model = flags.figure.common.model.title();
+    let model = flags.common.model.title();
     Ok(FigureGrid::row(vec![accuracy, alignment])
         .title(format!("{model} with GELU, linearly separable data"))
-        .note(flags.figure.note()))
+        .note(flags.note()))
 }

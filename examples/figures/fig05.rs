@@ -7,24 +7,20 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::Args;
 use entk::train::{EpochRecord, Metrics};
 use entk_examples::{
-    Bands, CommonFlags, DataPool, Defaults, Experiment, FigureFlags, IndexList, ModelName, Run,
-    Size, last_epoch, parse_flags,
+    Defaults, Experiment, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed, Size,
+    last_epoch,
     plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Accuracy and distance of a network and its linearization against the training-set size (Figure
 /// 5).
-#[derive(Parser, Serialize)]
-#[command(name = "fig05", version)]
-struct Flags {
-    #[command(flatten)]
-    #[serde(flatten)]
-    figure: FigureFlags,
-
+#[derive(Args, Clone, Serialize)]
+struct Own {
     /// Numbers of training images [default: --batch, doubled as long as it fits into --train]
     #[arg(long, value_name = "LIST")]
     sizes: Option<IndexList>,
@@ -62,34 +58,27 @@ impl Row {
 }
 
 fn main() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
+    let defaults = Defaults {
         model: ModelName::LeNet5,
         train: Size::new(4_096, 1_024).for_resnet18(1_024),
         test: Size::new(1_000, 500),
         epochs: Size::new(100, 60).for_resnet18(20),
         seeds: 5,
         ..Defaults::default()
-    });
-    let common = &flags.figure.common;
-    let mut run = common.start("fig05")?;
-    let source = DataPool::load(common)?;
-    let sizes = sizes(&flags)?;
-    let rows = flags.figure.rows(&mut run, "sizes", |run, figure| {
-        let mut rows = Vec::new();
-        for &train in &sizes {
-            let experiment = source.experiment(&CommonFlags { train, ..figure.common.clone() })?;
-            rows.extend(one_size(run, figure, &experiment)?);
-        }
-        Ok(rows)
+    };
+    let program = FigureProgram::start("fig05", &defaults, |_| Ok(()))?;
+    let sizes = sizes(&program.flags)?;
+    let rows = program.rows("sizes", |seed| {
+        let rows = sizes.iter().map(|&train| one_size(seed, &seed.experiment_of(train)?));
+        Ok(rows.collect::<Result<Vec<_>>>()?.concat())
     })?;
-    run.save_figure("fig05", &figure(&flags, &rows)?)?;
-    run.finish(common.seed, &flags, &serde_json::json!({ "origin": source.origin() }))?;
-    Ok(())
+    program.save_figure(&figure(&program.flags, &rows)?)?;
+    program.finish(json!({}))
 }
 
-fn sizes(flags: &Flags) -> Result<Vec<usize>> {
-    let (batch, train) = (flags.figure.training.batch, flags.figure.common.train);
-    match &flags.sizes {
+fn sizes(flags: &FigureFlags<Own>) -> Result<Vec<usize>> {
+    let (batch, train) = (flags.training.batch, flags.common.train);
+    match &flags.own.sizes {
         Some(list) => {
             list.check_at_most(train, "training images")?;
             Ok(list.as_slice().to_vec())
@@ -101,8 +90,8 @@ fn sizes(flags: &Flags) -> Result<Vec<usize>> {
     }
 }
 
-fn one_size(run: &mut Run, figure: &FigureFlags, experiment: &Experiment) -> Result<[Row; 2]> {
-    let (tasks, config) = ([experiment.class_task()?], figure.sgd());
+fn one_size(seed: &OneSeed<'_, Own>, experiment: &Experiment) -> Result<[Row; 2]> {
+    let (tasks, config, run) = ([experiment.class_task()?], seed.flags.sgd(), seed.run);
     let kernel = experiment.kernel(run)?;
     let linear = experiment.linearize(run, &kernel, &tasks, &config)?;
     let fits = experiment.networks(run, &tasks, &config)?;
@@ -113,15 +102,14 @@ fn one_size(run: &mut Run, figure: &FigureFlags, experiment: &Experiment) -> Res
     ])
 }
 
-fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
-    let common = &flags.figure.common;
+fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<FigureGrid> {
+    let common = &flags.common;
     let panel = |axis: Axis, value: fn(&Row) -> f64| -> Result<Figure> {
         let mut figure = Figure::new(Axis::log("training images"), axis);
         for (color, model) in ["network", "linearization"].into_iter().enumerate() {
             let of_model = rows.iter().filter(|row| row.model == model);
-            let points: Vec<_> = of_model.map(|row| (row.train as f64, value(row))).collect();
-            let series = Series::from_bands(model, &Bands::of_points(&points)?);
-            figure = figure.series(series.color(color));
+            let points = of_model.map(|row| (row.train, value(row)));
+            figure = figure.series(Series::of_runs(model, points)?.color(color));
         }
         Ok(figure)
     };
@@ -129,7 +117,7 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
     let distance = panel(Axis::linear("l2 distance"), |row| row.distance)?;
     let task = common.data.class_task();
     let title = format!("{}, {task}", common.title());
-    let seeds = flags.figure.seeds_note();
+    let seeds = flags.seeds_note();
     let note = format!("{} test images, {} epochs, {seeds}.", common.test, common.epochs);
     Ok(FigureGrid::row(vec![accuracy, distance]).title(title).note(note))
 }

@@ -5,22 +5,17 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::Args;
 use entk_examples::{
-    Bands, BinaryTask, DataPool, Defaults, Experiment, FigureFlags, ModelName, Run, Size,
-    parse_flags,
+    Defaults, FigureFlags, FigureProgram, Moment, OneSeed,
     plot::{Axis, Figure, Series},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Energy concentration of the task over the epochs of training on it (Figure 6).
-#[derive(Parser, Serialize)]
-#[command(name = "fig06", version)]
-struct Flags {
-    #[command(flatten)]
-    #[serde(flatten)]
-    figure: FigureFlags,
-
+#[derive(Args, Clone, Serialize)]
+struct Own {
     /// The eigenfunction, counted from 1, by falling eigenvalue
     #[arg(long, value_name = "J", default_value_t = 500)]
     index: usize,
@@ -45,73 +40,49 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
-        model: ModelName::LeNet5,
-        train: Size::new(3_000, 1_000).for_resnet18(1_000),
-        test: Size::new(1_000, 500),
-        epochs: Size::new(100, 60).for_resnet18(15),
-        seeds: 3,
-        ..Defaults::default()
-    });
-    let (index, top, common) = (flags.index, flags.top, &flags.figure.common);
-    common.check_index(index)?;
-    ensure!((1..=common.train).contains(&top), "--top {top} for --train {}", common.train);
-    let mut run = common.start("fig06")?;
-    let source = DataPool::load(common)?;
-    let rows = flags.figure.rows(&mut run, "epochs", |run, figure| {
-        let experiment = source.experiment(&figure.common)?;
-        let pairs = experiment.kernel(run)?.eigenpairs(run, index)?;
-        let mut rows = Vec::new();
-        for task in experiment.tasks(&pairs, &[index])? {
-            rows.extend(one_task(run, figure, top, &experiment, &task)?);
-        }
-        Ok(rows)
-    })?;
-    run.save_figure("fig06", &figure(&flags, &rows)?)?;
-    run.finish(common.seed, &flags, &serde_json::json!({ "origin": source.origin() }))?;
+    let program = FigureProgram::start("fig06", &Defaults::FOLLOWED, check)?;
+    let rows = program.rows("epochs", one_seed)?;
+    program.save_figure(&figure(&program.flags, &rows)?)?;
+    program.finish(json!({}))
+}
+
+fn check(flags: &FigureFlags<Own>) -> Result<()> {
+    let (top, train) = (flags.own.top, flags.common.train);
+    flags.common.check_index(flags.own.index)?;
+    ensure!((1..=train).contains(&top), "--top {top} for --train {train}");
     Ok(())
 }
 
-fn one_task(
-    run: &mut Run,
-    figure: &FigureFlags,
-    top: usize,
-    experiment: &Experiment,
-    task: &BinaryTask,
-) -> Result<Vec<Row>> {
-    let snapshots = experiment.snapshots(run, task, &figure.sgd())?;
-    let signs = task.target.signs();
-    let mut rows = Vec::new();
-    for (epoch, params) in &snapshots.params {
-        let energy = experiment.energy(run, params, &signs[..experiment.train], top)?;
-        let record = epoch.checked_sub(1).and_then(|at| snapshots.history.epochs.get(at));
-        rows.push(Row {
+fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
+    let Own { index, top } = seed.flags.own;
+    seed.along_training(index, |moment| {
+        let Moment { experiment, task, epoch, params, history, .. } = *moment;
+        let signs = &task.target.signs()[..experiment.train];
+        let energy = experiment.energy(seed.run, params, signs, top)?;
+        let record = epoch.checked_sub(1).and_then(|at| history.epochs.get(at));
+        Ok(vec![Row {
             index: task.index,
-            seed: figure.common.seed,
-            epoch: *epoch,
+            seed: seed.flags.common.seed,
+            epoch,
             energy: energy.ratio,
             energy_squared: energy.squared,
             train_accuracy: record.and_then(|record| record.train).map(|m| m.accuracy),
             test_accuracy: record.and_then(|record| record.test).map(|m| m.accuracy),
-        });
-    }
-    Ok(rows)
+        }])
+    })
 }
 
-fn figure(flags: &Flags, rows: &[Row]) -> Result<Figure> {
-    let common = &flags.figure.common;
-    let energy = Axis::linear(format!("energy in the top {}", flags.top)).percent();
+fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<Figure> {
+    let (common, Own { index, top }) = (&flags.common, &flags.own);
+    let energy = Axis::linear(format!("energy in the top {top}")).percent();
     let mut figure =
-        Figure::new(Axis::linear("epoch"), energy).title(common.title()).note(flags.figure.note());
-    let names = [(0, common.data.class_task().to_owned()), (flags.index, eigen_name(flags.index))];
+        Figure::new(Axis::linear("epoch"), energy).title(common.title()).note(flags.note());
+    let eigenfunction = format!("eigenfunction {index}");
+    let names = [(0, common.data.class_task()), (*index, &eigenfunction)];
     for (color, (index, name)) in names.into_iter().enumerate() {
         let of_task = rows.iter().filter(|row| row.index == index);
-        let points: Vec<_> = of_task.map(|row| (row.epoch as f64, row.energy)).collect();
-        figure = figure.series(Series::from_bands(name, &Bands::of_points(&points)?).color(color));
+        let points = of_task.map(|row| (row.epoch, row.energy));
+        figure = figure.series(Series::of_runs(name, points)?.color(color));
     }
     Ok(figure)
-}
-
-fn eigen_name(index: usize) -> String {
-    format!("eigenfunction {index}")
 }

@@ -4,27 +4,22 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::Args;
 use entk::spectral::{Eigenpairs, rayleigh_alignments};
 use entk_examples::{
-    Bands, DataPool, Defaults, Experiment, FigureFlags, IndexList, ModelName, Run, Size, indices,
-    last_epoch, parse_flags,
+    Defaults, Experiment, FigureFlags, FigureProgram, IndexList, OneSeed, indices, last_epoch,
     plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Marker, Series},
     summarize,
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Eigenfunctions that are trained on by default.
 const TRAINED: [usize; 4] = [20, 100, 500, 800];
 
 /// Alignments before and after training on an eigenfunction (Figures 7, 15, 16).
-#[derive(Parser, Serialize)]
-#[command(name = "fig07", version)]
-struct Flags {
-    #[command(flatten)]
-    #[serde(flatten)]
-    figure: FigureFlags,
-
+#[derive(Args, Clone, Serialize)]
+struct Own {
     /// Eigenfunctions to train on, one network each, counted from 1 [default: 20,100,500,800, as
     /// far as there are]
     #[arg(long, value_name = "LIST")]
@@ -61,58 +56,60 @@ struct End {
 }
 
 fn main() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
-        model: ModelName::LeNet5,
-        train: Size::new(3_000, 1_000).for_resnet18(1_000),
-        test: Size::new(1_000, 500),
-        epochs: Size::new(100, 60).for_resnet18(15),
-        ..Defaults::default()
-    });
-    let common = &flags.figure.common;
-    ensure!(flags.shown >= 1, "--shown {}: at least one", flags.shown);
-    let mut run = common.start("fig07")?;
-    let source = DataPool::load(common)?;
-    let n = common.train + common.test;
-    let trained = indices(flags.trained.as_ref(), &TRAINED, n)?;
-    let (shown, last) = (flags.shown.min(n), trained.last().copied().unwrap_or(1));
-
+    let check = |flags: &FigureFlags<Own>| {
+        ensure!(flags.own.shown >= 1, "--shown {}: at least one", flags.own.shown);
+        Ok(())
+    };
+    let defaults = Defaults { seeds: 1, ..Defaults::FOLLOWED };
+    let program = FigureProgram::start("fig07", &defaults, check)?;
     let mut ends = Vec::new();
-    let rows = flags.figure.rows(&mut run, "alignments", |run, figure| {
-        let experiment = source.experiment(&figure.common)?;
-        let pairs = experiment.kernel(run)?.eigenpairs(run, shown.max(last))?;
-        let mut rows = Vec::new();
-        for &index in &trained {
-            let (of_one, end) = one_training(run, figure, &experiment, &pairs, index, shown)?;
-            rows.extend(of_one);
-            ends.push(end);
-            run.save_table("trainings", &ends)?;
-        }
-        Ok(rows)
-    })?;
-    run.save_figure("fig07", &figure(&flags, &trained, &rows)?)?;
-    let results = serde_json::json!({ "origin": source.origin(), "trainings": ends });
-    run.finish(common.seed, &flags, &results)?;
-    Ok(())
+    let rows = program.rows("alignments", |seed| one_seed(seed, &mut ends))?;
+    program.save_figure(&figure(&program.flags, &rows)?)?;
+    program.finish(json!({ "trainings": ends }))
+}
+
+impl Own {
+    /// The eigenfunctions to train on, of `n` images.
+    fn trained(&self, n: usize) -> Result<Vec<usize>> {
+        indices(self.trained.as_ref(), &TRAINED, n)
+    }
+}
+
+/// The rows of one seed; adds its trainings to `ends`, and writes all of them.
+fn one_seed(seed: &OneSeed<'_, Own>, ends: &mut Vec<End>) -> Result<Vec<Row>> {
+    let (run, own, experiment) = (seed.run, &seed.flags.own, seed.experiment()?);
+    let n = experiment.labels.len();
+    let (trained, shown) = (own.trained(n)?, own.shown.min(n));
+    let last = trained.last().copied().unwrap_or(1);
+    let pairs = experiment.kernel(run)?.eigenpairs(run, shown.max(last))?;
+    let mut rows = Vec::new();
+    for index in trained {
+        let (of_one, end) = one_training(seed, &experiment, &pairs, index, shown)?;
+        rows.extend(of_one);
+        ends.push(end);
+        run.save_table("trainings", ends)?;
+    }
+    Ok(rows)
 }
 
 fn one_training(
-    run: &mut Run,
-    figure: &FigureFlags,
+    seed: &OneSeed<'_, Own>,
     experiment: &Experiment,
     pairs: &Eigenpairs,
     trained: usize,
     shown: usize,
 ) -> Result<(Vec<Row>, End)> {
+    let run = seed.run;
     let tasks = experiment.tasks(pairs, &[trained])?;
-    let fits = experiment.networks(run, &tasks[1..], &figure.sgd())?;
+    let fits = experiment.networks(run, &tasks[1..], &seed.flags.sgd())?;
     let params = &fits[0].params;
     let key = experiment.key("alignments", params, &experiment.images)?;
     let key = key.with("shown", &shown)?.with("values", pairs.values())?;
-    let (seed, cache) = (figure.common.seed, run.cache().clone());
-    let end: Vec<f64> = cache.value(&key, || {
+    let end: Vec<f64> = run.cache().value(&key, || {
         let gram = experiment.gram_at(run, params, &experiment.images)?;
         Ok(rayleigh_alignments(&gram, &pairs.vectors()[..shown * pairs.dim()])?)
     })?;
+    let seed = seed.flags.common.seed;
     let row = |(at, end): (usize, &f64)| Row {
         trained,
         seed,
@@ -134,13 +131,14 @@ fn one_training(
     Ok((rows, end))
 }
 
-fn figure(flags: &Flags, trained: &[usize], rows: &[Row]) -> Result<FigureGrid> {
-    let common = &flags.figure.common;
+fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<FigureGrid> {
+    let common = &flags.common;
+    let trained = flags.own.trained(common.train + common.test)?;
     let panel = |&index: &usize| {
         let curve = |name: &str, value: fn(&Row) -> f64| -> Result<Series> {
             let of_panel = rows.iter().filter(|row| row.trained == index);
-            let points: Vec<_> = of_panel.map(|row| (row.index as f64, value(row))).collect();
-            Ok(Series::from_bands(name, &Bands::of_points(&points)?).marker(Marker::None))
+            let points = of_panel.map(|row| (row.index, value(row)));
+            Ok(Series::of_runs(name, points)?.marker(Marker::None))
         };
         let end = format!("after {} epochs", common.epochs);
         Ok(Figure::new(Axis::linear("eigenfunction index"), Axis::log("alignment"))
@@ -151,5 +149,5 @@ fn figure(flags: &Flags, trained: &[usize], rows: &[Row]) -> Result<FigureGrid> 
     };
     let panels = trained.iter().map(panel).collect::<Result<Vec<_>>>()?;
     let columns = if trained.len() == 1 { 1 } else { 2 };
-    Ok(FigureGrid::row(panels).columns(columns).title(common.title()).note(flags.figure.note()))
+    Ok(FigureGrid::row(panels).columns(columns).title(common.title()).note(flags.note()))
 }

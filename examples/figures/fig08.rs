@@ -6,26 +6,22 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Result;
-use clap::Parser;
-use entk::train::{History, Metrics};
+use clap::Args;
+use entk::train::{EpochRecord, History, Metrics};
 use entk_examples::{
-    Bands, DataPool, Defaults, Experiment, FigureFlags, ModelName, Run, Size, parse_flags,
+    Defaults, FigureFlags, FigureProgram, OneSeed,
     plot::{Axis, Figure, FigureGrid, Marker, Series},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// The three models, in the order of the figure.
 const MODELS: [&str; 3] =
     ["network", "linearization at initialisation", "linearization at trained weights"];
 
 /// A network and its linearizations before and after training, on an eigenfunction (Figure 8).
-#[derive(Parser, Serialize)]
-#[command(name = "fig08", version)]
-struct Flags {
-    #[command(flatten)]
-    #[serde(flatten)]
-    figure: FigureFlags,
-
+#[derive(Args, Clone, Serialize)]
+struct Own {
     /// The eigenfunction, counted from 1, by falling eigenvalue; 400 of 60,000 in the paper
     #[arg(long, value_name = "J", default_value_t = 20)]
     index: usize,
@@ -44,48 +40,31 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
-        model: ModelName::LeNet5,
-        train: Size::new(3_000, 1_000).for_resnet18(1_000),
-        test: Size::new(1_000, 500),
-        epochs: Size::new(100, 60).for_resnet18(15),
-        seeds: 3,
-        ..Defaults::default()
-    });
-    let common = &flags.figure.common;
-    common.check_index(flags.index)?;
-    let mut run = common.start("fig08")?;
-    let source = DataPool::load(common)?;
-    let rows = flags.figure.rows(&mut run, "epochs", |run, figure| {
-        let experiment = source.experiment(&figure.common)?;
-        let histories = one_seed(run, figure, flags.index, &experiment)?;
-        let models = MODELS.into_iter().zip(&histories);
-        Ok(models.flat_map(|(model, h)| epochs(model, figure.common.seed, h)).collect())
+    let check = |flags: &FigureFlags<Own>| flags.common.check_index(flags.own.index);
+    let program = FigureProgram::start("fig08", &Defaults::FOLLOWED, check)?;
+    let rows = program.rows("epochs", |seed| {
+        let models = MODELS.into_iter().zip(histories(seed)?);
+        let number = seed.flags.common.seed;
+        Ok(models.flat_map(|(model, history)| epochs(model, number, &history)).collect())
     })?;
-    run.save_figure("fig08", &figure(&flags, &rows)?)?;
-    let results = serde_json::json!({ "origin": source.origin() });
-    run.finish(common.seed, &flags, &results)?;
-    Ok(())
+    program.save_figure(&figure(&program.flags, &rows)?)?;
+    program.finish(json!({}))
 }
 
-fn one_seed(
-    run: &mut Run,
-    figure: &FigureFlags,
-    index: usize,
-    experiment: &Experiment,
-) -> Result<[History; 3]> {
-    let pairs = experiment.kernel(run)?.eigenpairs(run, index)?;
-    let tasks = experiment.tasks(&pairs, &[index])?;
-    let (labels, config) = (tasks[1].target.labels(), figure.sgd());
+/// What the three models did in training, in the order of the figure.
+fn histories(seed: &OneSeed<'_, Own>) -> Result<[History; 3]> {
+    let (run, config, experiment) = (seed.run, seed.flags.sgd(), seed.experiment()?);
+    let tasks = experiment.eigen_tasks(run, &[seed.flags.own.index])?;
+    let labels = tasks[1].target.labels();
     let network = experiment.networks(run, &tasks[1..], &config)?.remove(0);
     let before = experiment.linearize_at(run, &experiment.theta0, labels, &config)?;
-    let theta = network.params.with_statistics_of(&experiment.theta0)?;
-    let after = experiment.linearize_at(run, &theta, labels, &config)?;
+    let params = network.params.with_statistics_of(&experiment.theta0)?;
+    let after = experiment.linearize_at(run, &params, labels, &config)?;
     Ok([network.history, before, after])
 }
 
 fn epochs(model: &'static str, seed: u64, history: &History) -> Vec<Row> {
-    let row = |record: &entk::train::EpochRecord| {
+    let row = |record: &EpochRecord| {
         let of = |metrics: Option<Metrics>| metrics.map(|m| (m.loss, m.accuracy)).unzip();
         let (train_loss, train_accuracy) = of(record.train);
         let (test_loss, test_accuracy) = of(record.test);
@@ -95,15 +74,14 @@ fn epochs(model: &'static str, seed: u64, history: &History) -> Vec<Row> {
     history.epochs.iter().map(row).collect()
 }
 
-fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
-    let common = &flags.figure.common;
+fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<FigureGrid> {
+    let common = &flags.common;
     let panel = |axis: Axis, value: fn(&Row) -> Option<f64>| -> Result<Figure> {
         let mut figure = Figure::new(Axis::linear("epoch"), axis);
         for (color, model) in MODELS.into_iter().enumerate() {
             let of_model = rows.iter().filter(|row| row.model == model);
-            let points: Vec<_> =
-                of_model.filter_map(|row| Some((row.epoch as f64, value(row)?))).collect();
-            let series = Series::from_bands(model, &Bands::of_points(&points)?);
+            let points = of_model.filter_map(|row| Some((row.epoch, value(row)?)));
+            let series = Series::of_runs(model, points)?;
             figure = figure.series(series.color(color).marker(Marker::None));
         }
         Ok(figure)
@@ -111,6 +89,6 @@ fn figure(flags: &Flags, rows: &[Row]) -> Result<FigureGrid> {
     let loss = panel(Axis::log("training loss"), |row| row.train_loss)?;
     let accuracy = panel(Axis::linear("test accuracy").percent(), |row| row.test_accuracy)?;
     Ok(FigureGrid::row(vec![loss, accuracy])
-        .title(format!("{}, eigenfunction {}", common.title(), flags.index))
-        .note(flags.figure.note()))
+        .title(format!("{}, eigenfunction {}", common.title(), flags.own.index))
+        .note(flags.note()))
 }

@@ -11,6 +11,7 @@ use entk_examples::{
     plot::{Image, ImageGrid},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Filters of the first stage of ResNet18 with --quick.
 const QUICK_WIDTH: usize = 16;
@@ -50,11 +51,11 @@ fn main() -> Result<()> {
         if flags.common.quick { flags.common.width.min(QUICK_WIDTH) } else { flags.common.width };
     let (count, pixels) = (flags.count, SIDE * SIDE);
     ensure!((1..=pixels).contains(&count), "--count {count}: there are {pixels} directions");
-    let mut run = flags.common.start("fig10")?;
+    let run = flags.common.start("fig10")?;
     let (mut rows, mut images, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for model in [ModelName::LeNet5, ModelName::ResNet18] {
         let common = CommonFlags { model, width, ..flags.common.clone() };
-        let directions = Directions::find(&mut run, &common)?;
+        let directions = Directions::find(&run, &common)?;
         let parameters = directions.theta0.count();
         let leading = || directions.pairs.iter().take(count);
         rows.extend(leading().enumerate().map(|(at, (value, _))| Row {
@@ -78,10 +79,6 @@ fn main() -> Result<()> {
         width, flags.common.seed
     ));
     run.save_figure("fig10", &grid)?;
-    run.finish(
-        flags.common.seed,
-        &flags,
-        &serde_json::json!({ "origin": "synthetic", "width": width }),
-    )?;
+    run.finish(flags.common.seed, &flags, &json!({ "origin": "synthetic", "width": width }))?;
     Ok(())
 }

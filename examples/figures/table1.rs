@@ -4,23 +4,18 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::Args;
 use entk::{models::Params, spectral::EnergyConcentration};
 use entk_examples::{
-    DataPool, Defaults, Experiment, FigureFlags, ModelName, Run, Size, last_epoch, parse_flags,
-    summarize,
+    Defaults, Experiment, FigureProgram, ModelName, OneSeed, Size, last_epoch, summarize,
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Energy concentration of the class task at initialisation and after training, and accuracy (Table
 /// 1).
-#[derive(Parser, Serialize)]
-#[command(name = "table1", version)]
-struct Flags {
-    #[command(flatten)]
-    #[serde(flatten)]
-    figure: FigureFlags,
-
+#[derive(Args, Clone, Serialize)]
+struct Own {
     /// Leading eigenfunctions K
     #[arg(long, value_name = "K", default_value_t = 50)]
     top: usize,
@@ -47,42 +42,31 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
+    let defaults = Defaults {
         model: ModelName::Mlp,
         train: Size::new(2_000, 1_000),
         test: Size::new(1_000, 500),
         epochs: Size::new(50, 30),
         seeds: 3,
         ..Defaults::default()
-    });
-    let mut run = flags.figure.common.start("table1")?;
-    let source = DataPool::load(&flags.figure.common)?;
-    let rows = flags.figure.rows(&mut run, "table1", |run, figure| {
-        let experiment = source.experiment(&figure.common)?;
-        Ok(vec![one_seed(run, &flags, figure, &experiment)?])
-    })?;
+    };
+    let program = FigureProgram::start("table1", &defaults, |_| Ok(()))?;
+    let rows = program.rows("table1", |seed| Ok(vec![one_seed(seed)?]))?;
     let median = |value: fn(&Row) -> Option<f64>| {
         summarize(&rows.iter().filter_map(value).collect::<Vec<_>>())
     };
-    let results = serde_json::json!({
-        "origin": source.origin(),
+    program.finish(json!({
         "initial_energy": median(|row| Some(row.initial_energy)),
         "final_energy": median(|row| row.final_energy),
         "test_accuracy": median(|row| row.test_accuracy),
-    });
-    run.finish(flags.figure.common.seed, &flags, &results)?;
-    Ok(())
+    }))
 }
 
-fn one_seed(
-    run: &mut Run,
-    flags: &Flags,
-    figure: &FigureFlags,
-    experiment: &Experiment,
-) -> Result<Row> {
-    let initial = energy(run, flags, experiment, &experiment.theta0)?;
+fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Row> {
+    let experiment = seed.experiment()?;
+    let initial = energy(seed, &experiment, &experiment.theta0)?;
     let mut row = Row {
-        seed: figure.common.seed,
+        seed: seed.flags.common.seed,
         initial_energy: initial.ratio,
         initial_energy_squared: initial.squared,
         final_energy: None,
@@ -90,13 +74,13 @@ fn one_seed(
         test_accuracy: None,
         train_accuracy: None,
     };
-    if flags.initial_only {
+    if seed.flags.own.initial_only {
         return Ok(row);
     }
     let class_task = experiment.class_task()?;
-    let fits = experiment.networks(run, &[class_task], &figure.sgd())?;
+    let fits = experiment.networks(seed.run, &[class_task], &seed.flags.sgd())?;
     let (_, train, test) = last_epoch(&fits[0].history)?;
-    let trained = energy(run, flags, experiment, &fits[0].params)?;
+    let trained = energy(seed, &experiment, &fits[0].params)?;
     row.train_accuracy = Some(train.accuracy);
     row.test_accuracy = Some(test.accuracy);
     row.final_energy = Some(trained.ratio);
@@ -106,18 +90,16 @@ fn one_seed(
 
 /// Energy concentration of the class task on the first training images, at `params`.
 fn energy(
-    run: &mut Run,
-    flags: &Flags,
+    seed: &OneSeed<'_, Own>,
     experiment: &Experiment,
     params: &Params,
 ) -> Result<EnergyConcentration> {
-    let n = flags.energy_images.unwrap_or(experiment.train);
+    let (train, top) = (experiment.train, seed.flags.own.top);
+    let n = seed.flags.own.energy_images.unwrap_or(train);
     ensure!(
-        n <= experiment.train && flags.top <= n,
-        "--top {} and --energy-images {n} must not exceed --energy-images and --train {}",
-        flags.top,
-        experiment.train
+        n <= train && top <= n,
+        "--top {top} and --energy-images {n} must not exceed --energy-images and --train {train}",
     );
     let signs = experiment.class_task()?.target.signs();
-    experiment.energy(run, params, &signs[..n], flags.top)
+    experiment.energy(seed.run, params, &signs[..n], top)
 }

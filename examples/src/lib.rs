@@ -12,7 +12,7 @@
 //! # fn main() -> anyhow::Result<()> {
 //! # let folder = tempfile::tempdir()?;
 //! # let out = Some(folder.path());
-//! let mut run = Run::start("fig02", out)?; // refuses an unwritable folder before any work
+//! let run = Run::start("fig02", out)?; // refuses an unwritable folder before any work
 //! let indices = [1.0, 10.0, 100.0];
 //! let accuracy = run.stage("training", indices.len() as u64, |stage| {
 //!     let mut accuracy = Vec::new();
@@ -47,16 +47,17 @@ mod run;
 pub use cli::{
     device::{DeviceFlags, by_name, parse_device},
     flags::{CommonFlags, DataName, Defaults, ModelName, Size, parse_flags},
-    index_list::IndexList,
+    index_list::{IndexFlags, IndexList, indices},
     training_flags::{FigureFlags, OptimizerName, TrainingFlags},
 };
 pub use experiment::{
     DataPool, Experiment,
     cached_training::{Snapshots, Trained, Training},
     directions::{Directions, SIDE, fourier_magnitude},
+    figure_program::{FigureProgram, Moment, OneSeed},
     inductive::{InductivePairs, agreement},
     kernel::InitialKernel,
-    tasks::{BinaryTask, INDICES, indices, last_epoch},
+    tasks::{BinaryTask, last_epoch},
 };
 pub use plot::bands::{Bands, Summary, summarize};
 pub use run::{

@@ -79,14 +79,14 @@ struct Certificate {
 
 fn main() -> Result<()> {
     let flags = Flags::parse();
-    let mut run = Run::start("eigen", flags.out.as_deref())?;
+    let run = Run::start("eigen", flags.out.as_deref())?;
     let top = if flags.gram.is_dir() {
         let store = Store::open(&flags.gram)?;
         let operator = run.stage("check", 1, |_| Ok(store.operator()?))?;
-        solve(&mut run, &flags, &operator)?
+        solve(&run, &flags, &operator)?
     } else {
         let gram = run.stage("read", 1, |_| read(&flags.gram))?;
-        solve(&mut run, &flags, &gram)?
+        solve(&run, &flags, &gram)?
     };
     let (pairs, folder) = (&top.pairs, run.folder());
     npy::write(folder.file("eigvals.npy"), &[pairs.len()], pairs.values())?;
@@ -108,11 +108,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn solve<K: SymmetricOperator>(
-    run: &mut Run,
-    flags: &Flags,
-    operator: &K,
-) -> Result<CertifiedPairs> {
+fn solve<K: SymmetricOperator>(run: &Run, flags: &Flags, operator: &K) -> Result<CertifiedPairs> {
     let max_time = flags.max_minutes.map(|minutes| Duration::try_from_secs_f64(60.0 * minutes));
     let config = EigshConfig {
         tolerance: flags.tolerance,

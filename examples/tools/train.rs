@@ -108,14 +108,14 @@ fn main() -> Result<()> {
         epochs: Size::new(40, 10),
         ..Defaults::default()
     });
-    let mut run = flags.common.start("train")?;
-    let (experiment, origin) = experiment(&mut run, &flags)?;
+    let run = flags.common.start("train")?;
+    let (experiment, origin) = experiment(&run, &flags)?;
     let needs_gram = flags.dual || flags.task == TaskName::Eigenfunction;
-    let kernel = needs_gram.then(|| experiment.kernel(&mut run)).transpose()?;
-    let labels = labels(&mut run, &flags, &experiment, kernel.as_ref())?;
+    let kernel = needs_gram.then(|| experiment.kernel(&run)).transpose()?;
+    let labels = labels(&run, &flags, &experiment, kernel.as_ref())?;
     let records = match kernel.filter(|_| flags.dual) {
-        Some(kernel) => over_the_gram(&mut run, &flags, &experiment, &kernel, &labels)?,
-        None => in_weight_space(&mut run, &flags, &experiment, &labels)?,
+        Some(kernel) => over_the_gram(&run, &flags, &experiment, &kernel, &labels)?,
+        None => in_weight_space(&run, &flags, &experiment, &labels)?,
     };
 
     let rows: Vec<Row> = records.iter().map(Row::from).collect();
@@ -148,7 +148,7 @@ fn main() -> Result<()> {
 }
 
 /// The images and the network, and where the images come from.
-fn experiment(run: &mut Run, flags: &Flags) -> Result<(Experiment, String)> {
+fn experiment(run: &Run, flags: &Flags) -> Result<(Experiment, String)> {
     if flags.task != TaskName::Nad {
         let source = DataPool::load(&flags.common)?;
         return Ok((source.experiment(&flags.common)?, source.origin().to_owned()));
@@ -168,7 +168,7 @@ fn settings(flags: &Flags) -> SgdConfig {
 }
 
 fn labels(
-    run: &mut Run,
+    run: &Run,
     flags: &Flags,
     experiment: &Experiment,
     kernel: Option<&InitialKernel>,
@@ -187,7 +187,7 @@ fn labels(
 }
 
 fn over_the_gram(
-    run: &mut Run,
+    run: &Run,
     flags: &Flags,
     experiment: &Experiment,
     kernel: &InitialKernel,
@@ -205,7 +205,7 @@ fn over_the_gram(
 }
 
 fn in_weight_space(
-    run: &mut Run,
+    run: &Run,
     flags: &Flags,
     experiment: &Experiment,
     labels: &[u8],

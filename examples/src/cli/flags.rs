@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use anyhow::ensure;
-use clap::{Args, Parser, ValueEnum, builder::ArgPredicate};
+use clap::{Args, Command, Parser, ValueEnum, builder::ArgPredicate};
 use serde::Serialize;
 
 use crate::{cli::device::DeviceFlags, run::Run};
@@ -228,6 +228,18 @@ pub struct Defaults {
     pub seeds: u64,
 }
 
+impl Defaults {
+    /// Those of figures that follow a training of LeNet5, epoch by epoch.
+    pub const FOLLOWED: Self = Self {
+        model: ModelName::LeNet5,
+        data: DataName::FashionMnist,
+        train: Size::new(3_000, 1_000).for_resnet18(1_000),
+        test: Size::new(1_000, 500),
+        epochs: Size::new(100, 60).for_resnet18(15),
+        seeds: 3,
+    };
+}
+
 impl Default for Defaults {
     /// The embedded data set, in sizes that two cores finish in minutes.
     fn default() -> Self {
@@ -248,17 +260,23 @@ impl Default for Defaults {
 /// `--help` shows the defaults of this program, with and without `--quick`. On a mistake, prints it
 /// and exits, as clap does.
 pub fn parse_flags<C: Parser>(defaults: &Defaults) -> C {
-    match try_parse_flags(defaults, std::env::args_os()) {
+    parse_command(C::command(), defaults)
+}
+
+/// [`parse_flags`] by `command`, which is that of `C` or one with another name or text.
+pub(crate) fn parse_command<C: Parser>(command: Command, defaults: &Defaults) -> C {
+    match try_parse(command, defaults, std::env::args_os()) {
         Ok(flags) => flags,
         Err(error) => error.exit(),
     }
 }
 
-fn try_parse_flags<C: Parser>(
+fn try_parse<C: Parser>(
+    command: Command,
     defaults: &Defaults,
     arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
 ) -> clap::error::Result<C> {
-    let mut command = with_defaults(C::command(), defaults);
+    let mut command = with_defaults(command, defaults);
     let mut matches = command.try_get_matches_from_mut(arguments)?;
     C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
@@ -271,7 +289,7 @@ fn help_of_size(help: &str, size: Size) -> String {
     }
 }
 
-fn with_defaults(mut command: clap::Command, defaults: &Defaults) -> clap::Command {
+fn with_defaults(mut command: Command, defaults: &Defaults) -> Command {
     let (model, data) = (defaults.model.to_string(), defaults.data.to_string());
     command = command.mut_arg("model", |arg| arg.default_value(model));
     command = command.mut_arg("data", |arg| arg.default_value(data));
@@ -316,7 +334,7 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Result<CommonFlags, String> {
         let line = ["fig02"].iter().chain(arguments);
-        try_parse_flags::<Program>(&Defaults::default(), line)
+        try_parse::<Program>(Program::command(), &Defaults::default(), line)
             .map(|program| program.common)
             .map_err(|error| error.to_string())
     }
@@ -343,7 +361,7 @@ mod tests {
             Defaults { train: Size::new(2_000, 500).for_resnet18(900), ..Defaults::default() };
         let train = |arguments: &[&str]| {
             let line = ["fig02"].iter().chain(arguments);
-            let program = try_parse_flags::<Program>(&defaults, line);
+            let program = try_parse::<Program>(Program::command(), &defaults, line);
             program.map(|program| program.common.train).map_err(|error| error.to_string())
         };
         assert_eq!(train(&["--model", "mlp"])?, 2_000);

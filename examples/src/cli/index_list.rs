@@ -3,7 +3,11 @@
 use std::{fmt, str::FromStr};
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 use serde::{Serialize, Serializer};
+
+/// Eigenfunctions that a figure shows by default.
+const SHOWN: [usize; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /// More indices than this in one list are taken for a slip of the pen.
 const MOST: usize = 1_000_000;
@@ -60,6 +64,39 @@ impl FromStr for IndexList {
         indices.sort_unstable();
         indices.dedup();
         Ok(Self(indices))
+    }
+}
+
+/// The flag of the eigenfunctions that a figure shows, to be flattened into a program's own.
+#[derive(Args, Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IndexFlags {
+    /// Eigenfunctions, counted from 1, by falling eigenvalue [default:
+    /// 1,2,5,10,20,50,100,200,500,1000, as far as there are]
+    #[arg(long, value_name = "LIST")]
+    pub indices: Option<IndexList>,
+}
+
+impl IndexFlags {
+    /// The indices asked for, or the default ones that are at most `limit`.
+    ///
+    /// # Errors
+    /// An index beyond the limit.
+    pub fn up_to(&self, limit: usize) -> Result<Vec<usize>> {
+        indices(self.indices.as_ref(), &SHOWN, limit)
+    }
+}
+
+/// The indices asked for, or those of `usual` that are at most `limit`.
+///
+/// # Errors
+/// An index beyond the limit.
+pub fn indices(asked: Option<&IndexList>, usual: &[usize], limit: usize) -> Result<Vec<usize>> {
+    match asked {
+        None => Ok(usual.iter().copied().filter(|index| *index <= limit).collect()),
+        Some(list) => {
+            list.check_at_most(limit, "eigenfunctions")?;
+            Ok(list.as_slice().to_vec())
+        }
     }
 }
 

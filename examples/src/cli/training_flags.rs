@@ -1,11 +1,12 @@
-//! Flags of programs that train.
+//! Flags of programs that train and of figures: the command line and a program's defaults come in,
+//! training recipes and the small print of a figure go out. Used by `train` and by
+//! `FigureProgram`.
 
-use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::{Args, Command, CommandFactory, Parser, ValueEnum};
 use entk::train::{AdamConfig, Optimizer, SgdConfig};
 use serde::Serialize;
 
-use crate::{cli::flags::CommonFlags, run::Run};
+use crate::cli::flags::{CommonFlags, Defaults, parse_command};
 
 /// The rule of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -56,10 +57,11 @@ impl TrainingFlags {
     }
 }
 
-/// Flags to be flattened into those of a figure or table of trained models, measured for several
-/// seeds.
-#[derive(Args, Clone, Debug, PartialEq, Serialize)]
-pub struct FigureFlags {
+/// The flags of a figure or table of trained models, measured for several seeds: the common ones,
+/// and `F`, the program's own, whose documentation is what `--help` says about the program.
+#[derive(Parser, Clone, Debug, PartialEq, Serialize)]
+#[command(version)]
+pub struct FigureFlags<F: Args> {
     /// Network, data, sizes and folders.
     #[command(flatten)]
     #[serde(flatten)]
@@ -73,9 +75,35 @@ pub struct FigureFlags {
     /// Seeds from --seed on
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
+
+    /// What this program alone has.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub own: F,
 }
 
-impl FigureFlags {
+impl<F: Args> FigureFlags<F> {
+    /// Parses the command line of the program `name`, with its own defaults, as
+    /// [`parse_flags`](crate::parse_flags) does.
+    pub fn parse(name: &'static str, defaults: &Defaults) -> Self {
+        let own = F::augment_args(Command::new(name));
+        let command =
+            Self::command().name(name).about(own.get_about().cloned().unwrap_or_default());
+        parse_command(command, defaults)
+    }
+
+    /// The flags of each seed alone.
+    pub fn of_each_seed(&self) -> impl Iterator<Item = Self>
+    where
+        F: Clone,
+    {
+        let first = self.common.seed;
+        (first..first.saturating_add(self.seeds)).map(|seed| {
+            let common = CommonFlags { seed, ..self.common.clone() };
+            Self { common, seeds: 1, ..self.clone() }
+        })
+    }
+
     /// [`TrainingFlags::sgd`] at these sizes.
     pub fn sgd(&self) -> SgdConfig {
         self.training.sgd(&self.common)
@@ -94,25 +122,5 @@ impl FigureFlags {
             1 => format!("seed {}", self.common.seed),
             seeds => format!("{seeds} seeds: median, smallest and largest"),
         }
-    }
-
-    /// Rows of all seeds, from `one_seed` with the flags of each seed alone; `<table>.csv` grows
-    /// seed by seed.
-    ///
-    /// # Errors
-    /// Those of `one_seed`, and a table that cannot be written.
-    pub fn rows<R: Serialize>(
-        &self,
-        run: &mut Run,
-        table: &str,
-        mut one_seed: impl FnMut(&mut Run, &Self) -> Result<Vec<R>>,
-    ) -> Result<Vec<R>> {
-        let mut rows = Vec::new();
-        for seed in self.common.seed..self.common.seed.saturating_add(self.seeds) {
-            let common = CommonFlags { seed, ..self.common.clone() };
-            rows.extend(one_seed(run, &Self { common, seeds: 1, ..self.clone() })?);
-            run.save_table(table, &rows)?;
-        }
-        Ok(rows)
     }
 }

@@ -39,7 +39,7 @@ impl Directions {
     ///
     /// # Errors
     /// Those of the derivative, of [`eigh`] and of the disk.
-    pub fn find(run: &mut Run, flags: &CommonFlags) -> Result<Self> {
+    pub fn find(run: &Run, flags: &CommonFlags) -> Result<Self> {
         let network = flags.model.network([1, SIDE, SIDE], flags.width, Activation::Gelu)?;
         let device = flags.device.open()?;
         let theta0 = network.init(flags.seed, DType::F32, &device)?;
@@ -47,9 +47,8 @@ impl Directions {
         let zero = Tensor::zeros((1, 1, SIDE, SIDE), DType::F32, &device)?;
         let key =
             Key::new("directions").with("kernel", &kernel_identity(&network, &theta0, &zero)?)?;
-        let cache = run.cache().clone();
         let pairs = run.stage("directions", 1, |_| {
-            let bytes = cache.bytes(&key, || {
+            let bytes = run.cache().bytes(&key, || {
                 let gram = MixedDerivative::at_zero(&network, &theta0)?.gram()?;
                 Ok(encode_pairs(&eigh(&Gram::from_lower_f64(d, gram)?)?))
             })?;

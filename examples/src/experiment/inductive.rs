@@ -31,7 +31,7 @@ impl InductivePairs {
     /// # Errors
     /// Those of the eigensolver, and of [`extend`]: an eigenvalue below the precision of the
     /// kernel.
-    pub fn find(run: &mut Run, kernel: &InitialKernel, train: usize, k: usize) -> Result<Self> {
+    pub fn find(run: &Run, kernel: &InitialKernel, train: usize, k: usize) -> Result<Self> {
         let pairs = kernel.first(train)?.eigenpairs(run, k)?.truncate(k)?;
         let seen: Vec<usize> = (0..train).collect();
         let new: Vec<usize> = (train..kernel.gram.n()).collect();

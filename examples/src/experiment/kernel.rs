@@ -1,22 +1,19 @@
-//! The work that figures share: kernels, their eigenpairs, and linearizations, each computed once
-//! for all of them.
+//! Kernels of an experiment and what follows from them, each computed once for all figures: an
+//! [`Experiment`] and a [`Run`] come in; the Gram at theta_0, its eigenpairs, energies and the keys
+//! of the cache go out. Called by the figures and by the other files of this folder.
 
-use std::ops::ControlFlow;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use entk::{
     gram::{Assembly, GramConfig, GramError, StoreConfig, gram_observed},
-    linearize::{Jacobian, Linearized},
     models::{Network, Params},
     spectral::{
         Eigenpairs, EigshConfig, EnergyConcentration, EntryType, Gram, eigsh, energy_concentration,
     },
-    train::{DualSgd, History, Optimizer, SgdConfig, Stability},
 };
 
 use crate::{
-    experiment::{Experiment, tasks::BinaryTask},
+    experiment::Experiment,
     run::{Run, cache::Key},
 };
 
@@ -29,7 +26,7 @@ const LEADING: usize = 1_000;
 pub struct InitialKernel {
     /// The Gram matrix.
     pub gram: Gram,
-    identity: String,
+    pub(crate) identity: String,
 }
 
 impl Experiment {
@@ -38,15 +35,14 @@ impl Experiment {
     ///
     /// # Errors
     /// Those of the assembly and of the disk.
-    pub fn kernel(&self, run: &mut Run) -> Result<InitialKernel> {
-        let cache = run.cache().clone();
+    pub fn kernel(&self, run: &Run) -> Result<InitialKernel> {
         run.stage("kernel", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
             let config = GramConfig::default();
             let assembly = Assembly::new(&self.network, &self.theta0, &self.images, &config)?;
             let assembly = assembly.observed(&observe);
             let (key, identity) = kernel_key(&assembly)?;
-            let gram = cache.folder_value(&key, is_damaged_store, |folder| {
+            let gram = run.cache().folder_value(&key, is_damaged_store, |folder| {
                 let stored = assembly.store(folder, &StoreConfig::default())?;
                 Ok((stored.store.gram()?, stored.computed == 0))
             })?;
@@ -59,7 +55,7 @@ impl Experiment {
     ///
     /// # Errors
     /// Those of the assembly.
-    pub fn gram_at(&self, run: &mut Run, params: &Params, images: &Tensor) -> Result<Gram> {
+    pub fn gram_at(&self, run: &Run, params: &Params, images: &Tensor) -> Result<Gram> {
         run.stage("kernels on the way", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
             Ok(gram_observed(&self.network, params, images, &GramConfig::default(), &observe)?)
@@ -73,15 +69,14 @@ impl Experiment {
     /// Those of the assembly, of [`eigsh`] and of the disk.
     pub fn energy(
         &self,
-        run: &mut Run,
+        run: &Run,
         params: &Params,
         target: &[f64],
         top: usize,
     ) -> Result<EnergyConcentration> {
         let images = self.images.narrow(0, 0, target.len())?;
         let key = self.key("energy", params, &images)?.with("target", target)?.with("top", &top)?;
-        let cache = run.cache().clone();
-        let (ratio, squared) = cache.value(&key, || {
+        let (ratio, squared) = run.cache().value(&key, || {
             let gram = self.gram_at(run, params, &images)?;
             run.stage("energies", 1, |_| {
                 let pairs = eigsh(&gram, top, &EigshConfig::default())?.pairs;
@@ -98,79 +93,6 @@ impl Experiment {
     /// As [`gram_at`](Self::gram_at), without an assembly.
     pub fn key(&self, kind: &'static str, params: &Params, images: &Tensor) -> Result<Key> {
         Key::new(kind).with("kernel", &kernel_identity(&self.network, params, images)?)
-    }
-
-    /// Trains one linearization at theta_0 a task; by SGD over the kernel of all images, all at
-    /// once and exactly, by other rules in weight space.
-    ///
-    /// # Errors
-    /// Those of [`DualSgd`] or of [`train`](Self::train), and of the disk.
-    pub fn linearize(
-        &self,
-        run: &mut Run,
-        kernel: &InitialKernel,
-        tasks: &[BinaryTask],
-        config: &SgdConfig,
-    ) -> Result<Vec<History>> {
-        if config.optimizer != Optimizer::HeavyBall {
-            let model = Linearized::new(&self.network, self.theta0.clone());
-            let fits = self.fit_all(run, "linearizations", &model, tasks, config)?;
-            return Ok(fits.into_iter().map(|fit| fit.history).collect());
-        }
-        let tasks: Vec<&[u8]> = tasks.iter().map(|task| task.target.labels()).collect();
-        let key = Key::new("linearizations").with("kernel", &kernel.identity)?;
-        let key = key.with("train", &self.train)?.with("tasks", &tasks)?.with("config", config)?;
-        let cache = run.cache().clone();
-        cache.value(&key, || {
-            let f0 = Jacobian::new(&self.network, &self.theta0, &self.images)?.outputs()?;
-            self.dual(run, &kernel.gram, &f0, &tasks, config)
-        })
-    }
-
-    /// Trains the linearization at `params` on one task, from 0 instead of the network's outputs,
-    /// with the batch-norm statistics of `params`.
-    ///
-    /// # Errors
-    /// As [`linearize`](Self::linearize).
-    pub fn linearize_at(
-        &self,
-        run: &mut Run,
-        params: &Params,
-        task: &[u8],
-        config: &SgdConfig,
-    ) -> Result<History> {
-        let key = self.key("linearization-from-0", params, &self.images)?;
-        let key = key.with("train", &self.train)?.with("task", task)?.with("config", config)?;
-        let cache = run.cache().clone();
-        cache.value(&key, || {
-            let gram = self.gram_at(run, params, &self.images)?;
-            let mut histories = self.dual(run, &gram, &vec![0.0; gram.n()], &[task], config)?;
-            histories.pop().context("one task has one history")
-        })
-    }
-
-    fn dual(
-        &self,
-        run: &mut Run,
-        gram: &Gram,
-        f0: &[f64],
-        tasks: &[&[u8]],
-        config: &SgdConfig,
-    ) -> Result<Vec<History>> {
-        run.stage("linearizations", config.epochs as u64, |stage| {
-            let dual = DualSgd::new(gram, self.train, f0)?;
-            let Stability { learning_rate, limit, .. } = dual.stability(config)?;
-            if learning_rate >= limit {
-                eprintln!(
-                    "rate {learning_rate}: from {limit:.3} on, SGD on this kernel may oscillate"
-                );
-            }
-            let fits = dual.fit_observed(tasks, config, |_| {
-                stage.advance(1);
-                ControlFlow::Continue(())
-            })?;
-            Ok(fits.into_iter().map(|fit| fit.history).collect())
-        })
     }
 }
 
@@ -197,12 +119,11 @@ impl InitialKernel {
     ///
     /// # Errors
     /// Those of [`eigsh`] and of the disk.
-    pub fn eigenpairs(&self, run: &mut Run, k: usize) -> Result<Eigenpairs> {
-        let cache = run.cache().clone();
+    pub fn eigenpairs(&self, run: &Run, k: usize) -> Result<Eigenpairs> {
         let k = k.max(LEADING.min(self.gram.n()));
         let key = Key::new("eigenpairs").with("kernel", &self.identity)?.with("k", &k)?;
         run.stage("eigenpairs", 1, |_| {
-            let bytes = cache.bytes(&key, || {
+            let bytes = run.cache().bytes(&key, || {
                 Ok(encode_pairs(&eigsh(&self.gram, k, &EigshConfig::default())?.pairs))
             })?;
             decode_pairs(&bytes, k, self.gram.entry_type())

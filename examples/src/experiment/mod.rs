@@ -2,8 +2,10 @@
 
 pub(crate) mod cached_training;
 pub(crate) mod directions;
+pub(crate) mod figure_program;
 pub(crate) mod inductive;
 pub(crate) mod kernel;
+pub(crate) mod linearization;
 pub(crate) mod tasks;
 
 use anyhow::{Context, Result, ensure};

@@ -9,16 +9,12 @@ use entk::{
 use rayon::prelude::*;
 
 use crate::{
-    cli::index_list::IndexList,
     experiment::{
         Experiment,
         cached_training::{Snapshots, Trained, Training},
     },
     run::Run,
 };
-
-/// Eigenfunctions that the figures show by default, from 1.
-pub const INDICES: [usize; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
 /// Operations of a forward pass for one image up to which networks are trained side by side, one
 /// thread each. Larger ones have work for all threads in every layer, and need the memory.
@@ -59,13 +55,25 @@ impl Experiment {
         Ok(tasks)
     }
 
+    /// The class task and those of the eigenfunctions `indices`, from 1 and ascending, of the
+    /// kernel at theta_0.
+    ///
+    /// # Errors
+    /// As [`kernel`](Self::kernel), [`InitialKernel::eigenpairs`] and [`tasks`](Self::tasks).
+    ///
+    /// [`InitialKernel::eigenpairs`]: crate::InitialKernel::eigenpairs
+    pub fn eigen_tasks(&self, run: &Run, indices: &[usize]) -> Result<Vec<BinaryTask>> {
+        let last = indices.last().copied().unwrap_or(1);
+        self.tasks(&self.kernel(run)?.eigenpairs(run, last)?, indices)
+    }
+
     /// The network trained on each task, always from theta_0 and in the same order of images.
     ///
     /// # Errors
     /// As [`Experiment::train`], naming the task.
     pub fn networks(
         &self,
-        run: &mut Run,
+        run: &Run,
         tasks: &[BinaryTask],
         config: &SgdConfig,
     ) -> Result<Vec<Fit>> {
@@ -79,17 +87,17 @@ impl Experiment {
     /// As [`networks`](Self::networks).
     pub fn fit_all(
         &self,
-        run: &mut Run,
+        run: &Run,
         name: &str,
         model: &dyn Model,
         tasks: &[BinaryTask],
         config: &SgdConfig,
     ) -> Result<Vec<Fit>> {
-        let cache = run.cache().clone();
+        let cache = run.cache();
         run.stage(name, (tasks.len() * config.epochs) as u64, |stage| {
             let one = |task: &BinaryTask| {
                 let training = Training { model, labels: task.target.labels(), config, keep: &[] };
-                let trained = self.train(&cache, stage, &training);
+                let trained = self.train(cache, stage, &training);
                 Ok(trained.with_context(|| format!("the task of index {}", task.index))?.fit)
             };
             if model.operations() > SMALL {
@@ -106,17 +114,12 @@ impl Experiment {
     ///
     /// # Errors
     /// As [`networks`](Self::networks).
-    pub fn snapshots(
-        &self,
-        run: &mut Run,
-        task: &BinaryTask,
-        config: &SgdConfig,
-    ) -> Result<Snapshots> {
+    pub fn snapshots(&self, run: &Run, task: &BinaryTask, config: &SgdConfig) -> Result<Snapshots> {
         let (epochs, labels) = (snapshot_epochs(config.epochs), task.target.labels());
         let training = Training { model: &self.network, labels, config, keep: &epochs };
-        let cache = run.cache().clone();
-        let trained = run
-            .stage("networks", config.epochs as u64, |stage| self.train(&cache, stage, &training));
+        let trained = run.stage("networks", config.epochs as u64, |stage| {
+            self.train(run.cache(), stage, &training)
+        });
         let Trained { fit, kept } =
             trained.with_context(|| format!("the task of index {}", task.index))?;
         Ok(Snapshots { params: epochs.into_iter().zip(kept).collect(), history: fit.history })
@@ -128,20 +131,6 @@ impl Experiment {
 fn snapshot_epochs(last: usize) -> Vec<usize> {
     const EPOCHS: [usize; 11] = [0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 150];
     EPOCHS.into_iter().filter(|epoch| *epoch < last).chain([last]).collect()
-}
-
-/// The indices asked for, or those of `usual` that are at most `limit`.
-///
-/// # Errors
-/// An index beyond the limit.
-pub fn indices(asked: Option<&IndexList>, usual: &[usize], limit: usize) -> Result<Vec<usize>> {
-    match asked {
-        None => Ok(usual.iter().copied().filter(|index| *index <= limit).collect()),
-        Some(list) => {
-            list.check_at_most(limit, "eigenfunctions")?;
-            Ok(list.as_slice().to_vec())
-        }
-    }
 }
 
 /// The last epoch, with what was measured on training and test images.

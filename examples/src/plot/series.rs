@@ -109,6 +109,18 @@ impl Series {
         Self::new(label, bands.medians()).band(bands.extremes())
     }
 
+    /// Points (x, y) of several runs: the median at each x, with the extremes as a band.
+    ///
+    /// # Errors
+    /// As [`Bands::of_points`].
+    pub fn of_runs(
+        label: impl Into<String>,
+        points: impl IntoIterator<Item = (usize, f64)>,
+    ) -> Result<Self> {
+        let points: Vec<_> = points.into_iter().map(|(x, y)| (x as f64, y)).collect();
+        Ok(Self::from_bands(label, &Bands::of_points(&points)?))
+    }
+
     /// Sets the index into the palette.
     pub fn color(self, color: usize) -> Self {
         Self { color, ..self }

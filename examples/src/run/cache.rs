@@ -2,10 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use anyhow::{Context, Result};
@@ -70,19 +67,22 @@ pub struct CacheUse {
 /// A folder of results, each under the hash of what it depends on, each with a hash of its own
 /// content.
 ///
-/// An entry that is damaged counts as absent: it is computed again, and stderr says so. Clones
-/// share their counts.
-#[derive(Clone, Debug)]
+/// An entry that is damaged counts as absent: it is computed again, and stderr says so.
+#[derive(Debug)]
 pub struct ResultCache {
     folder: PathBuf,
-    reused: Arc<AtomicUsize>,
-    computed: Arc<AtomicUsize>,
+    reused: AtomicUsize,
+    computed: AtomicUsize,
 }
 
 impl ResultCache {
     /// The cache in `folder`, which is made when something is put into it.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), reused: Arc::default(), computed: Arc::default() }
+        Self {
+            folder: folder.into(),
+            reused: AtomicUsize::default(),
+            computed: AtomicUsize::default(),
+        }
     }
 
     /// What was found and what was not, so far.

@@ -121,7 +121,7 @@ impl Run {
     ///
     /// Those of `work`, with the stage's name in front.
     pub fn stage<T>(
-        &mut self,
+        &self,
         name: &str,
         total: u64,
         work: impl FnOnce(&Stage) -> Result<T>,
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn a_failed_stage_is_named_and_timed() -> Result<()> {
         let root = tempfile::tempdir()?;
-        let mut run = Run::start("fig02", Some(root.path()))?;
+        let run = Run::start("fig02", Some(root.path()))?;
         let failed: Result<()> = run.stage("gram", 1, |_| anyhow::bail!("no memory"));
         let error = failed.map_err(|error| format!("{error:#}"));
         assert_eq!(error, Err("stage \"gram\" failed: no memory".to_owned()));

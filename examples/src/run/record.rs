@@ -1,6 +1,6 @@
 //! What a run did, and what it cost: `record.json`.
 
-use std::{path::Path, time::Instant};
+use std::{cell::RefCell, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -51,13 +51,13 @@ pub struct StageTime {
 #[derive(Clone, Debug)]
 pub struct Stages {
     total: Stopwatch,
-    times: Vec<StageTime>,
+    times: RefCell<Vec<StageTime>>,
 }
 
 impl Stages {
     /// Starts the total now.
     pub fn start() -> Self {
-        Self { total: Stopwatch::start(), times: Vec::new() }
+        Self { total: Stopwatch::start(), times: RefCell::default() }
     }
 
     /// Runs `work` and notes its time under `stage`; times of the same name add up.
@@ -65,31 +65,32 @@ impl Stages {
     /// # Errors
     ///
     /// Those of `work`.
-    pub fn time<T>(&mut self, stage: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub fn time<T>(&self, stage: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let stopwatch = Stopwatch::start();
         let result = work();
         self.add(stage, stopwatch.elapsed());
         result
     }
 
-    fn add(&mut self, stage: &str, more: Elapsed) {
-        match self.times.iter_mut().find(|time| time.stage == stage) {
+    fn add(&self, stage: &str, more: Elapsed) {
+        let mut times = self.times.borrow_mut();
+        match times.iter_mut().find(|time| time.stage == stage) {
             Some(time) => {
                 time.elapsed.wall_s += more.wall_s;
                 time.elapsed.cpu_s = time.elapsed.cpu_s.zip(more.cpu_s).map(|(a, b)| a + b);
             }
-            None => self.times.push(StageTime { stage: stage.to_owned(), elapsed: more }),
+            None => times.push(StageTime { stage: stage.to_owned(), elapsed: more }),
         }
     }
 
     /// The stages so far.
-    pub fn times(&self) -> &[StageTime] {
-        &self.times
+    pub fn times(&self) -> Vec<StageTime> {
+        self.times.borrow().clone()
     }
 
     /// Time of one stage so far.
     pub fn of(&self, stage: &str) -> Option<Elapsed> {
-        self.times.iter().find(|time| time.stage == stage).map(|time| time.elapsed)
+        self.times.borrow().iter().find(|time| time.stage == stage).map(|time| time.elapsed)
     }
 
     /// Time since the start, stages or not.
@@ -148,7 +149,7 @@ impl Record {
             settings: serde_json::to_value(settings).context("settings have no JSON form")?,
             results: serde_json::to_value(results).context("results have no JSON form")?,
             cache: CacheUse::default(),
-            stages: stages.times().to_vec(),
+            stages: stages.times(),
             total: stages.total(),
             peak_rss_mb: peak_rss_mb(),
             threads: threads(),
@@ -227,7 +228,7 @@ mod tests {
     #[test]
     fn a_record_reads_back() -> Result<()> {
         let folder = tempfile::tempdir()?;
-        let mut stages = Stages::start();
+        let stages = Stages::start();
         stages.time("gram", || Ok(()))?;
         stages.time("training", || Ok(()))?;
         stages.time("gram", || Ok(()))?;

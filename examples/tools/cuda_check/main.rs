@@ -86,7 +86,7 @@ fn main() -> ExitCode {
 
 /// Whether everything is right.
 fn check(flags: &Flags, opened: &OpenedDevice) -> Result<bool> {
-    let mut run = Run::start("cuda_check", flags.out.as_deref())?;
+    let run = Run::start("cuda_check", flags.out.as_deref())?;
     let mut results = Results { device: describe(opened)?, ..Results::default() };
     report::device(&results.device)?;
     if flags.only != Some(PartName::Time) {

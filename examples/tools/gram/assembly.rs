@@ -78,7 +78,7 @@ impl GramJob<'_> {
     }
 
     /// Assembles the kernel as a stage of the run.
-    pub fn assemble(&self, run: &mut Run) -> Result<Assembled> {
+    pub fn assemble(&self, run: &Run) -> Result<Assembled> {
         let folder = run.folder().file(STORE);
         run.stage("gram", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
@@ -99,7 +99,7 @@ impl GramJob<'_> {
 
 /// The products of inputs of --input-gram, computed as a stage of the run unless they are there.
 pub fn products(
-    run: &mut Run,
+    run: &Run,
     flags: &Flags,
     inputs: &Tensor,
     stop: &AtomicBool,

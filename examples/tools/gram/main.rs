@@ -54,7 +54,7 @@ fn finish(flags: &Flags, export: bool) -> Result<()> {
 fn compute(flags: &Flags) -> Result<()> {
     let stop = exit::stop_on_signals()?;
     let device = flags.device.open()?;
-    let mut run = Run::start("gram", flags.out.as_deref())?;
+    let run = Run::start("gram", flags.out.as_deref())?;
     let sample = Sample::read(flags, &device)?;
     let network = network(flags, &sample.inputs)?;
     let params = parameters(flags, &network, &device)?;
@@ -68,12 +68,12 @@ fn compute(flags: &Flags) -> Result<()> {
     }
     assembly::check(&plan, flags)?;
     results::clear(run.folder())?;
-    let products = assembly::products(&mut run, flags, inputs, stop)?;
+    let products = assembly::products(&run, flags, inputs, stop)?;
     job.products = products.as_ref();
     // Products that are given need not be computed.
     let plan = if products.is_some() { job.plan()? } else { plan };
 
-    match outcome(&mut run, &job, &plan)? {
+    match outcome(&run, &job, &plan)? {
         Some(outcome) => conclude(run, &job, &sample, outcome),
         None => Ok(()),
     }
@@ -92,7 +92,7 @@ struct Outcome {
 }
 
 /// Assembles the kernel and writes it; nothing more is done after one part of several.
-fn outcome(run: &mut Run, job: &GramJob<'_>, plan: &Plan) -> Result<Option<Outcome>> {
+fn outcome(run: &Run, job: &GramJob<'_>, plan: &Plan) -> Result<Option<Outcome>> {
     let planned_mb = peak_rss_mb().unwrap_or(0.0).max(plan.peak() as f64 / 1e6);
     let assembled = job.assemble(run)?;
     let peak_rss_mb = peak_rss_mb();
@@ -117,12 +117,12 @@ fn outcome(run: &mut Run, job: &GramJob<'_>, plan: &Plan) -> Result<Option<Outco
 }
 
 /// Everything that follows from the kernel, and the record.
-fn conclude(mut run: Run, job: &GramJob<'_>, sample: &Sample, outcome: Outcome) -> Result<()> {
+fn conclude(run: Run, job: &GramJob<'_>, sample: &Sample, outcome: Outcome) -> Result<()> {
     let GramJob { flags, network, params, inputs, .. } = *job;
     let Outcome { gram, kept_tiles, error, time, .. } = outcome;
     results::write_outputs(&run.folder().file("outputs.npy"), network, params, inputs)?;
-    write_cross(&mut run, job)?;
-    let pairs = gram.as_ref().map(|gram| decompose(&mut run, flags, gram)).transpose()?.flatten();
+    write_cross(&run, job)?;
+    let pairs = gram.as_ref().map(|gram| decompose(&run, flags, gram)).transpose()?.flatten();
     let top = leading(flags, sample)?;
     let jacobian = Jacobian::new(network, params, inputs)?;
     let labels =
@@ -180,7 +180,7 @@ fn leading(flags: &Flags, sample: &Sample) -> Result<usize> {
     Ok(top)
 }
 
-fn write_cross(run: &mut Run, job: &GramJob<'_>) -> Result<()> {
+fn write_cross(run: &Run, job: &GramJob<'_>) -> Result<()> {
     let GramJob { flags, network, inputs, .. } = job;
     let Some(path) = &flags.cross else { return Ok(()) };
     let others = read_images(path, flags, None)?.0.to_device(inputs.device())?;
@@ -194,7 +194,7 @@ fn write_cross(run: &mut Run, job: &GramJob<'_>) -> Result<()> {
     results::write_matrix(&run.folder().file("cross.npy"), shape, cross.entries())
 }
 
-fn decompose(run: &mut Run, flags: &Flags, gram: &Gram) -> Result<Option<Eigenpairs>> {
+fn decompose(run: &Run, flags: &Flags, gram: &Gram) -> Result<Option<Eigenpairs>> {
     if flags.no_eigen {
         return Ok(None);
     }
