@@ -1,4 +1,5 @@
-//! Forward and backward sweeps of a batch of 64.
+//! Times of forward and backward sweeps of a batch of 64, of the networks of
+//! `entk_benches::subjects`. Run by `cargo bench --bench sweep`.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use entk::models::Model;

@@ -1,4 +1,6 @@
-//! Inputs shared by the benchmarks: fixed seeds, a range of sizes, parameters in every name.
+//! Inputs that the benchmarks share: networks at their initial parameters and standard-normal
+//! images, all from fixed seeds. Called by the files in `benches/benches/`, which put names and
+//! sizes into their titles.
 
 use candle_core::{DType, Device, Tensor};
 use entk::models::{

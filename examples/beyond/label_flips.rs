@@ -6,6 +6,8 @@
 //! pair (lambda, phi) of f32 and the kernel K of f64, and lambda at a distance d from all other
 //! eigenvalues of K, phi is off by at most sqrt(2) r / d (Davis and Kahan), so that only
 //! entries smaller than that can have the wrong sign. Right, r and d themselves.
+//!
+//! Writes `label_flips.csv`, the picture `labels` and `record.json`.
 
 #![forbid(unsafe_code)]
 

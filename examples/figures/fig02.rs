@@ -5,6 +5,8 @@
 //! eigenvector j. Both models learn them from the training images and are measured on the test
 //! images; by SGD the linearizations train in coefficient space, which is exact and trains all
 //! tasks at once.
+//!
+//! Writes `tasks.csv`, the picture `fig02` (SVG, PNG and the numbers drawn) and `record.json`.
 
 #![forbid(unsafe_code)]
 

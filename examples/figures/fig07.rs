@@ -1,5 +1,8 @@
 //! Figures 7 (ResNet18), 15 (MLP) and 16 (LeNet5): alignment of the eigenfunctions of the kernel at
 //! initialisation with that kernel, and with the kernel after training on the signs of one of them.
+//!
+//! Writes `alignments.csv`, `trainings.csv`, the picture `fig07` (SVG, PNG and the numbers drawn)
+//! and `record.json`.
 
 #![forbid(unsafe_code)]
 

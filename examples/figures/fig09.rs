@@ -1,6 +1,9 @@
 //! Figure 9: test accuracy of linearizations taken after some epochs of training a network, on the
 //! task that the network was trained on: an eigenfunction of the kernel at initialisation, and the
 //! class task. The linearizations start from 0 and keep the initial batch-norm statistics.
+//!
+//! Writes `linearizations.csv`, the picture `fig09` (SVG, PNG and the numbers drawn) and
+//! `record.json`.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,7 @@
 //! Table 1: how much of the class task lies in the top eigenfunctions of the kernel, at
 //! initialisation and after training, and the test accuracy that training reaches.
+//!
+//! Writes `table1.csv`, a row a seed, and `record.json` with the medians.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! The figure programs as their users run them, at sizes of a second.
+//! The figure programs as their users run them, at sizes of a second: what they write, that they go
+//! on after an interruption, and what they say about bad settings.
 
 use std::{
     path::{Path, PathBuf},

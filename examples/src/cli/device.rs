@@ -1,4 +1,5 @@
-//! Where a program computes.
+//! Where a program computes: `--device` comes in, an open device goes out. Flattened into the flags
+//! of all programs that compute.
 
 use anyhow::Result;
 use candle_core::Device;

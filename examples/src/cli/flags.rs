@@ -1,4 +1,6 @@
-//! The flags that all programs understand.
+//! The flags that all figure programs and `train` understand: the command line and a program's
+//! defaults come in, network, data set, sizes, seed and folders go out. Programs parse them with
+//! [`parse_flags`], figures through `FigureFlags`.
 
 use std::{fmt, path::PathBuf};
 

@@ -1,4 +1,5 @@
-//! Lists of indices on the command line.
+//! Lists of indices on the command line, as `1,2,10..50:10`: text comes in, ascending indices from
+//! 1 go out, none of them beyond what there is. Used by the flags of the figures.
 
 use std::{fmt, str::FromStr};
 

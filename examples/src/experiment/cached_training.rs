@@ -1,4 +1,6 @@
-//! Trainings that figures share, and that go on where they were interrupted.
+//! Trainings that figures share: a model, labels and a recipe come in, the trained parameters and
+//! the history go out. What an earlier run did is read from the cache, and a training that was
+//! interrupted goes on with the same bits. Called by the tasks of an experiment.
 
 use std::{
     path::Path,

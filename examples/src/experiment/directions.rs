@@ -1,4 +1,6 @@
-//! Neural anisotropy directions (NADs).
+//! Neural anisotropy directions (NADs): a network at its start comes in, the eigenvectors of M^T M
+//! of its mixed derivative M go out, and for each direction an experiment on data that it
+//! separates. Called by `fig04`, `fig10` and `train`.
 
 use anyhow::Result;
 use candle_core::{DType, Tensor};

@@ -1,4 +1,5 @@
-//! Eigenfunctions of the training images, extended to the test images.
+//! Eigenfunctions of the training images, extended to the test images: the kernel of all images
+//! comes in, tasks and alignments of the extended functions go out. Called by `inductive`.
 
 use anyhow::Result;
 use entk::spectral::{

@@ -1,4 +1,6 @@
-//! What a figure works on: images, labels, a network and its initial parameters.
+//! What a figure works on: the flags come in, an [`Experiment`] goes out, which is a sample of
+//! images with labels, a network and its parameters theta_0. Called by the frame of the figures, by
+//! `train` and by `label_flips`.
 
 pub(crate) mod cached_training;
 pub(crate) mod directions;

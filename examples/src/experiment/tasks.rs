@@ -1,4 +1,5 @@
-//! The binary tasks of the figures.
+//! The binary tasks of the figures, the classes or the signs of an eigenfunction: an experiment and
+//! eigenpairs come in, labels and networks trained on them go out. Called by the figures.
 
 use anyhow::{Context, Result};
 use entk::{

@@ -1,4 +1,5 @@
-//! Axes.
+//! Axes: what one measures and how its values are spread, as a figure declares it; and for some
+//! data its range and ticks, from which panels are drawn.
 
 use anyhow::{Result, ensure};
 

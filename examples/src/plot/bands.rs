@@ -1,4 +1,5 @@
-//! The spread of a curve over seeds.
+//! The spread of a curve over seeds: points of all seeds come in, the median and the extremes at
+//! each x go out. Called by the figures, mostly through `Series`.
 
 use anyhow::{Result, ensure};
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! What all figures have in common: they lay themselves out, list their numbers, and become an SVG
-//! and a PNG file.
+//! What all figures have in common: a [`Drawing`] lays itself out on a canvas and lists its
+//! numbers; saved, it becomes an SVG and a PNG file. Called by `Run::save_figure`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! One panel with axes.
+//! One panel as a program declares it: two axes, curves, baselines, a title and small print. Drawn
+//! by `grid`, which also lists its numbers.
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;

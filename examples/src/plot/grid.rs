@@ -1,4 +1,5 @@
-//! Several panels on one page.
+//! Lays out figures on a page: one or several panels come in, a canvas with aligned axes, legends
+//! and small print goes out, and the table of all numbers drawn.
 
 use anyhow::{Context, Result, ensure};
 

@@ -1,4 +1,5 @@
-//! Small images in rows.
+//! Small images in rows, as `fig10` declares them: values and captions come in, a canvas and the
+//! table of all pixels go out.
 
 use anyhow::{Result, ensure};
 use serde::Serialize;

@@ -1,4 +1,5 @@
-//! Legends: names of lines, kept clear of the data.
+//! Legends: curves and baselines come in, their names with samples of their lines go onto the
+//! canvas, in a corner that the data leave free or in rows. Called by `grid`.
 
 use super::{
     canvas::{

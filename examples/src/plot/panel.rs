@@ -1,4 +1,5 @@
-//! Draws one panel.
+//! Draws one panel: a figure and the area for it come in, grid, axes, curves and labels go onto the
+//! canvas. Called by `grid`, which asks it for margins and obstacles first.
 
 use anyhow::Result;
 

@@ -1,4 +1,5 @@
-//! Curves, their spread, and reference lines.
+//! Curves with their spread, and reference lines, as programs declare them. Drawn by `panel`, named
+//! by `legend`.
 
 use anyhow::{Result, ensure};
 

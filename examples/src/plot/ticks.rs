@@ -1,4 +1,5 @@
-//! Where ticks go and what they say.
+//! Ticks: the two ends of an axis and its scale come in, positions and labels go out. Called when
+//! an axis is fitted to its data.
 
 /// How values are spread along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

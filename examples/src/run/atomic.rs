@@ -1,4 +1,5 @@
-//! Files that are either whole or absent.
+//! Files that are either whole or absent: bytes and a path come in, the old file or the new one is
+//! there at any time. Called by everything here that writes a file.
 
 use std::{io::Write, path::Path};
 

@@ -1,4 +1,5 @@
-//! Results that programs share and that survive an interruption, found by what they depend on.
+//! Results that programs share and that survive an interruption: a [`Key`] made of everything that
+//! a result depends on comes in, the result goes out, read or computed. Called by experiments.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,4 +1,4 @@
-//! Tables of numbers as CSV.
+//! Tables of numbers: rows come in, a CSV file goes out. Called by `Run`.
 
 use std::path::Path;
 

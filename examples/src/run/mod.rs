@@ -1,4 +1,6 @@
-//! The folder of a run, and the run itself.
+//! A program's run: the folder comes in; tables, figures and `record.json` are written there. It
+//! times the stages, shows their progress and owns the cache. Started first by every program that
+//! computes.
 
 pub(crate) mod atomic;
 pub(crate) mod cache;

@@ -1,4 +1,5 @@
-//! Progress on stderr: a bar with the time left on a terminal, plain lines in a log.
+//! Progress on stderr: counts of a stage come in; a bar with the time left goes to a terminal, and
+//! a line a minute to a log. Called by `Run`, which hands a [`Stage`] to the work.
 
 use std::{
     io::IsTerminal,

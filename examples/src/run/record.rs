@@ -1,4 +1,5 @@
-//! What a run did, and what it cost: `record.json`.
+//! What a run did and what it cost: settings, results and times come in, `record.json` goes out.
+//! Written by `Run` at the end, read by `report` and by the tests.
 
 use std::{cell::RefCell, path::Path, time::Instant};
 

@@ -1,4 +1,5 @@
-//! Networks, parameters and inputs of `cuda_check`.
+//! What `cuda_check` works on: the paper's networks with their parameters, and images made on the
+//! device. Called by `verify` and `time`.
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};

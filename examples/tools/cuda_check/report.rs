@@ -1,4 +1,5 @@
-//! What `cuda_check` prints and records.
+//! What `cuda_check` says: checks, rates and times come in, tables go to stdout, and all numbers to
+//! `record.json`. Called by its main, part by part.
 
 use std::io::{self, Write};
 

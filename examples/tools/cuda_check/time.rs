@@ -1,4 +1,5 @@
-//! How fast a device is, beside what its measured rates allow.
+//! How fast a device is: a device and sizes come in; rates of copies and products go out, and times
+//! beside the floor that these rates set. Called by the main of `cuda_check`.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! The assembly of `gram`: planned, in memory or in a store, interruptible.
+//! How `gram` assembles the kernel: flags, network, parameters and inputs come in; a plan, a Gram
+//! in memory or a store on disk go out. Called by its main.
 
 use std::{io::Write, sync::atomic::AtomicBool};
 

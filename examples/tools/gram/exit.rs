@@ -1,4 +1,5 @@
-//! How `gram` ends: exit codes and signals.
+//! How `gram` ends: signals set a flag at which the assembly stops, and an error becomes a message
+//! and an exit code. Called by its main.
 
 use std::{
     io,

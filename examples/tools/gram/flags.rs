@@ -1,4 +1,5 @@
-//! The flags of `gram`.
+//! The flags of `gram`, which its `--help` prints, and the words that they take. Read by all other
+//! files of the program.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! What `gram` writes.
+//! What `gram` writes: kernel, outputs and eigenpairs as .npy files, and the numbers of
+//! `record.json`. Called by its main.
 
 use std::{collections::BTreeMap, path::Path};
 

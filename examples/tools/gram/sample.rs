@@ -1,4 +1,5 @@
-//! What `gram` works on: inputs, targets, network and parameters.
+//! What `gram` works on: flags come in; inputs, targets, network and parameters go out, each
+//! checked with a message that names the file. Called by its main.
 
 use std::path::Path;
 

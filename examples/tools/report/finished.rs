@@ -1,5 +1,5 @@
-//! Reads the runs below a folder of results, each with its record, figures and tables, for the
-//! page.
+//! The finished runs below a folder of results: the folder comes in; records, figures and tables of
+//! its subfolders go out. Called by the main of `report`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
-//! The page as HTML.
+//! The page as HTML: finished runs come in, one document goes out, with an overview and a section a
+//! run. Called by the main of `report`.
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
-//! What the paper did where a run may differ.
+//! What the paper did: the name of a program and its settings come in; the item of the paper, its
+//! claim and the settings that differ, with the reason, go out. Called by `page`.
 
 use serde_json::Value;
 

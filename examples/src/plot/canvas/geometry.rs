@@ -1,4 +1,6 @@
-//! Rectangles, clipping and dashes.
+//! Points and rectangles of the page, in points of 1/72 inch: lines come in, their parts inside a
+//! rectangle or between the gaps of a dash pattern go out. Called by panels, legends and the
+//! canvas.
 
 /// A position in points, y downwards.
 pub(crate) type Point = (f64, f64);

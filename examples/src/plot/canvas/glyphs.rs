@@ -1,4 +1,5 @@
-//! The letters of the embedded font: how wide they are, and which dots they cover.
+//! The letters of the embedded font: a line of text comes in, its width or the dots that it covers
+//! go out. Called by the layout and by the renderer of PNG files.
 
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use anyhow::{Context, Result};

@@ -1,4 +1,5 @@
-//! A drawing as a list of shapes.
+//! A drawing as a list of shapes: panels, legends and image grids put lines, areas and text on a
+//! [`Canvas`], and `render` paints them in this order.
 
 pub(crate) mod geometry;
 pub(crate) mod glyphs;

@@ -1,4 +1,5 @@
-//! Replays a canvas through the plotting library. Nothing else knows it.
+//! Paints a canvas: its shapes come in, the bytes of an SVG or a PNG file go out. The only file
+//! that calls the plotting library; called by `Drawing::save`.
 
 use anyhow::{Context, Result};
 use plotters::{

@@ -1,4 +1,5 @@
-//! Colours, letters and line widths.
+//! Colours, sizes of letters and widths of lines, in points of 1/72 inch, the same in all figures.
+//! Read by everything that puts shapes on a canvas.
 
 /// A colour as red, green and blue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
