@@ -8,6 +8,7 @@
 //! * [`Precision`], [`Operand`] and [`add_product`]: matrix products in a chosen arithmetic;
 //! * [`Launch`]: a kernel with its sizes, compiled at first use and checked before it starts;
 //! * [`HostCopies`]: copies to the host that overlap with computation;
+//! * [`files`] and [`hash`]: files that are whole or absent, and what tells tensors apart;
 //! * [`self_test`]: known answers of every kernel on random data.
 //!
 //! This is the only crate of the family with unsafe code, and only its device module has any.
@@ -15,6 +16,8 @@
 
 mod choice;
 mod error;
+pub mod files;
+pub mod hash;
 #[cfg(any(test, feature = "host-check"))]
 mod host;
 mod host_copies;

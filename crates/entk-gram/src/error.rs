@@ -4,6 +4,7 @@ use std::{
 };
 
 use candle_core::DType;
+use entk_device::files::FileError;
 use entk_models::ModelError;
 use entk_spectral::SpectralError;
 
@@ -175,6 +176,12 @@ impl GramError {
 
     pub(crate) fn json(path: &Path, error: serde_json::Error) -> Self {
         Self::Damaged { path: path.to_owned(), reason: error.to_string() }
+    }
+}
+
+impl From<FileError> for GramError {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        Self::Io { action, path, source }
     }
 }
 

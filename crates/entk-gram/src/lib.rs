@@ -40,10 +40,5 @@ pub use memory::MemoryLimit;
 pub use part::Part;
 pub use plan::{Buffer, Plan, Target, rate::product_rate};
 pub use progress::Observer;
-pub use store::{
-    Commit, Store,
-    disk::{Disk, Files},
-    identity::Identity,
-    rows::StoredRows,
-};
+pub use store::{Commit, Store, identity::Identity, rows::StoredRows};
 pub use to_store::{StoreConfig, Stored};

@@ -4,6 +4,7 @@ use std::{
 };
 
 use candle_core::DType;
+use entk_device::files::{FileSystem, OsFiles};
 use entk_models::Real;
 use faer::{MatMut, MatRef};
 
@@ -17,12 +18,7 @@ use crate::{
     memory::{check_disk, zeros},
     part::Part,
     progress::Watch,
-    store::{
-        Commit, Store,
-        chunk::Entry,
-        disk::{Disk, Files},
-        identity::Identity,
-    },
+    store::{Commit, Store, chunk::Entry, identity::Identity},
 };
 
 /// How a Gram goes to disk.
@@ -31,7 +27,7 @@ use crate::{
 /// |---|---|---|
 /// | `edge` | 2048 | edge of a tile, in examples: 16 MiB of f32; at most N |
 /// | `part` | 1/1 | the share of the tiles to compute |
-/// | `disk` | [`Files`] | the file system |
+/// | `disk` | [`OsFiles`] | the file system |
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// Edge of a tile.
@@ -39,12 +35,12 @@ pub struct StoreConfig {
     /// The share of the tiles.
     pub part: Part,
     /// The file system, or one with faults.
-    pub disk: Arc<dyn Disk>,
+    pub disk: Arc<dyn FileSystem>,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { edge: 2048, part: Part::default(), disk: Arc::new(Files) }
+        Self { edge: 2048, part: Part::default(), disk: Arc::new(OsFiles) }
     }
 }
 

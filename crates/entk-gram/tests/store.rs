@@ -13,9 +13,9 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
+use entk_device::files::{FileSystem, OsFiles};
 use entk_gram::{
-    Accumulate, Assembly, Disk, Files, GramConfig, GramError, Grid, Part, Store, StoreConfig,
-    TileIndex,
+    Accumulate, Assembly, GramConfig, GramError, Grid, Part, Store, StoreConfig, TileIndex,
 };
 use entk_models::{Initializer, MlpConfig, Model, Network, ParamSpec, Params};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
@@ -301,31 +301,31 @@ impl Faulty {
     }
 }
 
-impl Disk for Faulty {
+impl FileSystem for Faulty {
     fn create(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.step(|| Files.create(path, &bytes[..bytes.len() / 2]))?;
-        Files.create(path, bytes)
+        self.step(|| OsFiles.create(path, &bytes[..bytes.len() / 2]))?;
+        OsFiles.create(path, bytes)
     }
 
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.step(|| Files.append(path, &bytes[..bytes.len() / 2]))?;
-        Files.append(path, bytes)
+        self.step(|| OsFiles.append(path, &bytes[..bytes.len() / 2]))?;
+        OsFiles.append(path, bytes)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step(|| Files.rename(from, to))?;
-        Files.rename(from, to)
+        self.step(|| OsFiles.rename(from, to))?;
+        OsFiles.rename(from, to)
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
         self.step(|| Ok(()))?;
-        Files.sync_folder(path)
+        OsFiles.sync_folder(path)
     }
 }
 
 fn run_on(case: &Case, folder: &Path, disk: Faulty) -> (Result<usize, GramError>, usize) {
     let disk = Arc::new(disk);
-    let config = StoreConfig { disk: Arc::clone(&disk) as Arc<dyn Disk>, ..config() };
+    let config = StoreConfig { disk: Arc::clone(&disk) as Arc<dyn FileSystem>, ..config() };
     let run = || Ok(case.assembly()?.store(folder, &config)?.computed);
     (run(), disk.count.load(Ordering::SeqCst))
 }

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use entk_device::files::FileError;
+
 /// Everything that can go wrong in a model, its parameters or its weight files.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -83,6 +85,12 @@ pub enum ModelError {
     /// The tensor library refused an operation.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+impl From<FileError> for ModelError {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        Self::WeightFile { path, reason: format!("cannot {action} it: {source}") }
+    }
 }
 
 /// Result of this crate.

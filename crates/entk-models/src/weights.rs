@@ -1,10 +1,10 @@
 use std::{
     collections::HashMap,
-    io::Write,
     path::{Path, PathBuf},
 };
 
 use candle_core::{DType, Device, Tensor};
+use entk_device::files;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{
@@ -55,7 +55,7 @@ impl Params {
             views.push((name.clone(), view.map_err(|e| file_error(path, e))?));
         }
         let bytes = safetensors::serialize(views, None).map_err(|e| file_error(path, e))?;
-        write_atomically(path, &bytes).map_err(|e| file_error(path, e))
+        Ok(files::write(path, &bytes)?)
     }
 
     /// The specifications that these tensors would satisfy.
@@ -118,18 +118,6 @@ fn encode(tensor: &Tensor) -> Result<(Dtype, Vec<u8>)> {
             (Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect())
         }
     })
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
 }
 
 fn file_error(path: &Path, reason: impl ToString) -> ModelError {

@@ -1,5 +1,5 @@
-use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
+use candle_core::DType;
+use entk_device::hash;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -10,9 +10,6 @@ use crate::{
 /// Layout of stores and order of their sums; changes whenever old stores can no longer be read, or
 /// resumed with equal bits.
 const FORMAT: u32 = 2;
-
-/// Examples hashed at a time.
-const HASHED: usize = 1024;
 
 /// Everything that the bits of a stored Gram depend on. Equal identities give equal bits, whatever
 /// the number of threads, parts and interruptions; a store is resumed only by its own identity.
@@ -69,8 +66,8 @@ impl Identity {
             layers: config.layers.clone(),
             micro_batch: config.micro_batch,
             model: blake3::hash(format!("{:?}", assembly.model).as_bytes()).to_string(),
-            weights: hash_weights(assembly)?,
-            inputs: hash_inputs(assembly.inputs)?,
+            weights: hash::named(assembly.params.iter().chain(assembly.params.statistics()))?,
+            inputs: hash::examples(assembly.inputs)?,
         })
     }
 
@@ -110,47 +107,4 @@ fn zarr_name(dtype: DType) -> Result<&'static str> {
         DType::F64 => Ok("float64"),
         other => Err(GramError::DType(other)),
     }
-}
-
-fn hash_weights(assembly: &Assembly<'_>) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    for (name, tensor) in assembly.params.iter().chain(assembly.params.statistics()) {
-        hasher.update(format!("{name} {:?}\n", tensor.dims()).as_bytes());
-        update(&mut hasher, tensor)?;
-    }
-    Ok(hasher.finalize().to_string())
-}
-
-/// The hash of the hashes of blocks of examples, which all threads compute.
-fn hash_inputs(inputs: &Tensor) -> Result<String> {
-    let n = inputs.dim(0)?;
-    let starts: Vec<usize> = (0..n).step_by(HASHED).collect();
-    let hash = |start: usize| {
-        let mut hasher = blake3::Hasher::new();
-        update(&mut hasher, &inputs.narrow(0, start, HASHED.min(n - start))?)?;
-        Ok(hasher.finalize())
-    };
-    // One thread talks to a device.
-    let blocks: Vec<blake3::Hash> = if inputs.device().is_cpu() {
-        starts.into_par_iter().map(hash).collect::<Result<_>>()
-    } else {
-        starts.into_iter().map(hash).collect::<Result<_>>()
-    }?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{:?}\n", inputs.dims()).as_bytes());
-    blocks.iter().for_each(|block| {
-        hasher.update(block.as_bytes());
-    });
-    Ok(hasher.finalize().to_string())
-}
-
-/// Feeds the values, little-endian, in their own element type.
-fn update(hasher: &mut blake3::Hasher, tensor: &Tensor) -> Result<()> {
-    let values = tensor.flatten_all()?.to_device(&Device::Cpu)?;
-    let bytes: Vec<u8> = match tensor.dtype() {
-        DType::F64 => values.to_vec1::<f64>()?.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        _ => values.to_vec1::<f32>()?.iter().flat_map(|x| x.to_le_bytes()).collect(),
-    };
-    hasher.update(&bytes);
-    Ok(())
 }

@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use entk_device::files::FileSystem;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{GramError, Result},
     grid::TileIndex,
-    store::disk::Disk,
 };
 
 /// One line: a tile and the BLAKE3 of its file. A chunk's own checksum does not say where the
@@ -33,7 +33,7 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// A name in `folder` that no other process has taken.
-    pub(crate) fn create(folder: &Path, disk: &dyn Disk) -> Result<Self> {
+    pub(crate) fn create(folder: &Path, disk: &dyn FileSystem) -> Result<Self> {
         let error = |source| GramError::io("write", folder, source);
         std::fs::create_dir_all(folder).map_err(error)?;
         let mut number = std::fs::read_dir(folder).map_err(error)?.count();
@@ -50,7 +50,7 @@ impl Journal {
         }
     }
 
-    pub(crate) fn append(&self, tile: TileIndex, hash: &str, disk: &dyn Disk) -> Result<()> {
+    pub(crate) fn append(&self, tile: TileIndex, hash: &str, disk: &dyn FileSystem) -> Result<()> {
         let line = Line { tile, blake3: hash.to_owned() };
         let mut bytes = serde_json::to_vec(&line).map_err(|e| GramError::json(&self.path, e))?;
         bytes.push(b'\n');

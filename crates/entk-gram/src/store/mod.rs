@@ -1,7 +1,6 @@
 //! A Gram on disk that survives: a Zarr v3 array of lower tiles, resumable and checked.
 
 pub(crate) mod chunk;
-pub(crate) mod disk;
 mod export;
 pub(crate) mod identity;
 pub(crate) mod journal;
@@ -14,12 +13,10 @@ use std::{
     fs::File,
     io::ErrorKind,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
+use entk_device::files::{self, FileSystem, OsFiles, TEMPORARY};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -28,7 +25,6 @@ use crate::{
     grid::{Grid, TileIndex},
     store::{
         chunk::Entry,
-        disk::{Disk, Files},
         identity::Identity,
         journal::{Hashes, Journal},
     },
@@ -38,7 +34,6 @@ const RUN: &str = "run.json";
 const METADATA: &str = "zarr.json";
 const COMMIT: &str = "commit.json";
 const JOURNAL: &str = "journal";
-const TEMPORARY: &str = ".tmp-";
 
 /// The lower triangle of a Gram as a folder that is at any moment whole, or can be completed.
 ///
@@ -59,9 +54,8 @@ const TEMPORARY: &str = ".tmp-";
 pub struct Store {
     folder: PathBuf,
     identity: Identity,
-    disk: Arc<dyn Disk>,
+    disk: Arc<dyn FileSystem>,
     journal: Option<Journal>,
-    counter: AtomicU64,
     /// The bytes of the tile that is being written.
     bytes: Vec<u8>,
 }
@@ -83,17 +77,17 @@ impl Store {
     /// [`GramError::OtherRun`], with every difference, if the folder holds the store of another
     /// identity; [`GramError::NotAStore`] if it holds something else; those of the file system.
     pub fn resume(folder: impl AsRef<Path>, identity: &Identity) -> Result<Self> {
-        Self::resume_on(folder, identity, Arc::new(Files))
+        Self::resume_on(folder, identity, Arc::new(OsFiles))
     }
 
-    /// As [`Store::resume`], on another [`Disk`].
+    /// As [`Store::resume`], on another [`FileSystem`].
     ///
     /// # Errors
     /// As [`Store::resume`].
     pub fn resume_on(
         folder: impl AsRef<Path>,
         identity: &Identity,
-        disk: Arc<dyn Disk>,
+        disk: Arc<dyn FileSystem>,
     ) -> Result<Self> {
         let store = Self::unopened(folder, identity.clone(), disk);
         let (folder, run) = (&store.folder, store.folder.join(RUN));
@@ -136,21 +130,14 @@ impl Store {
     pub fn open_partial(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         match read_json::<Identity>(&folder.join(RUN))? {
-            Some(identity) => Ok(Self::unopened(folder, identity, Arc::new(Files))),
+            Some(identity) => Ok(Self::unopened(folder, identity, Arc::new(OsFiles))),
             None => Err(GramError::NotAStore { folder: folder.to_owned(), missing: RUN }),
         }
     }
 
-    fn unopened(folder: impl AsRef<Path>, identity: Identity, disk: Arc<dyn Disk>) -> Self {
+    fn unopened(folder: impl AsRef<Path>, identity: Identity, disk: Arc<dyn FileSystem>) -> Self {
         let folder = folder.as_ref().to_owned();
-        Self {
-            folder,
-            identity,
-            disk,
-            journal: None,
-            counter: AtomicU64::new(0),
-            bytes: Vec::new(),
-        }
+        Self { folder, identity, disk, journal: None, bytes: Vec::new() }
     }
 
     /// The folder.
@@ -276,12 +263,13 @@ impl Store {
         self.publish_after(path, bytes, || Ok(()))
     }
 
-    /// Writes a file under a temporary name, does `then`, and gives it its name.
+    /// Writes a file, in a folder that is made if need be; `before_rename` as in
+    /// [`files::write_on`].
     fn publish_after(
         &self,
         path: &Path,
         bytes: &[u8],
-        then: impl Fn() -> Result<()>,
+        before_rename: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         let folder = path.parent().unwrap_or(&self.folder);
         let created = !folder.exists();
@@ -289,36 +277,7 @@ impl Store {
         if created && let Some(above) = folder.parent() {
             self.disk.sync_folder(above).map_err(|e| GramError::io("sync", above, e))?;
         }
-        let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        let temporary = folder.join(format!("{TEMPORARY}{}-{number}", std::process::id()));
-        let result = self.write_through(&temporary, path, bytes, then);
-        if result.is_err() {
-            // Best effort: what is left is removed when the run is finished.
-            let _ = std::fs::remove_file(&temporary);
-        }
-        result
-    }
-
-    fn write_through(
-        &self,
-        temporary: &Path,
-        path: &Path,
-        bytes: &[u8],
-        then: impl Fn() -> Result<()>,
-    ) -> Result<()> {
-        let folder = path.parent().unwrap_or(&self.folder);
-        match self.disk.create(temporary, bytes) {
-            // Left by a dead process that had this one's number.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                std::fs::remove_file(temporary)
-                    .and_then(|()| self.disk.create(temporary, bytes))
-                    .map_err(|e| GramError::io("write", temporary, e))?;
-            }
-            written => written.map_err(|e| GramError::io("write", temporary, e))?,
-        }
-        then()?;
-        self.disk.rename(temporary, path).map_err(|e| GramError::io("rename to", path, e))?;
-        self.disk.sync_folder(folder).map_err(|e| GramError::io("sync", folder, e))
+        files::write_on(&*self.disk, path, bytes, before_rename)
     }
 
     fn remove_temporaries(&self) -> Result<()> {
