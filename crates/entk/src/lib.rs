@@ -20,15 +20,7 @@
 //! # The whole path
 //!
 //! ```
-//! use candle_core::{DType, Device};
-//! use entk::{
-//!     data::embedded,
-//!     gram::{GramConfig, gram},
-//!     linearize::Linearized,
-//!     models::{MlpConfig, Model},
-//!     spectral::{BinaryTarget, eigh, energy_concentration},
-//!     train::{Examples, SgdConfig, fit},
-//! };
+//! use entk::prelude::*;
 //!
 //! // Real images: a slice of Fashion-MNIST that the crate carries, standardised.
 //! let (split, _) = embedded()?.standardized()?;
@@ -52,10 +44,17 @@
 //! let fitted = fit(&linear, &theta0, &examples, None, &config)?;
 //! let end = fitted.history.last().and_then(|record| record.train);
 //! assert!(end.is_some_and(|metrics| metrics.accuracy > 0.8), "{end:?}");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), entk::Error>(())
 //! ```
+//!
+//! [`prelude`] has the names of everyday work, [`Error`] is what every error here converts into,
+//! and [`candle_core`] is the version of candle whose tensors all signatures take.
 #![forbid(unsafe_code)]
 
+mod error;
+pub mod prelude;
+
+pub use candle_core;
 pub use entk_data as data;
 pub use entk_device as device;
 pub use entk_gram as gram;
@@ -63,6 +62,7 @@ pub use entk_linearize as linearize;
 pub use entk_models as models;
 pub use entk_spectral as spectral;
 pub use entk_train as train;
+pub use error::{Error, Result};
 
 /// Compiles the README's examples as documentation tests.
 #[cfg(doctest)]

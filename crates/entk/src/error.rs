@@ -1,0 +1,39 @@
+//! One error for programs that use several of the crates: each crate's own converts into it by `?`.
+
+use crate::{
+    data::DataError, device::DeviceError, gram::GramError, linearize::LinearizeError,
+    models::ModelError, spectral::SpectralError, train::TrainError,
+};
+
+/// An error of any crate of the family. Its message is that of the crate's own error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Of a tensor operation.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+    /// Of a device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// Of a data set or a file of arrays.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Of a network, its parameters or a file of weights.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Of a linearization.
+    #[error(transparent)]
+    Linearize(#[from] LinearizeError),
+    /// Of the assembly or the store of a Gram.
+    #[error(transparent)]
+    Gram(#[from] GramError),
+    /// Of eigenpairs, targets or metrics.
+    #[error(transparent)]
+    Spectral(#[from] SpectralError),
+    /// Of training.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+}
+
+/// Result with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
