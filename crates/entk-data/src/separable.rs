@@ -22,7 +22,7 @@ pub const UNIT_TOLERANCE: f64 = 1e-5;
 /// | `epsilon` | 1 | half the distance between the two classes, along the direction | finite, > 0 |
 /// | `sigma` | 1 | standard deviation in every orthogonal direction | finite, >= 0 |
 /// | `count` | 10,000 | number of examples | >= 1 |
-/// | `image_shape` | (1, 32, 32) | C, H, W; their product is the length of the direction | >= 1 each |
+/// | `image_shape` | (1, 32, 32) | C, H, W; the direction has C H W numbers | >= 1 each |
 /// | `seed` | 0 | of the random numbers; take another one for the test set | any |
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SeparableConfig {

@@ -59,10 +59,12 @@ pub struct Loaded {
 ///
 /// | data set | files | subfolders |
 /// |---|---|---|
-/// | `fashion-mnist` | the four IDX files, each with or without `.gz` | `fashion-mnist`, `FashionMNIST/raw` |
-/// | `mnist` | the four IDX files, each with or without `.gz` | `mnist`, `MNIST/raw` |
-/// | `cifar10` | `data_batch_1.bin` to `data_batch_5.bin`, `test_batch.bin` | `cifar10`, `cifar-10-batches-bin` and the latter in the former |
+/// | `fashion-mnist` | the four IDX files | `fashion-mnist`, `FashionMNIST/raw` |
+/// | `mnist` | the four IDX files | `mnist`, `MNIST/raw` |
+/// | `cifar10` | five training files, one test file | `cifar10`, `cifar-10-batches-bin` |
 ///
+/// IDX files may be compressed (`.gz`). Those of CIFAR-10 are `data_batch_1.bin` to
+/// `data_batch_5.bin` and `test_batch.bin`; `cifar10/cifar-10-batches-bin` is looked into as well.
 /// The files of MNIST and Fashion-MNIST have the same names: keep them in subfolders.
 ///
 /// # Errors

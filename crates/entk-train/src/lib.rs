@@ -29,7 +29,8 @@
 //! let labels = pixels.chunks(2).map(|p| u8::from(p[0] > p[1])).collect();
 //! let train = Examples::new(Tensor::from_vec(pixels, (64, 1, 1, 2), &Device::Cpu)?, labels)?;
 //!
-//! let network = MlpConfig { input: [1, 1, 2], hidden: vec![16], ..MlpConfig::default() }.network()?;
+//! let mlp = MlpConfig { input: [1, 1, 2], hidden: vec![16], ..MlpConfig::default() };
+//! let network = mlp.network()?;
 //! let start = network.init(0, DType::F64, &Device::Cpu)?;
 //! let config = SgdConfig { batch: 16, epochs: 60, ..SgdConfig::default() };
 //! let trained = fit(&network, &start, &train, None, &config)?;

@@ -96,7 +96,10 @@ proptest! {
     }
 
     #[test]
-    fn no_dictionary_panics(text in dictionary(), payload in prop::collection::vec(any::<u8>(), 0..32)) {
+    fn no_dictionary_panics(
+        text in dictionary(),
+        payload in prop::collection::vec(any::<u8>(), 0..32),
+    ) {
         let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
         bytes.extend((text.len() as u16).to_le_bytes());
         bytes.extend(text);

@@ -88,7 +88,11 @@ proptest! {
     #![proptest_config(crate::cases(256))]
 
     #[test]
-    fn stratification_holds_for_any_labels(labels in prop::collection::vec(0..6_u8, 1..300), part in 0.0..1.0, seed: u64) {
+    fn stratification_holds_for_any_labels(
+        labels in prop::collection::vec(0..6_u8, 1..300),
+        part in 0.0..1.0,
+        seed: u64,
+    ) {
         let data = dataset(labels.clone(), 6);
         let n = 1 + (part * (labels.len() - 1) as f64) as usize;
         let indices = data.stratified_indices(n, seed).expect("indices");

@@ -243,14 +243,16 @@ fn numpys_own_bytes_are_written() {
 proptest! {
     #![proptest_config(crate::cases(64))]
 
-    /// Fortran order is the C order of the reversed axes: npyz writes the reversed array, we must read its transpose.
+    /// Fortran order is the C order of the reversed axes: npyz writes the reversed array, we must
+    /// read its transpose.
     #[test]
     fn both_axis_orders_agree_with_npyz(shape in prop::collection::vec(1_u64..5, 0..5)) {
         let count = shape.iter().product::<u64>();
         let values: Vec<f64> = (0..count).map(|i| i as f64).collect();
-        let rows = npy::parse(&written_by_npyz(&shape, npyz::Order::C, &values), "C").expect("read");
+        let written = |order| written_by_npyz(&shape, order, &values);
+        let rows = npy::parse(&written(npyz::Order::C), "C").expect("read");
         prop_assert_eq!(rows.to_f64(), values.clone());
-        let columns = npy::parse(&written_by_npyz(&shape, npyz::Order::Fortran, &values), "Fortran").expect("read");
+        let columns = npy::parse(&written(npyz::Order::Fortran), "Fortran").expect("read");
         let wide: Vec<usize> = shape.iter().map(|&size| size as usize).collect();
         prop_assert_eq!(columns.shape(), wide.as_slice());
         // Row-major position to multi-index to column-major position, from the definition.
@@ -260,13 +262,17 @@ proptest! {
                 index[axis] = rest % wide[axis];
                 rest /= wide[axis];
             }
-            let column_major = (0..wide.len()).rev().fold(0, |at, axis| at * wide[axis] + index[axis]);
+            let axes = (0..wide.len()).rev();
+            let column_major = axes.fold(0, |at, axis| at * wide[axis] + index[axis]);
             prop_assert_eq!(value, values[column_major]);
         }
     }
 
     #[test]
-    fn npyz_reads_what_we_write(shape in prop::collection::vec(1_usize..6, 0..4), scale in -1e6..1e6) {
+    fn npyz_reads_what_we_write(
+        shape in prop::collection::vec(1_usize..6, 0..4),
+        scale in -1e6..1e6,
+    ) {
         let values: Vec<f64> = (0..shape.iter().product()).map(|i| i as f64 * scale).collect();
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("array.npy");

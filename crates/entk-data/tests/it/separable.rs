@@ -48,7 +48,8 @@ fn labels_are_balanced_and_noise_is_isotropic() {
     // Fair coin: standard deviation sqrt(count) / 2, five of them allowed.
     let ones = data.class_counts()[1] as f64;
     assert!((ones - 10_000.0).abs() < 5.0 * (count as f64).sqrt() / 2.0, "{ones}");
-    // ||x||^2 - eps^2 is sigma^2 times a chi-squared variable with 59 degrees of freedom, variance 2 * 59.
+    // ||x||^2 - eps^2 is sigma^2 times a chi-squared variable with 59 degrees of freedom, variance
+    // 2 * 59.
     let mean_square = dot(&values, &values) / count as f64;
     let expected = 0.75_f64.powi(2) + 4.0 * 59.0;
     let error = 4.0 * (2.0 * 59.0 / count as f64).sqrt();

@@ -1,5 +1,5 @@
-//! [`DualSgd`]: from a Gram, the outputs at theta_0 and labels to trained linearizations, in the space
-//! of one coefficient for each training example.
+//! [`DualSgd`]: from a Gram, the outputs at theta_0 and labels to trained linearizations, in the
+//! space of one coefficient for each training example.
 //!
 //! Programs call it where a kernel is at hand: it takes the steps of [`fit`](crate::fit) without a
 //! network, for all targets at once.

@@ -129,7 +129,8 @@ pub fn fit_observed(
 /// use entk_models::{Dense, Flatten, Model, Network, Sequential};
 /// use entk_train::{Examples, SgdConfig, fit_many};
 ///
-/// let line = Network::new(&[1, 1, 1], Sequential::new().then(Flatten).then(Dense::new("w", 1, 1)))?;
+/// let layers = Sequential::new().then(Flatten).then(Dense::new("w", 1, 1));
+/// let line = Network::new(&[1, 1, 1], layers)?;
 /// let x = Tensor::new(&[-2.0, -1.0, 1.0, 2.0], &Device::Cpu)?.reshape((4, 1, 1, 1))?;
 /// let one = Examples::new(x, vec![0, 0, 1, 1])?;
 /// let tasks = [(one.clone(), None), (one.with_labels(vec![1, 1, 0, 0])?, None)];
@@ -138,7 +139,8 @@ pub fn fit_observed(
 /// let config = SgdConfig { batch: 2, epochs: 200, ..SgdConfig::default() };
 /// let fits = fit_many(&line, &start, &tasks, &config)?;
 /// for fit in &fits {
-///     assert_eq!(fit.history.last().and_then(|record| record.train).map(|m| m.accuracy), Some(1.0));
+///     let end = fit.history.last().and_then(|record| record.train);
+///     assert_eq!(end.map(|metrics| metrics.accuracy), Some(1.0));
 /// }
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```

@@ -109,10 +109,10 @@ fn networks_side_by_side_are_those_trained_alone() {
         })
         .unwrap();
         assert_eq!((many.len(), calls.into_inner()), (3, 9));
-        for ((train, test), together) in tasks.iter().zip(&many) {
+        for ((train, test), side_by_side) in tasks.iter().zip(&many) {
             let alone = fit(&network, &theta, train, test.as_ref(), &settings(2)).unwrap();
-            assert_eq!(flat(&together.params), flat(&alone.params));
-            assert_eq!(together.history, alone.history);
+            assert_eq!(flat(&side_by_side.params), flat(&alone.params));
+            assert_eq!(side_by_side.history, alone.history);
         }
     }
 }

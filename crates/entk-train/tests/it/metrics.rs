@@ -17,8 +17,8 @@ fn evaluation_does_not_depend_on_the_batch() {
         assert_eq!(one_by_one.len(), 23);
         let expected = evaluate(&network, &theta, &task, 1).unwrap();
         for batch in [2, 5, 22, 23, 24, 1000] {
-            let together = logits(&network, &theta, task.inputs(), batch).unwrap();
-            let error = relative_error(&together, &one_by_one);
+            let batched = logits(&network, &theta, task.inputs(), batch).unwrap();
+            let error = relative_error(&batched, &one_by_one);
             assert!(error <= ROUND_OFF, "batch {batch}: {error}");
             let metrics = evaluate(&network, &theta, &task, batch).unwrap();
             assert_eq!(metrics.accuracy, expected.accuracy);

@@ -33,14 +33,14 @@ fn one_step_equals_the_hand_computed_update() {
 }
 
 /// SGD as the formulas have it: flat vectors, full gradients, one number at a time.
-fn oracle(model: &dyn Model, theta: &Params, task: &Examples, config: &SgdConfig) -> Vec<f64> {
+fn oracle(model: &dyn Model, params: &Params, task: &Examples, config: &SgdConfig) -> Vec<f64> {
     let batches = Minibatches::new(task.count(), config.batch, config.seed).unwrap();
     let steps = config.epochs * batches.per_epoch();
-    let (mut now, mut velocity) = (flat(theta), vec![0.0; theta.count()]);
+    let (mut now, mut velocity) = (flat(params), vec![0.0; params.count()]);
     let mut t = 0;
     for epoch in 1..=config.epochs {
         for indices in batches.epoch(epoch).iter() {
-            let gradient = minibatch_gradient(model, theta, &now, task, indices);
+            let gradient = minibatch_gradient(model, params, &now, task, indices);
             let decay = match config.schedule {
                 Schedule::Linear => 1.0 - t as f64 / steps as f64,
                 _ => 1.0,
@@ -117,13 +117,13 @@ fn training_equals_the_naive_recurrence() {
     }
 }
 
-/// Convolutional networks sweep a minibatch in pieces of 32: 80 examples are two and a half.
+/// Convolutional networks sweep a minibatch in chunks of 32: 80 examples are two and a half.
 #[test]
-fn a_minibatch_in_pieces_gives_the_same_step() {
+fn a_minibatch_in_chunks_gives_the_same_step() {
     let network = lenet([1, 16, 16]);
     let theta = start(&network, DType::F64);
     let reuse = network.operations() / (2.0 * theta.count() as f64);
-    assert!(reuse >= 4.0, "{reuse}: this network is not swept in pieces");
+    assert!(reuse >= 4.0, "{reuse}: this network is not swept in chunks");
     let task = noise([80, 1, 16, 16]);
     let config = SgdConfig { batch: 80, epochs: 2, ..SgdConfig::default() };
     let fitted = fit(&network, &theta, &task, None, &config).unwrap();
