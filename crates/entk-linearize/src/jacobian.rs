@@ -56,20 +56,19 @@ impl<'a> Jacobian<'a> {
         self.inputs.dims()[0] * self.model.outputs()
     }
 
-    /// f(theta, x) for every example, N C numbers.
-    ///
-    /// # Errors
-    /// Inputs that do not fit the model, or non-finite outputs.
-    pub fn outputs(&self) -> Result<Vec<f64>> {
-        self.stream(|x| Ok(self.model.forward(self.params, x)?))
-    }
-
     /// J v, N C numbers, for a tangent v in parameter space.
     ///
     /// # Errors
     /// A tangent of other names or shapes, or inputs that do not fit the model.
     pub fn jvp(&self, tangent: &Params) -> Result<Vec<f64>> {
-        self.stream(|x| Ok(self.model.sweep(self.params, x)?.jvp(tangent)?))
+        let mut all = Vec::with_capacity(self.nrows());
+        self.for_each_batch(|x| {
+            let values = self.model.sweep(self.params, x)?.jvp(tangent)?;
+            ensure_finite(&values, "model outputs")?;
+            all.extend(values.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?);
+            Ok(())
+        })?;
+        Ok(all)
     }
 
     /// J^T u in parameter space, for a cotangent u of N C numbers.
@@ -133,17 +132,6 @@ impl<'a> Jacobian<'a> {
             Some(index) => Err(LinearizeError::NonFinite { what, index, value: values[index] }),
             None => Ok(()),
         }
-    }
-
-    fn stream(&self, mut f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Vec<f64>> {
-        let mut all = Vec::with_capacity(self.nrows());
-        self.for_each_batch(|x| {
-            let values = f(x)?;
-            ensure_finite(&values, "model outputs")?;
-            all.extend(values.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?);
-            Ok(())
-        })?;
-        Ok(all)
     }
 
     fn for_each_batch(&self, mut f: impl FnMut(&Tensor) -> Result<()>) -> Result<()> {

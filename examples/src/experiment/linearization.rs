@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
 use entk::{
-    linearize::{Jacobian, Linearized},
+    linearize::Linearized,
     models::Params,
     spectral::Gram,
-    train::{DualSgd, History, Optimizer, SgdConfig, Stability},
+    train::{DualSgd, History, Optimizer, SgdConfig, Stability, logits},
 };
 
 use crate::{
@@ -39,7 +39,7 @@ impl Experiment {
         let key = Key::new("linearizations").with("kernel", &kernel.identity)?;
         let key = key.with("train", &self.train)?.with("tasks", &tasks)?.with("config", config)?;
         run.cache().value(&key, || {
-            let f0 = Jacobian::new(&self.network, &self.theta0, &self.images)?.outputs()?;
+            let f0 = logits(&self.network, &self.theta0, &self.images, config.eval_batch)?;
             self.dual(run, &kernel.gram, &f0, &tasks, config)
         })
     }
