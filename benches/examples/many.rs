@@ -42,11 +42,11 @@ fn compare(name: &str, network: &Network) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let theta = network.init(0, DType::F32, &Device::Cpu)?;
     // Three epochs less one: without what is done once, as the evaluation at the end.
-    let run = |epochs: usize, together: bool| -> Result<(f64, Vec<Fit>)> {
+    let run = |epochs: usize, at_once: bool| -> Result<(f64, Vec<Fit>)> {
         let config =
             SgdConfig { learning_rate: 1e-4, epochs, eval_every: epochs, ..SgdConfig::default() };
         let begin = Instant::now();
-        let fits = if together {
+        let fits = if at_once {
             fit_many(network, &theta, &tasks, &config)?
         } else {
             let one = |(train, _): &(Examples, Option<Examples>)| {
@@ -60,18 +60,18 @@ fn compare(name: &str, network: &Network) -> Result<()> {
     let mut same = true;
     for _ in 0..TIMED {
         let mut ends = Vec::new();
-        for (together, seconds) in [false, true].into_iter().zip(&mut seconds) {
-            let (one, _) = run(1, together)?;
-            let (three, fits) = run(3, together)?;
+        for (at_once, seconds) in [false, true].into_iter().zip(&mut seconds) {
+            let (one, _) = run(1, at_once)?;
+            let (three, fits) = run(3, at_once)?;
             seconds.push((three - one) / 2.0);
             ends.push(fits.iter().map(|fit| flat(&fit.params)).collect::<Result<Vec<_>>>()?);
         }
         same &= ends[0] == ends[1];
     }
-    let [alone, together] = seconds.map(median);
+    let [alone, at_once] = seconds.map(median);
     println!(
-        "{name}: one after another {alone:.3} s, together {together:.3} s, {:.2} times; same bits: {same}",
-        alone / together
+        "{name}: one after another {alone:.3} s, side by side {at_once:.3} s, {:.2} times; same bits: {same}",
+        alone / at_once
     );
     Ok(())
 }

@@ -58,10 +58,10 @@ const BANNED: [Banned; 31] = [
     word("pace", "`StepSchedule`"),
     word("facts", "`HostSummary`"),
     word("settled", "`in_shorter_form`"),
-    noun("joined", "`concat`"),
+    Banned { package: "entk-gram", ..noun("joined", "`concat`") },
     word("deal", "`partition_tiles`"),
     word("dealt", "`partition_tiles`"),
-    name("together", "`fill_tiles` or what is done"),
+    name("together", "`fill_tiles`, `all` or what runs side by side"),
     name("stay", "`resident`"),
     name("again_if_damaged", "`recompute_if_damaged`"),
     Banned { scope: Scope::Module, ..name("known", "`known_answers`") },
@@ -84,6 +84,15 @@ const BANNED: [Banned; 31] = [
     in_gram("Group", "`SweepGroup`"),
 ];
 
+/// TEMPORARY: what is not yet laid out, and why; what is found there is printed with `--nocapture`.
+const TEMPORARY: [(&str, &str); 5] = [
+    ("crates/entk-gram", "one engine of tiles is being written"),
+    ("crates/entk-device", "rooms, heads and words are on their way"),
+    ("crates/entk-models", "rooms, heads and words are on their way"),
+    ("crates/entk-linearize", "heads and words are on their way"),
+    ("examples", "two wide lines, and one line too many in flags.rs"),
+];
+
 /// Types whose name each crate has on purpose.
 const IN_EVERY_CRATE: [&str; 1] = ["Result"];
 
@@ -92,18 +101,20 @@ fn tree() -> Tree {
 }
 
 fn none(rule: &str, findings: Vec<Finding>) {
-    let lines: Vec<_> = findings.iter().map(Finding::to_string).collect();
+    let is_excused =
+        |finding: &&Finding| TEMPORARY.iter().any(|&(path, _)| finding.path.starts_with(path));
+    let (excused, others): (Vec<_>, Vec<_>) = findings.iter().partition(is_excused);
+    excused.iter().for_each(|finding| eprintln!("excused for now: {finding}"));
+    let lines: Vec<_> = others.into_iter().map(Finding::to_string).collect();
     assert!(lines.is_empty(), "{} times against: {rule}\n{}", lines.len(), lines.join("\n"));
 }
 
 #[test]
-#[ignore = "TEMPORARY: until all crates are in their rooms"]
 fn files_do_not_import_each_other_in_circles() {
     none("no circle of imports", circles::circles(&tree()));
 }
 
 #[test]
-#[ignore = "TEMPORARY: until all crates are in their rooms"]
 fn imports_name_the_module_that_defines_the_item() {
     none("import from the module that defines the item", circles::detours(&tree()));
 }
@@ -114,25 +125,21 @@ fn crates_know_only_those_below_them() {
 }
 
 #[test]
-#[ignore = "TEMPORARY: until all crates are in their rooms"]
 fn folders_hold_few_files() {
     none("few files a folder", sizes::full_folders(&tree(), MOST_FILES_IN_FOLDER));
 }
 
 #[test]
-#[ignore = "TEMPORARY: until all crates are in their rooms"]
 fn files_are_short() {
     none("short files", sizes::long_files(&tree(), MOST_LINES));
 }
 
 #[test]
-#[ignore = "TEMPORARY: until all heads are written"]
 fn library_files_have_heads() {
     none("a head for every file", sizes::headless(&tree()));
 }
 
 #[test]
-#[ignore = "TEMPORARY: until all lines are short"]
 fn lines_are_narrow() {
     none("one width of lines", sizes::wide_lines(&tree(), MOST_COLUMNS));
 }
@@ -144,7 +151,6 @@ fn functions_are_short() {
 }
 
 #[test]
-#[ignore = "TEMPORARY: until all words are replaced"]
 fn words_are_those_of_the_notation() {
     let mut findings = words::banned_words(&tree(), &BANNED);
     findings.retain(|finding| !finding.path.ends_with("entk-house/tests/house.rs"));
@@ -152,13 +158,11 @@ fn words_are_those_of_the_notation() {
 }
 
 #[test]
-#[ignore = "TEMPORARY: until all words are replaced"]
 fn arguments_are_called_params() {
     none("`params: &Params`", words::theta_arguments(&tree()));
 }
 
 #[test]
-#[ignore = "TEMPORARY: until all words are replaced"]
 fn a_public_type_has_one_crate() {
     none("one meaning a name", words::doubled_types(&tree(), &IN_EVERY_CRATE));
 }

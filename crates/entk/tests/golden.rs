@@ -182,14 +182,14 @@ fn outputs_jvp_and_vjp() -> Result<()> {
 /// little memory as the kernel can be assembled in, and with twice that.
 fn devices(
     case: &Case,
-    theta: &Params,
+    params: &Params,
     x: &Tensor,
     config: &GramConfig,
 ) -> Result<Vec<DeviceConfig>> {
     let mut devices = vec![DeviceConfig::default()];
     for (edge, times) in [(Some(5), 1), (None, 2)] {
         let device = |memory| DeviceConfig { memory: Some(memory), edge, ..Default::default() };
-        let assembly = Assembly::new(&case.network, theta, x, config)?;
+        let assembly = Assembly::new(&case.network, params, x, config)?;
         let Err(GramError::DeviceMemory { needed, .. }) = assembly.on_device(&device(1)).gram()
         else {
             return Err("a kernel in one byte".into());
