@@ -6,12 +6,10 @@
 use std::sync::OnceLock;
 
 use candle_core::Tensor;
+use entk_device::hash;
 use entk_models::ensure_finite;
 
-use crate::{
-    error::{Result, TrainError},
-    host::tensors_hash,
-};
+use crate::error::{Result, TrainError};
 
 /// A binary task: N inputs with a label 0 or 1 for each.
 ///
@@ -72,7 +70,7 @@ impl Examples {
             return Ok(hash.clone());
         }
         let labels = blake3::hash(&self.labels).to_hex();
-        let hash = tensors_hash([(labels.as_str(), &self.inputs)].into_iter())?;
+        let hash = hash::named_as_f64([(labels.as_str(), &self.inputs)].into_iter())?;
         Ok(self.hash.get_or_init(|| hash).clone())
     }
 

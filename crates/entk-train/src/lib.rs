@@ -47,7 +47,6 @@ mod dual;
 mod error;
 mod examples;
 mod history;
-mod host;
 mod loss;
 mod metrics;
 mod optim;

@@ -3,7 +3,7 @@
 //!
 //! Solvers measure so after an epoch; [`logits`] and [`evaluate`] are for anyone.
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Tensor};
 use entk_models::{Model, Params};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{Result, TrainError},
     examples::Examples,
-    host::host,
     loss::{Loss, check_logits, predicted_label},
 };
 
@@ -126,6 +125,12 @@ pub(crate) fn check_one_output(model: &dyn Model) -> Result<()> {
         1 => Ok(()),
         found => Err(TrainError::Outputs { found }),
     }
+}
+
+/// The entries of a tensor as f64 on the host, row-major.
+pub(crate) fn host(tensor: &Tensor) -> Result<Vec<f64>> {
+    let flat = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?;
+    Ok(flat.to_vec1()?)
 }
 
 /// How far parameters have moved, as flat vectors; batch-norm statistics do not count.

@@ -9,11 +9,12 @@ mod header;
 
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufReader, Read, Write},
     path::Path,
 };
 
 use candle_core::{Device, Tensor};
+use entk_device::files;
 use header::{Header, Kind};
 
 use crate::{
@@ -361,40 +362,15 @@ pub fn write<T: Element>(path: impl AsRef<Path>, shape: &[usize], values: &[T]) 
             found: shape.to_vec(),
         });
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let temporary =
-        new_file(folder).map_err(DataError::io("create a file in the folder", folder))?;
-    write_to(temporary.as_file(), shape, values).map_err(DataError::io("write", path))?;
-    temporary.persist(path).map_err(|error| DataError::io("write", path)(error.error))?;
-    // The rename itself is on the disk once the folder is.
-    #[cfg(unix)]
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(DataError::io("flush the folder", folder))?;
-    Ok(())
-}
-
-/// A temporary file that is removed unless renamed, with the permissions of an ordinary new file.
-fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".entk-").suffix(".tmp");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
-}
-
-fn write_to<T: Element>(file: &File, shape: &[usize], values: &[T]) -> io::Result<()> {
-    let mut out = BufWriter::new(file);
-    out.write_all(&header::bytes(T::DESCR, shape))?;
-    let mut bytes = Vec::new();
-    for block in values.chunks(ITEMS_AT_A_TIME) {
-        bytes.clear();
-        block.iter().for_each(|value| value.append(&mut bytes));
-        out.write_all(&bytes)?;
-    }
-    out.flush()?;
-    file.sync_all()
+    let written = files::write_with(path, |out| {
+        out.write_all(&header::bytes(T::DESCR, shape))?;
+        let mut bytes = Vec::new();
+        for block in values.chunks(ITEMS_AT_A_TIME) {
+            bytes.clear();
+            block.iter().for_each(|value| value.append(&mut bytes));
+            out.write_all(&bytes)?;
+        }
+        Ok(())
+    });
+    written.map_err(|error| DataError::io("write", error.path)(error.source))
 }

@@ -3,12 +3,10 @@
 //! Programs save after an epoch and resume when they start again; a checkpoint of another run, or a
 //! damaged one, is refused.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
+use entk_device::{files, hash};
 use entk_models::{Initializer, ParamSpec, Params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,7 +16,6 @@ use crate::{
     error::{Result, TrainError},
     examples::Examples,
     history::{History, Outcome},
-    host::tensors_hash,
     metrics::logits,
     weights::trainer::Trainer,
 };
@@ -171,7 +168,7 @@ impl Trainer<'_> {
         let probe = logits(self.model, &self.start.scale(PROBE_SCALE)?, &first, 1)?;
         Ok(RunIdentity {
             config: self.config().clone(),
-            start: tensors_hash(self.start.iter().chain(self.start.statistics()))?,
+            start: hash::named_as_f64(self.start.iter().chain(self.start.statistics()))?,
             train: self.train.hash()?,
             test: self.test.map(Examples::hash).transpose()?,
             probe: probe[0],
@@ -256,21 +253,13 @@ fn read_record(folder: &Path) -> Result<Option<Record>> {
     Ok(Some(record))
 }
 
-/// Makes the record and, before it, the names of the files in the folder durable.
+/// Replaces the record of the folder.
 fn write_record(folder: &Path, record: &Record) -> Result<()> {
     let path = folder.join(RECORD);
     let bytes = serde_json::to_value(record)
         .and_then(|value| serde_json::to_vec_pretty(&to_text(value)))
         .map_err(|e| failed(&path, e))?;
-    let write = || -> std::io::Result<()> {
-        sync_folder(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|e| e.error)?;
-        sync_folder(folder)
-    };
-    write().map_err(|e| failed(&path, e))
+    files::write(&path, &bytes).map_err(|e| failed(&e.path, e.source))
 }
 
 /// Writes every f64 as text, which comes back to the last bit; JSON readers may be off by one.
@@ -294,11 +283,6 @@ fn each(value: Value, f: &dyn Fn(Value) -> Value) -> Value {
         Value::Object(map) => map.into_iter().map(|(k, v)| (k, each(v, f))).collect(),
         scalar => f(scalar),
     }
-}
-
-/// Only Unix can sync a folder.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { std::fs::File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Removes the tensors of checkpoints before; what is left by chance does no harm.

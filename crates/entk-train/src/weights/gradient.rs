@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use entk_models::{Model, Params};
 use rayon::prelude::*;
 
-use crate::{error::Result, examples::Examples, host::host, loss::Loss};
+use crate::{error::Result, examples::Examples, loss::Loss, metrics::host};
 
 /// Examples of one sweep where examples do not interact. The activations of so few fit in a core's
 /// cache, and each thread sweeps a chunk of its own. The number is fixed, so that the bits of the

@@ -10,7 +10,8 @@ use candle_core::DType;
 use entk_linearize::Linearized;
 use entk_models::{Activation, Model, Params};
 use entk_train::{
-    AdamConfig, Examples, Fit, Loss, Optimizer, Outcome, SgdConfig, TrainError, Trainer, fit,
+    AdamConfig, Examples, Fit, Loss, Optimizer, Outcome, SgdConfig, TrainError, Trainer,
+    WeightDecay, fit,
 };
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
@@ -237,4 +238,18 @@ fn a_converged_run_is_done_when_resumed() {
     assert!(second.resume(&folder).unwrap() && second.is_done());
     assert_eq!(second.history(), &whole.history);
     assert_eq!(flat(second.params()), flat(&whole.params));
+}
+
+/// Checkpoints that were written before the types of the settings had these names are still read.
+#[test]
+fn settings_keep_their_names_in_checkpoints() {
+    let config = SgdConfig {
+        optimizer: Optimizer::Nesterov,
+        decay: WeightDecay::FromStart(0.5),
+        ..SgdConfig::default()
+    };
+    let json = serde_json::to_value(&config).unwrap();
+    assert_eq!(json["update"], serde_json::json!("Nesterov"));
+    assert_eq!(json["decay"], serde_json::json!({ "FromStart": 0.5 }));
+    assert_eq!(serde_json::from_value::<SgdConfig>(json).unwrap(), config);
 }
