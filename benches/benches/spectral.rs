@@ -1,6 +1,7 @@
 //! Times of eigenpairs of a Gram of the MLP, by both solvers, and of products with such a Gram, by
 //! the number of columns. Run by `cargo bench --bench spectral`.
 
+use candle_core::DType;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use entk::{
     gram::{GramConfig, gram},
@@ -10,7 +11,7 @@ use entk_benches::{images, subjects};
 
 fn kernel(n: usize) -> Gram {
     let mlp = subjects().expect("networks").swap_remove(0);
-    let x = images(n).expect("images");
+    let x = images(n, DType::F32).expect("images");
     gram(&mlp.network, &mlp.theta, &x, &GramConfig::default()).expect("a Gram")
 }
 

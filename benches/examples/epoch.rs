@@ -10,15 +10,13 @@
 
 use std::{env, time::Instant};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use entk::{
     linearize::Linearized,
-    models::{Initializer, LeNet5Config, MlpConfig, Model, ParamSpec, ResNetConfig},
+    models::{LeNet5Config, MlpConfig, Model, ResNetConfig},
     train::{Examples, SgdConfig, Trainer},
 };
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use entk_benches::images;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -46,11 +44,8 @@ fn main() -> Result<()> {
 }
 
 fn epochs(model: &dyn Model, n: usize) -> Result<()> {
-    let shape = [n, 3, 32, 32];
-    let spec = ParamSpec::trainable("images", &shape, Initializer::Normal);
-    let x = Tensor::from_vec(spec.init.draw(&spec, 0), &shape, &Device::Cpu)?;
     let labels = (0..n).map(|i| u8::from(i.wrapping_mul(2_654_435_761) % 7 < 3)).collect();
-    let train = Examples::new(x.to_dtype(DType::F32)?, labels)?;
+    let train = Examples::new(images(n, DType::F32)?, labels)?;
     // Small steps: random labels are not learned, and the time does not depend on the rate. The
     // evaluation comes after the last epoch, which is not timed.
     let config = SgdConfig {

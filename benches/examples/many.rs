@@ -9,14 +9,12 @@
 
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use entk::{
-    models::{Initializer, LeNet5Config, MlpConfig, Model, Network, ParamSpec, Params},
+    models::{LeNet5Config, MlpConfig, Model, Network, Params},
     train::{Examples, Fit, SgdConfig, fit, fit_many},
 };
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use entk_benches::images;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -29,51 +27,56 @@ fn main() -> Result<()> {
     compare("MLP", &MlpConfig::default().network()?)
 }
 
+/// Labels without structure.
+fn labels(task: usize) -> Vec<u8> {
+    (0..IMAGES).map(|i| u8::from((i + task).wrapping_mul(40_503) % 7 < 3)).collect()
+}
+
 fn compare(name: &str, network: &Network) -> Result<()> {
-    let shape = [IMAGES, 3, 32, 32];
-    let spec = ParamSpec::trainable("images", &shape, Initializer::Normal);
-    let x = Tensor::from_vec(spec.init.draw(&spec, 0), &shape, &Device::Cpu)?;
-    let images = Examples::new(x.to_dtype(DType::F32)?, vec![0; IMAGES])?;
-    let labels = |task: usize| {
-        (0..IMAGES).map(|i| u8::from((i + task).wrapping_mul(40_503) % 7 < 3)).collect()
-    };
+    let images = Examples::new(images(IMAGES, DType::F32)?, vec![0; IMAGES])?;
     let tasks = (0..NETWORKS)
         .map(|task| Ok((images.with_labels(labels(task))?, None)))
         .collect::<Result<Vec<_>>>()?;
-    let theta = network.init(0, DType::F32, &Device::Cpu)?;
-    // Three epochs less one: without what is done once, as the evaluation at the end.
-    let run = |epochs: usize, at_once: bool| -> Result<(f64, Vec<Fit>)> {
-        let config =
-            SgdConfig { learning_rate: 1e-4, epochs, eval_every: epochs, ..SgdConfig::default() };
-        let begin = Instant::now();
-        let fits = if at_once {
-            fit_many(network, &theta, &tasks, &config)?
-        } else {
-            let one = |(train, _): &(Examples, Option<Examples>)| {
-                fit(network, &theta, train, None, &config)
-            };
-            tasks.iter().map(one).collect::<std::result::Result<_, _>>()?
-        };
-        Ok((begin.elapsed().as_secs_f64(), fits))
-    };
     let mut seconds = [Vec::new(), Vec::new()];
     let mut same = true;
     for _ in 0..TIMED {
         let mut ends = Vec::new();
-        for (at_once, seconds) in [false, true].into_iter().zip(&mut seconds) {
-            let (one, _) = run(1, at_once)?;
-            let (three, fits) = run(3, at_once)?;
+        for (side_by_side, seconds) in [false, true].into_iter().zip(&mut seconds) {
+            // Three epochs less one: without what is done once, as the evaluation at the end.
+            let (one, _) = train(network, &tasks, 1, side_by_side)?;
+            let (three, fits) = train(network, &tasks, 3, side_by_side)?;
             seconds.push((three - one) / 2.0);
             ends.push(fits.iter().map(|fit| flat(&fit.params)).collect::<Result<Vec<_>>>()?);
         }
         same &= ends[0] == ends[1];
     }
-    let [alone, at_once] = seconds.map(median);
+    let [alone, side_by_side] = seconds.map(median);
     println!(
-        "{name}: one after another {alone:.3} s, side by side {at_once:.3} s, {:.2} times; same bits: {same}",
-        alone / at_once
+        "{name}: one after another {alone:.3} s, side by side {side_by_side:.3} s, {:.2} times; same bits: {same}",
+        alone / side_by_side
     );
     Ok(())
+}
+
+/// Seconds of training a network on each task, and where each ends.
+fn train(
+    network: &Network,
+    tasks: &[(Examples, Option<Examples>)],
+    epochs: usize,
+    side_by_side: bool,
+) -> Result<(f64, Vec<Fit>)> {
+    let theta = network.init(0, DType::F32, &Device::Cpu)?;
+    let config =
+        SgdConfig { learning_rate: 1e-4, epochs, eval_every: epochs, ..SgdConfig::default() };
+    let begin = Instant::now();
+    let fits = if side_by_side {
+        fit_many(network, &theta, tasks, &config)?
+    } else {
+        let one =
+            |(train, _): &(Examples, Option<Examples>)| fit(network, &theta, train, None, &config);
+        tasks.iter().map(one).collect::<std::result::Result<_, _>>()?
+    };
+    Ok((begin.elapsed().as_secs_f64(), fits))
 }
 
 fn flat(params: &Params) -> Result<Vec<f32>> {

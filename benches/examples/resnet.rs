@@ -15,12 +15,10 @@ use std::{env, fs, time::Instant};
 use candle_core::{DType, Device, Tensor};
 use entk::{
     gram::{GramConfig, gram},
-    models::{Activation, Initializer, Model, ParamSpec, Params, ResNetConfig},
+    models::{Activation, Model, Params, ResNetConfig},
     train::Sgd,
 };
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use entk_benches::images;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -107,12 +105,6 @@ fn skipping(n: usize) -> Result<()> {
 fn moved(network: &dyn Model, dtype: DType) -> Result<Params> {
     let noise = Params::standard_normal(&network.specs(), 1, dtype, &Device::Cpu)?;
     Ok(network.init(0, dtype, &Device::Cpu)?.add_scaled(0.01, &noise)?)
-}
-
-fn images(n: usize, dtype: DType) -> Result<Tensor> {
-    let shape = [n, 3, 32, 32];
-    let spec = ParamSpec::trainable("images", &shape, Initializer::Normal);
-    Ok(Tensor::from_vec(spec.init.draw(&spec, 0), &shape, &Device::Cpu)?.to_dtype(dtype)?)
 }
 
 fn timed<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -1,13 +1,13 @@
 //! Inputs that the benchmarks share: networks at their initial parameters and standard-normal
-//! images, all from fixed seeds. Called by the files in `benches/benches/`, which put names and
-//! sizes into their titles.
+//! images, all from fixed seeds. Called by the files in `benches/benches/` and `benches/examples/`.
 
 use candle_core::{DType, Device, Tensor};
 use entk::models::{
     Initializer, LeNet5Config, MlpConfig, Model, ModelError, Network, ParamSpec, Params,
 };
 
-/// As the example programs: an allocator that keeps the pages of freed tensors.
+/// As the example programs: an allocator that keeps the pages of freed tensors. It is that of every
+/// program that uses this library.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -36,12 +36,12 @@ pub fn subjects() -> Result<Vec<Subject>, ModelError> {
         .collect()
 }
 
-/// `n` standard-normal images of 3 x 32 x 32, f32.
+/// `n` standard-normal images of 3 x 32 x 32.
 ///
 /// # Errors
 /// None in practice; those of the tensor library.
-pub fn images(n: usize) -> Result<Tensor, ModelError> {
+pub fn images(n: usize, dtype: DType) -> Result<Tensor, ModelError> {
     let spec = ParamSpec::trainable("images", &[n, 3, 32, 32], Initializer::Normal);
     let values = spec.init.draw(&spec, 0);
-    Ok(Tensor::from_vec(values, spec.shape, &Device::Cpu)?.to_dtype(DType::F32)?)
+    Ok(Tensor::from_vec(values, spec.shape, &Device::Cpu)?.to_dtype(dtype)?)
 }
