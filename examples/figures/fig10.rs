@@ -58,22 +58,9 @@ fn main() -> Result<()> {
     for model in [ModelName::LeNet5, ModelName::ResNet18] {
         let common = CommonFlags { model, width, ..flags.common.clone() };
         let directions = Directions::find(&run, &common)?;
-        let parameters = directions.theta0.count();
-        let leading = || directions.pairs.iter().take(count);
-        rows.extend(leading().enumerate().map(|(at, (value, _))| Row {
-            model,
-            parameters,
-            index: at + 1,
-            singular_value: value.max(0.0).sqrt(),
-        }));
-        images.extend(leading().enumerate().map(|(at, (_, direction))| {
-            Image::diverging((at + 1).to_string(), SIDE, direction.to_vec())
-        }));
-        images.extend(
-            leading()
-                .map(|(_, direction)| Image::gray("", SIDE, fourier_magnitude(direction, SIDE))),
-        );
-        labels.extend([model.title().to_owned(), "Fourier".to_owned()]);
+        rows.extend(table(model, &directions, count));
+        images.extend(pictures(&directions, count));
+        labels.extend([model.title(), "Fourier"]);
     }
     run.save_table("directions", &rows)?;
     let grid = ImageGrid::new(count, images).row_labels(labels).note(format!(
@@ -83,4 +70,24 @@ fn main() -> Result<()> {
     run.save_figure("fig10", &grid)?;
     run.finish(flags.common.seed, &flags, &json!({ "origin": "synthetic", "width": width }))?;
     Ok(())
+}
+
+fn table(model: ModelName, directions: &Directions, count: usize) -> impl Iterator<Item = Row> {
+    let parameters = directions.theta0.count();
+    directions.pairs.values().iter().take(count).enumerate().map(move |(at, value)| Row {
+        model,
+        parameters,
+        index: at + 1,
+        singular_value: value.max(0.0).sqrt(),
+    })
+}
+
+/// The first `count` directions, then the magnitudes of their Fourier transforms.
+fn pictures(directions: &Directions, count: usize) -> Vec<Image> {
+    let leading = || directions.pairs.iter().take(count).map(|(_, direction)| direction);
+    let direction = |(at, pixels): (usize, &[f64])| {
+        Image::diverging((at + 1).to_string(), SIDE, pixels.to_vec())
+    };
+    let fourier = leading().map(|pixels| Image::gray("", SIDE, fourier_magnitude(pixels, SIDE)));
+    leading().enumerate().map(direction).chain(fourier).collect()
 }

@@ -130,21 +130,20 @@ fn files_layouts_weights_and_a_second_set() -> Result<()> {
 fn bad_files_are_named_with_what_was_expected() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (x, out) = (images(folder.path())?, folder.path().join("out"));
-    let file = |name: &str| folder.path().join(name);
-    let text = |path: PathBuf| path.display().to_string();
+    let file = |name: &str| folder.path().join(name).display().to_string();
 
-    let missing = text(file("missing.npy"));
-    let nan = text(file("nan.npy"));
+    let missing = file("missing.npy");
+    let nan = file("nan.npy");
     npy::write(&nan, &[1, 1, 2, 2], &[1.0_f32, f32::NAN, 0.0, 0.0])?;
-    let huge = text(file("huge.npy"));
+    let huge = file("huge.npy");
     npy::write(&huge, &[1, 1, 1, 2], &[1.0_f64, 1e300])?;
-    let flat = text(file("flat.npy"));
+    let flat = file("flat.npy");
     npy::write(&flat, &[3], &[0.0_f32, 1.0, 2.0])?;
-    let odd = text(file("odd.npy"));
+    let odd = file("odd.npy");
     npy::write(&odd, &[3], &[0_i64, 3, 12])?;
-    let short = text(file("short.npy"));
+    let short = file("short.npy");
     std::fs::write(&short, &std::fs::read(&x)?[..100])?;
-    let garbage = text(file("garbage.safetensors"));
+    let garbage = file("garbage.safetensors");
     std::fs::write(&garbage, [255; 64])?;
 
     let cases: [(&[&str], &[&str]); 11] = [

@@ -120,17 +120,7 @@ fn main() -> Result<()> {
 
     let rows: Vec<Row> = records.iter().map(Row::from).collect();
     run.save_table("epochs", &rows)?;
-    let accuracy = Axis::linear("accuracy").percent();
-    let pair = |train: Curve, test: Curve| [("training", train), ("test", test)];
-    run.save_figure(
-        "accuracy",
-        &figure(&flags, accuracy, &rows, &pair(|r| r.train_accuracy, |r| r.test_accuracy)),
-    )?;
-    let loss = Axis::linear("cross-entropy");
-    run.save_figure(
-        "loss",
-        &figure(&flags, loss, &rows, &pair(|r| r.train_loss, |r| r.test_loss)),
-    )?;
+    save_figures(&run, &flags, &rows)?;
     let results = serde_json::json!({
         "origin": origin,
         "parameters": experiment.theta0.count(),
@@ -234,6 +224,15 @@ fn report(stage: &Stage, record: &EpochRecord) {
     });
     stage.message(format!("epoch {}{accuracies}", record.epoch));
     stage.set_done(record.epoch as u64);
+}
+
+fn save_figures(run: &Run, flags: &Flags, rows: &[Row]) -> Result<()> {
+    let pair = |train: Curve, test: Curve| [("training", train), ("test", test)];
+    let accuracies = pair(|row| row.train_accuracy, |row| row.test_accuracy);
+    let losses = pair(|row| row.train_loss, |row| row.test_loss);
+    let accuracy = figure(flags, Axis::linear("accuracy").percent(), rows, &accuracies);
+    run.save_figure("accuracy", &accuracy)?;
+    run.save_figure("loss", &figure(flags, Axis::linear("cross-entropy"), rows, &losses))
 }
 
 /// A value of an epoch, where it was measured.

@@ -5,10 +5,11 @@ use serde_json::Value;
 
 /// An item of the paper that a program reproduces, or that goes beyond it.
 pub struct Item {
+    program: &'static str,
     pub title: &'static str,
     /// What the paper concludes from it, or beyond the paper what it is about.
     pub claim: &'static str,
-    /// Settings of the paper, by the name that the record has for them.
+    /// Settings of the paper, by the name that the record has for them; none beyond the paper.
     settings: &'static [(&'static str, &'static str)],
 }
 
@@ -22,90 +23,98 @@ pub struct Difference {
 }
 
 const IMAGES: (&str, &str) = ("train", "50000");
+const IMAGES_OF_DIRECTIONS: (&str, &str) = ("train", "10000");
 const TESTS: (&str, &str) = ("test", "10000");
 const DATA: (&str, &str) = ("data", "cifar10");
 const HUNDRED: (&str, &str) = ("epochs", "100");
 const TWO_HUNDRED: (&str, &str) = ("epochs", "200");
 
+/// The items of the paper, then what goes beyond it.
+const ITEMS: [Item; 13] = [
+    Item {
+        program: "fig02",
+        title: "Figure 2 (11 with Adam, 12 on MNIST)",
+        claim: "Test accuracy falls with the index of the eigenfunction; on leading eigenfunctions the linearization beats the network, on the classes of CIFAR-10 the network wins.",
+        settings: &[DATA, IMAGES, TESTS, HUNDRED],
+    },
+    Item {
+        program: "fig03",
+        title: "Figure 3 (13 for the MLP, 14 for LeNet5)",
+        claim: "The higher the index, the longer a network trains and the further its parameters move.",
+        settings: &[DATA, IMAGES, TESTS, HUNDRED],
+    },
+    Item {
+        program: "fig04",
+        title: "Figure 4",
+        claim: "Accuracy falls along the anisotropy directions, in the order of the predicted alignment, for the network and for its linearization.",
+        settings: &[IMAGES_OF_DIRECTIONS, TESTS, HUNDRED],
+    },
+    Item {
+        program: "fig05",
+        title: "Figure 5",
+        claim: "With little data the linearization is as good as the network; the network's advantage grows with the data.",
+        settings: &[DATA, IMAGES, TESTS, TWO_HUNDRED, ("seeds", "5")],
+    },
+    Item {
+        program: "fig06",
+        title: "Figure 6",
+        claim: "The energy of the task in the leading eigenfunctions rises in training.",
+        settings: &[DATA, IMAGES, TESTS, TWO_HUNDRED, ("index", "500")],
+    },
+    Item {
+        program: "fig07",
+        title: "Figure 7 (15 for the MLP, 16 for LeNet5)",
+        claim: "Training on one eigenfunction raises the alignment of all, and of that one most.",
+        settings: &[DATA, IMAGES, TESTS, HUNDRED],
+    },
+    Item {
+        program: "fig08",
+        title: "Figure 8",
+        claim: "The linearization at trained weights learns an eigenfunction sooner than the one at initialisation, and generalises worse.",
+        settings: &[DATA, IMAGES, TESTS, HUNDRED, ("index", "400")],
+    },
+    Item {
+        program: "fig09",
+        title: "Figure 9",
+        claim: "Linearized later in training, models are better on the classes of CIFAR-10 and worse on an eigenfunction.",
+        settings: &[DATA, IMAGES, TESTS, HUNDRED, ("index", "400")],
+    },
+    Item {
+        program: "fig10",
+        title: "Figure 10",
+        claim: "The first anisotropy directions of LeNet5 are smooth; those of ResNet18 are not.",
+        settings: &[("width", "64")],
+    },
+    Item {
+        program: "table1",
+        title: "Table 1",
+        claim: "The share of CIFAR2 in the top 50 eigenfunctions is small at initialisation and large after training.",
+        settings: &[DATA, ("train", "12000"), TESTS, TWO_HUNDRED, ("top", "50")],
+    },
+    Item {
+        program: "inductive",
+        title: "Inductive eigenfunctions",
+        claim: "Eigenfunctions of the training images alone, extended to the test images, beside those of both together: shared labels, accuracy on either, and alignment with error bars on images that no eigenfunction has seen.",
+        settings: &[],
+    },
+    Item {
+        program: "layer_alignment",
+        title: "Alignment by layer",
+        claim: "Which layers align with the task that a network is trained on, epoch by epoch.",
+        settings: &[],
+    },
+    Item {
+        program: "label_flips",
+        title: "Labels in f32 and f64",
+        claim: "How many labels of an eigenfunction the precision of the kernel decides, and how many a certificate leaves open.",
+        settings: &[],
+    },
+];
+
 /// The item of a program that draws one.
-pub fn item(program: &str) -> Option<Item> {
-    let (title, claim, settings): (_, _, &[_]) = match program {
-        "fig02" => (
-            "Figure 2 (11 with Adam, 12 on MNIST)",
-            "Test accuracy falls with the index of the eigenfunction; on leading eigenfunctions the linearization beats the network, on the classes of CIFAR-10 the network wins.",
-            &[DATA, IMAGES, TESTS, HUNDRED],
-        ),
-        "fig03" => (
-            "Figure 3 (13 for the MLP, 14 for LeNet5)",
-            "The higher the index, the longer a network trains and the further its parameters move.",
-            &[DATA, IMAGES, TESTS, HUNDRED],
-        ),
-        "fig04" => (
-            "Figure 4",
-            "Accuracy falls along the anisotropy directions, in the order of the predicted alignment, for the network and for its linearization.",
-            &[IMAGES_OF_DIRECTIONS, TESTS, HUNDRED],
-        ),
-        "fig05" => (
-            "Figure 5",
-            "With little data the linearization is as good as the network; the network's advantage grows with the data.",
-            &[DATA, IMAGES, TESTS, TWO_HUNDRED, ("seeds", "5")],
-        ),
-        "fig06" => (
-            "Figure 6",
-            "The energy of the task in the leading eigenfunctions rises in training.",
-            &[DATA, IMAGES, TESTS, TWO_HUNDRED, ("index", "500")],
-        ),
-        "fig07" => (
-            "Figure 7 (15 for the MLP, 16 for LeNet5)",
-            "Training on one eigenfunction raises the alignment of all, and of that one most.",
-            &[DATA, IMAGES, TESTS, HUNDRED],
-        ),
-        "fig08" => (
-            "Figure 8",
-            "The linearization at trained weights learns an eigenfunction sooner than the one at initialisation, and generalises worse.",
-            &[DATA, IMAGES, TESTS, HUNDRED, ("index", "400")],
-        ),
-        "fig09" => (
-            "Figure 9",
-            "Linearized later in training, models are better on the classes of CIFAR-10 and worse on an eigenfunction.",
-            &[DATA, IMAGES, TESTS, HUNDRED, ("index", "400")],
-        ),
-        "fig10" => (
-            "Figure 10",
-            "The first anisotropy directions of LeNet5 are smooth; those of ResNet18 are not.",
-            &[("width", "64")],
-        ),
-        "table1" => (
-            "Table 1",
-            "The share of CIFAR2 in the top 50 eigenfunctions is small at initialisation and large after training.",
-            &[DATA, ("train", "12000"), TESTS, TWO_HUNDRED, ("top", "50")],
-        ),
-        _ => return beyond(program),
-    };
-    Some(Item { title, claim, settings })
+pub fn item(program: &str) -> Option<&'static Item> {
+    ITEMS.iter().find(|item| item.program == program)
 }
-
-/// What the paper does not have, and so no settings of.
-fn beyond(program: &str) -> Option<Item> {
-    let (title, claim) = match program {
-        "inductive" => (
-            "Inductive eigenfunctions",
-            "Eigenfunctions of the training images alone, extended to the test images, beside those of both together: shared labels, accuracy on either, and alignment with error bars on images that no eigenfunction has seen.",
-        ),
-        "layer_alignment" => (
-            "Alignment by layer",
-            "Which layers align with the task that a network is trained on, epoch by epoch.",
-        ),
-        "label_flips" => (
-            "Labels in f32 and f64",
-            "How many labels of an eigenfunction the precision of the kernel decides, and how many a certificate leaves open.",
-        ),
-        _ => return None,
-    };
-    Some(Item { title, claim, settings: &[] })
-}
-
-const IMAGES_OF_DIRECTIONS: (&str, &str) = ("train", "10000");
 
 impl Item {
     /// Whether the paper has no such figure.
