@@ -21,7 +21,6 @@ use entk_examples::{
     plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Series},
 };
 use serde::Serialize;
-use serde_json::json;
 
 /// Inductive eigenfunctions beside transductive ones.
 #[derive(Args, Clone, Serialize)]
@@ -59,10 +58,11 @@ fn main() -> Result<()> {
         epochs: Size::new(40, 30).for_resnet18(15),
         ..Defaults::default()
     };
-    let program = FigureProgram::start("inductive", &defaults, |_| Ok(()))?;
-    let rows = program.rows("eigenfunctions", one_seed)?;
-    program.save_figure(&figure(&program.flags, &rows)?)?;
-    program.finish(json!({}))
+    FigureProgram::start("inductive", &defaults, |_| Ok(()))?.draw(
+        "eigenfunctions",
+        one_seed,
+        figure,
+    )
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {

@@ -16,7 +16,6 @@ use entk_examples::{
     plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
-use serde_json::json;
 
 /// Alignment of a task with the kernel, layer by layer, over the epochs of training on it.
 #[derive(Args, Clone, Serialize)]
@@ -44,10 +43,8 @@ struct Row {
 
 fn main() -> Result<()> {
     let check = |flags: &FigureFlags<Own>| flags.common.check_index(flags.own.index);
-    let program = FigureProgram::start("layer_alignment", &Defaults::FOLLOWED, check)?;
-    let rows = program.rows("layers", one_seed)?;
-    program.save_figure(&figure(&program.flags, &rows)?)?;
-    program.finish(json!({}))
+    FigureProgram::start("layer_alignment", &Defaults::FOLLOWED, check)?
+        .draw("layers", one_seed, figure)
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {

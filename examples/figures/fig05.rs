@@ -10,14 +10,12 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use entk::train::{EpochRecord, Metrics};
 use entk_examples::{
     Defaults, Experiment, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed, Size,
     last_epoch,
     plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
-use serde_json::json;
 
 /// Accuracy and distance of a network and its linearization against the training-set size (Figure
 /// 5).
@@ -40,25 +38,6 @@ struct Row {
     distance: f64,
 }
 
-impl Row {
-    fn new(
-        model: &'static str,
-        train_images: usize,
-        seed: u64,
-        (end, train, test): (&EpochRecord, Metrics, Metrics),
-    ) -> Self {
-        Self {
-            model,
-            train: train_images,
-            seed,
-            test_accuracy: test.accuracy,
-            train_accuracy: train.accuracy,
-            train_loss: train.loss,
-            distance: end.distance.l2,
-        }
-    }
-}
-
 fn main() -> Result<()> {
     let defaults = Defaults {
         model: ModelName::LeNet5,
@@ -68,14 +47,14 @@ fn main() -> Result<()> {
         seeds: 5,
         ..Defaults::default()
     };
-    let program = FigureProgram::start("fig05", &defaults, |_| Ok(()))?;
-    let sizes = sizes(&program.flags)?;
-    let rows = program.rows("sizes", |seed| {
-        let rows = sizes.iter().map(|&train| one_size(seed, &seed.experiment_of(train)?));
-        Ok(rows.collect::<Result<Vec<_>>>()?.concat())
-    })?;
-    program.save_figure(&figure(&program.flags, &rows)?)?;
-    program.finish(json!({}))
+    FigureProgram::start("fig05", &defaults, |flags| sizes(flags).map(drop))?
+        .draw("sizes", one_seed, figure)
+}
+
+fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
+    let sizes = sizes(&seed.flags)?.into_iter();
+    let rows = sizes.map(|train| one_size(seed, &seed.experiment_of(train)?));
+    Ok(rows.collect::<Result<Vec<_>>>()?.concat())
 }
 
 fn sizes(flags: &FigureFlags<Own>) -> Result<Vec<usize>> {
@@ -97,11 +76,19 @@ fn one_size(seed: &OneSeed<'_, Own>, experiment: &Experiment) -> Result<[Row; 2]
     let kernel = experiment.kernel(run)?;
     let linear = experiment.linearize(run, &kernel, &tasks, &config)?;
     let fits = experiment.networks(run, &tasks, &config)?;
-    let row = |model, end| Row::new(model, experiment.train, config.seed, end);
-    Ok([
-        row("network", last_epoch(&fits[0].history)?),
-        row("linearization", last_epoch(&linear[0])?),
-    ])
+    let row = |model, history| -> Result<Row> {
+        let (end, train, test) = last_epoch(history)?;
+        Ok(Row {
+            model,
+            train: experiment.train,
+            seed: config.seed,
+            test_accuracy: test.accuracy,
+            train_accuracy: train.accuracy,
+            train_loss: train.loss,
+            distance: end.distance.l2,
+        })
+    };
+    Ok([row("network", &fits[0].history)?, row("linearization", &linear[0])?])
 }
 
 fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<FigureGrid> {

@@ -13,7 +13,6 @@ use entk_examples::{
     plot::{Axis, Figure, Series},
 };
 use serde::Serialize;
-use serde_json::json;
 
 /// Energy concentration of the task over the epochs of training on it (Figure 6).
 #[derive(Args, Clone, Serialize)]
@@ -42,10 +41,7 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let program = FigureProgram::start("fig06", &Defaults::FOLLOWED, check)?;
-    let rows = program.rows("epochs", one_seed)?;
-    program.save_figure(&figure(&program.flags, &rows)?)?;
-    program.finish(json!({}))
+    FigureProgram::start("fig06", &Defaults::FOLLOWED, check)?.draw("epochs", one_seed, figure)
 }
 
 fn check(flags: &FigureFlags<Own>) -> Result<()> {

@@ -15,7 +15,6 @@ use entk_examples::{
     plot::{Axis, Figure, FigureGrid, Marker, Series},
 };
 use serde::Serialize;
-use serde_json::json;
 
 /// The three models, in the order of the figure.
 const MODELS: [&str; 3] =
@@ -43,18 +42,10 @@ struct Row {
 
 fn main() -> Result<()> {
     let check = |flags: &FigureFlags<Own>| flags.common.check_index(flags.own.index);
-    let program = FigureProgram::start("fig08", &Defaults::FOLLOWED, check)?;
-    let rows = program.rows("epochs", |seed| {
-        let models = MODELS.into_iter().zip(histories(seed)?);
-        let number = seed.flags.common.seed;
-        Ok(models.flat_map(|(model, history)| epochs(model, number, &history)).collect())
-    })?;
-    program.save_figure(&figure(&program.flags, &rows)?)?;
-    program.finish(json!({}))
+    FigureProgram::start("fig08", &Defaults::FOLLOWED, check)?.draw("epochs", one_seed, figure)
 }
 
-/// What the three models did in training, in the order of the figure.
-fn histories(seed: &OneSeed<'_, Own>) -> Result<[History; 3]> {
+fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
     let (run, config, experiment) = (seed.run, seed.flags.sgd(), seed.experiment()?);
     let tasks = experiment.eigen_tasks(run, &[seed.flags.own.index])?;
     let labels = tasks[1].target.labels();
@@ -62,7 +53,8 @@ fn histories(seed: &OneSeed<'_, Own>) -> Result<[History; 3]> {
     let before = experiment.linearize_at(run, &experiment.theta0, labels, &config)?;
     let params = network.params.with_statistics_of(&experiment.theta0)?;
     let after = experiment.linearize_at(run, &params, labels, &config)?;
-    Ok([network.history, before, after])
+    let models = MODELS.into_iter().zip([network.history, before, after]);
+    Ok(models.flat_map(|(model, history)| epochs(model, config.seed, &history)).collect())
 }
 
 fn epochs(model: &'static str, seed: u64, history: &History) -> Vec<Row> {

@@ -14,7 +14,6 @@ use entk_examples::{
     plot::{Axis, Baseline, Figure, Series},
 };
 use serde::Serialize;
-use serde_json::json;
 
 /// Accuracy of linearizations along the training of a network (Figure 9).
 #[derive(Args, Clone, Serialize)]
@@ -41,10 +40,11 @@ struct Row {
 
 fn main() -> Result<()> {
     let check = |flags: &FigureFlags<Own>| flags.common.check_index(flags.own.index);
-    let program = FigureProgram::start("fig09", &Defaults::FOLLOWED, check)?;
-    let rows = program.rows("linearizations", one_seed)?;
-    program.save_figure(&figure(&program.flags, &rows)?)?;
-    program.finish(json!({}))
+    FigureProgram::start("fig09", &Defaults::FOLLOWED, check)?.draw(
+        "linearizations",
+        one_seed,
+        figure,
+    )
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {

@@ -22,7 +22,8 @@
 //!     }
 //!     Ok(accuracy)
 //! })?;
-//! let figure = Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
+//! let accuracies = Axis::linear("test accuracy").percent();
+//! let figure = Figure::new(Axis::log("eigenfunction index"), accuracies)
 //!     .series(Series::new("network", accuracy).color(0))
 //!     .baseline(Baseline::horizontal("chance", 0.5));
 //! run.save_figure("accuracy", &figure)?; // accuracy.svg, accuracy.png, accuracy.csv
@@ -46,13 +47,14 @@ mod run;
 
 pub use cli::{
     device::{DeviceFlags, by_name, parse_device},
-    flags::{CommonFlags, DataName, Defaults, ModelName, Size, parse_flags},
+    flags::{CommonFlags, Defaults, Size, parse_flags},
     index_list::{IndexFlags, IndexList, indices},
+    names::{DataName, ModelName},
     training_flags::{FigureFlags, OptimizerName, TrainingFlags},
 };
 pub use experiment::{
     DataPool, Experiment,
-    cached_training::{Snapshots, Trained, Training},
+    cached_training::{Trained, Training},
     directions::{Directions, SIDE, fourier_magnitude},
     figure_program::{FigureProgram, Moment, OneSeed},
     inductive::{InductivePairs, agreement},

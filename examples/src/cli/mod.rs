@@ -4,4 +4,5 @@
 pub(crate) mod device;
 pub(crate) mod flags;
 pub(crate) mod index_list;
+pub(crate) mod names;
 pub(crate) mod training_flags;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Result;
 use entk::{
     models::{Model, Params},
-    train::{Examples, Fit, History, SgdConfig, TrainError, Trainer},
+    train::{Examples, Fit, SgdConfig, TrainError, Trainer},
 };
 
 use crate::{
@@ -47,15 +47,6 @@ pub struct Trained {
     pub fit: Fit,
     /// Its parameters after the epochs asked for.
     pub kept: Vec<Params>,
-}
-
-/// A network under training, at some epochs.
-#[derive(Clone, Debug)]
-pub struct Snapshots {
-    /// Its parameters after so many epochs, ascending; 0 is the start.
-    pub params: Vec<(usize, Params)>,
-    /// What was measured after every epoch.
-    pub history: History,
 }
 
 impl Experiment {
@@ -181,7 +172,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cli::flags::ModelName,
+        cli::names::ModelName,
         run::{cache::CacheUse, progress::Progress},
     };
 

@@ -4,21 +4,25 @@
 
 use std::cell::OnceCell;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use entk::{
     models::Params,
     train::{History, SgdConfig},
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     cli::{
         flags::{CommonFlags, Defaults},
         training_flags::FigureFlags,
     },
-    experiment::{DataPool, Experiment, tasks::BinaryTask},
+    experiment::{
+        DataPool, Experiment,
+        cached_training::{Trained, Training},
+        tasks::BinaryTask,
+    },
     plot::drawing::Drawing,
     run::Run,
 };
@@ -47,6 +51,21 @@ impl<F: Args + Clone + Serialize> FigureProgram<F> {
         check(&flags)?;
         let run = flags.common.start(name)?;
         Ok(Self { flags, name, run, data: OnceCell::new() })
+    }
+
+    /// The whole program: rows of all seeds, their picture, and a record without further results.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows), [`save_figure`](Self::save_figure) and [`finish`](Self::finish).
+    pub fn draw<R: Serialize, D: Drawing>(
+        self,
+        table: &str,
+        one_seed: impl FnMut(&OneSeed<'_, F>) -> Result<Vec<R>>,
+        figure: impl FnOnce(&FigureFlags<F>, &[R]) -> Result<D>,
+    ) -> Result<()> {
+        let rows = self.rows(table, one_seed)?;
+        self.save_figure(&figure(&self.flags, &rows)?)?;
+        self.finish(json!({}))
     }
 
     /// Rows of all seeds, from `one_seed` for each of them; `<table>.csv` grows seed by seed.
@@ -122,28 +141,40 @@ impl<F: Args> OneSeed<'_, F> {
     }
 
     /// Rows along the training of a network, once on the class task and once on the eigenfunction
-    /// `index`, from 1, of the kernel at theta_0: those of `rows_at` after each epoch that is
-    /// looked at.
+    /// `index`, from 1, of the kernel at theta_0: those of `rows_at` at the start, on the way
+    /// (close to each other at first) and at the end.
     ///
     /// # Errors
-    /// As [`Experiment::eigen_tasks`] and [`Experiment::snapshots`], and those of `rows_at`.
+    /// As [`Experiment::eigen_tasks`] and [`Experiment::train`], and those of `rows_at`.
     pub fn along_training<R>(
         &self,
         index: usize,
         mut rows_at: impl FnMut(&Moment<'_>) -> Result<Vec<R>>,
     ) -> Result<Vec<R>> {
-        let (experiment, config) = (self.experiment()?, self.flags.sgd());
+        let (experiment, config) = (&self.experiment()?, &self.flags.sgd());
+        let (run, keep) = (self.run, &looked_at(config.epochs));
         let mut rows = Vec::new();
-        for task in &experiment.eigen_tasks(self.run, &[index])? {
-            let snapshots = experiment.snapshots(self.run, task, &config)?;
-            for (epoch, params) in &snapshots.params {
-                let (experiment, config, history) = (&experiment, &config, &snapshots.history);
-                let moment = Moment { experiment, config, task, epoch: *epoch, params, history };
-                rows.extend(rows_at(&moment)?);
+        for task in &experiment.eigen_tasks(run, &[index])? {
+            let (model, labels) = (&experiment.network, task.target.labels());
+            let training = Training { model, labels, config, keep };
+            let trained = run.stage("networks", config.epochs as u64, |stage| {
+                experiment.train(run.cache(), stage, &training)
+            });
+            let Trained { fit, kept } =
+                trained.with_context(|| format!("the task of index {}", task.index))?;
+            for (&epoch, params) in keep.iter().zip(&kept) {
+                let history = &fit.history;
+                rows.extend(rows_at(&Moment { experiment, config, task, epoch, params, history })?);
             }
         }
         Ok(rows)
     }
+}
+
+/// Epochs at which a network under training is looked at, of `last` in all.
+fn looked_at(last: usize) -> Vec<usize> {
+    const EPOCHS: [usize; 11] = [0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 150];
+    EPOCHS.into_iter().filter(|epoch| *epoch < last).chain([last]).collect()
 }
 
 /// A network on its way through a training.
@@ -161,4 +192,15 @@ pub struct Moment<'a> {
     pub params: &'a Params,
     /// What was measured after every epoch of the whole training.
     pub history: &'a History,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::looked_at;
+
+    #[test]
+    fn a_training_is_looked_at_from_its_start_to_its_end() {
+        assert_eq!(looked_at(10), [0, 1, 2, 3, 5, 10]);
+        assert_eq!(looked_at(4), [0, 1, 2, 3, 4]);
+    }
 }

@@ -18,7 +18,10 @@ use entk::{
     train::Examples,
 };
 
-use crate::cli::flags::{CommonFlags, DataName, ModelName};
+use crate::cli::{
+    flags::CommonFlags,
+    names::{DataName, ModelName},
+};
 
 impl DataName {
     /// The reader of this data set.

@@ -10,10 +10,7 @@ use entk::{
 use rayon::prelude::*;
 
 use crate::{
-    experiment::{
-        Experiment,
-        cached_training::{Snapshots, Trained, Training},
-    },
+    experiment::{Experiment, cached_training::Training},
     run::Run,
 };
 
@@ -109,29 +106,6 @@ impl Experiment {
             fits.into_iter().collect()
         })
     }
-
-    /// The network trained on one task, looked at before, on the way (close together at first) and
-    /// at the end.
-    ///
-    /// # Errors
-    /// As [`networks`](Self::networks).
-    pub fn snapshots(&self, run: &Run, task: &BinaryTask, config: &SgdConfig) -> Result<Snapshots> {
-        let (epochs, labels) = (snapshot_epochs(config.epochs), task.target.labels());
-        let training = Training { model: &self.network, labels, config, keep: &epochs };
-        let trained = run.stage("networks", config.epochs as u64, |stage| {
-            self.train(run.cache(), stage, &training)
-        });
-        let Trained { fit, kept } =
-            trained.with_context(|| format!("the task of index {}", task.index))?;
-        Ok(Snapshots { params: epochs.into_iter().zip(kept).collect(), history: fit.history })
-    }
-}
-
-/// Epochs at which a network under training is looked at: 0, close together at first, and the last
-/// one.
-fn snapshot_epochs(last: usize) -> Vec<usize> {
-    const EPOCHS: [usize; 11] = [0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 150];
-    EPOCHS.into_iter().filter(|epoch| *epoch < last).chain([last]).collect()
 }
 
 /// The last epoch, with what was measured on training and test images.
@@ -142,15 +116,4 @@ pub fn last_epoch(history: &History) -> Result<(&EpochRecord, Metrics, Metrics)>
     let last = history.last().context("no epoch was run")?;
     let (train, test) = last.train.zip(last.test).context("the last epoch was not measured")?;
     Ok((last, train, test))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::snapshot_epochs;
-
-    #[test]
-    fn snapshots_begin_at_the_start_and_end_at_the_end() {
-        assert_eq!(snapshot_epochs(10), [0, 1, 2, 3, 5, 10]);
-        assert_eq!(snapshot_epochs(4), [0, 1, 2, 3, 4]);
-    }
 }

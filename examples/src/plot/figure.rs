@@ -28,7 +28,8 @@ pub enum Legend {
 /// # fn main() -> anyhow::Result<()> {
 /// # let folder = tempfile::tempdir()?;
 /// let network = vec![(1.0, 0.98), (10.0, 0.85), (100.0, 0.61)];
-/// let figure = Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
+/// let accuracies = Axis::linear("test accuracy").percent();
+/// let figure = Figure::new(Axis::log("eigenfunction index"), accuracies)
 ///     .series(Series::new("network", network))
 ///     .baseline(Baseline::horizontal("chance", 0.5));
 /// let [svg, png] = figure.save(folder.path(), "accuracy")?;

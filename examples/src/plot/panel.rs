@@ -115,8 +115,8 @@ impl<'a> Panel<'a> {
             self.figure.baselines.iter().filter_map(|baseline| self.baseline_path(baseline, area)),
         );
         let single = paths.iter().filter(|path| path.len() == 1).map(|path| (path[0], path[0]));
-        let joined = paths.iter().flat_map(|path| path.windows(2).map(|pair| (pair[0], pair[1])));
-        single.chain(joined).collect()
+        let lines = paths.iter().flat_map(|path| path.windows(2).map(|pair| (pair[0], pair[1])));
+        single.chain(lines).collect()
     }
 
     /// Draws the panel with its plotted area at `area`.

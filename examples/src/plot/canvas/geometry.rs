@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_leaves_and_returns_is_two_pieces() {
+    fn a_line_that_leaves_and_returns_is_two_parts() {
         let path = [(0.5, 0.5), (0.5, 2.0), (0.7, 2.0), (0.7, 0.5), (0.8, 0.5)];
         let parts = clip_path(&path, &UNIT);
         assert_eq!(parts, [vec![(0.5, 0.5), (0.5, 1.0)], vec![(0.7, 1.0), (0.7, 0.5), (0.8, 0.5)]]);
