@@ -1,4 +1,5 @@
-//! Paths that documents name, in backticks or as links, must exist.
+//! Documents and comments: paths that they name must exist, and sentences begin with what they are
+//! about.
 
 use crate::tree::{File, Finding, Tree};
 
@@ -7,6 +8,25 @@ pub fn missing_paths(tree: &Tree) -> Vec<Finding> {
     let is_document =
         |file: &&File| file.path.ends_with(".md") && matches!(file.package(), "docs" | "README.md");
     tree.files().iter().filter(is_document).flat_map(|file| missing_of(tree, file)).collect()
+}
+
+/// Comments of documentation that begin with one of `openings`, which point at something else.
+pub fn pointing_docs(tree: &Tree, openings: &[&str]) -> Vec<Finding> {
+    tree.rust().flat_map(|file| pointing_docs_of(file, openings)).collect()
+}
+
+fn pointing_docs_of(file: &File, openings: &[&str]) -> Vec<Finding> {
+    let (mut findings, mut inside) = (Vec::new(), false);
+    for (line, text) in (1..).zip(file.text.lines().map(str::trim)) {
+        let comment = text.strip_prefix("///").or_else(|| text.strip_prefix("//!"));
+        let begins =
+            |opening: &&&str| comment.is_some_and(|text| text.trim().starts_with(**opening));
+        let hit = openings.iter().find(begins).filter(|_| !inside);
+        let what = |opening| format!("`{opening}` of what? Say what this is");
+        findings.extend(hit.map(|opening| Finding::new(&file.path, line, what(opening))));
+        inside = comment.is_some();
+    }
+    findings
 }
 
 fn missing_of(tree: &Tree, file: &File) -> Vec<Finding> {
@@ -62,6 +82,14 @@ fn from(folder: &str, path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn documentation_begins_with_what_it_is_about() {
+        let text = "/// The same.\nfn a() {}\n/// As b.\n/// The same.\nfn c() {}";
+        let file = File { path: "a.rs".to_owned(), text: text.to_owned() };
+        let found = pointing_docs(&Tree::of(vec![file]), &["The same"]);
+        assert_eq!(found.iter().map(|finding| finding.line).collect::<Vec<_>>(), [1]);
+    }
 
     #[test]
     fn paths_exist_from_the_root_the_crates_or_the_document() {

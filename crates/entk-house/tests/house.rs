@@ -96,6 +96,9 @@ const TEMPORARY: [(&str, &str); 5] = [
 /// Types whose name each crate has on purpose.
 const IN_EVERY_CRATE: [&str; 1] = ["Result"];
 
+/// Documentation that begins so can be read only beside that of its neighbour.
+const POINTING: [&str; 2] = ["The same", "Those of"];
+
 fn tree() -> Tree {
     Tree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")).expect("a readable workspace")
 }
@@ -170,4 +173,9 @@ fn a_public_type_has_one_crate() {
 #[test]
 fn documents_name_paths_that_exist() {
     none("paths in documents", docs::missing_paths(&tree()));
+}
+
+#[test]
+fn documentation_begins_with_what_it_is_about() {
+    none("whole sentences", docs::pointing_docs(&tree(), &POINTING));
 }
