@@ -6,8 +6,7 @@ use entk::models::{
     Initializer, LeNet5Config, MlpConfig, Model, ModelError, Network, ParamSpec, Params,
 };
 
-/// As the example programs: an allocator that keeps the pages of freed tensors. It is that of every
-/// program that uses this library.
+/// An allocator that keeps the pages of freed tensors, for every program that uses this library.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -43,9 +43,9 @@ struct Row {
     linearization: f64,
     network_inductive: f64,
     linearization_inductive: f64,
-    /// Of phi_j scaled to mean square 1, on the training images: lambda_j / N.
+    /// Alignment of phi_j, scaled to mean square 1, on the training images: lambda_j / N.
     alignment_train: f64,
-    /// The same on the test images, without bias, and its standard error.
+    /// Alignment of phi_j on the test images, without bias, and its standard error.
     alignment_test: f64,
     alignment_test_error: f64,
 }

@@ -56,7 +56,7 @@ struct Row {
     share: f64,
     /// Inputs whose label differs.
     flipped: usize,
-    /// The same for the kernel of the gradients without their mean.
+    /// Inputs whose label differs for the kernel of the gradients without their mean.
     flipped_centred: usize,
     /// Inputs whose label the certificate leaves open.
     uncertain: usize,

@@ -37,7 +37,7 @@ struct Row {
     /// y^T K_l y / N^2 over the training images, K_l the part of this layer's parameters in the
     /// kernel.
     alignment: f64,
-    /// As a part of the whole alignment.
+    /// Alignment of this layer over that of all layers.
     share: f64,
 }
 

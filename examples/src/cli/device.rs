@@ -30,7 +30,7 @@ impl DeviceFlags {
     }
 }
 
-/// For a flag of this type with another default.
+/// Parses the name of a device, for a flag of this type with another default.
 ///
 /// # Errors
 /// Text that names no device.
@@ -41,7 +41,7 @@ pub fn parse_device(text: &str) -> Result<DeviceChoice, String> {
 /// Writes a setting as its flag takes it.
 ///
 /// # Errors
-/// Those of the serializer.
+/// When the serializer fails.
 pub fn by_name<S: Serializer>(value: &impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&value.to_string())
 }

@@ -134,7 +134,7 @@ impl Size {
         Self { usual, quick, resnet18: usual }
     }
 
-    /// The same with another usual size for resnet18, which is slow.
+    /// Sets another usual size for resnet18, which is slow.
     #[must_use]
     pub const fn for_resnet18(self, resnet18: usize) -> Self {
         Self { resnet18, ..self }
@@ -159,7 +159,7 @@ pub struct Defaults {
 }
 
 impl Defaults {
-    /// Those of figures that follow a training of LeNet5, epoch by epoch.
+    /// Defaults of the figures that follow a training of LeNet5 epoch by epoch.
     pub const FOLLOWED: Self = Self {
         model: ModelName::LeNet5,
         data: DataName::FashionMnist,

@@ -55,7 +55,7 @@ impl Experiment {
     /// `stage`.
     ///
     /// # Errors
-    /// Those of [`Trainer`] and of the disk.
+    /// When [`Trainer`] fails, or a checkpoint cannot be written.
     pub fn train(
         &self,
         cache: &ResultCache,

@@ -40,7 +40,7 @@ impl Directions {
     /// All directions of the network that the flags name, from the cache if they are there.
     ///
     /// # Errors
-    /// Those of the derivative, of [`eigh`] and of the disk.
+    /// When the derivative or [`eigh`] fails, or the cache cannot be written.
     pub fn find(run: &Run, flags: &CommonFlags) -> Result<Self> {
         let network = flags.model.network([1, SIDE, SIDE], flags.width, Activation::Gelu)?;
         let device = flags.device.open()?;
@@ -86,8 +86,8 @@ impl Directions {
 /// The magnitude of the discrete Fourier transform of a square image, row by row, frequency 0 in
 /// the middle.
 ///
-/// By the definition, side^3 operations for each of two passes; for images as small as here that is
-/// nothing.
+/// Computed by the definition, in side^3 operations for each of two passes: small images need no
+/// fast transform.
 ///
 /// ```
 /// use entk_examples::fourier_magnitude;

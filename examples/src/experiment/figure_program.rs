@@ -41,7 +41,7 @@ impl<F: Args + Clone + Serialize> FigureProgram<F> {
     /// Parses the command line, which `check` may refuse, and makes the folder.
     ///
     /// # Errors
-    /// Those of `check`, and a folder that cannot be written.
+    /// When `check` refuses the flags, or the folder cannot be written.
     pub fn start(
         name: &'static str,
         defaults: &Defaults,
@@ -71,7 +71,7 @@ impl<F: Args + Clone + Serialize> FigureProgram<F> {
     /// Rows of all seeds, from `one_seed` for each of them; `<table>.csv` grows seed by seed.
     ///
     /// # Errors
-    /// Those of `one_seed`, and a table that cannot be written.
+    /// When `one_seed` fails, or the table cannot be written.
     pub fn rows<R: Serialize>(
         &self,
         table: &str,
@@ -145,7 +145,7 @@ impl<F: Args> OneSeed<'_, F> {
     /// (close to each other at first) and at the end.
     ///
     /// # Errors
-    /// As [`Experiment::eigen_tasks`] and [`Experiment::train`], and those of `rows_at`.
+    /// As [`Experiment::eigen_tasks`] and [`Experiment::train`], and when `rows_at` fails.
     pub fn along_training<R>(
         &self,
         index: usize,

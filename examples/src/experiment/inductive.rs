@@ -11,8 +11,8 @@ use crate::{
     run::Run,
 };
 
-/// Blocks of test images of which one at a time is left out for a standard error, where there are
-/// enough.
+/// The test images are cut into so many blocks, fewer if there are few images; a standard error
+/// comes from leaving out one block at a time.
 const BLOCKS: usize = 20;
 
 /// Eigenvectors of the kernel of the training images, as functions of any image:
@@ -26,11 +26,11 @@ pub struct InductivePairs {
 }
 
 impl InductivePairs {
-    /// The `k` leading ones, where the first `train` images of the kernel's are the training
-    /// images.
+    /// The `k` leading eigenfunctions of the first `train` images of the kernel, which are the
+    /// training images.
     ///
     /// # Errors
-    /// Those of the eigensolver, and of [`extend`]: an eigenvalue below the precision of the
+    /// When the eigensolver fails, or [`extend`]: on an eigenvalue below the precision of the
     /// kernel.
     pub fn find(run: &Run, kernel: &InitialKernel, train: usize, k: usize) -> Result<Self> {
         let pairs = kernel.first(train)?.eigenpairs(run, k)?.truncate(k)?;
@@ -53,8 +53,7 @@ impl InductivePairs {
         indices.iter().map(task).collect()
     }
 
-    /// The alignment of phi_j, of mean square 1, on the training images, which it was made from:
-    /// lambda_j / N.
+    /// The alignment of phi_j, scaled to mean square 1, on the training images: lambda_j / N.
     ///
     /// # Errors
     /// An index, from 1, beyond the pairs.
@@ -62,8 +61,8 @@ impl InductivePairs {
         Ok(self.pairs.pair(index - 1)?.0 / self.pairs.dim() as f64)
     }
 
-    /// The alignments of `indices` on the test images, each function of mean square 1 there:
-    /// without bias, for no function has seen them.
+    /// The alignments of `indices` on the test images, each function scaled to mean square 1 there.
+    /// They have no bias, since the functions do not depend on the test images.
     ///
     /// # Errors
     /// Less than four test images.
@@ -84,8 +83,8 @@ impl InductivePairs {
     }
 }
 
-/// Shares of the first `train` labels of two tasks, and of the others, that agree; the sign of an
-/// eigenvector is free, and chosen on the former.
+/// Shares of labels on which two tasks agree: of the first `train` labels, and of the others. The
+/// sign of an eigenvector is arbitrary; it is chosen so that at least half of the first ones agree.
 pub fn agreement(a: &BinaryTask, b: &BinaryTask, train: usize) -> [f64; 2] {
     let same: Vec<bool> =
         a.target.labels().iter().zip(b.target.labels()).map(|(a, b)| a == b).collect();

@@ -17,8 +17,8 @@ use crate::{
     run::{Run, cache::Key},
 };
 
-/// Eigenpairs at least, where there are as many: those that the figures show, so that they share
-/// them.
+/// At least so many eigenpairs are computed and kept, where the kernel has them: enough for what
+/// any figure shows by default, so that all figures share one entry of the cache.
 const LEADING: usize = 1_000;
 
 /// The kernel at theta_0 of all images, and what its bits depend on.
@@ -34,7 +34,7 @@ impl Experiment {
     /// so that an interrupted assembly goes on.
     ///
     /// # Errors
-    /// Those of the assembly and of the disk.
+    /// When the assembly fails, or its store cannot be written.
     pub fn kernel(&self, run: &Run) -> Result<InitialKernel> {
         run.stage("kernel", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
@@ -50,11 +50,11 @@ impl Experiment {
         })
     }
 
-    /// The kernel at `params` of `images`, in memory only: for what is kept is what follows from
-    /// it.
+    /// The kernel at `params` of `images`, in memory only: figures keep the few numbers that they
+    /// take from it in the cache.
     ///
     /// # Errors
-    /// Those of the assembly.
+    /// When the assembly fails.
     pub fn gram_at(&self, run: &Run, params: &Params, images: &Tensor) -> Result<Gram> {
         run.stage("kernels on the way", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
@@ -66,7 +66,7 @@ impl Experiment {
     /// `params` of the first `target.len()` images.
     ///
     /// # Errors
-    /// Those of the assembly, of [`eigsh`] and of the disk.
+    /// When the assembly or [`eigsh`] fails, or the cache cannot be written.
     pub fn energy(
         &self,
         run: &Run,
@@ -118,7 +118,7 @@ impl InitialKernel {
     /// The leading eigenpairs, at least `k` of them.
     ///
     /// # Errors
-    /// Those of [`eigsh`] and of the disk.
+    /// When [`eigsh`] fails, or the cache cannot be written.
     pub fn eigenpairs(&self, run: &Run, k: usize) -> Result<Eigenpairs> {
         let k = k.max(LEADING.min(self.gram.n()));
         let key = Key::new("eigenpairs").with("kernel", &self.identity)?.with("k", &k)?;

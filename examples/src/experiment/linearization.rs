@@ -22,7 +22,7 @@ impl Experiment {
     /// once and exactly, by other rules in weight space.
     ///
     /// # Errors
-    /// Those of [`DualSgd`] or of [`train`](Self::train), and of the disk.
+    /// When [`DualSgd`] or [`train`](Self::train) fails, or the cache cannot be written.
     pub fn linearize(
         &self,
         run: &Run,

@@ -120,7 +120,7 @@ impl DataPool {
 }
 
 impl Experiment {
-    /// The same numbers in another precision.
+    /// This experiment with images and parameters converted to another element type.
     ///
     /// # Errors
     /// A conversion that candle lacks.

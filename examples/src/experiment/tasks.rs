@@ -14,8 +14,8 @@ use crate::{
     run::Run,
 };
 
-/// Operations of a forward pass for one image up to which networks are trained side by side, one
-/// thread each. Larger ones have work for all threads in every layer, and need the memory.
+/// Networks of at most so many operations for a forward pass of one image are trained side by side,
+/// one thread each. Larger ones have work for all threads in every layer, and need the memory.
 const SMALL: f64 = 1e8;
 
 /// Labels of all images, and which eigenfunction they are the signs of.
@@ -78,8 +78,8 @@ impl Experiment {
         self.fit_all(run, "networks", &self.network, tasks, config)
     }
 
-    /// Another model of the same parameters, trained as the [`networks`](Self::networks) are; a
-    /// stage of this name.
+    /// Trains another model of the same parameters as [`networks`](Self::networks) does, as a stage
+    /// of this name.
     ///
     /// # Errors
     /// As [`networks`](Self::networks).

@@ -13,7 +13,7 @@ pub enum Scale {
 /// How tick labels are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TickFormat {
-    /// As numbers.
+    /// Plain numbers.
     Plain,
     /// Fractions as percentages: 0.5 as 50%.
     Percent,

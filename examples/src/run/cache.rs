@@ -38,7 +38,7 @@ impl Key {
         Self { kind, hasher }
     }
 
-    /// The same, depending on `value` too.
+    /// Makes the key depend on `value` too.
     ///
     /// # Errors
     /// A value without a JSON form.
@@ -96,7 +96,7 @@ impl ResultCache {
     /// whether all of it was there. A folder in which it finds damage is removed and made anew.
     ///
     /// # Errors
-    /// Those of `work`, and a damaged folder that cannot be removed.
+    /// When `work` fails, or a damaged folder cannot be removed.
     pub(crate) fn folder_value<T>(
         &self,
         key: &Key,
@@ -123,7 +123,7 @@ impl ResultCache {
     /// Fresh or not, it has gone through JSON, which keeps every bit of a finite f64.
     ///
     /// # Errors
-    /// Those of `compute`, and a folder that cannot be written.
+    /// When `compute` fails, or the folder cannot be written.
     pub fn value<T: Serialize + DeserializeOwned>(
         &self,
         key: &Key,

@@ -100,7 +100,7 @@ impl Run {
         &self.folder
     }
 
-    /// The same with another cache, if one is given; else it is `cache` in `out`, or
+    /// Uses another cache, if one is given; else it is `cache` in `out`, or
     /// `results/cache`, which all programs share.
     #[must_use]
     pub fn with_cache(self, folder: Option<&Path>) -> Self {
@@ -121,7 +121,7 @@ impl Run {
     ///
     /// # Errors
     ///
-    /// Those of `work`, with the stage's name in front.
+    /// When `work` fails; the message begins with the stage's name.
     pub fn stage<T>(
         &self,
         name: &str,

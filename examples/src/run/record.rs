@@ -65,7 +65,7 @@ impl Stages {
     ///
     /// # Errors
     ///
-    /// Those of `work`.
+    /// When `work` fails.
     pub fn time<T>(&self, stage: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let stopwatch = Stopwatch::start();
         let result = work();

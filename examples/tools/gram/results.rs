@@ -33,7 +33,7 @@ pub struct GramSummary {
     /// Operations of sweeps and contraction, 1e9 a second of kernel_s; nothing for tiles that were
     /// kept.
     pub gflops: Option<f64>,
-    /// The same of a large matrix product, with --rate.
+    /// The rate of a large matrix product on this machine, with --rate.
     pub product_gflops: Option<f64>,
     /// Memory of the process when the Gram was there.
     pub peak_rss_mb: Option<f64>,
