@@ -64,7 +64,6 @@ pub use experiment::{
 pub use plot::bands::{Bands, Summary, summarize};
 pub use run::{
     Run, RunFolder,
-    atomic::write_atomically,
     cache::{CacheUse, Key, ResultCache},
     csv_table::write_csv,
     progress::{Progress, Stage},

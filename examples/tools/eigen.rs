@@ -11,13 +11,13 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use entk::{
     data::npy::{self, Data},
+    device::files,
     gram::Store,
     spectral::{CertifiedPairs, EigshConfig, Gram, SymmetricOperator, eigsh},
 };
 use entk_examples::{
     Run,
     plot::{Axis, Figure, Series},
-    write_atomically,
 };
 use serde::Serialize;
 
@@ -93,7 +93,7 @@ fn main() -> Result<()> {
     npy::write(folder.file("eigvecs.npy"), &[pairs.len(), pairs.dim()], pairs.vectors())?;
     let certificate = certificate(&top);
     let json = serde_json::to_vec_pretty(&certificate)?;
-    write_atomically(&folder.file("certificate.json"), &json)?;
+    files::write(&folder.file("certificate.json"), &json)?;
     run.save_figure("spectrum", &spectrum(&top))?;
     run.finish(
         flags.seed,

@@ -4,12 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use entk::device::files;
 use serde::Serialize;
 
-use crate::{
-    plot::canvas::{Canvas, render},
-    run::atomic::write_atomically,
-};
+use crate::plot::canvas::{Canvas, render};
 
 /// Something that can be drawn.
 pub trait Drawing {
@@ -35,8 +33,8 @@ pub trait Drawing {
     fn save(&self, folder: &Path, stem: &str) -> Result<[PathBuf; 2]> {
         let canvas = self.canvas().with_context(|| format!("cannot draw {stem}"))?;
         let paths = [folder.join(format!("{stem}.svg")), folder.join(format!("{stem}.png"))];
-        write_atomically(&paths[0], render::svg(&canvas)?.as_bytes())?;
-        write_atomically(&paths[1], &render::png(&canvas)?)?;
+        files::write(&paths[0], render::svg(&canvas)?.as_bytes())?;
+        files::write(&paths[1], &render::png(&canvas)?)?;
         Ok(paths)
     }
 }

@@ -7,9 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use entk::device::files;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-use crate::run::atomic::write_atomically;
 
 /// Bytes of a BLAKE3 hash.
 const HASH: usize = 32;
@@ -149,7 +148,7 @@ impl ResultCache {
         let folder = path.parent().context("an entry has a folder")?;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        write_atomically(&path, &bytes)?;
+        files::write(&path, &bytes)?;
         bytes.truncate(length);
         self.count(false);
         Ok(bytes)

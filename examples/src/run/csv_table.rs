@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use entk::device::files;
 use serde::Serialize;
-
-use crate::run::atomic::write_atomically;
 
 /// Writes `rows` to `path` atomically: a header of the row type's field names, then one line a row.
 ///
@@ -33,7 +32,7 @@ pub fn write_csv<R: Serialize>(path: &Path, rows: &[R]) -> Result<()> {
     ensure!(!rows.is_empty(), "no rows to write to {}", path.display());
     let bytes =
         encode(rows).with_context(|| format!("cannot make a table for {}", path.display()))?;
-    write_atomically(path, &bytes)
+    Ok(files::write(path, &bytes)?)
 }
 
 fn encode<R: Serialize>(rows: &[R]) -> Result<Vec<u8>> {

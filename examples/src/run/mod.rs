@@ -2,7 +2,6 @@
 //! times the stages, shows their progress and owns the cache. Started first by every program that
 //! computes.
 
-pub(crate) mod atomic;
 pub(crate) mod cache;
 pub(crate) mod csv_table;
 pub(crate) mod progress;
@@ -11,12 +10,12 @@ pub(crate) mod record;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use entk::device::files;
 use serde::Serialize;
 
 use crate::{
     plot::drawing::Drawing,
     run::{
-        atomic::temporary_file,
         cache::ResultCache,
         csv_table::write_csv,
         progress::{Progress, Stage},
@@ -48,7 +47,9 @@ impl RunFolder {
             )
         };
         std::fs::create_dir_all(&path).with_context(advice)?;
-        temporary_file(&path).with_context(advice)?;
+        let probe = path.join(format!("{}{}", files::TEMPORARY, std::process::id()));
+        let written = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
+        written.with_context(advice)?;
         Ok(Self { path })
     }
 

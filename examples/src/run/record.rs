@@ -4,10 +4,11 @@
 use std::{cell::RefCell, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
+use entk::device::files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::run::{atomic::write_atomically, cache::CacheUse};
+use crate::run::cache::CacheUse;
 
 /// Time passed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,7 +166,7 @@ impl Record {
     pub fn write(&self, path: &Path) -> Result<()> {
         let mut json = serde_json::to_vec_pretty(self)?;
         json.push(b'\n');
-        write_atomically(path, &json)
+        Ok(files::write(path, &json)?)
     }
 
     /// Reads a record.

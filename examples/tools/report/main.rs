@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use entk_examples::write_atomically;
+use entk::device::files;
 
 /// Makes one self-contained page of HTML from a folder of results.
 #[derive(Parser)]
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     ensure!(!runs.is_empty(), "{shown} has no folder with a record.json: run a figure first");
     runs.sort_by(|a, b| (&a.record.program, &a.folder).cmp(&(&b.record.program, &b.folder)));
     let out = flags.out.unwrap_or_else(|| flags.results.join("report.html"));
-    write_atomically(&out, page::html(&runs).as_bytes())?;
+    files::write(&out, page::html(&runs).as_bytes())?;
     eprintln!("{}: {} runs", out.display(), runs.len());
     Ok(())
 }
