@@ -168,15 +168,17 @@ fn checkpoints_of_other_runs_are_refused() {
     assert_eq!(refused(&theta, &train, None), "test examples");
 }
 
+/// Resumes the first run from `folder`; where that is refused, the run is at its start.
+fn resume(folder: &Path) -> Result<bool, String> {
+    with_run(0, |mut trainer, _| {
+        let result = trainer.resume(folder);
+        assert!(result.is_ok() || trainer.epoch() == 0);
+        result.map_err(|error| error.to_string())
+    })
+}
+
 #[test]
 fn damaged_checkpoints_are_refused() {
-    let resume = |folder: &Path| {
-        with_run(0, |mut trainer, _| {
-            let result = trainer.resume(folder);
-            assert!(result.is_ok() || trainer.epoch() == 0);
-            result.map_err(|error| error.to_string())
-        })
-    };
     let damaged = |extension: &str, change: fn(&mut Vec<u8>)| {
         let folder = tempfile::tempdir().unwrap();
         saved(folder.path());
@@ -202,8 +204,10 @@ fn damaged_checkpoints_are_refused() {
         *bytes = text.replace("\"format\": 1", "\"format\": 2").into();
     };
     assert!(damaged("json", later).contains("format 2"));
+}
 
-    // Leftovers of an interrupted save are no checkpoint and no obstacle.
+#[test]
+fn leftovers_of_an_interrupted_save_are_no_checkpoint_and_no_obstacle() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("state-00000000-7.safetensors"), b"half").unwrap();
     assert_eq!(resume(folder.path()), Ok(false));

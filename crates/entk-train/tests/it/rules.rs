@@ -15,11 +15,27 @@ fn settings() -> SgdConfig {
     SgdConfig { batch: 10, epochs: 20, ..SgdConfig::default() }
 }
 
+/// The gradient of a linear model's mean loss over a batch, in the weights and the bias.
+fn gradient_by_hand(task: &Examples, theta: &[f64], batch: &[u32], loss: Loss) -> Vec<f64> {
+    let width = theta.len() - 1;
+    let pixels = task.inputs().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let mut g = vec![0.0; theta.len()];
+    for &i in batch {
+        let x = &pixels[i as usize * width..][..width];
+        let y = f64::from(task.labels()[i as usize]);
+        let z: f64 = x.iter().zip(theta).map(|(x, w)| x * w).sum::<f64>() + theta[width];
+        let u = match loss {
+            Loss::Squared => z - (2.0 * y - 1.0),
+            _ => 1.0 / (1.0 + (-z).exp()) - y,
+        } / batch.len() as f64;
+        x.iter().enumerate().for_each(|(k, x)| g[k] += u * x);
+        g[width] += u;
+    }
+    g
+}
+
 /// Training of a linear model with pixels for features, on plain vectors: the weights and the bias.
 fn by_hand(task: &Examples, begin: &[f64], config: &SgdConfig) -> Vec<f64> {
-    let width = begin.len() - 1;
-    let x = task.inputs().flatten_all().unwrap().to_vec1::<f64>().unwrap();
-    let x: Vec<&[f64]> = x.chunks(width).collect();
     let batches = Minibatches::new(task.count(), config.batch, config.seed).unwrap();
     let steps = config.epochs * batches.per_epoch();
     let mut theta = begin.to_vec();
@@ -27,17 +43,7 @@ fn by_hand(task: &Examples, begin: &[f64], config: &SgdConfig) -> Vec<f64> {
     let mut t = 0;
     for epoch in 1..=config.epochs {
         for batch in batches.epoch(epoch).iter() {
-            let mut g = vec![0.0; theta.len()];
-            for &i in batch {
-                let (x, y) = (x[i as usize], f64::from(task.labels()[i as usize]));
-                let z: f64 = x.iter().zip(&theta).map(|(x, w)| x * w).sum::<f64>() + theta[width];
-                let u = match config.loss {
-                    Loss::Squared => z - (2.0 * y - 1.0),
-                    _ => 1.0 / (1.0 + (-z).exp()) - y,
-                } / batch.len() as f64;
-                x.iter().enumerate().for_each(|(k, x)| g[k] += u * x);
-                g[width] += u;
-            }
+            let mut g = gradient_by_hand(task, &theta, batch, config.loss);
             let rate = config.learning_rate * config.schedule.factor(t, steps);
             t += 1;
             for k in 0..theta.len() {
