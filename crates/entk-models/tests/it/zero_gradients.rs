@@ -1,14 +1,13 @@
 //! Gradients that are exactly zero: which they are, that the prediction is checked, and that
 //! leaving them out changes no result.
 
-mod common;
-
 use candle_core::{DType, Device, Tensor};
-use common::{cases, standard_normal};
 use entk_models::{
     Activation, Cache, Conv2d, Dense, FactorSink, GlobalMean, Layer, Model, ModelError, Network,
     NormMode, Params, ResNetConfig, Result, Sequential,
 };
+
+use crate::common::{cases, standard_normal};
 
 #[test]
 fn the_papers_resnet18_starts_with_180_033_active_parameters() -> Result<()> {

@@ -1,10 +1,7 @@
 //! Random residual stacks with batch norm, in f64: adjoint identity, finite differences, training
 //! gradients, mixed derivatives, and the indifference to skipping.
 
-mod common;
-
 use candle_core::{DType, Device};
-use common::{moved_statistics, standard_normal};
 use entk_models::{
     Activation, BatchNorm2d, Conv2d, Dense, GlobalMean, Model, Network, Params, Residual, Result,
     Sequential,
@@ -13,6 +10,8 @@ use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, RngSeed},
 };
+
+use crate::common::{moved_statistics, standard_normal};
 
 /// f64 round-off of the two sides of an identity, relative to the product of the norms.
 const ROUND_OFF: f64 = 1e-12;

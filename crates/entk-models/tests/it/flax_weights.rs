@@ -1,17 +1,16 @@
 //! Weights in flax names and layouts: every number lands where its definition says, and every
 //! misfit is reported.
 
-mod common;
-
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
-use common::{moved_statistics, standard_normal};
 use entk_models::{
     Activation, FlaxTable, LeNet5Config, MlpConfig, Model, ModelError, Network, Params,
     ResNetConfig, Result,
 };
 use safetensors::{Dtype, tensor::TensorView};
+
+use crate::common::{moved_statistics, standard_normal};
 
 /// Name, shape and row-major values of a variable of the file.
 type Variable = (String, Vec<usize>, Vec<f64>);

@@ -9,9 +9,7 @@ use entk_models::{
     Result, Sequential,
 };
 
-pub mod autograd;
-
-use autograd::{Autograd, lenet_autograd, mlp_autograd, resnet_autograd, strided_autograd};
+use crate::autograd::{Autograd, lenet_autograd, mlp_autograd, resnet_autograd, strided_autograd};
 
 pub struct Case {
     pub name: &'static str,

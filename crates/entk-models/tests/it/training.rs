@@ -1,15 +1,16 @@
 //! Training mode: gradients through the batch statistics against finite differences and candle's
 //! autograd, the running statistics, and what is exactly zero, in f64.
 
-mod common;
-
 use candle_core::{DType, Device, Tensor, Var};
-use common::{
-    autograd::{resnet_autograd, weights},
-    cases, moved_statistics, relative_error, resnet, standard_normal, with_zero_branches,
-};
 use entk_models::{
     Activation, BatchNorm2d, Cache, FrozenNorms, Layer, Model, NormMode, Params, Result,
+};
+
+use crate::{
+    autograd::{resnet_autograd, weights},
+    common::{
+        cases, moved_statistics, relative_error, resnet, standard_normal, with_zero_branches,
+    },
 };
 
 /// f64 round-off times the growth through a few thousand-term sums.

@@ -1,11 +1,13 @@
 //! Every network's derivatives against finite differences, the adjoint identity and candle's own
 //! autograd, in f64.
 
-mod common;
-
 use candle_core::{DType, Device, Tensor, Var};
-use common::{autograd::weights, cases, relative_error, standard_normal};
 use entk_models::{Model, NormMode, Result};
+
+use crate::{
+    autograd::weights,
+    common::{cases, relative_error, standard_normal},
+};
 
 /// f64 round-off times the growth through a few thousand-term sums.
 const ROUND_OFF: f64 = 1e-11;

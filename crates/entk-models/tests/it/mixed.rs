@@ -1,11 +1,10 @@
 //! Every network's mixed second derivatives against finite differences of its gradients and against
 //! each other, in f64.
 
-mod common;
-
 use candle_core::Tensor;
-use common::{Case, cases, relative_error, standard_normal};
 use entk_models::{Model, Params, Result};
+
+use crate::common::{Case, cases, relative_error, standard_normal};
 
 /// f64 round-off times the growth through a few thousand-term sums.
 const ROUND_OFF: f64 = 1e-11;

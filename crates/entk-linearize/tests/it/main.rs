@@ -1,0 +1,3 @@
+//! Tests of the public interface, one module for each subject.
+
+mod mixed;

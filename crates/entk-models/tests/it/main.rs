@@ -1,0 +1,10 @@
+//! Tests of the public interface, one module for each subject.
+
+mod autograd;
+mod common;
+mod derivatives;
+mod flax_weights;
+mod mixed;
+mod residual_properties;
+mod training;
+mod zero_gradients;
