@@ -5,16 +5,14 @@ mod common;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device};
-use common::{Case, DOUBLE, SINGLE, cases, distance};
+use common::{DOUBLE, SINGLE, distance};
 use entk_device::Precision;
 use entk_gram::{
     Accumulate, Assembly, DeviceConfig, Form, GramConfig, GramError, Outputs, StoreConfig,
     Strategy, Target, gram,
 };
-use entk_models::Params;
 use entk_spectral::{EigshConfig, EntryType, Gram, Solver, SymmetricOperator, eigh, eigsh};
-
-type TestResult = Result<(), Box<dyn std::error::Error>>;
+use entk_testing::{Case, TestResult, kernel_cases};
 
 /// 83 rows: three blocks, the last one shorter.
 const EDGE: usize = 30;
@@ -52,7 +50,7 @@ fn bits(kernel: &Gram) -> Vec<u64> {
 
 #[test]
 fn both_shapes_are_the_kernel_in_both_precisions() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         for outputs in [Outputs::Trace, Outputs::SumOfLogits, Outputs::Full] {
             for strategy in [Strategy::Structured, Strategy::JacobianContraction] {
                 if strategy != Strategy::Structured && outputs != Outputs::Trace {
@@ -85,7 +83,7 @@ fn both_shapes_are_the_kernel_in_both_precisions() -> TestResult {
 #[test]
 fn memory_changes_the_shape_and_no_bit() -> TestResult {
     let mut shapes = Vec::new();
-    for case in cases()? {
+    for case in kernel_cases()? {
         let config = config(Strategy::Structured, Outputs::Trace);
         let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
         let first = bits(&by_device(&case, DType::F32, &config, &with_memory(None))?);
@@ -109,7 +107,7 @@ fn memory_changes_the_shape_and_no_bit() -> TestResult {
 
 #[test]
 fn any_edge_gives_the_kernel() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         let config = config(Strategy::Structured, Outputs::Full);
         let oracle = gram(&case.network, &case.theta, &case.x, &config)?;
         for edge in [Some(7), Some(41), Some(1000), None] {
@@ -124,8 +122,8 @@ fn any_edge_gives_the_kernel() -> TestResult {
 
 #[test]
 fn single_layers_and_none_at_all() -> TestResult {
-    for case in cases()? {
-        let name = case.network_weight();
+    for case in kernel_cases()? {
+        let name = first_weight(&case);
         let config = GramConfig {
             layers: vec![name.clone()],
             ..config(Strategy::Structured, Outputs::Trace)
@@ -142,7 +140,7 @@ fn single_layers_and_none_at_all() -> TestResult {
 
 #[test]
 fn kernels_between_two_samples() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         for outputs in [Outputs::Trace, Outputs::Full] {
             let config = config(Strategy::Structured, outputs);
             let (left, right) = (case.x.narrow(0, 0, 35)?, case.x.narrow(0, 35, 48)?);
@@ -179,7 +177,7 @@ const CANCELLATION: f64 = 4.0;
 
 #[test]
 fn rounded_rows_err_within_their_bound() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         let config = config(Strategy::Structured, Outputs::Trace);
         let oracle = gram(&case.network, &case.theta, &case.x, &config)?;
         let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
@@ -208,7 +206,7 @@ fn rounded_rows_err_within_their_bound() -> TestResult {
 
 #[test]
 fn precisions_of_other_element_types_are_refused() -> TestResult {
-    let case = &cases()?[0];
+    let case = &kernel_cases()?[0];
     let config = GramConfig::default();
     for (dtype, precision) in [(DType::F64, Precision::Tf32), (DType::F32, Precision::F64)] {
         let device = DeviceConfig { precision: Some(precision), ..with_memory(None) };
@@ -220,7 +218,7 @@ fn precisions_of_other_element_types_are_refused() -> TestResult {
 
 #[test]
 fn several_devices_give_the_bits_of_one() -> TestResult {
-    for case in cases()?.iter().filter(|case| ["mlp", "resnet"].contains(&case.name)) {
+    for case in kernel_cases()?.iter().filter(|case| ["mlp", "resnet"].contains(&case.name)) {
         let config = config(Strategy::Structured, Outputs::Trace);
         let one = bits(&by_device(case, DType::F32, &config, &with_memory(None))?);
         let least = least_memory(case, DType::F32, &config)?;
@@ -245,7 +243,7 @@ fn several_devices_give_the_bits_of_one() -> TestResult {
 #[test]
 fn stores_resume_with_equal_bits() -> TestResult {
     let stored = StoreConfig { edge: EDGE, ..StoreConfig::default() };
-    for case in cases()?.iter().filter(|case| ["mlp", "resnet"].contains(&case.name)) {
+    for case in kernel_cases()?.iter().filter(|case| ["mlp", "resnet"].contains(&case.name)) {
         let config = config(Strategy::Structured, Outputs::Trace);
         let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
         let whole = by_device(case, DType::F32, &config, &with_memory(None))?;
@@ -275,18 +273,15 @@ fn stores_resume_with_equal_bits() -> TestResult {
     Ok(())
 }
 
-impl Case {
-    /// The first weight of the network.
-    fn network_weight(&self) -> String {
-        let names =
-            |theta: &Params| theta.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
-        names(&self.theta).into_iter().find(|name| name.ends_with(".weight")).unwrap_or_default()
-    }
+/// The first weight of the network.
+fn first_weight(case: &Case) -> String {
+    let mut names = case.theta.iter().map(|(name, _)| name);
+    names.find(|name| name.ends_with(".weight")).unwrap_or_default().to_owned()
 }
 
 #[test]
 fn eigenpairs_of_a_gram_that_stays_on_the_device() -> TestResult {
-    let case = &cases()?[2];
+    let case = &kernel_cases()?[2];
     let config = config(Strategy::Structured, Outputs::Trace);
     let assembly = Assembly::new(&case.network, &case.theta, &case.x, &config)?;
     let host = assembly.gram()?;

@@ -4,9 +4,8 @@ use candle_core::{DType, Device, Tensor};
 use entk_gram::{
     Accumulate, Assembly, GramConfig, GramError, InputGram, Outputs, Store, StoreConfig,
 };
-use entk_models::{Initializer, LeNet5Config, MlpConfig, Model, Network, ParamSpec};
-
-type TestResult = Result<(), Box<dyn std::error::Error>>;
+use entk_models::{Activation, LeNet5Config, Model, Network};
+use entk_testing::{TestResult, networks, normal};
 
 /// Prime; tiles of 15, the last ones of one example.
 const N: usize = 61;
@@ -16,15 +15,11 @@ fn disk() -> StoreConfig {
 }
 
 fn inputs(seed: u64, dtype: DType) -> Result<Tensor, GramError> {
-    let spec = ParamSpec::trainable("x", &[N, 1, 8, 5], Initializer::Normal);
-    let values = spec.init.draw(&spec, seed);
-    Ok(Tensor::from_vec(values, (N, 1, 8, 5), &Device::Cpu)?.to_dtype(dtype)?)
+    Ok(normal(&[N, 1, 8, 5], seed)?.to_dtype(dtype)?)
 }
 
 fn mlp(outputs: usize) -> Result<Network, GramError> {
-    let config =
-        MlpConfig { input: [1, 8, 5], hidden: vec![30, 20], outputs, ..Default::default() };
-    Ok(config.network()?)
+    Ok(networks::mlp([1, 8, 5], &[30, 20], outputs, Activation::Relu)?)
 }
 
 fn products(x: &Tensor, config: &GramConfig) -> Result<(tempfile::TempDir, InputGram), GramError> {

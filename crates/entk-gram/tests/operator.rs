@@ -1,26 +1,22 @@
 //! A store as an operator and by rows: the products, eigenpairs and rows of the same Gram in
 //! memory.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use entk_gram::{Assembly, GramConfig, GramError, Store, StoreConfig};
-use entk_models::{Initializer, MlpConfig, Model, ParamSpec};
+use entk_models::{Activation, Model};
 use entk_spectral::{
     EigshConfig, EntryType, KernelRows, Solver, SpectralError, SymmetricOperator, eigsh,
 };
-
-type TestResult = Result<(), Box<dyn std::error::Error>>;
+use entk_testing::{TestResult, networks, normal};
 
 /// Prime, so that no edge divides it.
 const N: usize = 61;
 
 /// A finished store of a small network's Gram in `folder`.
 fn store(folder: &std::path::Path, edge: usize, dtype: DType) -> Result<Store, GramError> {
-    let config = MlpConfig { input: [1, 4, 5], hidden: vec![9], ..Default::default() };
-    let network = config.network()?;
+    let network = networks::mlp([1, 4, 5], &[9], 1, Activation::Relu)?;
     let theta = network.init(1, dtype, &Device::Cpu)?;
-    let spec = ParamSpec::trainable("x", &[N, 1, 4, 5], Initializer::Normal);
-    let x = Tensor::from_vec(spec.init.draw(&spec, 3), (N, 1, 4, 5), &Device::Cpu)?;
-    let (x, config) = (x.to_dtype(dtype)?, GramConfig::default());
+    let (x, config) = (normal(&[N, 1, 4, 5], 3)?.to_dtype(dtype)?, GramConfig::default());
     let assembly = Assembly::new(&network, &theta, &x, &config)?;
     Ok(assembly.store(folder, &StoreConfig { edge, ..StoreConfig::default() })?.store)
 }

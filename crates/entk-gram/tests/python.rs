@@ -5,11 +5,10 @@ use std::{
     process::{Command, Output},
 };
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use entk_gram::{Assembly, GramConfig, StoreConfig};
-use entk_models::{Initializer, MlpConfig, Model, ParamSpec};
-
-type TestResult = Result<(), Box<dyn std::error::Error>>;
+use entk_models::{Activation, Model};
+use entk_testing::{TestResult, networks, normal};
 
 /// 5 x 5 tiles of 8, the last ones of 5 examples.
 const N: usize = 37;
@@ -57,12 +56,9 @@ fn zarr_and_numpy_read_the_store_and_its_export() -> TestResult {
             return Ok(());
         }
     }
-    let network =
-        MlpConfig { input: [1, 4, 5], hidden: vec![30], ..Default::default() }.network()?;
+    let network = networks::mlp([1, 4, 5], &[30], 1, Activation::Relu)?;
     let theta = network.init(1, DType::F32, &Device::Cpu)?;
-    let spec = ParamSpec::trainable("x", &[N, 1, 4, 5], Initializer::Normal);
-    let values: Vec<f32> = spec.init.draw(&spec, 3).iter().map(|x| *x as f32).collect();
-    let x = Tensor::from_vec(values, (N, 1, 4, 5), &Device::Cpu)?;
+    let x = normal(&[N, 1, 4, 5], 3)?.to_dtype(DType::F32)?;
     let folder = tempfile::tempdir()?;
     let (path, exported) = (folder.path().join("gram.zarr"), folder.path().join("gram.npy"));
     let config = StoreConfig { edge: EDGE, ..StoreConfig::default() };

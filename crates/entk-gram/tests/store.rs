@@ -17,10 +17,9 @@ use entk_device::files::{FileSystem, OsFiles};
 use entk_gram::{
     Accumulate, Assembly, GramConfig, GramError, Grid, Part, Store, StoreConfig, TileIndex,
 };
-use entk_models::{Initializer, MlpConfig, Model, Network, ParamSpec, Params};
+use entk_models::{Model, Network, Params};
+use entk_testing::{TestResult, networks, normal};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-
-type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 /// Prime, so that no edge divides it.
 const N: usize = 61;
@@ -36,12 +35,9 @@ struct Case {
 
 impl Case {
     fn new(seed: u64) -> Result<Self, GramError> {
-        let network =
-            MlpConfig { input: [1, 4, 5], hidden: vec![30, 20], ..Default::default() }.network()?;
+        let network = networks::named("mlp")?;
         let theta = network.init(seed, DType::F32, &Device::Cpu)?;
-        let spec = ParamSpec::trainable("x", &[N, 1, 4, 5], Initializer::Normal);
-        let values: Vec<f32> = spec.init.draw(&spec, 3).iter().map(|x| *x as f32).collect();
-        let x = Tensor::from_vec(values, (N, 1, 4, 5), &Device::Cpu)?;
+        let x = normal(&[N, 1, 4, 5], 3)?.to_dtype(DType::F32)?;
         Ok(Self { network, theta, x, config: GramConfig::default() })
     }
 

@@ -3,15 +3,14 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor};
-use common::{Case, DOUBLE, SINGLE, cases, distance, normal};
+use common::{DOUBLE, SINGLE, distance};
 use entk_gram::{
     Accumulate, Assembly, Form, GramConfig, GramError, Outputs, Strategy, Target, cross_gram, gram,
 };
 use entk_linearize::{Jacobian, Linearized};
 use entk_models::{MlpConfig, Model, Params};
 use entk_spectral::{EntryType, Gram};
-
-type TestResult = Result<(), Box<dyn std::error::Error>>;
+use entk_testing::{Case, TestResult, kernel_cases, normal};
 
 fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
     GramConfig { strategy, outputs, tile: 30, micro_batch: 9, ..GramConfig::default() }
@@ -20,7 +19,7 @@ fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
 #[test]
 fn every_form_has_a_case() -> TestResult {
     let mut forms = Vec::new();
-    for Case { network, theta, x, .. } in cases()? {
+    for Case { network, theta, x, .. } in kernel_cases()? {
         let plan = Assembly::new(&network, &theta, &x, &GramConfig::default())?;
         forms.extend(plan.plan(Target::Memory)?.layers.into_iter().map(|layer| layer.form));
     }
@@ -32,7 +31,7 @@ fn every_form_has_a_case() -> TestResult {
 
 #[test]
 fn a_plan_counts_products_by_hand() -> TestResult {
-    let Case { network, theta, x, .. } = &cases()?[0];
+    let Case { network, theta, x, .. } = &kernel_cases()?[0];
     let plan = Assembly::new(network, theta, x, &GramConfig::default())?.plan(Target::Memory)?;
     // 20-30-20-1: values of all layers, cotangents of the inputs of the last two.
     let sweep = 2 * (20 * 30 + 30 * 20 + 20) + 2 * (20 + 30 * 20);
@@ -42,7 +41,7 @@ fn a_plan_counts_products_by_hand() -> TestResult {
     assert_eq!(plan.operations, f64::from(83 * 84 * columns));
 
     // One 3 x 3 convolution of 24 -> 37 channels on 2 x 2 pixels: every pair of its pixels.
-    let case = cases()?.into_iter().find(|case| case.name == "convolutions on few pixels");
+    let case = kernel_cases()?.into_iter().find(|case| case.name == "convolutions on few pixels");
     let Case { network, theta, x, .. } = case.ok_or("no such case")?;
     let plan = Assembly::new(&network, &theta, &x, &GramConfig::default())?.plan(Target::Memory)?;
     let layer = plan.layers.iter().find(|layer| layer.names[0] == "conv2.weight");
@@ -52,7 +51,7 @@ fn a_plan_counts_products_by_hand() -> TestResult {
 
 #[test]
 fn strategies_agree_in_both_precisions() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         for outputs in [Outputs::Trace, Outputs::SumOfLogits, Outputs::Full] {
             let oracle = config(Strategy::PerExample, outputs);
             let oracle = gram(&case.network, &case.theta, &case.x, &oracle)?;
@@ -116,7 +115,7 @@ fn entries_are_inner_products_of_central_differences() -> TestResult {
 
 #[test]
 fn tiles_and_threads_change_no_bit() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         let theta = case.theta.to_dtype(DType::F32)?;
         let x = case.x.to_dtype(DType::F32)?;
         let run = |tile: usize, threads: usize| {
@@ -140,7 +139,7 @@ fn tiles_and_threads_change_no_bit() -> TestResult {
 
 #[test]
 fn full_blocks_contain_trace_and_sum() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         let run = |outputs| -> Result<Gram, GramError> {
             gram(&case.network, &case.theta, &case.x, &config(Strategy::Structured, outputs))
         };
@@ -161,7 +160,7 @@ fn full_blocks_contain_trace_and_sum() -> TestResult {
 
 #[test]
 fn kernels_of_the_layers_sum_to_the_whole() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         let run = |strategy, layers: &[String]| -> Result<Gram, GramError> {
             let config = GramConfig { layers: layers.to_vec(), ..config(strategy, Outputs::Trace) };
             gram(&case.network, &case.theta, &case.x, &config)
@@ -188,7 +187,7 @@ fn kernels_of_the_layers_sum_to_the_whole() -> TestResult {
 
 #[test]
 fn alignments_of_the_layers_are_their_quadratic_forms() -> TestResult {
-    for case in cases()?.into_iter().filter(|case| case.network.outputs() == 1) {
+    for case in kernel_cases()?.into_iter().filter(|case| case.network.outputs() == 1) {
         let y: Vec<f64> = (0..83).map(|n| f64::from(n % 5) - 1.5).collect();
         let jacobian = Jacobian::new(&case.network, &case.theta, &case.x)?;
         let alignments = jacobian.layer_alignments(&y)?;
@@ -210,7 +209,7 @@ fn alignments_of_the_layers_are_their_quadratic_forms() -> TestResult {
 
 #[test]
 fn unknown_layers_are_refused() -> TestResult {
-    let case = &cases()?[0];
+    let case = &kernel_cases()?[0];
     let unknown = GramConfig { layers: vec!["fc9.weight".into()], ..GramConfig::default() };
     let error = gram(&case.network, &case.theta, &case.x, &unknown);
     assert!(error.is_err_and(|error| error.to_string().contains("fc9.weight")));
@@ -219,7 +218,7 @@ fn unknown_layers_are_refused() -> TestResult {
 
 #[test]
 fn error_estimates_see_round_off_and_mistakes() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
         let assembly = Assembly::new(&case.network, &theta, &x, &GramConfig::default())?;
         let kernel = assembly.gram()?;
@@ -235,7 +234,7 @@ fn error_estimates_see_round_off_and_mistakes() -> TestResult {
 
 #[test]
 fn cross_gram_is_the_off_diagonal_block() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         for strategy in [Strategy::Structured, Strategy::JacobianContraction, Strategy::PerExample]
         {
             let config = config(strategy, Outputs::Trace);
@@ -257,7 +256,7 @@ fn cross_gram_is_the_off_diagonal_block() -> TestResult {
 
 #[test]
 fn the_gram_of_a_linearization_never_moves() -> TestResult {
-    for case in cases()? {
+    for case in kernel_cases()? {
         let linear = Linearized::new(&case.network, case.theta.clone());
         let config = GramConfig::default();
         let start = gram(&case.network, &case.theta, &case.x, &config)?;
@@ -273,7 +272,7 @@ fn the_gram_of_a_linearization_never_moves() -> TestResult {
 
 #[test]
 fn bad_input_is_an_error() -> TestResult {
-    let case = &cases()?[0];
+    let case = &kernel_cases()?[0];
     let run = |x: &Tensor, theta: &Params, config: &GramConfig| {
         gram(&case.network, theta, x, config).map(|_| ()).map_err(|e| e.to_string())
     };

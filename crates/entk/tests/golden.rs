@@ -7,12 +7,11 @@ use candle_core::{DType, Device, Tensor};
 use entk::{
     gram::{Assembly, DeviceConfig, GramConfig, GramError, Strategy, gram},
     linearize::{Jacobian, Linearized},
-    models::{
-        Activation, LeNet5Config, MlpConfig, Model, Network, ParamKind, Params, ResNetConfig,
-    },
+    models::{MlpConfig, Model, Network, ParamKind, Params},
     spectral::{Gram, alignment, alignments, eigh, energy_concentration, rayleigh_alignment},
     train::logits,
 };
+use entk_testing::{networks, relative_error};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -35,21 +34,10 @@ fn path(file: &str) -> PathBuf {
 }
 
 fn cases() -> Result<Vec<Case>> {
-    let mlp = || MlpConfig::default().network();
-    let lenet = |activation| LeNet5Config { activation, ..Default::default() }.network();
-    let resnet = || ResNetConfig { width: 8, ..Default::default() }.network();
-    let networks = [
-        ("mlp", mlp()?),
-        ("mlp_moved", mlp()?),
-        ("lenet5", lenet(Activation::Relu)?),
-        ("lenet5_moved", lenet(Activation::Relu)?),
-        ("lenet5_gelu_moved", lenet(Activation::Gelu)?),
-        ("resnet18_w8", resnet()?),
-        ("resnet18_w8_moved", resnet()?),
-    ];
     let expected: Value = serde_json::from_str(&std::fs::read_to_string(path("expected.json"))?)?;
-    (networks.into_iter())
+    (networks::REFERENCES.into_iter())
         .map(|(name, network)| {
+            let network = networks::named(network)?;
             let file = path(&format!("{name}.safetensors"));
             let theta = Params::load(&network.specs(), file, DType::F64, &Device::Cpu)?;
             let expected = expected["cases"][name].clone();
@@ -117,13 +105,6 @@ fn norm(v: &[f64]) -> f64 {
     v.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
-/// ||a - b|| / ||b||.
-fn relative(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let difference: Vec<f64> = a.iter().zip(b).map(|(x, y)| x - y).collect();
-    norm(&difference) / norm(b)
-}
-
 fn number(value: &Value) -> f64 {
     value.as_f64().expect("a number")
 }
@@ -147,14 +128,11 @@ fn outputs_jvp_and_vjp() -> Result<()> {
     for case in cases()? {
         let jacobian = Jacobian::new(&case.network, &case.theta, &x)?.with_batch(10);
         let outputs = array(&format!("{}/outputs", case.name))?;
-        assert!(
-            relative(&logits(&case.network, &case.theta, &x, 10)?, &outputs) <= DOUBLE,
-            "{}",
-            case.name
-        );
+        let found = logits(&case.network, &case.theta, &x, 10)?;
+        assert!(relative_error(&found, &outputs) <= DOUBLE, "{}", case.name);
         let v = direction(&case.network)?;
         let jvp = array(&format!("{}/jvp", case.name))?;
-        assert!(relative(&jacobian.jvp(&v)?, &jvp) <= DOUBLE, "{}", case.name);
+        assert!(relative_error(&jacobian.jvp(&v)?, &jvp) <= DOUBLE, "{}", case.name);
 
         let u: Vec<f64> = stream(32, 2).collect();
         let gradient = jacobian.vjp(&u)?;
@@ -221,12 +199,7 @@ fn gram_on_a_device_in_both_precisions() -> Result<()> {
 /// The largest error of an entry, relative to sqrt(K_ii K_jj); NaN if there is one.
 fn entrywise_error(kernel: &Gram, expected: &[f64]) -> f64 {
     let n = kernel.n();
-    let error = |(i, j): (usize, usize)| {
-        let scale = (expected[(n + 1) * i] * expected[(n + 1) * j]).sqrt();
-        (kernel.get(i, j) - expected[n * i + j]).abs() / scale
-    };
-    let pairs = (0..n).flat_map(|i| (0..n).map(move |j| (i, j)));
-    pairs.map(error).fold(0.0, |worst, e| if e <= worst { worst } else { e })
+    entk_testing::entrywise_error(n, |i, j| kernel.get(i, j), |i, j| expected[n * i + j])
 }
 
 #[test]
@@ -238,7 +211,7 @@ fn gram_in_double_precision_by_every_strategy() -> Result<()> {
         {
             let config = GramConfig { strategy, ..GramConfig::default() };
             let kernel = gram(&case.network, &case.theta, &x, &config)?;
-            let error = relative(&kernel.entries().to_f64_vec(), &expected);
+            let error = relative_error(&kernel.entries().to_f64_vec(), &expected);
             assert!(error <= DOUBLE, "{} {strategy:?}: {error:e}", case.name);
         }
     }
@@ -259,14 +232,11 @@ fn gram_and_products_in_single_precision() -> Result<()> {
         }
         let jacobian = Jacobian::new(&case.network, &theta, &x)?;
         let outputs = array(&format!("{}/outputs", case.name))?;
-        assert!(
-            relative(&logits(&case.network, &theta, &x, 128)?, &outputs) <= SINGLE,
-            "{}",
-            case.name
-        );
+        let found = logits(&case.network, &theta, &x, 128)?;
+        assert!(relative_error(&found, &outputs) <= SINGLE, "{}", case.name);
         let jvp = array(&format!("{}/jvp", case.name))?;
         let v = direction(&case.network)?.to_dtype(DType::F32)?;
-        assert!(relative(&jacobian.jvp(&v)?, &jvp) <= SINGLE, "{}", case.name);
+        assert!(relative_error(&jacobian.jvp(&v)?, &jvp) <= SINGLE, "{}", case.name);
     }
     Ok(())
 }
@@ -284,7 +254,7 @@ fn spectrum_alignment_and_energy() -> Result<()> {
             assert!(error <= DOUBLE, "{} {key}: {error:e}", case.name);
         };
         let top = numbers(&case.expected["top10_eigenvalues"]);
-        assert!(relative(&pairs.values()[..10], &top) <= DOUBLE, "{}", case.name);
+        assert!(relative_error(&pairs.values()[..10], &top) <= DOUBLE, "{}", case.name);
         close(kernel.trace()?, "trace");
         close(kernel.frobenius()?, "frobenius");
         close(alignment(&kernel, &y)?, "alignment_over_n2");
@@ -328,7 +298,7 @@ fn training_step_of_batch_norm_in_both_precisions() -> Result<()> {
             let theta = case.theta.to_dtype(dtype)?;
             let sweep = case.network.training_sweep(&theta, &inputs()?.to_dtype(dtype)?)?;
             let outputs = host(sweep.outputs())?;
-            let error = relative(&outputs, &array_of(&file, "outputs")?);
+            let error = relative_error(&outputs, &array_of(&file, "outputs")?);
             assert!(error <= tolerance, "{} {dtype:?} outputs: {error:e}", case.name);
 
             // The gradient of the mean sigmoid cross-entropy.
@@ -346,7 +316,7 @@ fn training_step_of_batch_norm_in_both_precisions() -> Result<()> {
             }
             for (name, tensor) in sweep.statistics() {
                 let expected = array_of(&file, &format!("new.{name}"))?;
-                let error = relative(&host(tensor)?, &expected);
+                let error = relative_error(&host(tensor)?, &expected);
                 assert!(error <= tolerance, "{} {dtype:?} {name}: {error:e}", case.name);
             }
             assert_eq!(sweep.statistics().len(), theta.statistics().count());

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use candle_core::{DType, Device};
 use entk::{
     linearize::MixedDerivative,
-    models::{Activation, LeNet5Config, Model, Params},
+    models::{Activation, Model, Params},
     spectral::{Gram, eigh},
 };
+use entk_testing::networks;
 use safetensors::SafeTensors;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -29,14 +30,7 @@ fn array(name: &str) -> Result<Vec<f64>> {
 
 #[test]
 fn directions_of_a_small_lenet_match_the_reference() -> Result<()> {
-    let config = LeNet5Config {
-        input: [1, 8, 8],
-        filters: [3, 4],
-        hidden: [12, 8],
-        activation: Activation::Gelu,
-        ..Default::default()
-    };
-    let network = config.network()?;
+    let network = networks::lenet5([1, 8, 8], [12, 8], Activation::Gelu)?;
     let file = path("lenet5_tiny_gelu.safetensors");
     let theta = Params::load(&network.specs(), file, DType::F64, &Device::Cpu)?;
     let gram = MixedDerivative::at_zero(&network, &theta)?.gram()?;

@@ -7,11 +7,12 @@ use entk::{
     gram::{GramConfig, gram},
     linearize::{Jacobian, MixedDerivative},
     models::{
-        Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, Initializer,
-        MlpConfig, Model, Network, ParamSpec, Params, ResNetConfig, Residual, Sequential,
+        Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, MlpConfig, Model,
+        Network, Params, ResNetConfig, Residual, Sequential,
     },
     spectral::{Gram, alignment, eigh, inverse_quadratic},
 };
+use entk_testing::normals;
 use proptest::{
     prelude::*,
     test_runner::{Config, RngSeed, TestRunner},
@@ -33,10 +34,6 @@ fn config() -> Config {
 
 fn fails(error: impl std::fmt::Display) -> TestCaseError {
     TestCaseError::fail(error.to_string())
-}
-
-fn normals(seed: u64, len: usize) -> Vec<f64> {
-    Initializer::Normal.draw(&ParamSpec::trainable("x", &[len], Initializer::Normal), seed)
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -107,7 +104,7 @@ fn build(
 /// alpha(f) = f^T K f / m^2 from the Gram, ||E[f grad f]||^2 without it and one example at a
 /// time, and a bound on each of their terms: E[|f| ||grad f||]^2.
 fn alignments(subject: &Subject, n: usize, seed: u64) -> Result<[f64; 4]> {
-    let (x, f) = (subject.batch(normals(seed, n * subject.dim()))?, normals(seed ^ 2, n));
+    let (x, f) = (subject.batch(normals(n * subject.dim(), seed))?, normals(n, seed ^ 2));
     let kernel = gram(&subject.network, &subject.theta, &x, &GramConfig::default())?;
     let (mut mean, mut bound) = (subject.theta.zeros_like()?, 0.0);
     for (i, f) in f.iter().enumerate() {
@@ -131,7 +128,7 @@ fn lemma_one(kernel: &Gram, f: &[f64]) -> Result<[f64; 2]> {
 /// The kernel of a network on a sample, with a ridge of 1e-6 of its mean diagonal: a sample where
 /// two inputs have nearly the same gradient is then no less conditioned than the others.
 fn definite_kernel(subject: &Subject, n: usize, seed: u64) -> Result<Gram> {
-    let x = subject.batch(normals(seed, n * subject.dim()))?;
+    let x = subject.batch(normals(n * subject.dim(), seed))?;
     let kernel = gram(&subject.network, &subject.theta, &x, &GramConfig::default())?;
     let mut entries = kernel.entries().to_f64_vec();
     let ridge = 1e-6 * kernel.trace()? / n as f64;
@@ -158,7 +155,7 @@ proptest! {
     ) {
         let subject = build(network, 4, 0.2, seed).map_err(fails)?;
         let kernel = definite_kernel(&subject, n, seed).map_err(fails)?;
-        let [ratio, tolerance] = lemma_one(&kernel, &normals(seed ^ 3, n)).map_err(fails)?;
+        let [ratio, tolerance] = lemma_one(&kernel, &normals(n, seed ^ 3)).map_err(fails)?;
         prop_assert!(ratio >= 1.0 - tolerance, "{ratio}");
         for (_, phi) in eigh(&kernel).map_err(fails)?.iter() {
             let [ratio, tolerance] = lemma_one(&kernel, phi).map_err(fails)?;
@@ -171,7 +168,7 @@ proptest! {
         kind in 0..4_usize, width in 1..5_usize, s in 0.3..3.0, seed in any::<u64>(),
     ) {
         let subject = quadratic(kind, width, seed).map_err(fails)?;
-        theorem_one(&subject, s, &normals(seed ^ 4, subject.dim())).map_err(fails)?;
+        theorem_one(&subject, s, &normals(subject.dim(), seed ^ 4)).map_err(fails)?;
     }
 
     #[test]
@@ -282,7 +279,7 @@ fn mean_and_error(values: &[f64]) -> (f64, f64) {
 /// difference, and the standard error of the latter.
 fn stein(subject: &Subject, seed: u64) -> Result<[f64; 3]> {
     let (d, n) = (subject.dim(), 400);
-    let (flat, u) = (normals(seed ^ 5, n * d), normals(seed ^ 6, d));
+    let (flat, u) = (normals(n * d, seed ^ 5), normals(d, seed ^ 6));
     let v = MixedDerivative::at_zero(&subject.network, &subject.theta)?.apply(&u)?;
     let x = subject.batch(flat.clone())?;
     let tangents = subject.jacobian(&x)?.jvp(&v)?;

@@ -6,39 +6,26 @@
 use candle_core::{DType, Device, Tensor};
 use entk_linearize::{Jacobian, LinearizeError, MixedDerivative};
 use entk_models::{
-    Activation, Cache, Dense, FactorSink, Flatten, Layer, LeNet5Config, MlpConfig, Model, Network,
-    NormMode, Params, ResNetConfig, Result as ModelResult, Sequential,
+    Activation, Cache, Dense, FactorSink, Flatten, Layer, Model, Network, NormMode, Params,
+    ResNetConfig, Result as ModelResult, Sequential,
 };
+use entk_testing::{networks, normal, normals};
 
 /// f64 round-off of sums of some thousand terms.
 const DOUBLE: f64 = 1e-12;
 
 fn lenet(activation: Activation) -> Network {
-    let config = LeNet5Config {
-        input: [2, 8, 8],
-        filters: [3, 4],
-        hidden: [12, 8],
-        activation,
-        ..Default::default()
-    };
-    config.network().unwrap()
+    networks::lenet5([2, 8, 8], [12, 8], activation).unwrap()
 }
 
 fn resnet(activation: Activation) -> Network {
-    let config = ResNetConfig {
-        input: [1, 6, 6],
-        blocks: vec![1, 2],
-        width: 3,
-        activation,
-        ..ResNetConfig::default()
-    };
+    let (input, blocks) = ([1, 6, 6], vec![1, 2]);
+    let config = ResNetConfig { input, blocks, width: 3, activation, ..ResNetConfig::default() };
     config.network().unwrap()
 }
 
 fn mlp(activation: Activation) -> Network {
-    MlpConfig { input: [1, 3, 2], hidden: vec![7, 5], activation, ..MlpConfig::default() }
-        .network()
-        .unwrap()
+    networks::mlp([1, 3, 2], &[7, 5], 1, activation).unwrap()
 }
 
 /// Random parameters, biases included.
@@ -47,18 +34,8 @@ fn theta(network: &Network, seed: u64) -> Params {
     network.init(seed, DType::F64, &Device::Cpu).unwrap().add_scaled(0.3, &noise).unwrap()
 }
 
-/// Standard normal numbers, by way of a tensor of parameters.
-fn normals(seed: u64, len: usize) -> Vec<f64> {
-    let source = Network::new(&[1], Sequential::new().then(Dense::new("x", 1, len).without_bias()));
-    let specs = source.unwrap().specs();
-    let drawn = Params::standard_normal(&specs, seed, DType::F64, &Device::Cpu).unwrap();
-    drawn.get("x.weight").unwrap().flatten_all().unwrap().to_vec1().unwrap()
-}
-
 fn points(network: &Network, seed: u64, n: usize) -> Tensor {
-    let d: usize = network.input_shape().iter().product();
-    let shape = [&[n], network.input_shape()].concat();
-    Tensor::from_vec(normals(seed, n * d), shape, &Device::Cpu).unwrap()
+    normal(&[&[n], network.input_shape()].concat(), seed).unwrap()
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -73,7 +50,7 @@ fn equals_differences_of_gradients() {
     for network in smooth.into_iter().flat_map(|a| [lenet(a), mlp(a), resnet(a)]) {
         let (theta, x) = (theta(&network, 1), points(&network, 2, 3));
         let mixed = MixedDerivative::averaged(&network, &theta, &x).unwrap();
-        let u = normals(3, mixed.dim());
+        let u = normals(mixed.dim(), 3);
         let step = Tensor::from_vec(u.clone(), x.get(0).unwrap().shape(), &Device::Cpu).unwrap();
         let gradient = |sign: f64| {
             let moved = x.broadcast_add(&(&step * (sign * h)).unwrap()).unwrap();
@@ -93,7 +70,7 @@ fn the_two_products_are_adjoint() {
     for network in [lenet(smooth), mlp(Activation::Tanh), resnet(smooth), lenet(kinked)] {
         let (theta, x) = (theta(&network, 4), points(&network, 5, 4));
         let mixed = MixedDerivative::averaged(&network, &theta, &x).unwrap();
-        let u = normals(6, mixed.dim());
+        let u = normals(mixed.dim(), 6);
         let v = Params::standard_normal(&network.specs(), 7, DType::F64, &Device::Cpu).unwrap();
         let image = mixed.apply(&u).unwrap();
         let (left, right) = (image.dot(&v).unwrap(), dot(&u, &mixed.apply_transposed(&v).unwrap()));
@@ -107,7 +84,7 @@ fn structured_and_explicit_grams_agree() {
     let networks = [lenet(Activation::Gelu), mlp(Activation::Silu), resnet(Activation::Gelu)];
     for (network, zero_branches) in networks.into_iter().zip([false, false, true]) {
         let x = points(&network, 9, 1);
-        // At its initial law the residual network has leaves without gradient, left out on one
+        // At its initial law the residual network has parameters without gradient, left out on one
         // side.
         let theta = match zero_branches {
             true => network.init(8, DType::F64, &Device::Cpu).unwrap(),

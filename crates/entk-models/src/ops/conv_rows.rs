@@ -118,13 +118,10 @@ pub(crate) fn weight_rows(x: &Tensor, dy: &Tensor, geometry: Geometry) -> Result
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
+    use entk_testing::normal;
 
     use super::*;
-    use crate::{
-        Initializer, ParamSpec,
-        ops::{channel::batch_sum, conv::weight_vjp, geometry::Padding},
-    };
+    use crate::ops::{channel::batch_sum, conv::weight_vjp, geometry::Padding};
 
     /// f64 round-off of a sum over a few thousand terms of size 1.
     const TOLERANCE: f64 = 1e-11;
@@ -148,11 +145,5 @@ mod tests {
             assert!(difference <= TOLERANCE, "{g:?}: {difference}");
         }
         Ok(())
-    }
-
-    fn normal(shape: &[usize], seed: u64) -> Result<Tensor> {
-        let spec = ParamSpec::trainable("x", shape, Initializer::Normal);
-        Ok(Tensor::from_vec(Initializer::Normal.draw(&spec, seed), shape, &Device::Cpu)?
-            .to_dtype(DType::F64)?)
     }
 }

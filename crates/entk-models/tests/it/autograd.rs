@@ -8,6 +8,17 @@ use entk_models::NormMode;
 /// A forward pass; networks without batch norm ignore the mode.
 pub type Autograd = fn(&Weights, &Tensor, NormMode) -> candle_core::Result<Tensor>;
 
+/// That of the case of this name, if there is one.
+pub fn of(name: &str) -> Option<Autograd> {
+    match name {
+        "mlp relu" => Some(mlp_autograd),
+        "lenet5 relu" => Some(lenet_autograd),
+        "strided convolutions" => Some(strided_autograd),
+        "resnet relu" => Some(resnet_autograd),
+        _ => None,
+    }
+}
+
 /// Parameters and statistics by name.
 pub type Weights = HashMap<String, Tensor>;
 
@@ -24,13 +35,13 @@ fn conv(w: &Weights, name: &str, x: &Tensor, padding: usize) -> candle_core::Res
     x.conv2d(&w[&format!("{name}.weight")], padding, 1, 1, 1)?.broadcast_add(&bias)
 }
 
-pub fn mlp_autograd(w: &Weights, x: &Tensor, _: NormMode) -> candle_core::Result<Tensor> {
+fn mlp_autograd(w: &Weights, x: &Tensor, _: NormMode) -> candle_core::Result<Tensor> {
     let x = dense(w, "fc1", &x.flatten_from(1)?)?.relu()?;
     let x = dense(w, "fc2", &x)?.relu()?;
     dense(w, "fc3", &x)
 }
 
-pub fn lenet_autograd(w: &Weights, x: &Tensor, _: NormMode) -> candle_core::Result<Tensor> {
+fn lenet_autograd(w: &Weights, x: &Tensor, _: NormMode) -> candle_core::Result<Tensor> {
     let x = conv(w, "conv1", x, 2)?.relu()?.avg_pool2d(2)?;
     let x = conv(w, "conv2", &x, 2)?.relu()?.avg_pool2d(2)?;
     let x = dense(w, "fc1", &x.flatten_from(1)?)?.relu()?;
@@ -38,7 +49,7 @@ pub fn lenet_autograd(w: &Weights, x: &Tensor, _: NormMode) -> candle_core::Resu
     dense(w, "fc3", &x)
 }
 
-pub fn strided_autograd(w: &Weights, x: &Tensor, _: NormMode) -> candle_core::Result<Tensor> {
+fn strided_autograd(w: &Weights, x: &Tensor, _: NormMode) -> candle_core::Result<Tensor> {
     // SAME at stride 2 on 10 pixels: one zero row and column, after.
     let x = x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?;
     let x = x.conv2d(&w["a.weight"], 0, 2, 1, 1)?.tanh()?;

@@ -3,11 +3,9 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use entk_models::{Model, NormMode, Result};
+use entk_testing::{derivative_cases, normal, tensor_error};
 
-use crate::{
-    autograd::weights,
-    common::{cases, relative_error, standard_normal},
-};
+use crate::autograd::{self, weights};
 
 /// f64 round-off times the growth through a few thousand-term sums.
 const ROUND_OFF: f64 = 1e-11;
@@ -18,13 +16,13 @@ const STEP: f64 = 1e-7;
 
 #[test]
 fn jvp_equals_central_differences() -> Result<()> {
-    for case in cases()? {
+    for case in derivative_cases()? {
         let v = case.direction(3)?;
         let h = STEP;
         let f = |t: f64| case.network.forward(&case.theta.add_scaled(t, &v)?, &case.x);
         let differences = ((f(h)? - f(-h)?)? / (2.0 * h))?;
         let jvp = case.network.sweep(&case.theta, &case.x)?.jvp(&v)?;
-        let error = relative_error(&jvp, &differences)?;
+        let error = tensor_error(&jvp, &differences)?;
         assert!(error <= DIFFERENCES, "{}: {error:e}", case.name);
     }
     Ok(())
@@ -32,11 +30,11 @@ fn jvp_equals_central_differences() -> Result<()> {
 
 #[test]
 fn jvp_and_vjp_are_adjoint() -> Result<()> {
-    for case in cases()? {
+    for case in derivative_cases()? {
         let sweep = case.network.sweep(&case.theta, &case.x)?;
         for seed in 0..4 {
             let v = case.direction(seed)?;
-            let u = standard_normal(sweep.outputs().dims(), 100 + seed)?;
+            let u = normal(sweep.outputs().dims(), 100 + seed)?;
             let left = (sweep.jvp(&v)? * &u)?.sum_all()?.to_scalar::<f64>()?;
             let gradient = sweep.vjp(&u)?;
             let right = gradient.dot(&v)?;
@@ -49,7 +47,7 @@ fn jvp_and_vjp_are_adjoint() -> Result<()> {
 
 #[test]
 fn rows_of_factors_are_the_jacobian_one_example_at_a_time() -> Result<()> {
-    for case in cases()? {
+    for case in derivative_cases()? {
         let (n, outputs) = (case.x.dim(0)?, case.network.outputs());
         let sweep = case.network.sweep(&case.theta, &case.x)?;
         for channel in 0..outputs {
@@ -76,8 +74,8 @@ fn rows_of_factors_are_the_jacobian_one_example_at_a_time() -> Result<()> {
 
 #[test]
 fn vjp_equals_candle_autograd() -> Result<()> {
-    for case in cases()? {
-        let Some(autograd) = case.autograd else { continue };
+    for case in derivative_cases()? {
+        let Some(autograd) = autograd::of(case.name) else { continue };
         let vars: Vec<(String, Var)> = (case.theta.iter())
             .map(|(name, t)| Ok((name.to_string(), Var::from_tensor(t)?)))
             .collect::<Result<_>>()?;
@@ -86,14 +84,14 @@ fn vjp_equals_candle_autograd() -> Result<()> {
             Ok(found.1.as_tensor().clone())
         };
         let outputs = autograd(&weights(&case.theta, var)?, &case.x, NormMode::Frozen)?;
-        let u = standard_normal(outputs.dims(), 5)?;
+        let u = normal(outputs.dims(), 5)?;
         let gradients = (&outputs * &u)?.sum_all()?.backward()?;
         let sweep = case.network.sweep(&case.theta, &case.x)?;
-        assert!(relative_error(sweep.outputs(), &outputs)? <= ROUND_OFF, "{}", case.name);
+        assert!(tensor_error(sweep.outputs(), &outputs)? <= ROUND_OFF, "{}", case.name);
         let ours = sweep.vjp(&u)?;
         for (name, var) in &vars {
             let theirs = gradients.get(var).expect("a gradient");
-            let error = relative_error(ours.get(name)?, theirs)?;
+            let error = tensor_error(ours.get(name)?, theirs)?;
             assert!(error <= ROUND_OFF, "{} {name}: {error:e}", case.name);
         }
     }
@@ -104,8 +102,8 @@ fn vjp_equals_candle_autograd() -> Result<()> {
 fn single_precision_follows_double() -> Result<()> {
     // A few hundred f32 roundings of relative size 6e-8 each, added in quadrature and doubled.
     let tolerance = 1e-5;
-    for case in cases()? {
-        let u = standard_normal(&[case.x.dim(0)?, case.network.outputs()], 6)?;
+    for case in derivative_cases()? {
+        let u = normal(&[case.x.dim(0)?, case.network.outputs()], 6)?;
         let double = case.network.sweep(&case.theta, &case.x)?.vjp(&u)?;
         let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
         let single = case.network.sweep(&theta, &x)?.vjp(&u.to_dtype(DType::F32)?)?;
@@ -117,7 +115,7 @@ fn single_precision_follows_double() -> Result<()> {
 
 #[test]
 fn params_are_a_vector_space() -> Result<()> {
-    for case in cases()? {
+    for case in derivative_cases()? {
         let (a, b) = (case.direction(1)?, case.direction(2)?);
         let sum = a.add_scaled(2.0, &b)?;
         let expected = a.dot(&a)? + 4.0 * a.dot(&b)? + 4.0 * b.dot(&b)?;
@@ -131,7 +129,7 @@ fn params_are_a_vector_space() -> Result<()> {
 
 #[test]
 fn values_are_the_outputs_of_a_sweep() -> Result<()> {
-    for case in cases()? {
+    for case in derivative_cases()? {
         let values = case.network.forward(&case.theta, &case.x)?;
         let sweep = case.network.sweep(&case.theta, &case.x)?;
         let difference = (values - sweep.outputs())?.abs()?.max_all()?.to_scalar::<f64>()?;

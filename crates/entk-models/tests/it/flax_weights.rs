@@ -8,9 +8,8 @@ use entk_models::{
     Activation, FlaxTable, LeNet5Config, MlpConfig, Model, ModelError, Network, Params,
     ResNetConfig, Result,
 };
+use entk_testing::{moved_statistics, normal};
 use safetensors::{Dtype, tensor::TensorView};
-
-use crate::common::{moved_statistics, standard_normal};
 
 /// Name, shape and row-major values of a variable of the file.
 type Variable = (String, Vec<usize>, Vec<f64>);
@@ -209,7 +208,7 @@ fn a_negative_variance_is_refused() -> Result<()> {
         })
         .collect::<Result<_>>()?;
     let theta = theta.with_statistics(statistics)?;
-    let error = network.forward(&theta, &standard_normal(&[2, 2, 6, 4], 1)?).expect_err("an error");
+    let error = network.forward(&theta, &normal(&[2, 2, 6, 4], 1)?).expect_err("an error");
     assert!(error.to_string().contains("layer2.0.bn1.running_var"), "{error}");
     Ok(())
 }

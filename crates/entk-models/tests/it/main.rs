@@ -1,7 +1,6 @@
 //! Tests of the public interface, one module for each subject.
 
 mod autograd;
-mod common;
 mod derivatives;
 mod flax_weights;
 mod mixed;

@@ -3,8 +3,7 @@
 
 use candle_core::Tensor;
 use entk_models::{Model, Params, Result};
-
-use crate::common::{Case, cases, relative_error, standard_normal};
+use entk_testing::{Case, derivative_cases, normal, tensor_error};
 
 /// f64 round-off times the growth through a few thousand-term sums.
 const ROUND_OFF: f64 = 1e-11;
@@ -30,8 +29,8 @@ fn gradient(case: &Case, t: f64, v: Option<&Params>, u: Option<&Tensor>) -> Resu
 
 #[test]
 fn gradients_move_as_their_differences() -> Result<()> {
-    for case in cases()? {
-        let (v, u) = (case.direction(21)?, standard_normal(case.x.dims(), 22)?);
+    for case in derivative_cases()? {
+        let (v, u) = (case.direction(21)?, normal(case.x.dims(), 22)?);
         let sweep = case.network.sweep(&case.theta, &case.x)?;
         for (v, u) in [(Some(&v), None), (None, Some(&u)), (Some(&v), Some(&u))] {
             let ahead = gradient(&case, STEP, v, u)?;
@@ -47,10 +46,10 @@ fn gradients_move_as_their_differences() -> Result<()> {
 
 #[test]
 fn the_two_sides_are_adjoint() -> Result<()> {
-    for case in cases()? {
+    for case in derivative_cases()? {
         let sweep = case.network.sweep(&case.theta, &case.x)?;
         for seed in 0..4 {
-            let (v, u) = (case.direction(seed)?, standard_normal(case.x.dims(), 30 + seed)?);
+            let (v, u) = (case.direction(seed)?, normal(case.x.dims(), 30 + seed)?);
             let image = sweep.mixed(None, Some(&u))?.gradient()?;
             let other = sweep.mixed(Some(&v), None)?.input_gradient()?;
             let right = (other * &u)?.sum_all()?.to_scalar::<f64>()?;
@@ -64,8 +63,8 @@ fn the_two_sides_are_adjoint() -> Result<()> {
 /// d/dt of (J(x + t u) v) at t = 0 on both sides of the input: M^T v is a gradient in x.
 #[test]
 fn input_gradients_are_slopes_of_the_jvp() -> Result<()> {
-    for case in cases()? {
-        let (v, u) = (case.direction(41)?, standard_normal(case.x.dims(), 42)?);
+    for case in derivative_cases()? {
+        let (v, u) = (case.direction(41)?, normal(case.x.dims(), 42)?);
         let jvp = |t: f64| -> Result<f64> {
             let x = (&case.x + (&u * t)?)?;
             let sum = case.network.sweep(&case.theta, &x)?.jvp(&v)?.sum_all()?;
@@ -84,8 +83,8 @@ fn input_gradients_are_slopes_of_the_jvp() -> Result<()> {
 
 #[test]
 fn rows_of_moved_factors_sum_to_the_gradient() -> Result<()> {
-    for case in cases()? {
-        let (v, u) = (case.direction(51)?, standard_normal(case.x.dims(), 52)?);
+    for case in derivative_cases()? {
+        let (v, u) = (case.direction(51)?, normal(case.x.dims(), 52)?);
         let mixed = case.network.sweep(&case.theta, &case.x)?.mixed(Some(&v), Some(&u))?;
         let gradient = mixed.gradient()?;
         mixed.for_each_factor(&mut |factor| {
@@ -97,7 +96,7 @@ fn rows_of_moved_factors_sum_to_the_gradient() -> Result<()> {
             let error = if all_zero {
                 rows.abs()?.max_all()?.to_scalar::<f64>()?
             } else {
-                relative_error(&rows, &sum)?
+                tensor_error(&rows, &sum)?
             };
             assert!(error <= ROUND_OFF, "{}: {error:e}", case.name);
             Ok(())

@@ -6,12 +6,11 @@ use entk_models::{
     Activation, BatchNorm2d, Conv2d, Dense, GlobalMean, Model, Network, Params, Residual, Result,
     Sequential,
 };
+use entk_testing::{moved_statistics, normal};
 use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, RngSeed},
 };
-
-use crate::common::{moved_statistics, standard_normal};
 
 /// f64 round-off of the two sides of an identity, relative to the product of the norms.
 const ROUND_OFF: f64 = 1e-12;
@@ -139,8 +138,8 @@ fn fails(error: impl std::fmt::Display) -> TestCaseError {
 fn errors(stack: &Stack) -> Result<[f64; 3]> {
     let network = stack.network()?;
     let theta = stack.theta(&network)?;
-    let x = standard_normal(&[&[stack.batch][..], &stack.input].concat(), stack.seed ^ 3)?;
-    let u = standard_normal(&[stack.batch, 2], stack.seed ^ 4)?;
+    let x = normal(&[&[stack.batch][..], &stack.input].concat(), stack.seed ^ 3)?;
+    let u = normal(&[stack.batch, 2], stack.seed ^ 4)?;
     let v = Params::standard_normal(&network.specs(), stack.seed ^ 5, DType::F64, &Device::Cpu)?;
     let along = |outputs: &candle_core::Tensor| -> Result<f64> {
         Ok((outputs * &u)?.sum_all()?.to_scalar()?)
@@ -169,8 +168,8 @@ fn errors(stack: &Stack) -> Result<[f64; 3]> {
 fn skipping_shows(stack: &Stack) -> Result<bool> {
     let network = stack.network()?;
     let theta = stack.theta(&network)?;
-    let x = standard_normal(&[&[stack.batch][..], &stack.input].concat(), stack.seed ^ 3)?;
-    let u = standard_normal(&[stack.batch, 2], stack.seed ^ 4)?;
+    let x = normal(&[&[stack.batch][..], &stack.input].concat(), stack.seed ^ 3)?;
+    let u = normal(&[stack.batch, 2], stack.seed ^ 4)?;
     let v = Params::standard_normal(&network.specs(), stack.seed ^ 5, DType::F64, &Device::Cpu)?;
     network.verify_active_parameters(&theta, &x)?;
     let entered = network.clone().without_skipping();
@@ -188,7 +187,7 @@ fn mixed_errors(stack: &Stack) -> Result<[f64; 2]> {
     let network = stack.network()?;
     let theta = stack.theta(&network)?;
     let shape = [&[stack.batch][..], &stack.input].concat();
-    let [x, u] = [3, 6].map(|salt| standard_normal(&shape, stack.seed ^ salt));
+    let [x, u] = [3, 6].map(|salt| normal(&shape, stack.seed ^ salt));
     let (x, u) = (x?, u?);
     let v = Params::standard_normal(&network.specs(), stack.seed ^ 5, DType::F64, &Device::Cpu)?;
     let sweep = network.sweep(&theta, &x)?;

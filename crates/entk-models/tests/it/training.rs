@@ -5,13 +5,12 @@ use candle_core::{DType, Device, Tensor, Var};
 use entk_models::{
     Activation, BatchNorm2d, Cache, FrozenNorms, Layer, Model, NormMode, Params, Result,
 };
-
-use crate::{
-    autograd::{resnet_autograd, weights},
-    common::{
-        cases, moved_statistics, relative_error, resnet, standard_normal, with_zero_branches,
-    },
+use entk_testing::{
+    derivative_cases, moved_statistics, networks::two_stages, normal, tensor_error,
+    with_zero_branches,
 };
+
+use crate::autograd::{resnet_autograd, weights};
 
 /// f64 round-off times the growth through a few thousand-term sums.
 const ROUND_OFF: f64 = 1e-11;
@@ -22,8 +21,8 @@ const STEP: f64 = 1e-7;
 
 #[test]
 fn gradient_equals_central_differences() -> Result<()> {
-    for case in cases()? {
-        let u = standard_normal(&[case.x.dim(0)?, case.network.outputs()], 8)?;
+    for case in derivative_cases()? {
+        let u = normal(&[case.x.dim(0)?, case.network.outputs()], 8)?;
         let v = case.direction(4)?;
         let h = STEP;
         let value = |t: f64| -> Result<f64> {
@@ -41,10 +40,10 @@ fn gradient_equals_central_differences() -> Result<()> {
 
 #[test]
 fn gradient_equals_candle_autograd() -> Result<()> {
-    let network = resnet(Activation::Relu).network()?;
+    let network = two_stages(Activation::Relu).network()?;
     let noise = Params::standard_normal(&network.specs(), 3, DType::F64, &Device::Cpu)?;
     let theta = network.init(2, DType::F64, &Device::Cpu)?.add_scaled(0.1, &noise)?;
-    let x = standard_normal(&[6, 2, 8, 8], 4)?;
+    let x = normal(&[6, 2, 8, 8], 4)?;
     let vars: Vec<(String, Var)> = (theta.iter())
         .map(|(name, t)| Ok((name.to_string(), Var::from_tensor(t)?)))
         .collect::<Result<_>>()?;
@@ -53,10 +52,10 @@ fn gradient_equals_candle_autograd() -> Result<()> {
         Ok(found.1.as_tensor().clone())
     };
     let outputs = resnet_autograd(&weights(&theta, var)?, &x, NormMode::Batch)?;
-    let u = standard_normal(&[6, 1], 5)?;
+    let u = normal(&[6, 1], 5)?;
     let gradients = (&outputs * &u)?.sum_all()?.backward()?;
     let sweep = network.training_sweep(&theta, &x)?;
-    assert!(relative_error(sweep.outputs(), &outputs)? <= ROUND_OFF);
+    assert!(tensor_error(sweep.outputs(), &outputs)? <= ROUND_OFF);
     let ours = sweep.vjp(&u)?;
     for (name, var) in &vars {
         let theirs = gradients.get(var).expect("a gradient");
@@ -103,7 +102,7 @@ fn a_norm_is_adjoint_to_itself_in_both_modes() -> Result<()> {
         let theta = Params::init(&specs, 0, DType::F64, &Device::Cpu)?.add_scaled(0.3, &noise)?;
         let theta = moved_statistics(&theta, 2)?;
         for mode in [NormMode::Frozen, NormMode::Batch] {
-            let normal = |seed| standard_normal(&[4, 3, 3, 7], seed);
+            let normal = |seed| normal(&[4, 3, 3, 7], seed);
             let (x, dx, dy) = (normal(3)?, normal(4)?, normal(5)?);
             let tangent = Params::standard_normal(&specs, 6, DType::F64, &Device::Cpu)?;
             let cache: Cache = norm.forward(&theta, &x, mode)?.1;
@@ -125,13 +124,13 @@ fn a_norm_is_adjoint_to_itself_in_both_modes() -> Result<()> {
 
 #[test]
 fn skipping_zero_branches_changes_no_bit_of_a_training_step() -> Result<()> {
-    let network = resnet(Activation::Gelu).network()?;
+    let network = two_stages(Activation::Gelu).network()?;
     let noise = Params::standard_normal(&network.specs(), 3, DType::F64, &Device::Cpu)?;
     let theta = network.init(2, DType::F64, &Device::Cpu)?.add_scaled(0.1, &noise)?;
     let theta = with_zero_branches(&theta)?;
     let entered = network.clone().without_skipping();
-    let x = standard_normal(&[6, 2, 8, 8], 4)?;
-    let u = standard_normal(&[6, 1], 5)?;
+    let x = normal(&[6, 2, 8, 8], 4)?;
+    let u = normal(&[6, 1], 5)?;
     let (skipped, full) =
         (network.training_sweep(&theta, &x)?, entered.training_sweep(&theta, &x)?);
     let (ours, theirs) = (skipped.vjp(&u)?, full.vjp(&u)?);
@@ -146,16 +145,16 @@ fn skipping_zero_branches_changes_no_bit_of_a_training_step() -> Result<()> {
 
 #[test]
 fn frozen_training_follows_the_stored_statistics() -> Result<()> {
-    let network = resnet(Activation::Tanh).network()?;
+    let network = two_stages(Activation::Tanh).network()?;
     let noise = Params::standard_normal(&network.specs(), 3, DType::F64, &Device::Cpu)?;
     let theta = network.init(2, DType::F64, &Device::Cpu)?.add_scaled(0.1, &noise)?;
     let theta = moved_statistics(&theta, 4)?;
-    let (x, u) = (standard_normal(&[6, 2, 8, 8], 4)?, standard_normal(&[6, 1], 5)?);
+    let (x, u) = (normal(&[6, 2, 8, 8], 4)?, normal(&[6, 1], 5)?);
     let frozen = FrozenNorms::new(&network);
     let sweep = frozen.training_sweep(&theta, &x)?;
     let expected = network.sweep(&theta, &x)?;
     assert!(sweep.statistics().is_empty());
-    assert_eq!(relative_error(sweep.outputs(), expected.outputs())?, 0.0);
+    assert_eq!(tensor_error(sweep.outputs(), expected.outputs())?, 0.0);
     assert_eq!(sweep.vjp(&u)?.sub(&expected.vjp(&u)?)?.norm()?, 0.0);
     assert_eq!(frozen.active_parameters(&theta)?, network.active_parameters(&theta)?);
     Ok(())

@@ -6,8 +6,7 @@ use entk_models::{
     Activation, Cache, Conv2d, Dense, FactorSink, GlobalMean, Layer, Model, ModelError, Network,
     NormMode, Params, ResNetConfig, Result, Sequential,
 };
-
-use crate::common::{cases, standard_normal};
+use entk_testing::{derivative_cases, normal};
 
 #[test]
 fn the_papers_resnet18_starts_with_180_033_active_parameters() -> Result<()> {
@@ -17,7 +16,7 @@ fn the_papers_resnet18_starts_with_180_033_active_parameters() -> Result<()> {
     assert_eq!((active.count(), active.total()), (180_033, 11_169_345));
     assert_eq!(theta.count(), 11_169_345);
     assert!(active.contains("layer3.1.bn2.weight") && !active.contains("layer3.1.bn1.weight"));
-    let x = standard_normal(&[2, 3, 32, 32], 1)?.to_dtype(DType::F32)?;
+    let x = normal(&[2, 3, 32, 32], 1)?.to_dtype(DType::F32)?;
     assert_eq!(network.verify_active_parameters(&theta, &x)?, active);
 
     let ones = ResNetConfig { zero_init_residual: false, ..ResNetConfig::default() }.network()?;
@@ -30,7 +29,7 @@ fn the_papers_resnet18_starts_with_180_033_active_parameters() -> Result<()> {
 
 #[test]
 fn left_out_factors_are_zero_and_the_others_unchanged() -> Result<()> {
-    for case in cases()? {
+    for case in derivative_cases()? {
         let active = case.network.verify_active_parameters(&case.theta, &case.x)?;
         let entered = case.network.clone().without_skipping();
         assert_eq!(entered.active_parameters(&case.theta)?.count(), active.total());
@@ -39,7 +38,7 @@ fn left_out_factors_are_zero_and_the_others_unchanged() -> Result<()> {
         let factors = sweep.output_factors(0)?;
         let kept: usize = factors.iter().map(|factor| factor.width()).sum();
         assert_eq!(kept, active.count(), "{}", case.name);
-        let (u, v) = (standard_normal(sweep.outputs().dims(), 2)?, case.direction(3)?);
+        let (u, v) = (normal(sweep.outputs().dims(), 2)?, case.direction(3)?);
         assert_eq!(sweep.vjp(&u)?.sub(&full.vjp(&u)?)?.norm()?, 0.0, "{}", case.name);
         let difference = (sweep.jvp(&v)? - full.jvp(&v)?)?.abs()?.max_all()?;
         assert_eq!(difference.to_scalar::<f64>()?, 0.0, "{}", case.name);
@@ -65,7 +64,7 @@ fn zero_weights_stop_gradients_too() -> Result<()> {
             }
         })
     };
-    let x = standard_normal(&[3, 1, 4, 4], 1)?;
+    let x = normal(&[3, 1, 4, 4], 1)?;
     let names = |theta: &Params| -> Result<Vec<String>> {
         Ok(network.verify_active_parameters(theta, &x)?.names().to_vec())
     };
@@ -123,7 +122,7 @@ fn a_wrong_prediction_is_an_error() -> Result<()> {
         .then(Dense::new("head", 2, 1));
     let network = Network::new(&[1, 4, 4], layers)?;
     let theta = network.init(0, DType::F64, &Device::Cpu)?;
-    let x = standard_normal(&[3, 1, 4, 4], 1)?;
+    let x = normal(&[3, 1, 4, 4], 1)?;
     match network.verify_active_parameters(&theta, &x) {
         Err(ModelError::NotZero { name, largest }) => {
             assert_eq!(name, "a.weight");

@@ -1,0 +1,16 @@
+//! What the tests of the crates share, as a dev-dependency by path: the one list of networks under
+//! test ([`networks`], [`Case`]), random numbers ([`normals`]), distances that fail on NaN
+//! ([`relative_error`]), and the result of a test ([`TestResult`]).
+#![forbid(unsafe_code)]
+
+mod case;
+mod compare;
+pub mod networks;
+mod random;
+
+pub use case::{Case, derivative_cases, kernel_cases, moved_statistics, with_zero_branches};
+pub use compare::{entrywise_error, relative_error, tensor_error};
+pub use random::{normal, normals, separable};
+
+/// The result of a test: `?` on any error.
+pub type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;

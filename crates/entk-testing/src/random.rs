@@ -1,0 +1,39 @@
+//! Random numbers, equal on every platform: in come a count or a shape and a seed, out go standard
+//! normals or a labelled task.
+
+use candle_core::{DType, Device, Result, Tensor};
+use entk_models::{Initializer, ParamSpec};
+
+/// Independent standard normals.
+pub fn normals(count: usize, seed: u64) -> Vec<f64> {
+    Initializer::Normal.draw(&ParamSpec::trainable("x", &[count], Initializer::Normal), seed)
+}
+
+/// A tensor of independent standard normals, f64.
+///
+/// # Errors
+/// Those of the tensor library.
+pub fn normal(shape: &[usize], seed: u64) -> Result<Tensor> {
+    Tensor::from_vec(normals(shape.iter().product(), seed), shape, &Device::Cpu)
+}
+
+/// N normal images (N, C, H, W) with labels: 1 where the first pixel is positive, which is then
+/// moved out by `margin`.
+///
+/// # Errors
+/// Those of the tensor library.
+pub fn separable(
+    shape: [usize; 4],
+    margin: f64,
+    dtype: DType,
+    seed: u64,
+) -> Result<(Tensor, Vec<u8>)> {
+    let width = shape[1..].iter().product();
+    let mut x = normals(shape.iter().product(), seed);
+    let mut labels = Vec::with_capacity(shape[0]);
+    for image in x.chunks_exact_mut(width) {
+        labels.push(u8::from(image[0] > 0.0));
+        image[0] += margin.copysign(image[0]);
+    }
+    Ok((Tensor::from_vec(x, &shape, &Device::Cpu)?.to_dtype(dtype)?, labels))
+}
