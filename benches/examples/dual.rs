@@ -75,14 +75,14 @@ fn many_targets(network: &Network) -> Result<()> {
 /// Seconds of an epoch of the linearization: the median of three, from the second on.
 fn epoch_in_weight_space(
     network: &Network,
-    theta0: &Params,
+    params: &Params,
     train: &Examples,
     config: &SgdConfig,
 ) -> Result<f64> {
-    let linear = Linearized::new(network, theta0.clone());
+    let linear = Linearized::new(network, params.clone());
     let mut seconds = Vec::new();
     let mut begin = Instant::now();
-    fit_observed(&linear, theta0, train, None, config, |_| {
+    fit_observed(&linear, params, train, None, config, |_| {
         seconds.push(begin.elapsed().as_secs_f64());
         begin = Instant::now();
         ControlFlow::Continue(())

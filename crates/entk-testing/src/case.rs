@@ -68,12 +68,12 @@ pub fn kernel_cases() -> Result<Vec<Case>> {
     KERNELS.into_iter().map(|name| Case::new(name, 83, 1)).collect()
 }
 
-/// `theta` with running means of size 0.3 and running variances between 0.5 and 1.5.
+/// `params` with running means of size 0.3 and running variances between 0.5 and 1.5.
 ///
 /// # Errors
 /// Those of the tensor library.
-pub fn moved_statistics(theta: &Params, seed: u64) -> Result<Params> {
-    let moved = (theta.statistics())
+pub fn moved_statistics(params: &Params, seed: u64) -> Result<Params> {
+    let moved = (params.statistics())
         .map(|(name, tensor)| {
             let noise = (normal(tensor.dims(), seed)? * 0.3)?;
             let moved = match name.ends_with("running_var") {
@@ -83,20 +83,20 @@ pub fn moved_statistics(theta: &Params, seed: u64) -> Result<Params> {
             Ok((name.to_string(), moved))
         })
         .collect::<Result<_>>()?;
-    theta.with_statistics(moved)
+    params.with_statistics(moved)
 }
 
-/// `theta` with every scale called `*bn2.weight` exactly zero.
+/// `params` with every scale called `*bn2.weight` exactly zero.
 ///
 /// # Errors
 /// Those of the tensor library.
-pub fn with_zero_branches(theta: &Params) -> Result<Params> {
-    let zeroed = (theta.iter())
+pub fn with_zero_branches(params: &Params) -> Result<Params> {
+    let zeroed = (params.iter())
         .map(|(name, tensor)| match name.ends_with("bn2.weight") {
             true => Ok((name.to_string(), tensor.zeros_like()?)),
             false => Ok((name.to_string(), tensor.clone())),
         })
         .collect::<Result<_>>()?;
-    let statistics = theta.statistics().map(|(n, t)| (n.to_string(), t.clone())).collect();
+    let statistics = params.statistics().map(|(n, t)| (n.to_string(), t.clone())).collect();
     Params::new(zeroed, statistics)
 }

@@ -59,10 +59,10 @@ fn to_flax(tensor: &Tensor, image: Option<[usize; 3]>) -> Result<(Vec<usize>, Ve
 
 /// Every parameter of `network`, moved, as a flax file under the given names.
 fn variables(
-    theta: &Params,
+    params: &Params,
     flax: impl Fn(&str) -> (String, Option<[usize; 3]>),
 ) -> Result<Vec<Variable>> {
-    (theta.iter().chain(theta.statistics()))
+    (params.iter().chain(params.statistics()))
         .map(|(name, tensor)| {
             let (flax, image) = flax(name);
             let (shape, values) = to_flax(tensor, image)?;

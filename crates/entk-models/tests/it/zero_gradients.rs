@@ -65,8 +65,8 @@ fn zero_weights_stop_gradients_too() -> Result<()> {
         })
     };
     let x = normal(&[3, 1, 4, 4], 1)?;
-    let names = |theta: &Params| -> Result<Vec<String>> {
-        Ok(network.verify_active_parameters(theta, &x)?.names().to_vec())
+    let names = |params: &Params| -> Result<Vec<String>> {
+        Ok(network.verify_active_parameters(params, &x)?.names().to_vec())
     };
     assert_eq!(names(&theta)?.len(), 6);
     assert_eq!(names(&without("b.weight")?)?, ["b.weight", "b.bias", "head.weight", "head.bias"]);
