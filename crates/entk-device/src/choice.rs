@@ -2,7 +2,10 @@ use std::{fmt, str::FromStr};
 
 use candle_core::Device;
 
-use crate::error::{DeviceError, Result};
+use crate::{
+    device,
+    error::{DeviceError, Result},
+};
 
 /// Which device a run uses; `auto`, `cpu`, `cuda` or `cuda:N` as text.
 ///
@@ -61,7 +64,7 @@ fn cpu(why: &str) -> OpenedDevice {
 }
 
 fn gpu(ordinal: usize) -> Result<OpenedDevice> {
-    let device = crate::device::open(ordinal)?;
+    let device = device::open(ordinal)?;
     Ok(OpenedDevice { device, note: format!("cuda:{ordinal}") })
 }
 

@@ -1,4 +1,4 @@
-use candle_core::{DType, Device, Storage, Tensor, WithDType};
+use candle_core::{DType, Device, Tensor};
 
 use crate::{
     device::{Entry, Pinned},
@@ -79,21 +79,6 @@ impl<T: Entry> HostCopies<T> {
     /// Those of the driver.
     pub fn take<R>(&mut self, read: impl FnOnce(&[T]) -> R) -> Result<Option<R>> {
         self.pinned.take(read)
-    }
-}
-
-/// The entries of a contiguous tensor of the host.
-pub(crate) fn on_host<T: WithDType, R>(tensor: &Tensor, read: impl FnOnce(&[T]) -> R) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(storage), Some((start, end))) => {
-            Ok(read(&T::cpu_storage_as_slice(storage)?[start..end]))
-        }
-        _ => Err(DeviceError::Shape {
-            what: "copy to the host",
-            expected: "a contiguous tensor of the CPU".to_string(),
-            got: tensor.dims().to_vec(),
-        }),
     }
 }
 

@@ -18,19 +18,12 @@ mod choice;
 mod error;
 pub mod files;
 pub mod hash;
-#[cfg(any(test, feature = "host-check"))]
-mod host;
 mod host_copies;
-mod kernels;
-mod known;
+mod host_slice;
 mod launch;
-mod operand;
-mod precision;
-mod product;
+mod products;
 mod properties;
-#[cfg(any(test, feature = "cuda", feature = "host-check"))]
-mod sizes;
-mod sources;
+mod self_test;
 
 #[cfg(feature = "cuda")]
 #[expect(unsafe_code, reason = "calls of the driver, of cuBLAS and of our kernels")]
@@ -40,18 +33,16 @@ mod device;
 mod device;
 
 pub use choice::{DeviceChoice, OpenedDevice};
-pub use device::Entry;
+pub use device::{Entry, device_count};
 pub use error::{DeviceError, Result};
-#[cfg(any(test, feature = "host-check"))]
-pub use host::{HostCompiler, HostEntry};
 pub use host_copies::HostCopies;
-pub use kernels::{
-    Entrywise, ImageSizes, MaskPlace, Nonlinearity, PatchSizes, PixelSizes, PoolSizes,
+#[cfg(any(test, feature = "host-check"))]
+pub use launch::host::{HostCompiler, HostEntry};
+pub use launch::{
+    Launch,
+    kernels::{Entrywise, ImageSizes, MaskPlace, Nonlinearity, PatchSizes, PixelSizes, PoolSizes},
+    sources::Source,
 };
-pub use known::{KernelCheck, self_test};
-pub use launch::Launch;
-pub use operand::Operand;
-pub use precision::Precision;
-pub use product::add_product;
-pub use properties::{DeviceProperties, device_count};
-pub use sources::Source;
+pub use products::{add_product, operand::Operand, precision::Precision};
+pub use properties::DeviceProperties;
+pub use self_test::{known_answers::KnownAnswer, self_test};

@@ -6,9 +6,9 @@ use candle_core::{CudaStorage, Device, Error, Layout, Result as CandleResult, Te
 
 use crate::{
     error::{DeviceError, Result},
-    host_copies::on_host,
+    host_slice::on_host,
     launch::Launch,
-    precision::Precision,
+    products::precision::Precision,
     properties::DeviceProperties,
 };
 
@@ -21,16 +21,31 @@ pub(crate) fn open(ordinal: usize) -> Result<Device> {
     Err(DeviceError::NotCompiled { ordinal })
 }
 
-pub(crate) fn count() -> usize {
+/// GPUs that this program can open: 0 where there is no driver, and without the feature `cuda`.
+pub fn device_count() -> usize {
     0
 }
 
-pub(crate) fn properties(_: &Device) -> Result<Option<DeviceProperties>> {
-    Ok(None)
+impl DeviceProperties {
+    /// What the driver says of a GPU; none for the CPU.
+    ///
+    /// # Errors
+    /// Those of the driver.
+    pub fn of(_: &Device) -> Result<Option<Self>> {
+        Ok(None)
+    }
 }
 
-pub(crate) fn run(_: &Launch, _: &[(&CudaStorage, &Layout)]) -> CandleResult<CudaStorage> {
-    Err(Error::NotCompiledWithCudaSupport)
+impl Launch {
+    /// Runs the kernel on contiguous inputs of f32 or of f64 and returns the output.
+    ///
+    /// # Errors
+    /// Inputs of other lengths or types, sizes beyond 2^31, and those of the device.
+    pub fn run(&self, inputs: &[(&CudaStorage, &Layout)]) -> CandleResult<CudaStorage> {
+        let lengths: Vec<_> = inputs.iter().map(|(_, l)| l.shape().elem_count()).collect();
+        self.check(&lengths)?;
+        Err(Error::NotCompiledWithCudaSupport)
+    }
 }
 
 pub(crate) fn answer<T: Entry>(_: &Device, _: &Launch, _: &[Vec<T>]) -> Result<Vec<T>> {

@@ -1,7 +1,3 @@
-use candle_core::Device;
-
-use crate::{device, error::Result};
-
 /// What a GPU is and how much of its memory is free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceProperties {
@@ -15,19 +11,4 @@ pub struct DeviceProperties {
     pub total_bytes: usize,
     /// Bytes of it that nobody holds now, those included that this program has freed and keeps.
     pub free_bytes: usize,
-}
-
-impl DeviceProperties {
-    /// Those of a GPU; none for the CPU.
-    ///
-    /// # Errors
-    /// Those of the driver.
-    pub fn of(device: &Device) -> Result<Option<Self>> {
-        device::properties(device)
-    }
-}
-
-/// GPUs that this program can open: 0 where there is no driver, and without the feature `cuda`.
-pub fn device_count() -> usize {
-    device::count()
 }

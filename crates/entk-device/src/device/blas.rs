@@ -12,7 +12,7 @@ use candle_core::{
 };
 use half::bf16;
 
-use crate::precision::Precision;
+use crate::products::precision::Precision;
 
 type View<'a, S> = (S, &'a Layout);
 

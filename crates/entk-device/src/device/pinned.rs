@@ -10,7 +10,10 @@ use candle_core::{
 };
 
 use super::Entry;
-use crate::{error::Result, host_copies::on_host};
+use crate::{
+    error::{DeviceError, Result},
+    host_slice::on_host,
+};
 
 /// Page-locked buffers and the copies into them that are under way, oldest first.
 #[derive(Debug)]
@@ -60,7 +63,7 @@ impl<T: Entry> Pinned<T> {
             return Ok(());
         };
         let Some(mut buffer) = self.free.pop() else {
-            return Err(crate::DeviceError::Busy { slots: self.waiting.len() });
+            return Err(DeviceError::Busy { slots: self.waiting.len() });
         };
         let done = {
             let (storage, layout) = tensor.storage_and_layout();

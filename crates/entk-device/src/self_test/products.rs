@@ -1,30 +1,35 @@
 use candle_core::{DType, Device, Tensor};
 
-use super::{Answer, KernelCheck, KnownAnswer, largest, numbers};
 use crate::{
-    HostCopies, Launch, Operand, Precision, add_product,
     error::{DeviceError, Result},
-    precision::round_to_bits,
+    host_copies::HostCopies,
+    launch::Launch,
+    products::{
+        add_product,
+        operand::Operand,
+        precision::{Precision, round_to_bits},
+    },
+    self_test::known_answers::{Answer, KnownAnswer, Question, largest, numbers},
 };
 
 /// Rounding to the bits of TF32, over many binades and with ties.
-pub(super) fn rounding() -> KnownAnswer {
+pub(super) fn rounding() -> Question {
     let spread = |(at, x): (usize, &f64)| f64::from(*x as f32 * 2f32.powi(at as i32 % 60 - 30));
     let mut values: Vec<f64> = numbers(500, 60).iter().enumerate().map(spread).collect();
     // Halfway between two numbers of ten bits; the nearest even one is below or above in turn.
     let tie = |at: usize| 1.0 + (at as f64 + 0.5) / 1024.0;
     values.iter_mut().enumerate().take(40).for_each(|(at, value)| *value = tie(at));
-    KnownAnswer::new(Launch::round(500, 10), vec![values], 0, |i, inputs| {
+    Question::new(Launch::round(500, 10), vec![values], 0, |i, inputs| {
         Answer::of(f64::from(round_to_bits(inputs[0][i] as f32, 10)))
     })
 }
 
 /// Sums of products in every precision, into a block of a larger matrix, read back by a copy.
-pub(super) fn checks(device: &Device) -> Result<Vec<KernelCheck>> {
+pub(super) fn checks(device: &Device) -> Result<Vec<KnownAnswer>> {
     Precision::ALL.into_iter().map(|precision| check(device, precision)).collect()
 }
 
-fn check(device: &Device, precision: Precision) -> Result<KernelCheck> {
+fn check(device: &Device, precision: Precision) -> Result<KnownAnswer> {
     let (m, k, n) = (37, 129, 53);
     let dtype = if precision == Precision::F64 { DType::F64 } else { DType::F32 };
     let matrix = |rows: usize, columns: usize, seed| -> Result<Tensor> {
@@ -44,7 +49,7 @@ fn check(device: &Device, precision: Precision) -> Result<KernelCheck> {
     let worst = largest(error.flatten_all()?.to_vec1()?);
     let kernel = format!("add_product {precision}");
     // One term more: the entry that was there.
-    Ok(KernelCheck { kernel, dtype, worst, tolerance: precision.product_error(k + 1) })
+    Ok(KnownAnswer { kernel, dtype, worst, tolerance: precision.product_error(k + 1) })
 }
 
 /// Through page-locked memory, which is tested with it.

@@ -1,6 +1,6 @@
 //! The launches of all kernels: which sizes each reads, and how long its inputs and output are.
 
-use crate::{launch::Launch, sources::Source};
+use crate::launch::{Launch, sources::Source};
 
 /// Element-wise functions, by the codes that kernels know them by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,10 +26,12 @@ pub(crate) use pinned::Pinned;
 
 use crate::{
     error::{DeviceError, Result},
-    launch::Launch,
+    launch::{
+        Launch,
+        sizes::{Size, Sizes},
+        sources::Source,
+    },
     properties::DeviceProperties,
-    sizes::{Size, Sizes},
-    sources::Source,
 };
 
 /// Threads of a block.
@@ -45,7 +47,8 @@ unsafe impl DeviceRepr for Size {}
 // SAFETY: an array of the above in C layout, as the kernels' prelude declares it.
 unsafe impl DeviceRepr for Sizes {}
 
-pub(crate) fn count() -> usize {
+/// GPUs that this program can open: 0 where there is no driver, and without the feature `cuda`.
+pub fn device_count() -> usize {
     let counted = result::init().and_then(|()| result::device::get_count());
     counted.ok().and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
 }
@@ -54,8 +57,8 @@ pub(crate) fn count() -> usize {
 /// driver would cost a new allocation after every wait for the stream.
 pub(crate) fn open(ordinal: usize) -> Result<Device> {
     let absent = |reason: String| DeviceError::Absent { ordinal, reason };
-    if ordinal >= count() {
-        return Err(absent(format!("the driver knows {} GPUs", count())));
+    if ordinal >= device_count() {
+        return Err(absent(format!("the driver knows {} GPUs", device_count())));
     }
     let device = Device::new_cuda_with_stream(ordinal).map_err(|e| absent(e.to_string()))?;
     keep_freed_memory(ordinal).map_err(|e| absent(e.to_string()))?;
@@ -91,21 +94,27 @@ fn kept_bytes(device: sys::CUdevice) -> CandleResult<usize> {
     Ok(reserved.saturating_sub(used) as usize)
 }
 
-pub(crate) fn properties(device: &Device) -> Result<Option<DeviceProperties>> {
-    let Device::Cuda(device) = device else { return Ok(None) };
-    let stream = device.cuda_stream();
-    let context = stream.context();
-    let (major, minor) = context.compute_capability().w()?;
-    let processors = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-    let (free_bytes, total_bytes) = context.mem_get_info().w()?;
-    let free_bytes = free_bytes + kept_bytes(context.cu_device())?;
-    Ok(Some(DeviceProperties {
-        name: context.name().w()?,
-        compute_capability: (major as u32, minor as u32),
-        multiprocessors: context.attribute(processors).w()? as usize,
-        total_bytes,
-        free_bytes,
-    }))
+impl DeviceProperties {
+    /// What the driver says of a GPU; none for the CPU.
+    ///
+    /// # Errors
+    /// Those of the driver.
+    pub fn of(device: &Device) -> Result<Option<Self>> {
+        let Device::Cuda(device) = device else { return Ok(None) };
+        let stream = device.cuda_stream();
+        let context = stream.context();
+        let (major, minor) = context.compute_capability().w()?;
+        let processors = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let (free_bytes, total_bytes) = context.mem_get_info().w()?;
+        let free_bytes = free_bytes + kept_bytes(context.cu_device())?;
+        Ok(Some(Self {
+            name: context.name().w()?,
+            compute_capability: (major as u32, minor as u32),
+            multiprocessors: context.attribute(processors).w()? as usize,
+            total_bytes,
+            free_bytes,
+        }))
+    }
 }
 
 /// The kernels of a file as PTX for a device and element type, compiled once a program.
@@ -130,18 +139,23 @@ fn ptx(device: &CudaDevice, source: Source, double: bool) -> CandleResult<(Strin
     Ok((name, ptx))
 }
 
-/// Runs a checked launch; all inputs have the type of the first, and so has the result.
-pub(crate) fn run(
-    launch: &Launch,
-    inputs: &[(&CudaStorage, &Layout)],
-) -> CandleResult<CudaStorage> {
-    match inputs.first().map(|(storage, _)| storage.dtype()) {
-        Some(DType::F32) => run_typed::<f32>(launch, inputs),
-        Some(DType::F64) => run_typed::<f64>(launch, inputs),
-        _ => candle_core::bail!("{}: needs f32 or f64", launch.name()),
+impl Launch {
+    /// Runs the kernel on contiguous inputs of f32 or of f64 and returns the output.
+    ///
+    /// # Errors
+    /// Inputs of other lengths or types, sizes beyond 2^31, and those of the device.
+    pub fn run(&self, inputs: &[(&CudaStorage, &Layout)]) -> CandleResult<CudaStorage> {
+        let lengths: Vec<_> = inputs.iter().map(|(_, l)| l.shape().elem_count()).collect();
+        self.check(&lengths)?;
+        match inputs.first().map(|(storage, _)| storage.dtype()) {
+            Some(DType::F32) => run_typed::<f32>(self, inputs),
+            Some(DType::F64) => run_typed::<f64>(self, inputs),
+            _ => candle_core::bail!("{}: needs f32 or f64", self.name()),
+        }
     }
 }
 
+/// All inputs have the type of the first, and so has the result.
 fn run_typed<T: Entry>(
     launch: &Launch,
     inputs: &[(&CudaStorage, &Layout)],
@@ -191,7 +205,7 @@ fn start<T: Entry>(
     }
     let (module, ptx) = ptx(device, launch.source(), T::DTYPE == DType::F64)?;
     let function = device.get_or_load_custom_func(launch.name(), &module, &ptx)?;
-    let (count, sizes) = (launch.output() as u32, Sizes::of(launch));
+    let (count, sizes) = (launch.output() as u32, Sizes::of(launch.sizes()));
     let mut builder = function.builder();
     builder.arg(&count).arg(&sizes);
     for at in 0..3 {

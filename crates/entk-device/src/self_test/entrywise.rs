@@ -1,5 +1,10 @@
-use super::{Answer, KnownAnswer, numbers};
-use crate::{Entrywise, Launch, Nonlinearity};
+use crate::{
+    launch::{
+        Launch,
+        kernels::{Entrywise, Nonlinearity},
+    },
+    self_test::known_answers::{Answer, Question, numbers},
+};
 
 const COUNT: usize = 301;
 /// Two exponentials, each good to a few units, and the arithmetic around them.
@@ -43,13 +48,13 @@ fn size(x: f64) -> f64 {
     (1.0 + x.abs()).powi(3)
 }
 
-fn answer(rule: Entrywise, function: Nonlinearity) -> KnownAnswer {
+fn answer(rule: Entrywise, function: Nonlinearity) -> Question {
     let launch = Launch::entrywise(rule, function, COUNT);
     let mut inputs: Vec<_> =
         (0..launch.inputs().len()).map(|at| numbers(COUNT, 10 + at as u64)).collect();
     // The corner of the ReLU.
     inputs[0][0] = 0.0;
-    KnownAnswer::new(launch, inputs, ROUNDINGS, |i, inputs| {
+    Question::new(launch, inputs, ROUNDINGS, |i, inputs| {
         let at = |input: usize| inputs[input][i];
         let (x, factor, order) = match rule {
             Entrywise::Value => (at(0), 1.0, 0),
@@ -65,7 +70,7 @@ fn answer(rule: Entrywise, function: Nonlinearity) -> KnownAnswer {
     })
 }
 
-pub(super) fn answers() -> Vec<KnownAnswer> {
+pub(super) fn answers() -> Vec<Question> {
     let functions = [
         Nonlinearity::Identity,
         Nonlinearity::Relu,

@@ -3,7 +3,7 @@ use candle_core::{DType, Tensor};
 use crate::{
     error::{DeviceError, Result},
     launch::Launch,
-    precision::Precision,
+    products::precision::{Precision, round_to_bits},
 };
 
 /// A matrix as a product sees it: rounded to a precision once, so that both sides of a product and
@@ -126,8 +126,7 @@ impl candle_core::CustomOp1 for Round {
             candle_core::bail!("round: needs a contiguous tensor")
         };
         let values = &storage.as_slice::<f32>()?[start..end];
-        let rounded =
-            values.iter().map(|x| crate::precision::round_to_bits(*x, self.bits)).collect();
+        let rounded = values.iter().map(|x| round_to_bits(*x, self.bits)).collect();
         Ok((candle_core::CpuStorage::F32(rounded), layout.shape().clone()))
     }
 

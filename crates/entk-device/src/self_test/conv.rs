@@ -1,5 +1,10 @@
-use super::{Answer, KnownAnswer, numbers};
-use crate::{ImageSizes, Launch, PatchSizes};
+use crate::{
+    launch::{
+        Launch,
+        kernels::{ImageSizes, PatchSizes},
+    },
+    self_test::known_answers::{Answer, Question, numbers},
+};
 
 /// The pixel of the image that tap (di, dj) of output pixel (y, x) reads, if it is inside.
 fn source(s: &PatchSizes, [y, x]: [usize; 2], [di, dj]: [usize; 2]) -> Option<[usize; 2]> {
@@ -29,41 +34,41 @@ fn pairs(s: &PatchSizes) -> Vec<(usize, usize)> {
     pairs
 }
 
-fn patches(s: &PatchSizes) -> [KnownAnswer; 2] {
+fn patches(s: &PatchSizes) -> [Question; 2] {
     let pairs = pairs(s);
     let launch = Launch::patches(s);
     let images = numbers(launch.inputs()[0], 50);
     let mut rows = vec![0.0; launch.output()];
     pairs.iter().for_each(|(entry, pixel)| rows[*entry] = images[*pixel]);
     // A copy is exact.
-    let there = KnownAnswer::new(launch, vec![images], 0, |i, _| Answer::of(rows[i]));
+    let there = Question::new(launch, vec![images], 0, |i, _| Answer::of(rows[i]));
     let launch = Launch::patches_transposed(s);
     let rows = numbers(launch.inputs()[0], 51);
     let mut sums = vec![Vec::new(); launch.output()];
     pairs.iter().for_each(|(entry, pixel)| sums[*pixel].push(rows[*entry]));
     let terms = s.kernel[0] * s.kernel[1];
     let back =
-        KnownAnswer::new(launch, vec![rows], terms, |i, _| Answer::sum(sums[i].iter().copied()));
+        Question::new(launch, vec![rows], terms, |i, _| Answer::sum(sums[i].iter().copied()));
     [there, back]
 }
 
-fn transpose(batch: usize, rows: usize, columns: usize) -> KnownAnswer {
+fn transpose(batch: usize, rows: usize, columns: usize) -> Question {
     let launch = Launch::transpose(batch, rows, columns);
     let inputs = vec![numbers(launch.output(), 52)];
-    KnownAnswer::new(launch, inputs, 0, |i, inputs| {
+    Question::new(launch, inputs, 0, |i, inputs| {
         let (n, column, row) = (i / (rows * columns), i / rows % columns, i % rows);
         Answer::of(inputs[0][(n * rows + row) * columns + column])
     })
 }
 
-fn add_bias(sizes: ImageSizes) -> KnownAnswer {
+fn add_bias(sizes: ImageSizes) -> Question {
     let inputs = vec![numbers(sizes.len(), 53), numbers(sizes.channels, 54)];
-    KnownAnswer::new(Launch::add_bias(sizes), inputs, 1, |i, inputs| {
+    Question::new(Launch::add_bias(sizes), inputs, 1, |i, inputs| {
         Answer::sum([inputs[0][i], inputs[1][i / sizes.pixels % sizes.channels]])
     })
 }
 
-pub(super) fn answers() -> Vec<KnownAnswer> {
+pub(super) fn answers() -> Vec<Question> {
     let same = PatchSizes {
         batch: 2,
         channels: 3,

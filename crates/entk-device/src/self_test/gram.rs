@@ -1,9 +1,11 @@
-use super::{Answer, KnownAnswer, numbers};
-use crate::{Launch, PixelSizes};
+use crate::{
+    launch::{Launch, kernels::PixelSizes},
+    self_test::known_answers::{Answer, Question, numbers},
+};
 
-fn dense_tile(count: usize, bias: bool) -> KnownAnswer {
+fn dense_tile(count: usize, bias: bool) -> Question {
     let inputs = (70..73).map(|seed| numbers(count, seed)).collect();
-    KnownAnswer::new(Launch::dense_tile(count, bias), inputs, 3, |i, inputs| {
+    Question::new(Launch::dense_tile(count, bias), inputs, 3, |i, inputs| {
         let [a, b, tile] = [0, 1, 2].map(|k| inputs[k][i]);
         let bias = f64::from(u8::from(bias));
         Answer::sized((a + bias) * b + tile, (a.abs() + bias) * b.abs() + tile.abs())
@@ -20,12 +22,12 @@ fn source(s: &PixelSizes, output: usize, tap: usize) -> Option<usize> {
     Some(row * s.input[1] + axis(output % s.output[1], tap % s.kernel[1], 1)?)
 }
 
-fn pixel_tile(s: PixelSizes) -> KnownAnswer {
+fn pixel_tile(s: PixelSizes) -> Question {
     let launch = Launch::pixel_tile(&s);
     let inputs = [80, 81].map(|seed| numbers(launch.inputs()[seed as usize - 80], seed)).to_vec();
     let ([n, m], pixels) = (s.examples, s.input[0] * s.input[1]);
     let (outputs, taps) = (s.output[0] * s.output[1], s.kernel[0] * s.kernel[1]);
-    KnownAnswer::new(launch, inputs, taps + outputs * outputs + 1, |i, inputs| {
+    Question::new(launch, inputs, taps + outputs * outputs + 1, |i, inputs| {
         let (row, column) = (i / m, i % m);
         let entry = |of: &[f64], size: usize, p: usize, q: usize| {
             of[(p * n + row) * size * m + q * m + column]
@@ -42,7 +44,7 @@ fn pixel_tile(s: PixelSizes) -> KnownAnswer {
     })
 }
 
-pub(super) fn answers() -> Vec<KnownAnswer> {
+pub(super) fn answers() -> Vec<Question> {
     let square = PixelSizes {
         examples: [3, 5],
         input: [4, 4],

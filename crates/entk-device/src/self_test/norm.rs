@@ -1,5 +1,10 @@
-use super::{Answer, KnownAnswer, numbers};
-use crate::{ImageSizes, Launch, MaskPlace, Nonlinearity};
+use crate::{
+    launch::{
+        Launch,
+        kernels::{ImageSizes, MaskPlace, Nonlinearity},
+    },
+    self_test::known_answers::{Answer, Question, numbers},
+};
 
 const SIZES: ImageSizes = ImageSizes { batch: 3, channels: 5, pixels: 42 };
 const LANES: usize = 8;
@@ -35,13 +40,13 @@ fn through(f: impl Fn(f64) -> f64, z: Answer) -> Answer {
     Answer::sized(f(z.value), 1.0 + 4.0 * z.size)
 }
 
-fn moments() -> [KnownAnswer; 2] {
+fn moments() -> [Question; 2] {
     let (planes, pixels) = (SIZES.planes(), SIZES.pixels);
     let x = numbers(SIZES.len(), 31);
     let sums: Vec<f64> =
         x.chunks(pixels).map(|p| f64::from(p.iter().sum::<f64>() as f32)).collect();
     let launch = Launch::norm_squares(planes, pixels, LANES);
-    let squares = KnownAnswer::new(launch, vec![x, sums], pixels + 8, |i, inputs| {
+    let squares = Question::new(launch, vec![x, sums], pixels + 8, |i, inputs| {
         let plane = i / LANES;
         let mean = inputs[1][plane] / pixels as f64;
         let plane = &inputs[0][plane * pixels..(plane + 1) * pixels];
@@ -52,7 +57,7 @@ fn moments() -> [KnownAnswer; 2] {
     });
     let inputs = vec![numbers(planes, 32), numbers(planes, 33).iter().map(|x| x.abs()).collect()];
     let launch = Launch::norm_moments(SIZES);
-    let merged = KnownAnswer::new(launch, inputs, 8 * SIZES.batch, |i, inputs| {
+    let merged = Question::new(launch, inputs, 8 * SIZES.batch, |i, inputs| {
         let channel = i % SIZES.channels;
         let of = |input: usize| inputs[input].iter().skip(channel).step_by(SIZES.channels);
         let count = (SIZES.batch * pixels) as f64;
@@ -66,12 +71,12 @@ fn moments() -> [KnownAnswer; 2] {
     [squares, merged]
 }
 
-fn channel_numbers() -> [KnownAnswer; 3] {
+fn channel_numbers() -> [Question; 3] {
     let c = SIZES.channels;
     let mut statistics = numbers(2 * c, 34);
     statistics[c..].iter_mut().for_each(|variance| *variance = variance.abs());
     let inputs = vec![statistics, numbers(2 * c, 35)];
-    let maps_answer = KnownAnswer::new(Launch::norm_maps(c), inputs, 8, |i, inputs| {
+    let maps_answer = Question::new(Launch::norm_maps(c), inputs, 8, |i, inputs| {
         let (statistics, affine) = (&inputs[0], &inputs[1]);
         let channel = i % c;
         let inverse = 1.0 / (statistics[c + channel] + 1e-5).sqrt();
@@ -81,7 +86,7 @@ fn channel_numbers() -> [KnownAnswer; 3] {
     });
     let factors = |with_u: bool| {
         let inputs = vec![maps(), numbers(2 * c, 36), numbers(2 * c, 37)];
-        KnownAnswer::new(Launch::norm_factors(c, with_u), inputs, 8, |i, inputs| {
+        Question::new(Launch::norm_factors(c, with_u), inputs, 8, |i, inputs| {
             let channel = i % c;
             let [_, slope, _, inverse] = map(&inputs[0], channel);
             let (means, moved) = (&inputs[1], &inputs[2]);
@@ -95,10 +100,10 @@ fn channel_numbers() -> [KnownAnswer; 3] {
     [maps_answer, factors(true), factors(false)]
 }
 
-fn normalize(function: Nonlinearity, f: fn(f64) -> f64) -> KnownAnswer {
+fn normalize(function: Nonlinearity, f: fn(f64) -> f64) -> Question {
     let inputs = vec![numbers(SIZES.len(), 38), maps()];
     let launch = Launch::normalize(SIZES, function);
-    KnownAnswer::new(launch, inputs, 32, |i, inputs| {
+    Question::new(launch, inputs, 32, |i, inputs| {
         through(f, z(inputs[0][i], &inputs[1], channel(i)))
     })
 }
@@ -108,11 +113,11 @@ fn slope_of(function: Nonlinearity, z: f64) -> f64 {
     if function == Nonlinearity::Tanh { 1.0 / z.cosh().powi(2) } else { 1.0 }
 }
 
-fn gradients(function: Nonlinearity, lanes: usize) -> KnownAnswer {
+fn gradients(function: Nonlinearity, lanes: usize) -> Question {
     let inputs = vec![numbers(SIZES.len(), 39), numbers(SIZES.len(), 40), maps()];
     let launch = Launch::norm_gradients(SIZES, function, lanes);
     let roundings = 64 + SIZES.pixels;
-    KnownAnswer::new(launch, inputs, roundings, |i, inputs| {
+    Question::new(launch, inputs, roundings, |i, inputs| {
         let (which, plane, lane) =
             (i / (SIZES.planes() * lanes), i / lanes % SIZES.planes(), i % lanes);
         let [mean, _, _, inverse] = map(&inputs[2], plane % SIZES.channels);
@@ -131,12 +136,12 @@ fn gradients(function: Nonlinearity, lanes: usize) -> KnownAnswer {
     })
 }
 
-fn combine(function: Nonlinearity, place: MaskPlace) -> KnownAnswer {
+fn combine(function: Nonlinearity, place: MaskPlace) -> Question {
     let mut rows = maps();
     rows.extend(numbers(3 * SIZES.channels, 41));
     let inputs = vec![numbers(SIZES.len(), 42), numbers(SIZES.len(), 43), rows];
     let launch = Launch::norm_combine(SIZES, function, place);
-    KnownAnswer::new(launch, inputs, 64, |i, inputs| {
+    Question::new(launch, inputs, 64, |i, inputs| {
         let (u, x, rows) = (inputs[0][i], inputs[1][i], &inputs[2]);
         let channel = channel(i);
         let [first, second, third] = [4, 5, 6].map(|row| rows[row * SIZES.channels + channel]);
@@ -150,7 +155,7 @@ fn combine(function: Nonlinearity, place: MaskPlace) -> KnownAnswer {
     })
 }
 
-pub(super) fn answers() -> Vec<KnownAnswer> {
+pub(super) fn answers() -> Vec<Question> {
     let [squares, merged] = moments();
     let mut answers = vec![squares, merged];
     answers.extend(channel_numbers());

@@ -16,8 +16,8 @@ pub enum Source {
 }
 
 /// Before every file: element type, index arithmetic, and what differs between compilers.
-const PRELUDE: &str = include_str!("../kernels/prelude.h");
-const ACTIVATION: &str = include_str!("../kernels/activation.h");
+const PRELUDE: &str = include_str!("../../kernels/prelude.h");
+const ACTIVATION: &str = include_str!("../../kernels/activation.h");
 
 impl Source {
     /// All of them.
@@ -38,12 +38,12 @@ impl Source {
 
     fn body(self) -> &'static str {
         match self {
-            Self::Entrywise => include_str!("../kernels/entrywise.cu"),
-            Self::Pool => include_str!("../kernels/pool.cu"),
-            Self::Norm => include_str!("../kernels/norm.cu"),
-            Self::Conv => include_str!("../kernels/conv.cu"),
-            Self::Gram => include_str!("../kernels/gram.cu"),
-            Self::Precision => include_str!("../kernels/precision.cu"),
+            Self::Entrywise => include_str!("../../kernels/entrywise.cu"),
+            Self::Pool => include_str!("../../kernels/pool.cu"),
+            Self::Norm => include_str!("../../kernels/norm.cu"),
+            Self::Conv => include_str!("../../kernels/conv.cu"),
+            Self::Gram => include_str!("../../kernels/gram.cu"),
+            Self::Precision => include_str!("../../kernels/precision.cu"),
         }
     }
 

@@ -1,5 +1,8 @@
 //! Products added into a matrix that exists: what candle's own products lack.
 
+pub(crate) mod operand;
+pub(crate) mod precision;
+
 use candle_core::{
     CpuStorage, CudaStorage, DType, InplaceOp2, InplaceOp3, Layout, Result as CandleResult, Tensor,
     WithDType, bail,
@@ -8,8 +11,7 @@ use candle_core::{
 use crate::{
     device,
     error::{DeviceError, Result},
-    operand::Operand,
-    precision::Precision,
+    products::{operand::Operand, precision::Precision},
 };
 
 /// `c += a b`, in place, for a (m, k), b (k, n) of one precision and c (m, n) of their

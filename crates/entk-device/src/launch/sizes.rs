@@ -1,6 +1,6 @@
 //! Sizes of a launch as kernels read them.
 
-use crate::launch::{Launch, MOST_SIZES};
+use crate::launch::MOST_SIZES;
 
 /// A size with the constants of division by it: `n / value = (n magic / 2^32 + n) / 2^shift`,
 /// both divisions rounded down, for n below 2^31 (Granlund and Montgomery, 1994). As the kernels'
@@ -14,7 +14,7 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// For a size that [`Launch::check`] let pass; zero is never divided by.
+    /// For a size that [`Launch::check`](crate::launch::Launch) let pass; zero is never divided by.
     pub(crate) fn new(value: usize) -> Self {
         let value = u32::try_from(value).unwrap_or(0);
         if value == 0 {
@@ -33,9 +33,9 @@ impl Size {
 pub(crate) struct Sizes(pub(crate) [Size; MOST_SIZES]);
 
 impl Sizes {
-    pub(crate) fn of(launch: &Launch) -> Self {
+    pub(crate) fn of(sizes: &[usize]) -> Self {
         let mut all = [Size::default(); MOST_SIZES];
-        all.iter_mut().zip(launch.sizes()).for_each(|(to, size)| *to = Size::new(*size));
+        all.iter_mut().zip(sizes).for_each(|(to, size)| *to = Size::new(*size));
         Self(all)
     }
 }

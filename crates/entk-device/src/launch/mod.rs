@@ -1,8 +1,13 @@
 //! What a kernel's launch is: a function, its sizes, and how long its inputs and output are.
 
-use candle_core::{CudaStorage, Layout};
+#[cfg(any(test, feature = "host-check"))]
+pub(crate) mod host;
+pub(crate) mod kernels;
+#[cfg(any(test, feature = "cuda", feature = "host-check"))]
+pub(crate) mod sizes;
+pub(crate) mod sources;
 
-use crate::{device, error::DeviceError, sources::Source};
+use crate::{error::DeviceError, launch::sources::Source};
 
 /// Entries of one launch, and of one input: kernels count in 32 bits.
 pub(crate) const MOST_ENTRIES: usize = (1 << 31) - 1;
@@ -55,16 +60,6 @@ impl Launch {
     /// Entries of the output, one a thread.
     pub fn output(&self) -> usize {
         self.output
-    }
-
-    /// Runs the kernel on contiguous inputs of f32 or of f64 and returns the output.
-    ///
-    /// # Errors
-    /// Inputs of other lengths or types, sizes beyond 2^31, and those of the device.
-    pub fn run(&self, inputs: &[(&CudaStorage, &Layout)]) -> candle_core::Result<CudaStorage> {
-        let lengths: Vec<_> = inputs.iter().map(|(_, l)| l.shape().elem_count()).collect();
-        self.check(&lengths)?;
-        device::run(self, inputs)
     }
 
     pub(crate) fn check(&self, inputs: &[usize]) -> Result<(), DeviceError> {

@@ -1,11 +1,13 @@
-use super::{Answer, KnownAnswer, numbers};
-use crate::{Launch, PoolSizes};
+use crate::{
+    launch::{Launch, kernels::PoolSizes},
+    self_test::known_answers::{Answer, Question, numbers},
+};
 
-fn average(pool: PoolSizes) -> KnownAnswer {
+fn average(pool: PoolSizes) -> Question {
     let launch = Launch::average(pool);
     let ([oh, ow], [wh, ww]) = (pool.output, pool.window);
     let inputs = vec![numbers(launch.inputs()[0], 20)];
-    KnownAnswer::new(launch, inputs, wh * ww + 2, |i, inputs| {
+    Question::new(launch, inputs, wh * ww + 2, |i, inputs| {
         let (plane, y, x) = (i / (oh * ow), i / ow % oh, i % ow);
         let pixel = |row: usize, column: usize| {
             inputs[0][(plane * oh * wh + y * wh + row) * ow * ww + x * ww + column]
@@ -15,28 +17,28 @@ fn average(pool: PoolSizes) -> KnownAnswer {
     })
 }
 
-fn spread(pool: PoolSizes) -> KnownAnswer {
+fn spread(pool: PoolSizes) -> Question {
     let launch = Launch::spread(pool);
     let ([oh, ow], [wh, ww]) = (pool.output, pool.window);
     let inputs = vec![numbers(launch.inputs()[0], 21)];
     let (h, w) = (oh * wh, ow * ww);
-    KnownAnswer::new(launch, inputs, 2, |i, inputs| {
+    Question::new(launch, inputs, 2, |i, inputs| {
         let (plane, y, x) = (i / (h * w), i / w % h, i % w);
         let from = inputs[0][(plane * oh + y / wh) * ow + x / ww];
         Answer::of(from).times(1.0 / (wh * ww) as f64)
     })
 }
 
-fn plane_sum(planes: usize, pixels: usize, lanes: usize) -> KnownAnswer {
+fn plane_sum(planes: usize, pixels: usize, lanes: usize) -> Question {
     let launch = Launch::plane_sum(planes, pixels, lanes);
     let inputs = vec![numbers(planes * pixels, 22)];
-    KnownAnswer::new(launch, inputs, pixels.div_ceil(lanes), |i, inputs| {
+    Question::new(launch, inputs, pixels.div_ceil(lanes), |i, inputs| {
         let plane = &inputs[0][i / lanes * pixels..(i / lanes + 1) * pixels];
         Answer::sum(plane.iter().skip(i % lanes).step_by(lanes).copied())
     })
 }
 
-pub(super) fn answers() -> Vec<KnownAnswer> {
+pub(super) fn answers() -> Vec<Question> {
     let uneven = PoolSizes { planes: 6, output: [3, 5], window: [2, 4] };
     let whole = PoolSizes { planes: 10, output: [1, 1], window: [7, 3] };
     vec![
