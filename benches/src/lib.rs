@@ -41,6 +41,6 @@ pub fn subjects() -> Result<Vec<Subject>, ModelError> {
 /// None in practice; those of the tensor library.
 pub fn images(n: usize, dtype: DType) -> Result<Tensor, ModelError> {
     let spec = ParamSpec::trainable("images", &[n, 3, 32, 32], Initializer::Normal);
-    let values = spec.init.draw(&spec, 0);
+    let values = spec.draw(0);
     Ok(Tensor::from_vec(values, spec.shape, &Device::Cpu)?.to_dtype(dtype)?)
 }

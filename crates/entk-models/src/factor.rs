@@ -4,8 +4,7 @@ use crate::{
     error::Result,
     ops::{
         channel::{batch_sum, pixel_sum},
-        conv::weight_vjp,
-        conv_rows::weight_rows,
+        conv::{rows::weight_rows, weight_vjp},
         geometry::Geometry,
         matmul::matmul_at,
     },
@@ -42,7 +41,7 @@ pub enum Factor {
         inputs: Tensor,
         /// Cotangents, (N, C', H', W').
         cotangents: Tensor,
-        /// Kernel, stride and padding.
+        /// HostOp, stride and padding.
         geometry: Geometry,
     },
     /// A small parameter whose rows are given explicitly.

@@ -1,11 +1,10 @@
 use candle_core::Tensor;
 
 use crate::{
-    active::ActiveParameters,
     error::Result,
-    model::{Model, Sweep},
-    params::Params,
-    spec::ParamSpec,
+    model::Model,
+    params::{Params, active::ActiveParameters, spec::ParamSpec},
+    sweep::Sweep,
 };
 
 /// A model whose batch norms keep their stored statistics in training too: the control for a

@@ -3,12 +3,15 @@ use std::fmt::Debug;
 use candle_core::Tensor;
 
 use crate::{
+    cache::Cache,
     error::{ModelError, Result},
     factor::Factor,
-    mixed::{MixedPoint, MixedSink},
+    mixed::{MixedFactor, MixedPoint, MixedSink, with_inputs},
     ops::entrywise::add,
-    params::Params,
-    spec::{ParamKind, ParamSpec},
+    params::{
+        Params,
+        spec::{ParamKind, ParamSpec},
+    },
 };
 
 /// Where batch norms take their mean and variance from.
@@ -18,37 +21,6 @@ pub enum NormMode {
     Frozen,
     /// Those of the batch at hand, as in training.
     Batch,
-}
-
-/// What a layer's forward pass keeps for its derivatives.
-#[derive(Debug, Clone, Default)]
-pub struct Cache {
-    /// Tensors of this layer.
-    pub tensors: Vec<Tensor>,
-    /// Caches of the layers inside this one.
-    pub children: Vec<Cache>,
-    /// The map from input to output is exactly constant at these parameters: tangents do not pass
-    /// and cotangents are exactly zero below, so neither is computed. See [`Layer::stops`].
-    pub stops: bool,
-}
-
-impl Cache {
-    /// A cache of tensors only.
-    pub fn of(tensors: impl IntoIterator<Item = Tensor>) -> Self {
-        Self { tensors: tensors.into_iter().collect(), ..Self::default() }
-    }
-
-    /// The same, where the layer [`stops`](Layer::stops).
-    #[must_use]
-    pub fn stopping(self, stops: bool) -> Self {
-        Self { stops, ..self }
-    }
-
-    /// Forgets what stops, here and inside: derivatives are then computed everywhere.
-    pub(crate) fn enter_all(&mut self) {
-        self.stops = false;
-        self.children.iter_mut().for_each(Self::enter_all);
-    }
 }
 
 /// Takes the factors of a backward sweep one by one, last layer first.
@@ -190,4 +162,40 @@ pub(crate) fn add_tangents(a: Option<Tensor>, b: Option<Tensor>) -> Result<Optio
         (Some(a), Some(b)) => Some(add(&a, &b)?),
         (a, b) => a.or(b),
     })
+}
+
+/// [`Layer::mixed_vjp`] of a layer that is linear in its input and linear in its parameters: three
+/// calls of its own [`Layer::vjp`].
+///
+/// # Errors
+/// As [`Layer::vjp`].
+pub fn bilinear_mixed_vjp(
+    layer: &dyn Layer,
+    at: &MixedPoint<'_>,
+    dy: &Tensor,
+    ddy: &Tensor,
+    needs_dx: bool,
+    sink: &mut MixedSink<'_>,
+) -> Result<Option<(Tensor, Tensor)>> {
+    let (mut fixed, mut moved) = (Vec::new(), Vec::new());
+    let mut keep = |factor| {
+        fixed.push(factor);
+        Ok(())
+    };
+    let dx = layer.vjp(at.params, at.cache, dy, needs_dx, &mut keep)?;
+    let mut keep = |factor| {
+        moved.push(factor);
+        Ok(())
+    };
+    let ddx = layer.vjp(at.params, at.cache, ddy, needs_dx, &mut keep)?;
+    for (factor, cotangents) in fixed.into_iter().zip(moved) {
+        let inputs = at.moved.tensors.first().and_then(|dx| with_inputs(factor, dx));
+        sink(MixedFactor { inputs, cotangents })?;
+    }
+    let (Some(dx), Some(ddx)) = (dx, ddx) else { return Ok(None) };
+    if layer.specs().is_empty() {
+        return Ok(Some((dx, ddx)));
+    }
+    let through = layer.vjp(at.tangent, at.cache, dy, needs_dx, &mut |_| Ok(()))?;
+    Ok(Some((dx, through.map_or(Ok(ddx.clone()), |through| add(&ddx, &through))?)))
 }

@@ -27,14 +27,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod active;
+mod cache;
 mod check;
 mod error;
 mod factor;
-mod facts;
-mod flax;
+mod files;
 mod frozen;
-mod init;
 mod layer;
 mod layers;
 mod mixed;
@@ -43,29 +41,32 @@ mod nets;
 mod network;
 mod ops;
 mod params;
-mod spec;
-mod weights;
+mod sweep;
 
-pub use active::ActiveParameters;
+pub use cache::Cache;
 pub use check::ensure_finite;
 pub use error::{ModelError, Result};
 pub use factor::Factor;
-pub use flax::FlaxTable;
+pub use files::flax::FlaxTable;
 pub use frozen::FrozenNorms;
-pub use init::Initializer;
-pub use layer::{Cache, FactorSink, Layer, NormMode};
+pub use layer::{FactorSink, Layer, NormMode, bilinear_mixed_vjp};
 pub use layers::{
     AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, Residual, Sequential,
 };
-pub use mixed::{MixedFactor, MixedPoint, MixedSink, MixedSweep, bilinear_mixed_vjp};
-pub use model::{Model, Sweep, TrainingSweep};
+pub use mixed::{MixedFactor, MixedPoint, MixedSink};
+pub use model::Model;
 pub use nets::{LeNet5Config, MlpConfig, ResNetConfig};
 pub use network::Network;
 pub use ops::{
     activation::Activation,
-    conv_rows::ConvRows,
+    conv::rows::ConvRows,
     geometry::{Geometry, Padding},
     real::Real,
 };
-pub use params::Params;
-pub use spec::{ParamKind, ParamSpec};
+pub use params::{
+    Params,
+    active::ActiveParameters,
+    init::Initializer,
+    spec::{ParamKind, ParamSpec},
+};
+pub use sweep::{MixedSweep, Sweep, TrainingSweep};

@@ -1,14 +1,19 @@
 use candle_core::Tensor;
 
 use crate::{
-    active::{ActiveParameters, ensure_zero_outside, probe},
+    cache::Cache,
     check::ensure_batch,
     error::{ModelError, Result},
-    layer::{Cache, Layer, NormMode},
+    layer::{Layer, NormMode},
     layers::Sequential,
-    model::{Model, Sweep, TrainingSweep},
-    params::Params,
-    spec::{ParamSpec, name_differences},
+    model::Model,
+    params::{
+        Params,
+        active::{ActiveParameters, ensure_zero_outside},
+        init::Initializer,
+        spec::{ParamSpec, name_differences},
+    },
+    sweep::{Sweep, TrainingSweep},
 };
 
 /// A stack of layers with a fixed input shape: any architecture built from this crate's layers.
@@ -110,7 +115,7 @@ impl Model for Network {
     fn training_sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<TrainingSweep<'a>> {
         let (outputs, cache) = self.pass(params, x, NormMode::Batch)?;
         let statistics = self.layers.new_statistics(params, &cache)?;
-        Ok(TrainingSweep { sweep: Sweep::new(outputs, &self.layers, params, cache), statistics })
+        Ok(TrainingSweep::new(Sweep::new(outputs, &self.layers, params, cache), statistics))
     }
 
     /// Without a sweep: activations are freed as soon as the next layer has read them.
@@ -135,4 +140,12 @@ impl Model for Network {
         }
         Ok(active)
     }
+}
+
+/// A cotangent for the outputs of `model` on a batch: fixed, without zeros or a pattern.
+fn probe(model: &dyn Model, params: &Params, batch: usize) -> Result<Tensor> {
+    let shape = [batch, model.outputs()];
+    let values = Initializer::Normal.draw("probe", batch * model.outputs(), 0);
+    let values = Tensor::from_vec(values, &shape, params.device())?;
+    Ok(values.to_dtype(params.dtype())?)
 }

@@ -2,11 +2,11 @@
 //! normals or a labelled task.
 
 use candle_core::{DType, Device, Result, Tensor};
-use entk_models::{Initializer, ParamSpec};
+use entk_models::Initializer;
 
 /// Independent standard normals.
 pub fn normals(count: usize, seed: u64) -> Vec<f64> {
-    Initializer::Normal.draw(&ParamSpec::trainable("x", &[count], Initializer::Normal), seed)
+    Initializer::Normal.draw("x", count, seed)
 }
 
 /// A tensor of independent standard normals, f64.

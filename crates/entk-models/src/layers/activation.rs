@@ -1,8 +1,9 @@
 use candle_core::Tensor;
 
 use crate::{
+    cache::Cache,
     error::Result,
-    layer::{Cache, FactorSink, Layer, NormMode},
+    layer::{FactorSink, Layer, NormMode},
     mixed::{MixedPoint, MixedSink},
     ops::{
         activation::Activation,

@@ -1,9 +1,10 @@
 use candle_core::Tensor;
 
 use crate::{
+    cache::Cache,
     error::{ModelError, Result},
-    layer::{Cache, FactorSink, Layer, NormMode},
-    mixed::{MixedPoint, MixedSink, bilinear_mixed_vjp},
+    layer::{FactorSink, Layer, NormMode, bilinear_mixed_vjp},
+    mixed::{MixedPoint, MixedSink},
     ops::pool::{Windows, average, average_vjp},
     params::Params,
 };

@@ -1,19 +1,21 @@
 use candle_core::Tensor;
 
 use crate::{
+    cache::Cache,
     error::{ModelError, Result},
     factor::Factor,
-    init::Initializer,
-    layer::{Cache, FactorSink, Layer, NormMode},
+    layer::{FactorSink, Layer, NormMode},
     mixed::{MixedFactor, MixedPoint, MixedSink},
     ops::{
         activation::Activation,
         entrywise::add,
-        norm::{Mask, combine, gradients, normalize},
-        norm_channels::{channel_maps, factors, means, moments},
+        norm::{
+            Mask,
+            channels::{channel_maps, factors, means, moments},
+            combine, gradients, normalize,
+        },
     },
-    params::Params,
-    spec::ParamSpec,
+    params::{Params, init::Initializer, spec::ParamSpec},
 };
 
 /// Share of the batch's statistics in the running ones after a training pass.

@@ -1,17 +1,16 @@
 use candle_core::Tensor;
 
 use crate::{
+    cache::Cache,
     error::{ModelError, Result},
     factor::Factor,
-    init::Initializer,
-    layer::{Cache, FactorSink, Layer, NormMode, add_tangents},
-    mixed::{MixedPoint, MixedSink, bilinear_mixed_vjp},
+    layer::{FactorSink, Layer, NormMode, add_tangents, bilinear_mixed_vjp},
+    mixed::{MixedPoint, MixedSink},
     ops::{
         conv::{conv2d, input_vjp},
         geometry::{Geometry, Padding},
     },
-    params::Params,
-    spec::ParamSpec,
+    params::{Params, init::Initializer, spec::ParamSpec},
 };
 
 /// Two-dimensional cross-correlation with weight (out, in, k, k).

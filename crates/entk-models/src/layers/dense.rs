@@ -1,14 +1,13 @@
 use candle_core::Tensor;
 
 use crate::{
+    cache::Cache,
     error::{ModelError, Result},
     factor::Factor,
-    init::Initializer,
-    layer::{Cache, FactorSink, Layer, NormMode, add_tangents},
-    mixed::{MixedPoint, MixedSink, bilinear_mixed_vjp},
+    layer::{FactorSink, Layer, NormMode, add_tangents, bilinear_mixed_vjp},
+    mixed::{MixedPoint, MixedSink},
     ops::matmul::{matmul, matmul_bt},
-    params::Params,
-    spec::ParamSpec,
+    params::{Params, init::Initializer, spec::ParamSpec},
 };
 
 /// y = x W^T + b, W (out, in).

@@ -1,16 +1,16 @@
 use candle_core::Tensor;
 
 use crate::{
+    cache::Cache,
     error::{ModelError, Result},
-    layer::{Cache, FactorSink, Layer, NormMode, add_tangents},
-    layers::Sequential,
+    layer::{FactorSink, Layer, NormMode, add_tangents},
+    layers::sequential::Sequential,
     mixed::{MixedPoint, MixedSink},
     ops::{
         activation::Activation,
         entrywise::{activated_sum, add, sum_derivative_product},
     },
-    params::Params,
-    spec::ParamSpec,
+    params::{Params, spec::ParamSpec},
 };
 
 /// Two paths from one input, added: `y = act(shortcut(x) + branch(x))`.

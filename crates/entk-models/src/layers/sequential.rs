@@ -3,11 +3,11 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use crate::{
+    cache::Cache,
     error::Result,
-    layer::{Cache, FactorSink, Layer, NormMode},
+    layer::{FactorSink, Layer, NormMode},
     mixed::{MixedPoint, MixedSink},
-    params::Params,
-    spec::ParamSpec,
+    params::{Params, spec::ParamSpec},
 };
 
 /// Layers one after another.

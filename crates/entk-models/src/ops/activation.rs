@@ -1,6 +1,6 @@
 use entk_device::Nonlinearity;
 
-use super::real::Real;
+use crate::ops::real::Real;
 
 /// Element-wise non-linearities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,11 +1,13 @@
 use candle_core::{DType, Shape, Tensor};
 use entk_device::Launch;
 
-use super::{
-    kernel::{Kernel, apply, on_host, vectorised},
-    real::Real,
+use crate::{
+    error::Result,
+    ops::{
+        host_op::{HostOp, apply, on_host, vectorised},
+        real::Real,
+    },
 };
-use crate::error::Result;
 
 /// `x + alpha y`, entry by entry.
 struct AddScaled {
@@ -13,7 +15,7 @@ struct AddScaled {
     shape: Shape,
 }
 
-impl Kernel for AddScaled {
+impl HostOp for AddScaled {
     const NAME: &'static str = "add_scaled";
 
     fn output(&self) -> Shape {

@@ -4,19 +4,21 @@ use candle_core::{Shape, Tensor};
 use entk_device::Launch;
 use rayon::prelude::*;
 
-use super::{
-    kernel::{Kernel, apply, on_host, vectorised},
-    matmul::matmul,
-    real::Real,
+use crate::{
+    error::Result,
+    ops::{
+        host_op::{HostOp, apply, on_host, vectorised},
+        matmul::matmul,
+        real::Real,
+    },
 };
-use crate::error::Result;
 
 struct PixelSum {
     batch: usize,
     channels: usize,
 }
 
-impl Kernel for PixelSum {
+impl HostOp for PixelSum {
     const NAME: &'static str = "pixel_sum";
 
     fn output(&self) -> Shape {
@@ -48,7 +50,7 @@ pub(crate) struct LaneSum {
     pub(crate) lanes: usize,
 }
 
-impl Kernel for LaneSum {
+impl HostOp for LaneSum {
     const NAME: &'static str = "lane_sum";
 
     fn output(&self) -> Shape {
@@ -132,7 +134,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::ops::kernel::testing::{assert_device_agrees, numbers};
+    use crate::ops::host_op::testing::{assert_device_agrees, numbers};
 
     #[test]
     fn kernels_of_the_device_agree() {

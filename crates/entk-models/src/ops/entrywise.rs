@@ -6,12 +6,14 @@ use candle_core::{Shape, Tensor};
 use entk_device::{Entrywise as DeviceRule, Launch};
 use rayon::prelude::*;
 
-use super::{
-    activation::{Activation, Identity, Pointwise, specialise},
-    kernel::{Kernel, apply, vectorised},
-    real::Real,
+use crate::{
+    error::Result,
+    ops::{
+        activation::{Activation, Identity, Pointwise, specialise},
+        host_op::{HostOp, apply, vectorised},
+        real::Real,
+    },
 };
-use crate::error::Result;
 
 /// Entries of one task.
 const TASK: usize = 1 << 14;
@@ -104,7 +106,7 @@ impl<R: Rule> Entrywise<R> {
     }
 }
 
-impl<R: Rule> Kernel for Entrywise<R> {
+impl<R: Rule> HostOp for Entrywise<R> {
     const NAME: &'static str = R::NAME;
 
     fn output(&self) -> Shape {
@@ -176,7 +178,7 @@ pub(crate) fn sum_derivative_product(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::kernel::testing::{assert_device_agrees, numbers};
+    use crate::ops::host_op::testing::{assert_device_agrees, numbers};
 
     /// Exponentials good to a few units, with arguments up to 30 and factors up to 4.
     const TOLERANCE: f64 = 256.0;

@@ -1,5 +1,7 @@
-use super::real::Real;
-use crate::error::{ModelError, Result};
+use crate::{
+    error::{ModelError, Result},
+    ops::real::Real,
+};
 
 /// How the border of an image is extended with zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub struct Geometry {
     pub input: [usize; 2],
     /// Output height and width.
     pub output: [usize; 2],
-    /// Kernel height and width.
+    /// HostOp height and width.
     pub kernel: [usize; 2],
     /// Vertical and horizontal stride.
     pub stride: [usize; 2],

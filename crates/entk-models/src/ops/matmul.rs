@@ -3,11 +3,13 @@ use entk_device::Launch;
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul as faer_matmul};
 use rayon::prelude::*;
 
-use super::{
-    kernel::{Kernel, apply, on_host},
-    real::Real,
+use crate::{
+    error::Result,
+    ops::{
+        host_op::{HostOp, apply, on_host},
+        real::Real,
+    },
 };
-use crate::error::Result;
 
 /// Rows of the result that one task computes; fixed, so that bits do not depend on the threads.
 const TASK_ROWS: usize = 64;
@@ -45,7 +47,7 @@ struct Product {
     form: Form,
 }
 
-impl Kernel for Product {
+impl HostOp for Product {
     const NAME: &'static str = "matmul";
 
     fn output(&self) -> Shape {

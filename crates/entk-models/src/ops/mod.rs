@@ -1,18 +1,13 @@
-//! Kernels behind the layers, and the tensor functions that call them.
+//! The hot loops behind the layers, and the functions of tensors that call them.
 
 pub(crate) mod activation;
 pub(crate) mod add_scaled;
 pub(crate) mod channel;
 pub(crate) mod conv;
-mod conv_products;
-pub(crate) mod conv_rows;
 pub(crate) mod entrywise;
 pub(crate) mod geometry;
-pub(crate) mod kernel;
-pub(crate) mod lowering;
+pub(crate) mod host_op;
 pub(crate) mod matmul;
 pub(crate) mod norm;
-pub(crate) mod norm_channels;
-mod patches;
 pub(crate) mod pool;
 pub(crate) mod real;

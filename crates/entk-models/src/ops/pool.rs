@@ -2,11 +2,13 @@ use candle_core::{Shape, Tensor};
 use entk_device::{Launch, PoolSizes};
 use rayon::prelude::*;
 
-use super::{
-    kernel::{Kernel, apply, vectorised},
-    real::Real,
+use crate::{
+    error::Result,
+    ops::{
+        host_op::{HostOp, apply, vectorised},
+        real::Real,
+    },
 };
-use crate::error::Result;
 
 /// Sizes of an average pooling whose window equals its stride.
 #[derive(Clone, Copy)]
@@ -66,7 +68,7 @@ fn fill_windows<const W: usize, T: Real>(dy: &[T], scale: T, row: &mut [T]) {
 
 struct Average(Windows);
 
-impl Kernel for Average {
+impl HostOp for Average {
     const NAME: &'static str = "avg_pool2d";
 
     fn output(&self) -> Shape {
@@ -99,7 +101,7 @@ impl Kernel for Average {
 
 struct Spread(Windows);
 
-impl Kernel for Spread {
+impl HostOp for Spread {
     const NAME: &'static str = "avg_pool2d_vjp";
 
     fn output(&self) -> Shape {
@@ -142,7 +144,7 @@ pub(crate) fn average_vjp(dy: &Tensor, windows: Windows) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::kernel::testing::{assert_device_agrees, numbers};
+    use crate::ops::host_op::testing::{assert_device_agrees, numbers};
 
     #[test]
     fn kernels_of_the_device_agree() {

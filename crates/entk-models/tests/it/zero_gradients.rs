@@ -60,7 +60,7 @@ fn zero_weights_stop_gradients_too() -> Result<()> {
         Params::from_fn(&network.specs(), DType::F64, &Device::Cpu, |spec| {
             match spec.name == name {
                 true => vec![0.0; spec.elem_count()],
-                false => spec.init.draw(spec, 0),
+                false => spec.draw(0),
             }
         })
     };

@@ -2,14 +2,14 @@
 
 use candle_core::{DType, Device, Tensor};
 use entk_models::{
-    Activation, Dense, Flatten, Initializer, LeNet5Config, MlpConfig, Model, Network, ParamSpec,
-    Params, ResNetConfig, Sequential,
+    Activation, Dense, Flatten, Initializer, LeNet5Config, MlpConfig, Model, Network, Params,
+    ResNetConfig, Sequential,
 };
 use entk_train::Examples;
 
 /// Independent standard normals, row-major.
 pub fn normals(count: usize, seed: u64) -> Vec<f64> {
-    Initializer::Normal.draw(&ParamSpec::trainable("x", &[count], Initializer::Normal), seed)
+    Initializer::Normal.draw("x", count, seed)
 }
 
 /// N normal images; label 1 where the first pixel is positive, which is then moved out by `margin`.

@@ -13,9 +13,9 @@ use std::ops::Range;
 
 use faer::{MatMut, MatRef};
 
-use super::{
+use crate::ops::{
     geometry::Geometry,
-    kernel::vectorised,
+    host_op::vectorised,
     matmul::{rows, rows_mut},
     real::Real,
 };

@@ -4,10 +4,9 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::{ModelError, Result},
+    files::weights::{check_names, read},
     nets::{LeNet5Config, MlpConfig, ResNetConfig},
-    params::Params,
-    spec::ParamSpec,
-    weights::{check_names, read},
+    params::{Params, spec::ParamSpec},
 };
 
 /// How a tensor lies in a flax file.

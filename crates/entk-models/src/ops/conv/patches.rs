@@ -1,10 +1,10 @@
 //! Patches of images as rows, and the moves of memory around their products on a GPU. The host's
-//! functions are plain loops: there [`super::lowering`] is faster.
+//! functions are plain loops: there [`lowering`] is faster.
 
 use candle_core::Shape;
 use entk_device::{ImageSizes, Launch, PatchSizes};
 
-use super::{geometry::Geometry, kernel::Kernel, real::Real};
+use crate::ops::{geometry::Geometry, host_op::HostOp, real::Real};
 
 fn sizes(g: &Geometry, batch: usize) -> PatchSizes {
     PatchSizes {
@@ -45,7 +45,7 @@ pub(super) struct Patches {
     pub(super) batch: usize,
 }
 
-impl Kernel for Patches {
+impl HostOp for Patches {
     const NAME: &'static str = "patches";
 
     fn output(&self) -> Shape {
@@ -67,7 +67,7 @@ pub(super) struct PatchesTransposed {
     pub(super) batch: usize,
 }
 
-impl Kernel for PatchesTransposed {
+impl HostOp for PatchesTransposed {
     const NAME: &'static str = "patches_transposed";
 
     fn output(&self) -> Shape {
@@ -91,7 +91,7 @@ pub(super) struct Transpose {
     pub(super) columns: usize,
 }
 
-impl Kernel for Transpose {
+impl HostOp for Transpose {
     const NAME: &'static str = "transpose";
 
     fn output(&self) -> Shape {
@@ -119,7 +119,7 @@ pub(super) struct AddBias {
     pub(super) sizes: ImageSizes,
 }
 
-impl Kernel for AddBias {
+impl HostOp for AddBias {
     const NAME: &'static str = "add_bias";
 
     fn output(&self) -> Shape {
@@ -145,7 +145,7 @@ mod tests {
         error::Result,
         ops::{
             geometry::Padding,
-            kernel::testing::{assert_device_agrees, numbers},
+            host_op::testing::{assert_device_agrees, numbers},
         },
     };
 

@@ -6,12 +6,14 @@
 use candle_core::Tensor;
 use entk_device::ImageSizes;
 
-use super::{
-    geometry::Geometry,
-    kernel::apply,
-    patches::{AddBias, Patches, PatchesTransposed, Transpose},
+use crate::{
+    error::Result,
+    ops::{
+        conv::patches::{AddBias, Patches, PatchesTransposed, Transpose},
+        geometry::Geometry,
+        host_op::apply,
+    },
 };
-use crate::error::Result;
 
 /// Numbers in the patches of one chunk: 1 GiB in f32.
 const CHUNK_NUMBERS: usize = 1 << 28;
@@ -156,10 +158,9 @@ mod tests {
 
     use super::*;
     use crate::ops::{
-        conv::{conv2d, input_vjp, weight_vjp},
-        conv_rows::weight_rows,
+        conv::{conv2d, input_vjp, rows::weight_rows, weight_vjp},
         geometry::Padding,
-        kernel::testing::numbers,
+        host_op::testing::numbers,
     };
 
     fn tensor(shape: &[usize], seed: u64) -> Result<Tensor> {

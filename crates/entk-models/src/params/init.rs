@@ -1,8 +1,6 @@
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::StandardNormal;
 
-use crate::spec::ParamSpec;
-
 /// The standard deviation of a standard normal truncated to -2..=2.
 const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
 
@@ -24,21 +22,20 @@ pub enum Initializer {
 }
 
 impl Initializer {
-    /// Draws the values of one tensor, row-major.
+    /// Draws the `count` values of the tensor called `name`, row-major.
     ///
     /// Each tensor has a ChaCha8 stream of its own, seeded by `seed` and its name: adding a layer
     /// changes no other layer's draw, and the values are the same on every platform.
-    pub fn draw(self, spec: &ParamSpec, seed: u64) -> Vec<f64> {
-        let n = spec.elem_count();
-        let mut rng = stream(seed, &spec.name);
+    pub fn draw(self, name: &str, count: usize, seed: u64) -> Vec<f64> {
+        let mut rng = stream(seed, name);
         let mut normal = || rng.sample::<f64, _>(StandardNormal);
         match self {
-            Self::Zeros => vec![0.0; n],
-            Self::Ones => vec![1.0; n],
-            Self::Normal => (0..n).map(|_| normal()).collect(),
+            Self::Zeros => vec![0.0; count],
+            Self::Ones => vec![1.0; count],
+            Self::Normal => (0..count).map(|_| normal()).collect(),
             Self::LecunNormal { fan_in } => {
                 let scale = (fan_in as f64).sqrt().recip() / TRUNCATED_STD;
-                (0..n).map(|_| scale * truncated(&mut normal)).collect()
+                (0..count).map(|_| scale * truncated(&mut normal)).collect()
             }
         }
     }

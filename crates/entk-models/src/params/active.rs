@@ -1,12 +1,12 @@
-use candle_core::{DType, Tensor};
+use candle_core::DType;
 
 use crate::{
     check::all_zero,
     error::{ModelError, Result},
-    init::Initializer,
-    model::Model,
-    params::Params,
-    spec::{ParamKind, ParamSpec},
+    params::{
+        Params,
+        spec::{ParamKind, ParamSpec},
+    },
 };
 
 /// Which trainable tensors of a model can have a gradient other than zero at given parameters.
@@ -70,12 +70,4 @@ pub(crate) fn ensure_zero_outside(active: &ActiveParameters, gradient: &Params) 
         }
     }
     Ok(())
-}
-
-/// A cotangent for the outputs of `model` on a batch: fixed, without zeros or a pattern.
-pub(crate) fn probe(model: &dyn Model, params: &Params, batch: usize) -> Result<Tensor> {
-    let shape = [batch, model.outputs()];
-    let spec = ParamSpec::trainable("probe", &shape, Initializer::Normal);
-    let values = Tensor::from_vec(spec.init.draw(&spec, 0), &shape, params.device())?;
-    Ok(values.to_dtype(params.dtype())?)
 }

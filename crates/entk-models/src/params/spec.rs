@@ -1,4 +1,4 @@
-use crate::{error::ModelError, init::Initializer};
+use crate::{error::ModelError, params::init::Initializer};
 
 /// Whether training changes a tensor through its gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,11 @@ impl ParamSpec {
     /// A running statistic.
     pub fn statistic(name: impl Into<String>, shape: &[usize], init: Initializer) -> Self {
         Self { kind: ParamKind::Statistic, ..Self::trainable(name, shape, init) }
+    }
+
+    /// Values from its initial law, row-major: [`Initializer::draw`] under its name.
+    pub fn draw(&self, seed: u64) -> Vec<f64> {
+        self.init.draw(&self.name, self.elem_count(), seed)
     }
 
     /// Number of scalars.

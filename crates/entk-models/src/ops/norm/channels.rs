@@ -6,12 +6,14 @@ use candle_core::{DType, Shape, Tensor};
 use entk_device::{ImageSizes, Launch};
 use rayon::prelude::*;
 
-use super::{
-    channel::{LaneSum, lanes, plane_sums, sum_slice},
-    kernel::{Kernel, apply, on_host, vectorised},
-    real::Real,
+use crate::{
+    error::Result,
+    ops::{
+        channel::{LaneSum, lanes, plane_sums, sum_slice},
+        host_op::{HostOp, apply, on_host, vectorised},
+        real::Real,
+    },
 };
-use crate::error::Result;
 
 /// Entries that one task should at least work on.
 const TASK: usize = 1 << 14;
@@ -51,7 +53,7 @@ struct Maps {
     channels: usize,
 }
 
-impl Kernel for Maps {
+impl HostOp for Maps {
     const NAME: &'static str = "batch_norm_maps";
 
     fn output(&self) -> Shape {
@@ -85,7 +87,7 @@ struct Moments {
     pixels: usize,
 }
 
-impl Kernel for Moments {
+impl HostOp for Moments {
     const NAME: &'static str = "batch_norm_moments";
 
     fn output(&self) -> Shape {
@@ -142,7 +144,7 @@ struct Squares {
     lanes: usize,
 }
 
-impl Kernel for Squares {
+impl HostOp for Squares {
     const NAME: &'static str = "batch_norm_squares";
 
     fn output(&self) -> Shape {
@@ -169,7 +171,7 @@ struct Merge {
     sizes: ImageSizes,
 }
 
-impl Kernel for Merge {
+impl HostOp for Merge {
     const NAME: &'static str = "batch_norm_merge";
 
     fn output(&self) -> Shape {
@@ -205,7 +207,7 @@ struct Factors {
     with_u: bool,
 }
 
-impl Kernel for Factors {
+impl HostOp for Factors {
     const NAME: &'static str = "batch_norm_factors";
 
     fn output(&self) -> Shape {
@@ -276,7 +278,7 @@ pub(super) mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::ops::kernel::testing::{assert_device_agrees, numbers};
+    use crate::ops::host_op::testing::{assert_device_agrees, numbers};
 
     pub(crate) const SIZES: ImageSizes = ImageSizes { batch: 3, channels: 4, pixels: 77 };
     /// Sums of 77 numbers, three roundings each, with activations in between.

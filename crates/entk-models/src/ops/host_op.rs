@@ -4,14 +4,13 @@ use candle_core::{
 };
 use entk_device::Launch;
 
-use super::real::Real;
-use crate::error::Result;
+use crate::{error::Result, ops::real::Real};
 
 /// A map from contiguous slices to a new one: what a layer's hot loop is written as, for the host
 /// as a function and for a GPU as the launch of a kernel.
 ///
 /// Kernels are deterministic: the same input gives the same bits for any number of threads.
-pub(crate) trait Kernel: Send + Sync {
+pub(crate) trait HostOp: Send + Sync {
     /// Name in error messages.
     const NAME: &'static str;
     /// Shape of the result.
@@ -36,7 +35,7 @@ pub(crate) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `kernel` on one to three tensors of the same dtype.
-pub(crate) fn apply<K: Kernel>(kernel: K, inputs: &[&Tensor]) -> Result<Tensor> {
+pub(crate) fn apply<K: HostOp>(kernel: K, inputs: &[&Tensor]) -> Result<Tensor> {
     let op = Op(kernel);
     let result = match inputs {
         [a] => a.contiguous()?.apply_op1_no_bwd(&op),
@@ -51,7 +50,7 @@ struct Op<K>(K);
 
 type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
-impl<K: Kernel> Op<K> {
+impl<K: HostOp> Op<K> {
     fn on_device(&self, inputs: &[(&CudaStorage, &Layout)]) -> CandleResult<(CudaStorage, Shape)> {
         let launch = self.0.device().ok_or_else(|| {
             candle_core::Error::Msg(format!("{}: runs on the host only", K::NAME))
@@ -83,7 +82,7 @@ fn host_slice<'a, T: Real>((storage, layout): &Argument<'a>) -> CandleResult<&'a
     Ok(&T::cpu_storage_as_slice(storage)?[start..end])
 }
 
-impl<K: Kernel> CustomOp1 for Op<K> {
+impl<K: HostOp> CustomOp1 for Op<K> {
     fn name(&self) -> &'static str {
         K::NAME
     }
@@ -95,7 +94,7 @@ impl<K: Kernel> CustomOp1 for Op<K> {
     }
 }
 
-impl<K: Kernel> CustomOp2 for Op<K> {
+impl<K: HostOp> CustomOp2 for Op<K> {
     fn name(&self) -> &'static str {
         K::NAME
     }
@@ -119,7 +118,7 @@ impl<K: Kernel> CustomOp2 for Op<K> {
     }
 }
 
-impl<K: Kernel> CustomOp3 for Op<K> {
+impl<K: HostOp> CustomOp3 for Op<K> {
     fn name(&self) -> &'static str {
         K::NAME
     }
@@ -170,12 +169,12 @@ pub(crate) mod testing {
 
     /// Asserts that a kernel and its launch, compiled for the host, give the same numbers, up to
     /// `tolerance` times the unit round-off of the type and the largest entry.
-    pub(crate) fn assert_device_agrees<K: Kernel>(kernel: &K, inputs: &[Vec<f64>], tolerance: f64) {
+    pub(crate) fn assert_device_agrees<K: HostOp>(kernel: &K, inputs: &[Vec<f64>], tolerance: f64) {
         assert_agrees::<f64, K>(kernel, inputs, tolerance * 0.5f64.powi(53));
         assert_agrees::<f32, K>(kernel, inputs, tolerance * 0.5f64.powi(24));
     }
 
-    fn assert_agrees<T: Real + HostEntry, K: Kernel>(
+    fn assert_agrees<T: Real + HostEntry, K: HostOp>(
         kernel: &K,
         inputs: &[Vec<f64>],
         tolerance: f64,

@@ -1,30 +1,39 @@
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::{Arc, OnceLock},
 };
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{check::all_zero, error::Result, ops::kernel::on_host};
+use crate::{check::all_zero, error::Result, ops::host_op::on_host};
 
 /// Leading entries of a tensor that are read to see whether it is zero; the rest of it is read only
 /// if these are.
 const HEAD: usize = 512;
 
-/// What layers decide by, of tensors that never change. Every read of a GPU waits for it, so all
-/// tensors are read together when the first is asked for.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Facts(Arc<Read>);
+/// Which parameters are exactly zero and how small the statistics are, read once from tensors that
+/// never change: layers choose by it what to compute. Every read of a GPU waits for it, so the
+/// first question reads all tensors at once.
+#[derive(Clone, Default)]
+pub(crate) struct HostSummary(Arc<Summary>);
 
-#[derive(Debug, Default)]
-struct Read {
+#[derive(Default)]
+struct Summary {
     /// Names of the parameters that begin with zeros.
     zero_heads: OnceLock<HashSet<String>>,
     /// The smallest entry of every statistic.
     lowest: OnceLock<HashMap<String, f64>>,
 }
 
-impl Facts {
+/// Without what has been read by now, so that equal parameters print alike.
+impl fmt::Debug for HostSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HostSummary")
+    }
+}
+
+impl HostSummary {
     /// Whether every entry of `theta`'s tensor `name` is exactly zero.
     pub(crate) fn is_zero(
         &self,
@@ -119,11 +128,11 @@ mod tests {
             ("long", vec![0.0; 2 * HEAD]),
             ("nan", vec![f64::NAN]),
         ])?;
-        let facts = Facts::default();
+        let summary = HostSummary::default();
         for (name, tensor) in &theta {
-            let zero = facts.is_zero_by_heads(&theta, name, tensor)?;
+            let zero = summary.is_zero_by_heads(&theta, name, tensor)?;
             assert_eq!(zero, matches!(name.as_str(), "zero" | "long"), "{name}");
-            assert_eq!(zero, facts.is_zero(&theta, name, tensor)?, "{name}");
+            assert_eq!(zero, summary.is_zero(&theta, name, tensor)?, "{name}");
         }
         Ok(())
     }
@@ -131,9 +140,9 @@ mod tests {
     #[test]
     fn the_smallest_entry_is_found_and_nan_is_kept() -> Result<()> {
         let statistics = named(&[("a", vec![2.0, -1.0, 3.0]), ("b", vec![1.0, f64::NAN, 0.5])])?;
-        let facts = Facts::default();
-        assert_eq!(facts.lowest(&statistics, "a")?, -1.0);
-        assert!(facts.lowest(&statistics, "b")?.is_nan());
+        let summary = HostSummary::default();
+        assert_eq!(summary.lowest(&statistics, "a")?, -1.0);
+        assert!(summary.lowest(&statistics, "b")?.is_nan());
         Ok(())
     }
 }

@@ -4,18 +4,22 @@
 //! several passes over a plane cost one pass over memory. Sums within a plane are in the element
 //! type, in eight lanes.
 
+pub(crate) mod channels;
+
 use candle_core::{Shape, Tensor};
 use entk_device::{ImageSizes, Launch, MaskPlace};
 use rayon::prelude::*;
 
-use super::{
-    activation::{Activation, Pointwise, specialise},
-    channel::{dot_slice, lanes, plane_sums, sum_slice},
-    kernel::{Kernel, apply, on_host, vectorised},
-    norm_channels::{Line, planes_of_task, sizes},
-    real::Real,
+use crate::{
+    error::Result,
+    ops::{
+        activation::{Activation, Pointwise, specialise},
+        channel::{dot_slice, lanes, plane_sums, sum_slice},
+        host_op::{HostOp, apply, on_host, vectorised},
+        norm::channels::{Line, planes_of_task, sizes},
+        real::Real,
+    },
 };
-use crate::error::Result;
 
 /// The layer's values; of x and the maps.
 struct Normalize {
@@ -37,7 +41,7 @@ impl Normalize {
     }
 }
 
-impl Kernel for Normalize {
+impl HostOp for Normalize {
     const NAME: &'static str = "batch_norm";
 
     fn output(&self) -> Shape {
@@ -85,7 +89,7 @@ impl Gradients {
     }
 }
 
-impl Kernel for Gradients {
+impl HostOp for Gradients {
     const NAME: &'static str = "batch_norm_gradients";
 
     fn output(&self) -> Shape {
@@ -117,7 +121,7 @@ struct LaneGradients {
     lanes: usize,
 }
 
-impl Kernel for LaneGradients {
+impl HostOp for LaneGradients {
     const NAME: &'static str = "batch_norm_lane_gradients";
 
     fn output(&self) -> Shape {
@@ -181,7 +185,7 @@ impl Combine {
     }
 }
 
-impl Kernel for Combine {
+impl HostOp for Combine {
     const NAME: &'static str = "batch_norm_combine";
 
     fn output(&self) -> Shape {
@@ -265,8 +269,8 @@ mod tests {
 
     use super::*;
     use crate::ops::{
-        kernel::testing::{assert_device_agrees, numbers},
-        norm_channels::tests::{SIZES, TOLERANCE, assert_close, images, maps},
+        host_op::testing::{assert_device_agrees, numbers},
+        norm::channels::tests::{SIZES, TOLERANCE, assert_close, images, maps},
     };
 
     #[test]

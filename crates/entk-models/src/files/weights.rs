@@ -9,8 +9,10 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{
     error::{ModelError, Result},
-    params::Params,
-    spec::{ParamKind, ParamSpec, name_differences},
+    params::{
+        Params,
+        spec::{ParamKind, ParamSpec, name_differences},
+    },
 };
 
 /// PyTorch's step counter of a batch norm: not a number that anything here depends on.

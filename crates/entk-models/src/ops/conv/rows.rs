@@ -7,15 +7,16 @@ use entk_device::Launch;
 use faer::{Accum, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
-use super::{
-    conv::{Scratch, WeightVjp},
-    conv_products::Products,
-    geometry::Geometry,
-    kernel::{Kernel, apply, on_host},
-    matmul::{rows, rows_mut},
-    real::Real,
+use crate::{
+    error::Result,
+    ops::{
+        conv::{Scratch, WeightVjp, products::Products},
+        geometry::Geometry,
+        host_op::{HostOp, apply, on_host},
+        matmul::{rows, rows_mut},
+        real::Real,
+    },
 };
-use crate::error::Result;
 
 /// Output pixels up to which a per-example gradient is one product with all patches unrolled:
 /// the result, long beside them, is then written once and in its final order.
@@ -85,7 +86,7 @@ struct WeightRows {
     batch: usize,
 }
 
-impl Kernel for WeightRows {
+impl HostOp for WeightRows {
     const NAME: &'static str = "conv2d_weight_rows";
 
     fn output(&self) -> Shape {

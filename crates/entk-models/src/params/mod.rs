@@ -1,12 +1,19 @@
+pub(crate) mod active;
+pub(crate) mod host_summary;
+pub(crate) mod init;
+pub(crate) mod spec;
+
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
     check::ensure_finite,
     error::{ModelError, Result},
-    facts::Facts,
-    init::Initializer,
     ops::add_scaled::add_scaled,
-    spec::{ParamKind, ParamSpec},
+    params::{
+        host_summary::HostSummary,
+        init::Initializer,
+        spec::{ParamKind, ParamSpec},
+    },
 };
 
 /// The parameters theta of a model, in a fixed order, with the batch-norm statistics beside them.
@@ -33,7 +40,7 @@ pub struct Params {
     statistics: Vec<(String, Tensor)>,
     dtype: DType,
     device: Device,
-    facts: Facts,
+    summary: HostSummary,
 }
 
 impl Params {
@@ -59,7 +66,7 @@ impl Params {
             }
             ensure_finite(tensor, name)?;
         }
-        Ok(Self { theta, statistics, dtype, device, facts: Facts::default() })
+        Ok(Self { theta, statistics, dtype, device, summary: HostSummary::default() })
     }
 
     /// Draws parameters for `specs`: see [`Model::init`](crate::Model::init).
@@ -67,7 +74,7 @@ impl Params {
     /// # Errors
     /// An unsupported dtype, or an allocation refused by the device.
     pub fn init(specs: &[ParamSpec], seed: u64, dtype: DType, device: &Device) -> Result<Self> {
-        Self::from_fn(specs, dtype, device, |spec| spec.init.draw(spec, seed))
+        Self::from_fn(specs, dtype, device, |spec| spec.draw(seed))
     }
 
     /// A standard-normal direction in parameter space, statistics zero; for probes and tests.
@@ -81,8 +88,8 @@ impl Params {
         device: &Device,
     ) -> Result<Self> {
         Self::from_fn(specs, dtype, device, |spec| match spec.kind {
-            ParamKind::Trainable => Initializer::Normal.draw(spec, seed),
-            ParamKind::Statistic => Initializer::Zeros.draw(spec, seed),
+            ParamKind::Trainable => Initializer::Normal.draw(&spec.name, spec.elem_count(), seed),
+            ParamKind::Statistic => vec![0.0; spec.elem_count()],
         })
     }
 
@@ -137,13 +144,13 @@ impl Params {
 
     /// Whether every entry of the trainable tensor `name` is exactly zero.
     pub(crate) fn is_zero(&self, name: &str) -> Result<bool> {
-        self.facts.is_zero(&self.theta, name, self.get(name)?)
+        self.summary.is_zero(&self.theta, name, self.get(name)?)
     }
 
     /// The smallest entry of the statistic `name`.
     pub(crate) fn lowest_statistic(&self, name: &str) -> Result<f64> {
         self.statistic(name)?;
-        self.facts.lowest(&self.statistics, name)
+        self.summary.lowest(&self.statistics, name)
     }
 
     /// Number of trainable scalars, the P of the paper.
@@ -168,7 +175,11 @@ impl Params {
     /// [`ModelError::Names`] if the two sets of statistics differ in names or shapes.
     pub fn with_statistics_of(&self, other: &Params) -> Result<Self> {
         check_same_names(&self.statistics, &other.statistics)?;
-        Ok(Self { statistics: other.statistics.clone(), facts: Facts::default(), ..self.clone() })
+        Ok(Self {
+            statistics: other.statistics.clone(),
+            summary: HostSummary::default(),
+            ..self.clone()
+        })
     }
 
     /// The same theta with these statistics, as a training sweep returns them.
@@ -177,7 +188,7 @@ impl Params {
     /// [`ModelError::Names`] if names or shapes differ from the present ones.
     pub fn with_statistics(&self, statistics: Vec<(String, Tensor)>) -> Result<Self> {
         check_same_names(&self.statistics, &statistics)?;
-        Ok(Self { statistics, facts: Facts::default(), ..self.clone() })
+        Ok(Self { statistics, summary: HostSummary::default(), ..self.clone() })
     }
 
     /// Zero theta of the same shapes, with the same statistics.
@@ -283,7 +294,7 @@ impl Params {
     pub fn map(&self, mut f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
         let theta =
             self.theta.iter().map(|(name, t)| Ok((name.clone(), f(t)?))).collect::<Result<_>>()?;
-        Ok(Self { theta, facts: Facts::default(), ..self.clone() })
+        Ok(Self { theta, summary: HostSummary::default(), ..self.clone() })
     }
 
     /// Applies `f` to every pair of trainable tensors.
@@ -299,7 +310,7 @@ impl Params {
         let theta = (self.theta.iter().zip(&other.theta))
             .map(|((name, a), (_, b))| Ok((name.clone(), f(a, b)?)))
             .collect::<Result<_>>()?;
-        Ok(Self { theta, facts: Facts::default(), ..self.clone() })
+        Ok(Self { theta, summary: HostSummary::default(), ..self.clone() })
     }
 
     /// Sorts named gradient tensors into this set's order; absent leaves are zero.
@@ -316,7 +327,7 @@ impl Params {
             }
             theta.push((name.clone(), sum.map_or_else(|| like.zeros_like(), Ok)?));
         }
-        Ok(Self { theta, facts: Facts::default(), ..self.clone() })
+        Ok(Self { theta, summary: HostSummary::default(), ..self.clone() })
     }
 }
 
@@ -335,5 +346,5 @@ fn check_same_names(a: &[(String, Tensor)], b: &[(String, Tensor)]) -> Result<()
     }
     let expected: Vec<_> = a.iter().map(|(n, t)| (n.as_str(), t.dims())).collect();
     let found: Vec<_> = b.iter().map(|(n, t)| (n.as_str(), t.dims())).collect();
-    Err(crate::spec::name_differences(&expected, &found))
+    Err(crate::params::spec::name_differences(&expected, &found))
 }

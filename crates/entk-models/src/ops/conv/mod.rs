@@ -1,5 +1,10 @@
 //! Convolution and its derivatives as matrix products over lowered images
-//! ([`super::lowering`]).
+//! ([`lowering`]).
+
+mod lowering;
+mod patches;
+mod products;
+pub(crate) mod rows;
 
 use std::ops::Range;
 
@@ -8,15 +13,16 @@ use entk_device::Launch;
 use faer::MatRef;
 use rayon::prelude::*;
 
-use super::{
-    conv_products::Products,
-    geometry::Geometry,
-    kernel::{Kernel, apply, on_host},
-    lowering::Blocks,
-    matmul::{add_product, rows, rows_mut},
-    real::Real,
+use crate::{
+    error::Result,
+    ops::{
+        conv::{lowering::Blocks, products::Products},
+        geometry::Geometry,
+        host_op::{HostOp, apply, on_host},
+        matmul::{add_product, rows, rows_mut},
+        real::Real,
+    },
 };
-use crate::error::Result;
 
 /// Weights up to this size are summed over the batch by tasks of whole examples: with fewer
 /// filters than make several tasks, those of some filters would leave threads idle.
@@ -71,7 +77,7 @@ struct Forward {
     batch: usize,
 }
 
-impl Kernel for Forward {
+impl HostOp for Forward {
     const NAME: &'static str = "conv2d";
 
     fn output(&self) -> Shape {
@@ -112,7 +118,7 @@ struct InputVjp {
     batch: usize,
 }
 
-impl Kernel for InputVjp {
+impl HostOp for InputVjp {
     const NAME: &'static str = "conv2d_input_vjp";
 
     fn output(&self) -> Shape {
@@ -244,7 +250,7 @@ impl WeightVjp {
     }
 }
 
-impl Kernel for WeightVjp {
+impl HostOp for WeightVjp {
     const NAME: &'static str = "conv2d_weight_vjp";
 
     fn output(&self) -> Shape {

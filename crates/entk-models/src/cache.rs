@@ -1,0 +1,36 @@
+//! What the forward pass of a layer hands to its derivatives: tensors, and the caches of the layers
+//! inside. Made by [`Layer::forward`](crate::Layer::forward), read by everything after it.
+
+use candle_core::Tensor;
+
+/// What a layer's forward pass keeps for its derivatives.
+#[derive(Debug, Clone, Default)]
+pub struct Cache {
+    /// Tensors of this layer.
+    pub tensors: Vec<Tensor>,
+    /// Caches of the layers inside this one.
+    pub children: Vec<Cache>,
+    /// The map from input to output is exactly constant at these parameters: tangents do not pass
+    /// and cotangents are exactly zero below, so neither is computed. See
+    /// [`Layer::stops`](crate::Layer::stops).
+    pub stops: bool,
+}
+
+impl Cache {
+    /// A cache of tensors only.
+    pub fn of(tensors: impl IntoIterator<Item = Tensor>) -> Self {
+        Self { tensors: tensors.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The same, where the layer [`stops`](crate::Layer::stops).
+    #[must_use]
+    pub fn stopping(self, stops: bool) -> Self {
+        Self { stops, ..self }
+    }
+
+    /// Forgets what stops, here and inside: derivatives are then computed everywhere.
+    pub(crate) fn enter_all(&mut self) {
+        self.stops = false;
+        self.children.iter_mut().for_each(Self::enter_all);
+    }
+}

@@ -1,0 +1,4 @@
+//! Files of weights: our own, and those of flax.
+
+pub(crate) mod flax;
+pub(crate) mod weights;
