@@ -94,12 +94,14 @@ impl<F: Args + Clone + Serialize> FigureProgram<F> {
     }
 
     /// Writes `record.json` with `results`, a JSON object, to which it adds where the images come
-    /// from.
+    /// from; they are synthetic if no data set was loaded.
     ///
     /// # Errors
-    /// As [`Run::finish`].
+    /// As [`Run::finish`], and when `results` are no JSON object.
     pub fn finish(self, mut results: Value) -> Result<()> {
-        results["origin"] = self.data.get().map_or("synthetic", DataPool::origin).into();
+        let origin = self.data.get().map_or("synthetic", DataPool::origin);
+        let object = results.as_object_mut().context("results are no JSON object")?;
+        object.insert("origin".to_owned(), origin.into());
         self.run.finish(self.flags.common.seed, &self.flags, &results)?;
         Ok(())
     }
