@@ -4,9 +4,10 @@ use entk_spectral::{
     Gram, SpectralError, centred_kernel_alignment, effective_rank, eigh, layer_shares,
     principal_cosines, unbiased_alignments,
 };
+use entk_testing::normals;
 
 use crate::support::{
-    assert_close, gram_f64, normals, orthogonal, outer, random_gram, round_off, with_spectrum,
+    assert_close, gram_f64, orthogonal, outer, random_gram, round_off, with_spectrum,
 };
 
 /// The mean over pairs i != j of the given inputs, term by term.
@@ -22,7 +23,7 @@ fn mean_over_pairs(gram: &Gram, f: &[f64], inputs: &[usize]) -> f64 {
 fn the_u_statistic_and_its_jackknife_equal_their_definitions() {
     let (m, blocks) = (53, 7);
     let gram = random_gram(21, m, 12);
-    let targets = normals(22, 3 * m);
+    let targets = normals(3 * m, 22);
     let found = unbiased_alignments(&gram, &targets, blocks).unwrap();
     for (found, f) in found.iter().zip(targets.chunks_exact(m)) {
         let all: Vec<usize> = (0..m).collect();
@@ -50,7 +51,7 @@ fn the_u_statistic_is_unbiased_and_its_error_honest() {
     let truth: f64 = w.iter().map(|w| w * w).sum();
     let estimates: Vec<_> = (0..repeats)
         .map(|seed| {
-            let x = normals(1000 + seed, m * p);
+            let x = normals(m * p, 1000 + seed);
             let f: Vec<f64> =
                 x.chunks_exact(p).map(|x| x.iter().zip(w).map(|(x, w)| x * w).sum()).collect();
             unbiased_alignments(&gram_f64(m, outer(m, p, &x)), &f, 20).unwrap()[0]
@@ -140,7 +141,7 @@ fn effective_rank_of_flat_and_single_spectra() {
 #[test]
 fn shares_of_layers_add_up() {
     let layers = [random_gram(28, 20, 3), random_gram(29, 20, 30), random_gram(30, 20, 1)];
-    let y = normals(31, 20);
+    let y = normals(20, 31);
     let shares = layer_shares(&layers, &y).unwrap();
     assert_close(shares.iter().sum(), 1.0, round_off(3));
     let form = |k: &Gram| k.matvec(&y).unwrap().iter().zip(&y).map(|(a, b)| a * b).sum::<f64>();

@@ -7,12 +7,11 @@ use entk_spectral::{
     CertifiedPairs, EigshConfig, EntryType, Gram, Result, Solver, SpectralError, SymmetricOperator,
     eigh, eigsh,
 };
+use entk_testing::normals;
 
 use crate::{
     degenerate::watched,
-    support::{
-        assert_canonical, assert_close, gram_f32, gram_f64, normals, outer, random_gram, round_off,
-    },
+    support::{assert_canonical, assert_close, gram_f32, gram_f64, outer, random_gram, round_off},
 };
 
 const TOLERANCE: f64 = 1e-10;
@@ -55,7 +54,7 @@ fn power_law(n: usize, power: f64) -> Gram {
         *x = (1.0 + j as f64).powf(-power);
     });
     for seed in 0..3 {
-        let v = normals(seed, n);
+        let v = normals(n, seed);
         let square: f64 = v.iter().map(|x| x * x).sum();
         for row in entries.chunks_exact_mut(n) {
             let c = 2.0 / square * row.iter().zip(&v).map(|(x, v)| x * v).sum::<f64>();
@@ -118,7 +117,7 @@ fn many_restarts_and_one_long_basis_agree() {
 #[test]
 fn f32_entries_with_f64_accuracy() {
     watched(|| {
-        let gram = gram_f32(200, &outer(200, 50, &normals(7, 200 * 50)));
+        let gram = gram_f32(200, &outer(200, 50, &normals(200 * 50, 7)));
         let top = agrees(&gram, 45);
         assert_eq!(top.pairs.entry_type(), EntryType::F32);
     });

@@ -1,9 +1,8 @@
 use entk_spectral::{CrossGram, Entries, EntryType, Gram, SpectralError};
+use entk_testing::normals;
 use rayon::ThreadPoolBuilder;
 
-use crate::support::{
-    assert_close, gram_f32, gram_f64, naive_matvec, normals, random_gram, round_off,
-};
+use crate::support::{assert_close, gram_f32, gram_f64, naive_matvec, random_gram, round_off};
 
 /// Around the block sizes of mirroring (8, 64) and of products (128, 512).
 const LADDER: [usize; 14] = [1, 2, 3, 7, 8, 9, 63, 64, 65, 71, 128, 129, 200, 530];
@@ -136,7 +135,7 @@ fn products_agree_with_the_definition() {
     for (seed, n) in LADDER.into_iter().enumerate() {
         let gram = random_gram(seed as u64, n, 3);
         for count in [1, 2, 5] {
-            let x = normals(99 + seed as u64, n * count);
+            let x = normals(n * count, 99 + seed as u64);
             let y = gram.product(&x).unwrap();
             for (x, y) in x.chunks_exact(n).zip(y.chunks_exact(n)) {
                 let tolerance =
@@ -152,7 +151,7 @@ fn products_agree_with_the_definition() {
 #[test]
 fn f32_entries_are_accumulated_in_f64() {
     let single = gram_f32(140, &random_gram(5, 140, 9).entries().to_f64_vec());
-    let x = normals(6, 3 * 140);
+    let x = normals(3 * 140, 6);
     // Widening first changes nothing, not even a bit.
     assert_eq!(single.product(&x), single.to_f64().product(&x));
     assert_eq!(single.matvec(&x[..140]), single.to_f64().matvec(&x[..140]));
@@ -161,7 +160,7 @@ fn f32_entries_are_accumulated_in_f64() {
 #[test]
 fn products_have_the_same_bits_for_any_number_of_threads() {
     let gram = random_gram(7, 700, 3);
-    let x = normals(8, 700 * 40);
+    let x = normals(700 * 40, 8);
     let compute =
         || (gram.matvec(&x[..700]).unwrap(), gram.product(&x).unwrap(), gram.frobenius().unwrap());
     let with =
@@ -173,11 +172,11 @@ fn products_have_the_same_bits_for_any_number_of_threads() {
 #[test]
 fn cross_products_are_rectangular() {
     let (rows, cols) = (150, 3);
-    let entries = normals(11, rows * cols);
+    let entries = normals(rows * cols, 11);
     let single =
         CrossGram::from_f32(rows, cols, entries.iter().map(|&x| x as f32).collect()).unwrap();
     let double = CrossGram::from_f64(rows, cols, entries.clone()).unwrap();
-    let x = normals(12, 2 * cols);
+    let x = normals(2 * cols, 12);
     for (cross, tolerance) in
         [(double, round_off(cols)), (single, 2.0 * cols as f64 * f64::from(f32::EPSILON))]
     {

@@ -3,13 +3,14 @@
 use entk_spectral::{
     EntryType, Gram, alignment, eigh, energy_curve, inverse_quadratic, rayleigh_alignment,
 };
+use entk_testing::normals;
 use proptest::prelude::*;
 
-use crate::support::{assert_close, config, dot, gram_f32, gram_f64, normals, outer, round_off};
+use crate::support::{assert_close, config, dot, gram_f32, gram_f64, outer, round_off};
 
 /// J J^T plus a ridge: positive definite with a known bound on its conditioning.
 fn definite(seed: u64, n: usize, p: usize, ridge: f64) -> Gram {
-    let mut entries = outer(n, p, &normals(seed, n * p));
+    let mut entries = outer(n, p, &normals(n * p, seed));
     entries.iter_mut().step_by(n + 1).for_each(|x| *x += ridge);
     gram_f64(n, entries)
 }
@@ -31,7 +32,7 @@ proptest! {
         n in 1_usize..=12, p in 1_usize..=20, ridge in 0.01..10.0, seed in any::<u64>(),
     ) {
         let gram = definite(seed, n, p, ridge);
-        let f = normals(seed ^ 1, n);
+        let f = normals(n, seed ^ 1);
         let (ratio, tolerance) = lemma_one(&gram, &f);
         prop_assert!(ratio >= 1.0 - tolerance, "{ratio}");
         // Kantorovich: the other side is bounded as well.
@@ -57,9 +58,9 @@ proptest! {
     fn alignment_is_the_norm_of_the_mean_gradient(
         n in 1_usize..=20, p in 1_usize..=30, seed in any::<u64>(),
     ) {
-        let j = normals(seed, n * p);
+        let j = normals(n * p, seed);
         let gram = gram_f64(n, outer(n, p, &j));
-        let f = normals(seed ^ 1, n);
+        let f = normals(n, seed ^ 1);
         let mean =
             |at: usize| (0..n).map(|i| f[i] * j[i * p + at]).sum::<f64>() / n as f64;
         let expected: f64 = (0..p).map(mean).map(|x| x * x).sum();
@@ -73,7 +74,7 @@ proptest! {
         n in 1_usize..=20, p in 1_usize..=30, seed in any::<u64>(),
     ) {
         // A common gradient of size 10, so that most of the kernel is its mean.
-        let mut j: Vec<f64> = normals(seed, n * p).iter().map(|x| 10.0 + x).collect();
+        let mut j: Vec<f64> = normals(n * p, seed).iter().map(|x| 10.0 + x).collect();
         let gram = gram_f64(n, outer(n, p, &j));
         for parameter in 0..p {
             let mean = (0..n).map(|i| j[i * p + parameter]).sum::<f64>() / n as f64;
@@ -96,17 +97,17 @@ proptest! {
     fn alignment_lies_between_the_extreme_eigenvalues(
         n in 1_usize..=14, p in 1_usize..=20, seed in any::<u64>(),
     ) {
-        let gram = gram_f64(n, outer(n, p, &normals(seed, n * p)));
+        let gram = gram_f64(n, outer(n, p, &normals(n * p, seed)));
         let values = eigh(&gram).unwrap().values().to_vec();
-        let found = rayleigh_alignment(&gram, &normals(seed ^ 1, n)).unwrap();
+        let found = rayleigh_alignment(&gram, &normals(n, seed ^ 1)).unwrap();
         let tolerance = round_off(n) * values[0];
         prop_assert!(found >= values[n - 1] - tolerance && found <= values[0] + tolerance);
     }
 
     #[test]
     fn energy_grows_from_zero_to_one(n in 1_usize..=14, p in 1_usize..=20, seed in any::<u64>()) {
-        let pairs = eigh(&gram_f64(n, outer(n, p, &normals(seed, n * p)))).unwrap();
-        let curve = energy_curve(&pairs, &normals(seed ^ 1, n)).unwrap();
+        let pairs = eigh(&gram_f64(n, outer(n, p, &normals(n * p, seed)))).unwrap();
+        let curve = energy_curve(&pairs, &normals(n, seed ^ 1)).unwrap();
         prop_assert!(curve[0].ratio >= 0.0);
         prop_assert!(curve.windows(2).all(|w| w[0].ratio <= w[1].ratio));
         prop_assert!(curve.windows(2).all(|w| w[0].squared <= w[1].squared));

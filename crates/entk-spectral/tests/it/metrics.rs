@@ -2,13 +2,14 @@ use entk_spectral::{
     BinaryTarget, SpectralError, alignment, alignments, eigh, energy_concentration, energy_curve,
     inverse_quadratic, rayleigh_alignment, rayleigh_alignments, uncertain_labels,
 };
+use entk_testing::normals;
 
-use crate::support::{assert_close, dot, gram_f32, gram_f64, normals, random_gram, round_off};
+use crate::support::{assert_close, dot, gram_f32, gram_f64, random_gram, round_off};
 
 #[test]
 fn batches_agree_with_single_targets() {
     let gram = gram_f32(90, &random_gram(1, 90, 40).entries().to_f64_vec());
-    let targets = normals(2, 90 * 300);
+    let targets = normals(90 * 300, 2);
     let (text, figures) =
         (alignments(&gram, &targets).unwrap(), rayleigh_alignments(&gram, &targets).unwrap());
     assert_eq!((text.len(), figures.len()), (300, 300));
@@ -21,7 +22,7 @@ fn batches_agree_with_single_targets() {
 #[test]
 fn on_signs_the_two_normalisations_differ_by_the_sample_size() {
     let gram = random_gram(3, 60, 20);
-    let signs = BinaryTarget::from_vector(&normals(4, 60)).unwrap().signs();
+    let signs = BinaryTarget::from_vector(&normals(60, 4)).unwrap().signs();
     let figures = rayleigh_alignment(&gram, &signs).unwrap();
     assert_close(60.0 * alignment(&gram, &signs).unwrap(), figures, round_off(60) * figures);
 }
@@ -42,7 +43,7 @@ fn alignment_on_an_eigenvector_is_its_eigenvalue() {
 #[test]
 fn alignments_of_extreme_scales() {
     let entries = random_gram(6, 12, 20).entries().to_f64_vec();
-    let f = normals(7, 12);
+    let f = normals(12, 7);
     let plain = gram_f64(12, entries.clone());
     let (text, figures) = (alignment(&plain, &f).unwrap(), rayleigh_alignment(&plain, &f).unwrap());
     let scaled = |x: &[f64], s: f64| x.iter().map(|x| x * s).collect::<Vec<_>>();
@@ -105,7 +106,7 @@ fn bad_targets_are_refused() {
 #[test]
 fn energy_against_the_definition() {
     let pairs = eigh(&random_gram(9, 30, 50)).unwrap();
-    let y = BinaryTarget::from_vector(&normals(10, 30)).unwrap().signs();
+    let y = BinaryTarget::from_vector(&normals(30, 10)).unwrap().signs();
     let curve = energy_curve(&pairs, &y).unwrap();
     for (k, energy) in (1..).zip(&curve) {
         let share: f64 =
@@ -122,7 +123,7 @@ fn energy_against_the_definition() {
 fn inverse_quadratic_against_the_definition() {
     let gram = random_gram(11, 20, 200);
     let pairs = eigh(&gram).unwrap();
-    let g = normals(12, 20);
+    let g = normals(20, 12);
     // With f = K g it is g^T K g.
     let f = gram.matvec(&g).unwrap();
     let norm = inverse_quadratic(&pairs, &f).unwrap();
@@ -171,7 +172,7 @@ fn bad_labels_are_refused() {
 #[test]
 fn overlap_of_gaussian_entries_is_about_the_root_of_two_over_pi() {
     let m = 100_000;
-    let phi = normals(13, m);
+    let phi = normals(m, 13);
     let target = BinaryTarget::from_vector(&phi).unwrap();
     let expected = std::f64::consts::FRAC_2_PI.sqrt();
     // Standard deviation of |x|: (1 - 2/pi)^(1/2) = 0.6; five sigma of the mean.

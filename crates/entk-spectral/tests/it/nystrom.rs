@@ -1,8 +1,9 @@
 //! Eigenvectors beyond the sample they come from.
 
 use entk_spectral::{CrossGram, SpectralError, eigh, extend, nystrom, residual_norms};
+use entk_testing::normals;
 
-use crate::support::{assert_canonical, assert_close, normals, outer, random_gram, round_off};
+use crate::support::{assert_canonical, assert_close, outer, random_gram, round_off};
 
 #[test]
 fn extension_to_the_training_inputs_gives_the_eigenvectors_back() {
@@ -58,7 +59,7 @@ fn nystrom_is_exact_for_a_kernel_of_the_landmarks_rank() {
 fn nystrom_approaches_from_below_and_its_vectors_are_orthonormal() {
     let n = 80;
     // Features that decay, so that few landmarks carry most of the kernel.
-    let mut j = normals(44, n * 80);
+    let mut j = normals(n * 80, 44);
     for row in j.chunks_exact_mut(80) {
         row.iter_mut().enumerate().for_each(|(c, x)| *x /= 1.0 + c as f64);
     }

@@ -1,9 +1,9 @@
 //! Seeded random kernels, slow and obvious oracles, and tolerances.
 
 use entk_spectral::{Eigenpairs, Gram};
+use entk_testing::normals;
 use proptest::test_runner::{Config, RngSeed};
 use rand::{SeedableRng, rngs::ChaCha8Rng};
-use rand_distr::{Distribution, StandardNormal};
 
 /// Growth allowed over N eps; LAPACK's own gate is 60, the solver measures near 1.
 pub(crate) const GROWTH: f64 = 10.0;
@@ -25,10 +25,6 @@ pub(crate) fn assert_close(found: f64, expected: f64, tolerance: f64) {
 
 pub(crate) fn rng(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
-}
-
-pub(crate) fn normals(seed: u64, len: usize) -> Vec<f64> {
-    StandardNormal.sample_iter(rng(seed)).take(len).collect()
 }
 
 /// Fixed seed, nothing written to disk.
@@ -62,12 +58,12 @@ pub(crate) fn gram_f32(n: usize, entries: &[f64]) -> Gram {
 
 /// The Gram of n random inputs with p parameters.
 pub(crate) fn random_gram(seed: u64, n: usize, p: usize) -> Gram {
-    gram_f64(n, outer(n, p, &normals(seed, n * p)))
+    gram_f64(n, outer(n, p, &normals(n * p, seed)))
 }
 
 /// An n x n orthogonal matrix, row by row: Gram-Schmidt, twice.
 pub(crate) fn orthogonal(seed: u64, n: usize) -> Vec<f64> {
-    let mut q = normals(seed, n * n);
+    let mut q = normals(n * n, seed);
     for i in 0..n {
         let (done, rest) = q.split_at_mut(i * n);
         let row = &mut rest[..n];

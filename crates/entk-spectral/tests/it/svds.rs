@@ -4,10 +4,11 @@ use entk_spectral::{
     CrossGram, EigshConfig, Gram, LinearOperator, SingularTriplets, Solver, SpectralError, eigh,
     svds,
 };
+use entk_testing::normals;
 
 use crate::{
     degenerate::watched,
-    support::{assert_close, dot, gram_f64, normals, outer, round_off},
+    support::{assert_close, dot, gram_f64, outer, round_off},
 };
 
 fn config() -> EigshConfig {
@@ -37,7 +38,7 @@ fn check(a: &CrossGram, top: &SingularTriplets) {
 fn tall_wide_and_square_match_the_dense_spectrum() {
     watched(|| {
         for (m, n, k) in [(90, 40, 10), (40, 90, 10), (50, 50, 50), (1, 7, 1), (7, 1, 1)] {
-            let entries = normals((m * n) as u64, m * n);
+            let entries = normals(m * n, (m * n) as u64);
             let squared: Gram = gram_f64(m, outer(m, n, &entries));
             let expected = eigh(&squared).unwrap();
             let a = CrossGram::from_f64(m, n, entries).unwrap();
@@ -54,8 +55,8 @@ fn tall_wide_and_square_match_the_dense_spectrum() {
 #[test]
 fn the_products_of_a_cross_gram_are_adjoint() {
     let (m, n) = (37, 300);
-    let a = CrossGram::from_f64(m, n, normals(51, m * n)).unwrap();
-    let (x, y) = (normals(52, n), normals(53, m));
+    let a = CrossGram::from_f64(m, n, normals(m * n, 51)).unwrap();
+    let (x, y) = (normals(n, 52), normals(m, 53));
     let (mut ax, mut aty) = (vec![0.0; m], vec![0.0; n]);
     a.apply(&x, &mut ax).unwrap();
     a.apply_transposed(&y, &mut aty).unwrap();
@@ -66,7 +67,7 @@ fn the_products_of_a_cross_gram_are_adjoint() {
 #[test]
 fn more_triplets_than_the_rank_are_refused() {
     watched(|| {
-        let (left, right) = (normals(54, 30), normals(55, 20));
+        let (left, right) = (normals(30, 54), normals(20, 55));
         let entries = left.iter().flat_map(|x| right.iter().map(move |y| x * y)).collect();
         let a = CrossGram::from_f64(30, 20, entries).unwrap();
         check(&a, &svds(&a, 1, &config()).unwrap());

@@ -4,10 +4,11 @@ use entk_spectral::{
     EigshConfig, EntryType, Gram, LowerTiles, Result, Solver, SpectralError, SymmetricOperator,
     Tile, TiledOperator, eigsh,
 };
+use entk_testing::normals;
 
 use crate::{
     degenerate::watched,
-    support::{assert_close, normals, random_gram, round_off},
+    support::{assert_close, random_gram, round_off},
 };
 
 /// Tiles of a Gram in memory; above the diagonal of diagonal tiles there is rubbish.
@@ -48,7 +49,7 @@ fn tiled(edge: usize) -> TiledOperator<InMemory> {
 
 #[test]
 fn products_equal_those_in_memory_for_every_edge() {
-    let x = normals(12, 3 * 150);
+    let x = normals(3 * 150, 12);
     let expected = tiled(1).tiles().gram.product(&x).unwrap();
     let scale = expected.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
     for edge in [1, 7, 64, 149, 150, 151, 4000] {
@@ -76,7 +77,7 @@ fn eigenpairs_equal_those_in_memory() {
 
 #[test]
 fn the_bits_do_not_depend_on_the_number_of_threads() {
-    let x = normals(13, 20 * 150);
+    let x = normals(20 * 150, 13);
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut y = vec![0.0; x.len()];
