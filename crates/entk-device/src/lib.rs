@@ -14,9 +14,11 @@
 //! This is the only crate of the family with unsafe code, and only its device module has any.
 #![deny(unsafe_code)]
 
+mod activation;
 mod choice;
 mod error;
 pub mod files;
+mod geometry;
 pub mod hash;
 mod host_copies;
 mod host_slice;
@@ -32,15 +34,17 @@ mod device;
 #[path = "no_device.rs"]
 mod device;
 
+pub use activation::Activation;
 pub use choice::{DeviceChoice, OpenedDevice};
 pub use device::{Entry, device_count};
 pub use error::{DeviceError, Result};
+pub use geometry::{Geometry, Windows};
 pub use host_copies::HostCopies;
 #[cfg(any(test, feature = "host-check"))]
 pub use launch::host::{HostCompiler, HostEntry};
 pub use launch::{
     Launch,
-    kernels::{Entrywise, ImageSizes, MaskPlace, Nonlinearity, PatchSizes, PixelSizes, PoolSizes},
+    kernels::{Entrywise, ImageSizes, MaskPlace},
     sources::Source,
 };
 pub use products::{add_product, operand::Operand, precision::Precision};

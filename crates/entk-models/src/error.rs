@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use entk_device::files::FileError;
+use entk_device::{Activation, files::FileError};
 
 /// Everything that can go wrong in a model, its parameters or its weight files.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,9 @@ pub enum ModelError {
         /// The largest magnitude found.
         largest: f64,
     },
+    /// An activation that has no loop on the host.
+    #[error("the activation {0:?} is not implemented")]
+    Activation(Activation),
     /// A configuration that no network can have.
     #[error("{field}: {reason}")]
     Config {

@@ -1,11 +1,11 @@
 use candle_core::Tensor;
+use entk_device::Geometry;
 
 use crate::{
     error::Result,
     ops::{
         channel::{batch_sum, pixel_sum},
         conv::{rows::weight_rows, weight_vjp},
-        geometry::Geometry,
         matmul::matmul_at,
     },
 };

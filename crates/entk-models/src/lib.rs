@@ -45,6 +45,7 @@ mod sweep;
 
 pub use cache::Cache;
 pub use check::ensure_finite;
+pub use entk_device::{Activation, Geometry};
 pub use error::{ModelError, Result};
 pub use factor::Factor;
 pub use files::flax::FlaxTable;
@@ -57,12 +58,7 @@ pub use mixed::{MixedFactor, MixedPoint, MixedSink};
 pub use model::Model;
 pub use nets::{LeNet5Config, MlpConfig, ResNetConfig};
 pub use network::Network;
-pub use ops::{
-    activation::Activation,
-    conv::rows::ConvRows,
-    geometry::{Geometry, Padding},
-    real::Real,
-};
+pub use ops::{conv::rows::ConvRows, host_op::HostOp, padding::Padding, real::Real};
 pub use params::{
     Params,
     active::ActiveParameters,

@@ -1,23 +1,10 @@
 //! The launches of all kernels: which sizes each reads, and how long its inputs and output are.
 
-use crate::launch::{Launch, sources::Source};
-
-/// Element-wise functions, by the codes that kernels know them by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Nonlinearity {
-    /// x.
-    Identity,
-    /// max(x, 0), with derivative 0 at 0.
-    Relu,
-    /// The tanh form of the GELU.
-    Gelu,
-    /// x / (1 + exp(-x)).
-    Silu,
-    /// tanh(x).
-    Tanh,
-    /// x^2.
-    Square,
-}
+use crate::{
+    activation::Activation,
+    geometry::{Geometry, Windows},
+    launch::{Launch, sources::Source},
+};
 
 /// What an entry is of the same entry of one to three tensors a, b, c.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,71 +49,6 @@ impl ImageSizes {
     }
 }
 
-/// Sizes of an average pooling whose window equals its stride.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolSizes {
-    /// Images times channels.
-    pub planes: usize,
-    /// Output height and width.
-    pub output: [usize; 2],
-    /// Window height and width.
-    pub window: [usize; 2],
-}
-
-/// Sizes of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PatchSizes {
-    /// Images.
-    pub batch: usize,
-    /// Input channels.
-    pub channels: usize,
-    /// Input height and width.
-    pub input: [usize; 2],
-    /// Output height and width.
-    pub output: [usize; 2],
-    /// Kernel height and width.
-    pub kernel: [usize; 2],
-    /// Stride down and right.
-    pub stride: [usize; 2],
-    /// Zeros above and to the left.
-    pub before: [usize; 2],
-}
-
-impl PatchSizes {
-    fn all(&self) -> [usize; 11] {
-        let [h, w] = self.input;
-        let ([oh, ow], [kh, kw]) = (self.output, self.kernel);
-        let ([sh, sw], [top, left]) = (self.stride, self.before);
-        [self.channels, h, w, oh, ow, kh, kw, sh, sw, top, left]
-    }
-
-    fn images(&self) -> usize {
-        self.batch * self.channels * self.input[0] * self.input[1]
-    }
-
-    fn patches(&self) -> usize {
-        let pixels = self.output[0] * self.output[1];
-        self.batch * pixels * self.channels * self.kernel[0] * self.kernel[1]
-    }
-}
-
-/// Sizes of a tile of a Gram for a convolution on few pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PixelSizes {
-    /// Examples of the rows and of the columns.
-    pub examples: [usize; 2],
-    /// Input height and width.
-    pub input: [usize; 2],
-    /// Output height and width.
-    pub output: [usize; 2],
-    /// Kernel height and width.
-    pub kernel: [usize; 2],
-    /// Stride down and right.
-    pub stride: [usize; 2],
-    /// Zeros above and to the left.
-    pub before: [usize; 2],
-}
-
 /// Where the derivative of the activation multiplies in [`Launch::norm_combine`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaskPlace {
@@ -140,7 +62,7 @@ pub enum MaskPlace {
 
 impl Launch {
     /// A function of the entries of one to three tensors, of `count` entries each.
-    pub fn entrywise(rule: Entrywise, function: Nonlinearity, count: usize) -> Self {
+    pub fn entrywise(rule: Entrywise, activation: Option<Activation>, count: usize) -> Self {
         let (name, inputs) = match rule {
             Entrywise::Value => ("activation", 1),
             Entrywise::Derivative => ("activation_derivative", 2),
@@ -148,21 +70,21 @@ impl Launch {
             Entrywise::Sum => ("sum", 2),
             Entrywise::SumDerivative => ("sum_derivative", 3),
         };
-        let sizes = [function as usize];
+        let sizes = [Activation::code(activation)];
         Self::new(Source::Entrywise, name, &sizes, &[count; 3][..inputs], count)
     }
 
     /// Means over windows: (planes, H, W) to (planes, H', W').
-    pub fn average(pool: PoolSizes) -> Self {
+    pub fn average(pool: Windows) -> Self {
         let ([oh, ow], [wh, ww]) = (pool.output, pool.window);
-        let output = pool.planes * oh * ow;
+        let output = pool.planes[0] * pool.planes[1] * oh * ow;
         Self::new(Source::Pool, "average", &[oh, ow, wh, ww], &[output * wh * ww], output)
     }
 
     /// The transpose of [`average`](Self::average).
-    pub fn spread(pool: PoolSizes) -> Self {
+    pub fn spread(pool: Windows) -> Self {
         let ([oh, ow], [wh, ww]) = (pool.output, pool.window);
-        let input = pool.planes * oh * ow;
+        let input = pool.planes[0] * pool.planes[1] * oh * ow;
         let sizes = [oh, ow, wh, ww, oh * wh, ow * ww];
         Self::new(Source::Pool, "spread", &sizes, &[input], input * wh * ww)
     }
@@ -194,14 +116,14 @@ impl Launch {
     }
 
     /// act((x - mean) slope + bias), of x and the maps.
-    pub fn normalize(x: ImageSizes, function: Nonlinearity) -> Self {
-        let sizes = [x.pixels, x.channels, function as usize];
+    pub fn normalize(x: ImageSizes, activation: Option<Activation>) -> Self {
+        let sizes = [x.pixels, x.channels, Activation::code(activation)];
         Self::new(Source::Norm, "normalize", &sizes, &[x.len(), 4 * x.channels], x.len())
     }
 
     /// Gradients of bias and scale of every image, (2, N, C, lanes), of dy, x and the maps.
-    pub fn norm_gradients(x: ImageSizes, function: Nonlinearity, lanes: usize) -> Self {
-        let sizes = [x.pixels, x.channels, function as usize, lanes, x.planes()];
+    pub fn norm_gradients(x: ImageSizes, activation: Option<Activation>, lanes: usize) -> Self {
+        let sizes = [x.pixels, x.channels, Activation::code(activation), lanes, x.planes()];
         let (inputs, output) = ([x.len(), x.len(), 4 * x.channels], 2 * x.planes() * lanes);
         Self::new(Source::Norm, "norm_gradients", &sizes, &inputs, output)
     }
@@ -217,22 +139,22 @@ impl Launch {
 
     /// `first u + second (x - mean) + third`, of u, x, and the maps followed by the
     /// [factors](Self::norm_factors), (7, C).
-    pub fn norm_combine(x: ImageSizes, function: Nonlinearity, place: MaskPlace) -> Self {
-        let sizes = [x.pixels, x.channels, function as usize, place as usize];
+    pub fn norm_combine(x: ImageSizes, activation: Option<Activation>, place: MaskPlace) -> Self {
+        let sizes = [x.pixels, x.channels, Activation::code(activation), place as usize];
         let inputs = [x.len(), x.len(), 7 * x.channels];
         Self::new(Source::Norm, "norm_combine", &sizes, &inputs, x.len())
     }
 
     /// The patches of images as rows, (N, H' W', C k k).
-    pub fn patches(sizes: &PatchSizes) -> Self {
-        let (from, to) = (sizes.images(), sizes.patches());
-        Self::new(Source::Conv, "patches", &sizes.all(), &[from], to)
+    pub fn patches(g: &Geometry, batch: usize) -> Self {
+        let (from, to) = (batch * g.input_len(), batch * g.output_pixels() * g.patch());
+        Self::new(Source::Conv, "patches", &patch_sizes(g), &[from], to)
     }
 
     /// The transpose of [`patches`](Self::patches).
-    pub fn patches_transposed(sizes: &PatchSizes) -> Self {
-        let (from, to) = (sizes.patches(), sizes.images());
-        Self::new(Source::Conv, "patches_transposed", &sizes.all(), &[from], to)
+    pub fn patches_transposed(g: &Geometry, batch: usize) -> Self {
+        let (from, to) = (batch * g.output_pixels() * g.patch(), batch * g.input_len());
+        Self::new(Source::Conv, "patches_transposed", &patch_sizes(g), &[from], to)
     }
 
     /// The transposes of a batch of matrices.
@@ -253,13 +175,13 @@ impl Launch {
         Self::new(Source::Gram, "dense_tile", &[usize::from(bias)], &[count; 3], count)
     }
 
-    /// A convolution's share of a tile of a Gram, (n, m), of the products of all pairs of input
-    /// pixels, (H W n, H W m), and of output pixels, (H' W' n, H' W' m), pixels outermost.
-    pub fn pixel_tile(sizes: &PixelSizes) -> Self {
-        let ([n, m], [h, w], [oh, ow]) = (sizes.examples, sizes.input, sizes.output);
-        let ([kh, kw], [sh, sw], [top, left]) = (sizes.kernel, sizes.stride, sizes.before);
-        let all = [n, m, h, w, oh, ow, kh, kw, sh, sw, top, left];
-        let inputs = [(h * w).pow(2) * n * m, (oh * ow).pow(2) * n * m];
+    /// A convolution's share of a tile of a Gram between n and m examples, (n, m), of the products
+    /// of all pairs of input pixels, (H W n, H W m), and of output pixels, (H' W' n, H' W' m),
+    /// pixels outermost. Channels are summed in the products.
+    pub fn pixel_tile(g: &Geometry, [n, m]: [usize; 2]) -> Self {
+        let [_, sizes @ ..] = patch_sizes(g);
+        let all = [&[n, m][..], &sizes].concat();
+        let inputs = [g.input_pixels().pow(2) * n * m, g.output_pixels().pow(2) * n * m];
         Self::new(Source::Gram, "pixel_tile", &all, &inputs, n * m)
     }
 
@@ -268,4 +190,11 @@ impl Launch {
         let dropped = 23 - mantissa_bits.clamp(1, 22) as usize;
         Self::new(Source::Precision, "round_to_bits", &[dropped], &[count], count)
     }
+}
+
+/// As kernels read them: input channels, then pairs for both axes.
+fn patch_sizes(g: &Geometry) -> [usize; 11] {
+    let ([h, w], [oh, ow], [kh, kw]) = (g.input, g.output, g.kernel);
+    let ([sh, sw], [top, left]) = (g.stride, g.before);
+    [g.channels, h, w, oh, ow, kh, kw, sh, sw, top, left]
 }

@@ -1,52 +1,37 @@
 use crate::{
-    launch::{
-        Launch,
-        kernels::{ImageSizes, PatchSizes},
-    },
+    geometry::Geometry,
+    launch::{Launch, kernels::ImageSizes},
     self_test::known_answers::{Answer, Question, numbers},
 };
 
-/// The pixel of the image that tap (di, dj) of output pixel (y, x) reads, if it is inside.
-fn source(s: &PatchSizes, [y, x]: [usize; 2], [di, dj]: [usize; 2]) -> Option<[usize; 2]> {
-    let row = (y * s.stride[0] + di).checked_sub(s.before[0])?;
-    let column = (x * s.stride[1] + dj).checked_sub(s.before[1])?;
-    (row < s.input[0] && column < s.input[1]).then_some([row, column])
-}
-
-/// Every pair (entry of the patches, entry of the images) that belongs together.
-fn pairs(s: &PatchSizes) -> Vec<(usize, usize)> {
-    let ([h, w], [oh, ow], [kh, kw]) = (s.input, s.output, s.kernel);
+/// Every pair (entry of the patches, entry of the images) that belongs to one another.
+fn pairs(g: &Geometry, batch: usize) -> Vec<(usize, usize)> {
     let mut pairs = Vec::new();
-    let mut entry = 0;
-    for n in 0..s.batch {
-        for pixel in 0..oh * ow {
-            for channel in 0..s.channels {
-                for tap in 0..kh * kw {
-                    let at = source(s, [pixel / ow, pixel % ow], [tap / kw, tap % kw]);
-                    if let Some([row, column]) = at {
-                        pairs.push((entry, ((n * s.channels + channel) * h + row) * w + column));
-                    }
-                    entry += 1;
-                }
+    for pixel in 0..batch * g.output_pixels() {
+        let (n, at) = (pixel / g.output_pixels(), pixel % g.output_pixels());
+        for entry in 0..g.patch() {
+            let plane = n * g.channels + entry / g.taps();
+            if let Some(from) = g.input_pixel(at, entry % g.taps()) {
+                pairs.push((pixel * g.patch() + entry, plane * g.input_pixels() + from));
             }
         }
     }
     pairs
 }
 
-fn patches(s: &PatchSizes) -> [Question; 2] {
-    let pairs = pairs(s);
-    let launch = Launch::patches(s);
+fn patches((g, batch): &(Geometry, usize)) -> [Question; 2] {
+    let pairs = pairs(g, *batch);
+    let launch = Launch::patches(g, *batch);
     let images = numbers(launch.inputs()[0], 50);
     let mut rows = vec![0.0; launch.output()];
     pairs.iter().for_each(|(entry, pixel)| rows[*entry] = images[*pixel]);
     // A copy is exact.
     let there = Question::new(launch, vec![images], 0, |i, _| Answer::of(rows[i]));
-    let launch = Launch::patches_transposed(s);
+    let launch = Launch::patches_transposed(g, *batch);
     let rows = numbers(launch.inputs()[0], 51);
     let mut sums = vec![Vec::new(); launch.output()];
     pairs.iter().for_each(|(entry, pixel)| sums[*pixel].push(rows[*entry]));
-    let terms = s.kernel[0] * s.kernel[1];
+    let terms = g.taps();
     let back =
         Question::new(launch, vec![rows], terms, |i, _| Answer::sum(sums[i].iter().copied()));
     [there, back]
@@ -69,34 +54,43 @@ fn add_bias(sizes: ImageSizes) -> Question {
 }
 
 pub(super) fn answers() -> Vec<Question> {
-    let same = PatchSizes {
-        batch: 2,
-        channels: 3,
-        input: [5, 7],
-        output: [5, 7],
-        kernel: [3, 3],
-        stride: [1, 1],
-        before: [1, 1],
-    };
-    let strided = PatchSizes {
-        batch: 3,
-        channels: 2,
-        input: [8, 6],
-        output: [4, 2],
-        kernel: [3, 5],
-        stride: [2, 3],
-        before: [0, 2],
-    };
+    let same = (
+        Geometry {
+            filters: 1,
+            channels: 3,
+            input: [5, 7],
+            output: [5, 7],
+            kernel: [3, 3],
+            stride: [1, 1],
+            before: [1, 1],
+        },
+        2,
+    );
+    let strided = (
+        Geometry {
+            filters: 1,
+            channels: 2,
+            input: [8, 6],
+            output: [4, 2],
+            kernel: [3, 5],
+            stride: [2, 3],
+            before: [0, 2],
+        },
+        3,
+    );
     // Windows that leave pixels out, and a kernel of one pixel.
-    let point = PatchSizes {
-        batch: 2,
-        channels: 4,
-        input: [7, 5],
-        output: [4, 3],
-        kernel: [1, 1],
-        stride: [2, 2],
-        before: [0, 0],
-    };
+    let point = (
+        Geometry {
+            filters: 1,
+            channels: 4,
+            input: [7, 5],
+            output: [4, 3],
+            kernel: [1, 1],
+            stride: [2, 2],
+            before: [0, 0],
+        },
+        2,
+    );
     let mut answers: Vec<_> = [same, strided, point].iter().flat_map(patches).collect();
     answers.push(transpose(3, 4, 7));
     answers.push(add_bias(ImageSizes { batch: 2, channels: 5, pixels: 6 }));

@@ -1,8 +1,6 @@
 use crate::{
-    launch::{
-        Launch,
-        kernels::{Entrywise, Nonlinearity},
-    },
+    activation::Activation,
+    launch::{Launch, kernels::Entrywise},
     self_test::known_answers::{Answer, Question, numbers},
 };
 
@@ -11,25 +9,25 @@ const COUNT: usize = 301;
 const ROUNDINGS: usize = 32;
 
 /// Value, first and second derivative in f64, from the definitions.
-fn derivatives(function: Nonlinearity, x: f64) -> [f64; 3] {
+fn derivatives(activation: Option<Activation>, x: f64) -> [f64; 3] {
     let logistic = |u: f64| {
         let s = 1.0 / (1.0 + (-u).exp());
         [s, s * (1.0 - s), s * (1.0 - s) * (1.0 - 2.0 * s)]
     };
-    match function {
-        Nonlinearity::Identity => [x, 1.0, 0.0],
-        Nonlinearity::Relu if x <= 0.0 => [0.0; 3],
-        Nonlinearity::Relu => [x, 1.0, 0.0],
-        Nonlinearity::Square => [x * x, 2.0 * x, 2.0],
-        Nonlinearity::Tanh => {
+    match activation {
+        None => [x, 1.0, 0.0],
+        Some(Activation::Relu) if x <= 0.0 => [0.0; 3],
+        Some(Activation::Relu) => [x, 1.0, 0.0],
+        Some(Activation::Square) => [x * x, 2.0 * x, 2.0],
+        Some(Activation::Tanh) => {
             let (t, c) = (x.tanh(), x.cosh());
             [t, 1.0 / (c * c), -2.0 * t / (c * c)]
         }
-        Nonlinearity::Silu => {
+        Some(Activation::Silu) => {
             let [s, first, second] = logistic(x);
             [x * s, s + x * first, 2.0 * first + x * second]
         }
-        Nonlinearity::Gelu => {
+        Some(Activation::Gelu) => {
             let scale = (8.0 / std::f64::consts::PI).sqrt();
             let u = [
                 scale * (x + 0.044_715 * x.powi(3)),
@@ -48,8 +46,8 @@ fn size(x: f64) -> f64 {
     (1.0 + x.abs()).powi(3)
 }
 
-fn answer(rule: Entrywise, function: Nonlinearity) -> Question {
-    let launch = Launch::entrywise(rule, function, COUNT);
+fn answer(rule: Entrywise, activation: Option<Activation>) -> Question {
+    let launch = Launch::entrywise(rule, activation, COUNT);
     let mut inputs: Vec<_> =
         (0..launch.inputs().len()).map(|at| numbers(COUNT, 10 + at as u64)).collect();
     // The corner of the ReLU.
@@ -65,20 +63,13 @@ fn answer(rule: Entrywise, function: Nonlinearity) -> Question {
         };
         // The sum is rounded before the function sees it.
         let spread = inputs.iter().take(2).map(|input| input[i].abs()).sum::<f64>();
-        let value = derivatives(function, x)[order] * factor;
+        let value = derivatives(activation, x)[order] * factor;
         Answer::sized(value, size(spread) * factor.abs().max(f64::MIN_POSITIVE))
     })
 }
 
 pub(super) fn answers() -> Vec<Question> {
-    let functions = [
-        Nonlinearity::Identity,
-        Nonlinearity::Relu,
-        Nonlinearity::Gelu,
-        Nonlinearity::Silu,
-        Nonlinearity::Tanh,
-        Nonlinearity::Square,
-    ];
+    let activations = || std::iter::once(None).chain(Activation::ALL.map(Some));
     let rules = [
         Entrywise::Value,
         Entrywise::Derivative,
@@ -86,5 +77,6 @@ pub(super) fn answers() -> Vec<Question> {
         Entrywise::Sum,
         Entrywise::SumDerivative,
     ];
-    rules.into_iter().flat_map(|rule| functions.map(|function| answer(rule, function))).collect()
+    let all = rules.into_iter().flat_map(|rule| activations().map(move |f| (rule, f)));
+    all.map(|(rule, activation)| answer(rule, activation)).collect()
 }

@@ -1,5 +1,6 @@
 use crate::{
-    launch::{Launch, kernels::PixelSizes},
+    geometry::Geometry,
+    launch::Launch,
     self_test::known_answers::{Answer, Question, numbers},
 };
 
@@ -12,21 +13,11 @@ fn dense_tile(count: usize, bias: bool) -> Question {
     })
 }
 
-/// The pixel of the image that a tap of an output pixel reads, if it is inside.
-fn source(s: &PixelSizes, output: usize, tap: usize) -> Option<usize> {
-    let axis = |place: usize, tap: usize, axis: usize| {
-        let at = (place * s.stride[axis] + tap).checked_sub(s.before[axis])?;
-        (at < s.input[axis]).then_some(at)
-    };
-    let row = axis(output / s.output[1], tap / s.kernel[1], 0)?;
-    Some(row * s.input[1] + axis(output % s.output[1], tap % s.kernel[1], 1)?)
-}
-
-fn pixel_tile(s: PixelSizes) -> Question {
-    let launch = Launch::pixel_tile(&s);
+fn pixel_tile((g, examples): (Geometry, [usize; 2])) -> Question {
+    let launch = Launch::pixel_tile(&g, examples);
     let inputs = [80, 81].map(|seed| numbers(launch.inputs()[seed as usize - 80], seed)).to_vec();
-    let ([n, m], pixels) = (s.examples, s.input[0] * s.input[1]);
-    let (outputs, taps) = (s.output[0] * s.output[1], s.kernel[0] * s.kernel[1]);
+    let ([n, m], pixels) = (examples, g.input_pixels());
+    let (outputs, taps) = (g.output_pixels(), g.taps());
     Question::new(launch, inputs, taps + outputs * outputs + 1, |i, inputs| {
         let (row, column) = (i / m, i % m);
         let entry = |of: &[f64], size: usize, p: usize, q: usize| {
@@ -35,7 +26,7 @@ fn pixel_tile(s: PixelSizes) -> Question {
         let (mut value, mut size) = (0.0, 0.0);
         for (p, q) in (0..outputs).flat_map(|p| (0..outputs).map(move |q| (p, q))) {
             let pairs =
-                (0..taps).filter_map(|tap| Some((source(&s, p, tap)?, source(&s, q, tap)?)));
+                (0..taps).filter_map(|tap| Some((g.input_pixel(p, tap)?, g.input_pixel(q, tap)?)));
             let inner = Answer::sum(pairs.map(|(a, b)| entry(&inputs[0], pixels, a, b)));
             let outer = inner.times(entry(&inputs[1], outputs, p, q));
             (value, size) = (value + outer.value, size + outer.size);
@@ -45,8 +36,9 @@ fn pixel_tile(s: PixelSizes) -> Question {
 }
 
 pub(super) fn answers() -> Vec<Question> {
-    let square = PixelSizes {
-        examples: [3, 5],
+    let square = Geometry {
+        channels: 1,
+        filters: 1,
         input: [4, 4],
         output: [4, 4],
         kernel: [3, 3],
@@ -54,19 +46,13 @@ pub(super) fn answers() -> Vec<Question> {
         before: [1, 1],
     };
     let strided =
-        PixelSizes { input: [5, 3], output: [3, 2], stride: [2, 2], before: [1, 0], ..square };
-    let uneven = PixelSizes {
-        examples: [4, 1],
-        input: [2, 6],
-        output: [2, 4],
-        kernel: [1, 3],
-        before: [0, 0],
-        ..square
-    };
+        Geometry { input: [5, 3], output: [3, 2], stride: [2, 2], before: [1, 0], ..square };
+    let uneven =
+        Geometry { input: [2, 6], output: [2, 4], kernel: [1, 3], before: [0, 0], ..square };
     let tiles = [(1, true), (257, true), (300, false)];
     tiles
         .into_iter()
         .map(|(count, bias)| dense_tile(count, bias))
-        .chain([square, strided, uneven].map(pixel_tile))
+        .chain([(square, [3, 5]), (strided, [3, 5]), (uneven, [4, 1])].map(pixel_tile))
         .collect()
 }

@@ -1,7 +1,8 @@
 use crate::{
+    activation::Activation,
     launch::{
         Launch,
-        kernels::{ImageSizes, MaskPlace, Nonlinearity},
+        kernels::{ImageSizes, MaskPlace},
     },
     self_test::known_answers::{Answer, Question, numbers},
 };
@@ -100,22 +101,22 @@ fn channel_numbers() -> [Question; 3] {
     [maps_answer, factors(true), factors(false)]
 }
 
-fn normalize(function: Nonlinearity, f: fn(f64) -> f64) -> Question {
+fn normalize(activation: Option<Activation>, f: fn(f64) -> f64) -> Question {
     let inputs = vec![numbers(SIZES.len(), 38), maps()];
-    let launch = Launch::normalize(SIZES, function);
+    let launch = Launch::normalize(SIZES, activation);
     Question::new(launch, inputs, 32, |i, inputs| {
         through(f, z(inputs[0][i], &inputs[1], channel(i)))
     })
 }
 
 /// The derivative of tanh, and 1 for the identity.
-fn slope_of(function: Nonlinearity, z: f64) -> f64 {
-    if function == Nonlinearity::Tanh { 1.0 / z.cosh().powi(2) } else { 1.0 }
+fn slope_of(activation: Option<Activation>, z: f64) -> f64 {
+    if activation == Some(Activation::Tanh) { 1.0 / z.cosh().powi(2) } else { 1.0 }
 }
 
-fn gradients(function: Nonlinearity, lanes: usize) -> Question {
+fn gradients(activation: Option<Activation>, lanes: usize) -> Question {
     let inputs = vec![numbers(SIZES.len(), 39), numbers(SIZES.len(), 40), maps()];
-    let launch = Launch::norm_gradients(SIZES, function, lanes);
+    let launch = Launch::norm_gradients(SIZES, activation, lanes);
     let roundings = 64 + SIZES.pixels;
     Question::new(launch, inputs, roundings, |i, inputs| {
         let (which, plane, lane) =
@@ -129,24 +130,24 @@ fn gradients(function: Nonlinearity, lanes: usize) -> Question {
                 let along = if which == 0 { 1.0 } else { (inputs[1][at] - mean) * inverse };
                 // Terms of size 4, an activation no steeper than 1 in z.
                 size += (1.0 + z.size) * inputs[0][at].abs() * (1.0 + 4.0 * inverse);
-                slope_of(function, z.value) * inputs[0][at] * along
+                slope_of(activation, z.value) * inputs[0][at] * along
             })
             .collect();
         Answer::sized(Answer::sum(terms).value, size)
     })
 }
 
-fn combine(function: Nonlinearity, place: MaskPlace) -> Question {
+fn combine(activation: Option<Activation>, place: MaskPlace) -> Question {
     let mut rows = maps();
     rows.extend(numbers(3 * SIZES.channels, 41));
     let inputs = vec![numbers(SIZES.len(), 42), numbers(SIZES.len(), 43), rows];
-    let launch = Launch::norm_combine(SIZES, function, place);
+    let launch = Launch::norm_combine(SIZES, activation, place);
     Question::new(launch, inputs, 64, |i, inputs| {
         let (u, x, rows) = (inputs[0][i], inputs[1][i], &inputs[2]);
         let channel = channel(i);
         let [first, second, third] = [4, 5, 6].map(|row| rows[row * SIZES.channels + channel]);
         let z = z(x, rows, channel);
-        let mask = slope_of(function, z.value);
+        let mask = slope_of(activation, z.value);
         let u = if place == MaskPlace::Input { mask * u } else { u };
         let terms = [first * u, second * x, -second * map(rows, channel)[0], third];
         let all = Answer::sum(terms);
@@ -160,14 +161,14 @@ pub(super) fn answers() -> Vec<Question> {
     let mut answers = vec![squares, merged];
     answers.extend(channel_numbers());
     answers.extend([
-        normalize(Nonlinearity::Identity, |z| z),
-        normalize(Nonlinearity::Tanh, f64::tanh),
-        normalize(Nonlinearity::Relu, |z| z.max(0.0)),
-        gradients(Nonlinearity::Identity, 1),
-        gradients(Nonlinearity::Tanh, LANES),
-        combine(Nonlinearity::Identity, MaskPlace::Nowhere),
-        combine(Nonlinearity::Tanh, MaskPlace::Input),
-        combine(Nonlinearity::Tanh, MaskPlace::Output),
+        normalize(None, |z| z),
+        normalize(Some(Activation::Tanh), f64::tanh),
+        normalize(Some(Activation::Relu), |z| z.max(0.0)),
+        gradients(None, 1),
+        gradients(Some(Activation::Tanh), LANES),
+        combine(None, MaskPlace::Nowhere),
+        combine(Some(Activation::Tanh), MaskPlace::Input),
+        combine(Some(Activation::Tanh), MaskPlace::Output),
     ]);
     answers
 }

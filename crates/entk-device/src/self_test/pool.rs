@@ -1,9 +1,10 @@
 use crate::{
-    launch::{Launch, kernels::PoolSizes},
+    geometry::Windows,
+    launch::Launch,
     self_test::known_answers::{Answer, Question, numbers},
 };
 
-fn average(pool: PoolSizes) -> Question {
+fn average(pool: Windows) -> Question {
     let launch = Launch::average(pool);
     let ([oh, ow], [wh, ww]) = (pool.output, pool.window);
     let inputs = vec![numbers(launch.inputs()[0], 20)];
@@ -17,7 +18,7 @@ fn average(pool: PoolSizes) -> Question {
     })
 }
 
-fn spread(pool: PoolSizes) -> Question {
+fn spread(pool: Windows) -> Question {
     let launch = Launch::spread(pool);
     let ([oh, ow], [wh, ww]) = (pool.output, pool.window);
     let inputs = vec![numbers(launch.inputs()[0], 21)];
@@ -39,8 +40,8 @@ fn plane_sum(planes: usize, pixels: usize, lanes: usize) -> Question {
 }
 
 pub(super) fn answers() -> Vec<Question> {
-    let uneven = PoolSizes { planes: 6, output: [3, 5], window: [2, 4] };
-    let whole = PoolSizes { planes: 10, output: [1, 1], window: [7, 3] };
+    let uneven = Windows { planes: [2, 3], output: [3, 5], window: [2, 4] };
+    let whole = Windows { planes: [5, 2], output: [1, 1], window: [7, 3] };
     vec![
         average(uneven),
         average(whole),

@@ -4,7 +4,7 @@
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor,
 };
-use entk_device::{Launch, PixelSizes};
+use entk_device::Launch;
 use entk_models::{Geometry, Real};
 use rayon::prelude::*;
 
@@ -164,10 +164,8 @@ impl CustomOp2 for PixelTile {
         s2: &CudaStorage,
         l2: &Layout,
     ) -> CandleResult<(CudaStorage, Shape)> {
-        let Geometry { input, output, kernel, stride, before, .. } = self.geometry;
-        let examples = self.examples;
-        let sizes = PixelSizes { examples, input, output, kernel, stride, before };
-        let tile = Launch::pixel_tile(&sizes).run(&[(s1, l1), (s2, l2)])?;
+        let launch = Launch::pixel_tile(&self.geometry, self.examples);
+        let tile = launch.run(&[(s1, l1), (s2, l2)])?;
         Ok((tile, Shape::from(&self.examples)))
     }
 }

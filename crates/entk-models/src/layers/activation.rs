@@ -1,34 +1,14 @@
 use candle_core::Tensor;
+use entk_device::Activation;
 
 use crate::{
     cache::Cache,
     error::Result,
     layer::{FactorSink, Layer, NormMode},
     mixed::{MixedPoint, MixedSink},
-    ops::{
-        activation::Activation,
-        entrywise::{add, curvature_product, derivative_product, value},
-    },
+    ops::entrywise::{derivative_product, mixed_product, value},
     params::Params,
 };
-
-impl Activation {
-    /// `act'(z) dy`, and how it moves with z along `dz` (`None`: not at all) and with dy along
-    /// `ddy`.
-    pub(crate) fn mixed_product(
-        self,
-        z: &Tensor,
-        dz: Option<&Tensor>,
-        dy: &Tensor,
-        ddy: &Tensor,
-    ) -> Result<(Tensor, Tensor)> {
-        let mut moved = derivative_product(self, z, ddy)?;
-        if let Some(dz) = dz {
-            moved = add(&moved, &curvature_product(self, z, dy, dz)?)?;
-        }
-        Ok((derivative_product(self, z, dy)?, moved))
-    }
-}
 
 impl Layer for Activation {
     fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
@@ -69,6 +49,6 @@ impl Layer for Activation {
         _: &mut MixedSink<'_>,
     ) -> Result<Option<(Tensor, Tensor)>> {
         let (x, dx) = (&at.cache.tensors[0], at.moved.tensors.first());
-        needs_dx.then(|| self.mixed_product(x, dx, dy, ddy)).transpose()
+        needs_dx.then(|| mixed_product(*self, x, dx, dy, ddy)).transpose()
     }
 }

@@ -1,11 +1,12 @@
 use candle_core::Tensor;
+use entk_device::Windows;
 
 use crate::{
     cache::Cache,
     error::{ModelError, Result},
     layer::{FactorSink, Layer, NormMode, bilinear_mixed_vjp},
     mixed::{MixedPoint, MixedSink},
-    ops::pool::{Windows, average, average_vjp},
+    ops::pool::{average, average_vjp},
     params::Params,
 };
 

@@ -1,4 +1,5 @@
 use candle_core::Tensor;
+use entk_device::Activation;
 
 use crate::{
     cache::Cache,
@@ -7,8 +8,7 @@ use crate::{
     layer::{FactorSink, Layer, NormMode},
     mixed::{MixedFactor, MixedPoint, MixedSink},
     ops::{
-        activation::Activation,
-        entrywise::add,
+        entrywise::{add, mixed_product},
         norm::{
             Mask,
             channels::{channel_maps, factors, means, moments},
@@ -140,7 +140,7 @@ impl BatchNorm2d {
         let z = normalize(&at.cache.tensors[0], maps, None)?;
         let dx = at.moved.tensors.first();
         let dz = self.tangent(at.params, at.tangent, at.cache, dx, Mask::None)?;
-        act.mixed_product(&z, Some(&dz), dy, ddy)
+        mixed_product(act, &z, Some(&dz), dy, ddy)
     }
 
     fn ensure_channels(&self, input: &[usize]) -> Result<()> {

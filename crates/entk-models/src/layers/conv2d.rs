@@ -1,4 +1,5 @@
 use candle_core::Tensor;
+use entk_device::Geometry;
 
 use crate::{
     cache::Cache,
@@ -8,7 +9,7 @@ use crate::{
     mixed::{MixedPoint, MixedSink},
     ops::{
         conv::{conv2d, input_vjp},
-        geometry::{Geometry, Padding},
+        padding::Padding,
     },
     params::{Params, init::Initializer, spec::ParamSpec},
 };
@@ -72,7 +73,7 @@ impl Conv2d {
             ));
         }
         let sizes = [channels, height, width];
-        Geometry::new(&self.weight, sizes, self.filters, self.kernel, self.stride, self.padding)
+        self.padding.geometry(&self.weight, sizes, self.filters, self.kernel, self.stride)
     }
 }
 

@@ -1,14 +1,12 @@
 use candle_core::Tensor;
+use entk_device::Windows;
 
 use crate::{
     cache::Cache,
     error::{ModelError, Result},
     layer::{FactorSink, Layer, NormMode, bilinear_mixed_vjp},
     mixed::{MixedPoint, MixedSink},
-    ops::{
-        channel::pixel_sum,
-        pool::{Windows, average_vjp},
-    },
+    ops::{channel::pixel_sum, pool::average_vjp},
     params::Params,
 };
 

@@ -1,4 +1,5 @@
 use candle_core::Tensor;
+use entk_device::Activation;
 
 use crate::{
     cache::Cache,
@@ -6,10 +7,7 @@ use crate::{
     layer::{FactorSink, Layer, NormMode, add_tangents},
     layers::sequential::Sequential,
     mixed::{MixedPoint, MixedSink},
-    ops::{
-        activation::Activation,
-        entrywise::{activated_sum, add, sum_derivative_product},
-    },
+    ops::entrywise::{activated_sum, add, mixed_product, sum_derivative_product},
     params::{Params, spec::ParamSpec},
 };
 
@@ -149,7 +147,7 @@ impl Layer for Residual {
     ) -> Result<Option<(Tensor, Tensor)>> {
         let (dz, ddz) = match (self.activation, at.cache.tensors.as_slice()) {
             (Some(act), [a, b]) => {
-                act.mixed_product(&add(a, b)?, at.moved.tensors.first(), dy, ddy)?
+                mixed_product(act, &add(a, b)?, at.moved.tensors.first(), dy, ddy)?
             }
             _ => (dy.clone(), ddy.clone()),
         };

@@ -1,8 +1,9 @@
+use entk_device::Activation;
+
 use crate::{
     error::{ModelError, Result},
     layers::{AvgPool2d, Conv2d, Dense, Flatten, Sequential},
     network::Network,
-    ops::activation::Activation,
 };
 
 /// The paper's LeNet: two 5x5 SAME convolutions, each followed by the activation and 2x2 average

@@ -1,8 +1,9 @@
+use entk_device::Activation;
+
 use crate::{
     error::{ModelError, Result},
     layers::{Dense, Flatten, Sequential},
     network::Network,
-    ops::activation::Activation,
 };
 
 /// The multilayer perceptron of the paper: flatten, then dense layers `fc1`, `fc2`, ... with an

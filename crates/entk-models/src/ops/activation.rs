@@ -1,36 +1,12 @@
-use entk_device::Nonlinearity;
+//! Values and derivatives of the activations, each as a type of its own, for loops of the host that
+//! are compiled for one activation and vectorise.
 
-use crate::ops::real::Real;
+use entk_device::Activation;
 
-/// Element-wise non-linearities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Activation {
-    /// max(x, 0), with derivative 0 at 0; NaN stays NaN.
-    #[default]
-    Relu,
-    /// x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), the tanh form of the GELU.
-    Gelu,
-    /// x / (1 + exp(-x)).
-    Silu,
-    /// tanh(x).
-    Tanh,
-    /// x^2: gradients of a one-hidden-layer network are then polynomials in x (Theorem 1).
-    Square,
-}
-
-impl Activation {
-    /// The name that kernels of a device know it by; none is the identity.
-    pub(crate) fn on_device(activation: Option<Self>) -> Nonlinearity {
-        match activation {
-            None => Nonlinearity::Identity,
-            Some(Self::Relu) => Nonlinearity::Relu,
-            Some(Self::Gelu) => Nonlinearity::Gelu,
-            Some(Self::Silu) => Nonlinearity::Silu,
-            Some(Self::Tanh) => Nonlinearity::Tanh,
-            Some(Self::Square) => Nonlinearity::Square,
-        }
-    }
-}
+use crate::{
+    error::{ModelError, Result},
+    ops::real::Real,
+};
 
 /// sqrt(2/pi).
 const GELU_SLOPE: f64 = 0.797_884_560_802_865_4;
@@ -47,36 +23,52 @@ pub(crate) trait Pointwise: Copy + Send + Sync {
     fn curvature<T: Real>(self, x: T) -> T;
 }
 
-/// Evaluates `$body` with `$f` bound to the [`Pointwise`] type of an [`Activation`]: the choice
-/// is made once, outside the loops in `$body`.
+/// Evaluates `$body` with `$f` bound to the [`Pointwise`] type of an optional [`Activation`], that
+/// [`ensure_supported`] let pass: the choice is made once, outside the loops in `$body`.
 macro_rules! specialise {
     ($activation:expr, $f:ident => $body:expr) => {{
-        use $crate::ops::activation::{self as pointwise, Activation};
+        use entk_device::Activation;
+        use $crate::ops::activation as pointwise;
         match $activation {
-            Activation::Relu => {
+            None => {
+                let $f = pointwise::Identity;
+                $body
+            }
+            Some(Activation::Relu) => {
                 let $f = pointwise::Relu;
                 $body
             }
-            Activation::Gelu => {
+            Some(Activation::Gelu) => {
                 let $f = pointwise::Gelu;
                 $body
             }
-            Activation::Silu => {
+            Some(Activation::Silu) => {
                 let $f = pointwise::Silu;
                 $body
             }
-            Activation::Tanh => {
+            Some(Activation::Tanh) => {
                 let $f = pointwise::Tanh;
                 $body
             }
-            Activation::Square => {
+            Some(Activation::Square) => {
                 let $f = pointwise::Square;
                 $body
             }
+            Some(_) => {}
         }
     }};
 }
 pub(crate) use specialise;
+
+/// Refuses an activation that has no loop here.
+pub(crate) fn ensure_supported(activation: Option<Activation>) -> Result<()> {
+    let mut supported = false;
+    specialise!(activation, _act => supported = true);
+    match activation {
+        Some(activation) if !supported => Err(ModelError::Activation(activation)),
+        _ => Ok(()),
+    }
+}
 
 /// No activation.
 #[derive(Clone, Copy)]

@@ -1,10 +1,9 @@
 use candle_core::{DType, Shape, Tensor};
-use entk_device::Launch;
 
 use crate::{
     error::Result,
     ops::{
-        host_op::{HostOp, apply, on_host, vectorised},
+        host_op::{HostOp, vectorised},
         real::Real,
     },
 };
@@ -30,8 +29,8 @@ impl HostOp for AddScaled {
         });
     }
 
-    fn device(&self) -> Option<Launch> {
-        None
+    fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        Ok((inputs[0] + (inputs[1] * self.alpha)?)?)
     }
 }
 
@@ -40,10 +39,11 @@ impl HostOp for AddScaled {
 /// On the host one plain loop. Tensor arithmetic would take two passes through a thread pool of its
 /// own, at several times the cost: more than the sweeps of a small network.
 pub(crate) fn add_scaled(x: &Tensor, alpha: f64, y: &Tensor) -> Result<Tensor> {
-    if on_host(x) && matches!(x.dtype(), DType::F32 | DType::F64) && x.dtype() == y.dtype() {
-        return apply(AddScaled { alpha, shape: x.shape().clone() }, &[x, y]);
+    let op = AddScaled { alpha, shape: x.shape().clone() };
+    if matches!(x.dtype(), DType::F32 | DType::F64) && x.dtype() == y.dtype() {
+        return op.apply(&[x, y]);
     }
-    Ok((x + (y * alpha)?)?)
+    op.composed(&[x, y])
 }
 
 #[cfg(test)]

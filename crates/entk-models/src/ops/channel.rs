@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::{
     error::Result,
     ops::{
-        host_op::{HostOp, apply, on_host, vectorised},
+        host_op::{HostOp, vectorised},
         matmul::matmul,
         real::Real,
     },
@@ -32,8 +32,10 @@ impl HostOp for PixelSum {
             .for_each(|(sum, plane)| *sum = vectorised(|| sum_slice(plane)));
     }
 
-    fn device(&self) -> Option<Launch> {
-        None
+    fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        let (planes, pixels) = (self.batch * self.channels, inputs[0].elem_count());
+        let sums = plane_sums(inputs[0], planes, pixels / planes)?;
+        Ok(sums.reshape((self.batch, self.channels))?)
     }
 }
 
@@ -66,7 +68,7 @@ impl HostOp for LaneSum {
         }
     }
 
-    fn device(&self) -> Option<Launch> {
+    fn launch(&self) -> Option<Launch> {
         Some(Launch::plane_sum(self.planes, self.pixels, self.lanes))
     }
 }
@@ -74,11 +76,11 @@ impl HostOp for LaneSum {
 /// Sums of planes of contiguous entries, (planes), as a GPU forms them: in lanes, then over these.
 pub(crate) fn plane_sums(x: &Tensor, planes: usize, pixels: usize) -> Result<Tensor> {
     let lanes = lanes(pixels);
-    let sums = apply(LaneSum { planes, pixels, lanes }, &[x])?;
+    let sums = LaneSum { planes, pixels, lanes }.apply(&[x])?;
     if lanes == 1 {
         return Ok(sums.flatten_all()?);
     }
-    Ok(apply(LaneSum { planes, pixels: lanes, lanes: 1 }, &[&sums])?.flatten_all()?)
+    Ok(LaneSum { planes, pixels: lanes, lanes: 1 }.apply(&[&sums])?.flatten_all()?)
 }
 
 /// Sum in eight lanes, then over the lanes: vectorises, and in a fixed order.
@@ -116,11 +118,8 @@ pub(crate) fn dot_slice<T: Real>(d: &[T], x: &[T], center: T) -> T {
 
 /// (N, C, H, W) -> (N, C), summed over pixels.
 pub(crate) fn pixel_sum(x: &Tensor) -> Result<Tensor> {
-    let (batch, channels, height, width) = x.dims4()?;
-    if !on_host(x) {
-        return Ok(plane_sums(x, batch * channels, height * width)?.reshape((batch, channels))?);
-    }
-    apply(PixelSum { batch, channels }, &[x])
+    let (batch, channels, _, _) = x.dims4()?;
+    PixelSum { batch, channels }.apply(&[x])
 }
 
 /// (N, P) -> (P), summed over the batch.

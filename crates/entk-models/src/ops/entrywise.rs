@@ -1,16 +1,16 @@
 //! Activations of tensors and their derivatives, entry by entry.
 
-use std::{array, marker::PhantomData};
+use std::array;
 
 use candle_core::{Shape, Tensor};
-use entk_device::{Entrywise as DeviceRule, Launch};
+use entk_device::{Activation, Entrywise, Launch};
 use rayon::prelude::*;
 
 use crate::{
     error::Result,
     ops::{
-        activation::{Activation, Identity, Pointwise, specialise},
-        host_op::{HostOp, apply, vectorised},
+        activation::{Pointwise, ensure_supported, specialise},
+        host_op::{HostOp, vectorised},
         real::Real,
     },
 };
@@ -18,96 +18,40 @@ use crate::{
 /// Entries of one task.
 const TASK: usize = 1 << 14;
 
-/// What an entry of the result is: a function of an activation and the same entry of one to three
-/// tensors.
-trait Rule: Send + Sync {
-    const NAME: &'static str;
-    /// The same on a GPU.
-    const DEVICE: DeviceRule;
-    /// A loop over the entries; `#[inline(always)]`, so that it is compiled for vectors.
-    fn fill<T: Real>(act: impl Pointwise, inputs: [&[T]; 3], out: &mut [T]);
-}
-
-/// act(a).
-struct Value;
-
-impl Rule for Value {
-    const NAME: &'static str = "activation";
-    const DEVICE: DeviceRule = DeviceRule::Value;
-    #[inline(always)]
-    fn fill<T: Real>(act: impl Pointwise, [a, ..]: [&[T]; 3], out: &mut [T]) {
-        out.iter_mut().zip(a).for_each(|(o, a)| *o = act.value(*a));
-    }
-}
-
-/// act'(a) b.
-struct DerivativeProduct;
-
-impl Rule for DerivativeProduct {
-    const NAME: &'static str = "activation_derivative";
-    const DEVICE: DeviceRule = DeviceRule::Derivative;
-    #[inline(always)]
-    fn fill<T: Real>(act: impl Pointwise, [a, b, _]: [&[T]; 3], out: &mut [T]) {
-        let pairs = a.iter().zip(b);
-        out.iter_mut().zip(pairs).for_each(|(o, (a, b))| *o = act.derivative(*a) * *b);
-    }
-}
-
-/// act''(a) b c.
-struct CurvatureProduct;
-
-impl Rule for CurvatureProduct {
-    const NAME: &'static str = "activation_curvature";
-    const DEVICE: DeviceRule = DeviceRule::Curvature;
-    #[inline(always)]
-    fn fill<T: Real>(act: impl Pointwise, [a, b, c]: [&[T]; 3], out: &mut [T]) {
-        let triples = a.iter().zip(b).zip(c);
-        out.iter_mut().zip(triples).for_each(|(o, ((a, b), c))| *o = act.curvature(*a) * *b * *c);
-    }
-}
-
-/// act(a + b).
-struct Sum;
-
-impl Rule for Sum {
-    const NAME: &'static str = "sum";
-    const DEVICE: DeviceRule = DeviceRule::Sum;
-    #[inline(always)]
-    fn fill<T: Real>(act: impl Pointwise, [a, b, _]: [&[T]; 3], out: &mut [T]) {
-        let pairs = a.iter().zip(b);
-        out.iter_mut().zip(pairs).for_each(|(o, (a, b))| *o = act.value(*a + *b));
-    }
-}
-
-/// act'(a + b) c.
-struct SumDerivative;
-
-impl Rule for SumDerivative {
-    const NAME: &'static str = "sum_derivative";
-    const DEVICE: DeviceRule = DeviceRule::SumDerivative;
-    #[inline(always)]
-    fn fill<T: Real>(act: impl Pointwise, [a, b, c]: [&[T]; 3], out: &mut [T]) {
-        let triples = a.iter().zip(b).zip(c);
-        out.iter_mut().zip(triples).for_each(|(o, ((a, b), c))| *o = act.derivative(*a + *b) * *c);
-    }
-}
-
-struct Entrywise<R> {
+/// One rule applied to tensors of one shape.
+struct Entries {
+    rule: Entrywise,
     activation: Option<Activation>,
     shape: Shape,
-    rule: PhantomData<R>,
 }
 
-impl<R: Rule> Entrywise<R> {
-    /// Applies the rule to tensors of one shape.
-    fn apply(activation: Option<Activation>, inputs: &[&Tensor]) -> Result<Tensor> {
-        let shape = inputs[0].shape().clone();
-        apply(Self { activation, shape, rule: PhantomData }, inputs)
+impl Entries {
+    /// A loop over some entries of one to three tensors a, b, c.
+    #[inline(always)]
+    fn fill<T: Real>(&self, act: impl Pointwise, [a, b, c]: [&[T]; 3], out: &mut [T]) {
+        let pairs = a.iter().zip(b);
+        match self.rule {
+            Entrywise::Value => out.iter_mut().zip(a).for_each(|(o, a)| *o = act.value(*a)),
+            Entrywise::Derivative => {
+                out.iter_mut().zip(pairs).for_each(|(o, (a, b))| *o = act.derivative(*a) * *b);
+            }
+            Entrywise::Curvature => out
+                .iter_mut()
+                .zip(pairs.zip(c))
+                .for_each(|(o, ((a, b), c))| *o = act.curvature(*a) * *b * *c),
+            Entrywise::Sum => {
+                out.iter_mut().zip(pairs).for_each(|(o, (a, b))| *o = act.value(*a + *b));
+            }
+            Entrywise::SumDerivative => out
+                .iter_mut()
+                .zip(pairs.zip(c))
+                .for_each(|(o, ((a, b), c))| *o = act.derivative(*a + *b) * *c),
+        }
     }
 }
 
-impl<R: Rule> HostOp for Entrywise<R> {
-    const NAME: &'static str = R::NAME;
+impl HostOp for Entries {
+    const NAME: &'static str = "entrywise";
 
     fn output(&self) -> Shape {
         self.shape.clone()
@@ -118,42 +62,38 @@ impl<R: Rule> HostOp for Entrywise<R> {
             let range = task * TASK..task * TASK + out.len();
             let part = |at: usize| inputs.get(at).map_or(&[][..], |input| &input[range.clone()]);
             let parts = array::from_fn(part);
-            match self.activation {
-                None => vectorised(|| R::fill(Identity, parts, out)),
-                Some(act) => specialise!(act, act => vectorised(|| R::fill(act, parts, out))),
-            }
+            specialise!(self.activation, act => vectorised(|| self.fill(act, parts, out)));
         });
     }
 
-    fn device(&self) -> Option<Launch> {
-        let function = Activation::on_device(self.activation);
-        Some(Launch::entrywise(R::DEVICE, function, self.shape.elem_count()))
+    fn launch(&self) -> Option<Launch> {
+        Some(Launch::entrywise(self.rule, self.activation, self.shape.elem_count()))
     }
+}
+
+fn apply(rule: Entrywise, activation: Option<Activation>, inputs: &[&Tensor]) -> Result<Tensor> {
+    ensure_supported(activation)?;
+    Entries { rule, activation, shape: inputs[0].shape().clone() }.apply(inputs)
 }
 
 /// The activation of every entry.
 pub(crate) fn value(activation: Activation, x: &Tensor) -> Result<Tensor> {
-    Entrywise::<Value>::apply(Some(activation), &[x])
+    apply(Entrywise::Value, Some(activation), &[x])
 }
 
 /// act'(x) d, entry by entry: the JVP and the VJP alike.
 pub(crate) fn derivative_product(activation: Activation, x: &Tensor, d: &Tensor) -> Result<Tensor> {
-    Entrywise::<DerivativeProduct>::apply(Some(activation), &[x, d])
+    apply(Entrywise::Derivative, Some(activation), &[x, d])
 }
 
 /// act''(x) a b, entry by entry: how act'(x) a moves with x along b.
-pub(crate) fn curvature_product(
-    activation: Activation,
-    x: &Tensor,
-    a: &Tensor,
-    b: &Tensor,
-) -> Result<Tensor> {
-    Entrywise::<CurvatureProduct>::apply(Some(activation), &[x, a, b])
+fn curvature_product(activation: Activation, x: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    apply(Entrywise::Curvature, Some(activation), &[x, a, b])
 }
 
 /// a + b, entry by entry.
 pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    Entrywise::<Sum>::apply(None, &[a, b])
+    apply(Entrywise::Sum, None, &[a, b])
 }
 
 /// act(a + b), entry by entry.
@@ -162,7 +102,7 @@ pub(crate) fn activated_sum(
     a: &Tensor,
     b: &Tensor,
 ) -> Result<Tensor> {
-    Entrywise::<Sum>::apply(activation, &[a, b])
+    apply(Entrywise::Sum, activation, &[a, b])
 }
 
 /// act'(a + b) d, entry by entry.
@@ -172,7 +112,22 @@ pub(crate) fn sum_derivative_product(
     b: &Tensor,
     d: &Tensor,
 ) -> Result<Tensor> {
-    Entrywise::<SumDerivative>::apply(Some(activation), &[a, b, d])
+    apply(Entrywise::SumDerivative, Some(activation), &[a, b, d])
+}
+
+/// `act'(z) dy`, and how it moves with z along `dz` (`None`: not at all) and with dy along `ddy`.
+pub(crate) fn mixed_product(
+    activation: Activation,
+    z: &Tensor,
+    dz: Option<&Tensor>,
+    dy: &Tensor,
+    ddy: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let mut moved = derivative_product(activation, z, ddy)?;
+    if let Some(dz) = dz {
+        moved = add(&moved, &curvature_product(activation, z, dy, dz)?)?;
+    }
+    Ok((derivative_product(activation, z, dy)?, moved))
 }
 
 #[cfg(test)]
@@ -183,21 +138,20 @@ mod tests {
     /// Exponentials good to a few units, with arguments up to 30 and factors up to 4.
     const TOLERANCE: f64 = 256.0;
 
-    fn check<R: Rule>(inputs: usize) {
-        use Activation::{Gelu, Relu, Silu, Square, Tanh};
-        for activation in [None, Some(Relu), Some(Gelu), Some(Silu), Some(Tanh), Some(Square)] {
-            let kernel = Entrywise { activation, shape: (3, 67).into(), rule: PhantomData::<R> };
-            let inputs: Vec<_> = (0..inputs).map(|at| numbers(201, at as u64)).collect();
-            assert_device_agrees(&kernel, &inputs, TOLERANCE);
-        }
-    }
-
     #[test]
     fn kernels_of_the_device_agree() {
-        check::<Value>(1);
-        check::<DerivativeProduct>(2);
-        check::<CurvatureProduct>(3);
-        check::<Sum>(2);
-        check::<SumDerivative>(3);
+        for (rule, inputs) in [
+            (Entrywise::Value, 1),
+            (Entrywise::Derivative, 2),
+            (Entrywise::Curvature, 3),
+            (Entrywise::Sum, 2),
+            (Entrywise::SumDerivative, 3),
+        ] {
+            for activation in std::iter::once(None).chain(Activation::ALL.map(Some)) {
+                let op = Entries { rule, activation, shape: (3, 67).into() };
+                let inputs: Vec<_> = (0..inputs).map(|at| numbers(201, at as u64)).collect();
+                assert_device_agrees(&op, &inputs, TOLERANCE);
+            }
+        }
     }
 }

@@ -6,20 +6,50 @@ use entk_device::Launch;
 
 use crate::{error::Result, ops::real::Real};
 
-/// A map from contiguous slices to a new one: what a layer's hot loop is written as, for the host
-/// as a function and for a GPU as the launch of a kernel.
+/// A map from contiguous slices to a new one: what a hot loop is written as, for the host as a
+/// function and for a GPU as the launch of a kernel or as other operations of tensors.
 ///
-/// Kernels are deterministic: the same input gives the same bits for any number of threads.
-pub(crate) trait HostOp: Send + Sync {
+/// Loops are deterministic: the same input gives the same bits for any number of threads.
+pub trait HostOp: Sized + Send + Sync {
     /// Name in error messages.
     const NAME: &'static str;
+
     /// Shape of the result.
     fn output(&self) -> Shape;
+
     /// Fills `out`, which starts at zero.
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]);
-    /// What computes the same on a GPU; none for kernels that run on the host only, in whose place
-    /// functions of tensors use matrix products there.
-    fn device(&self) -> Option<Launch>;
+
+    /// The kernel that gives these numbers on a GPU; none where [`composed`](Self::composed) does.
+    fn launch(&self) -> Option<Launch> {
+        None
+    }
+
+    /// These numbers from other operations of tensors, for a GPU without a kernel for them.
+    ///
+    /// # Errors
+    /// By default, that the loop runs on the host only; otherwise those of the operations.
+    fn composed(&self, _inputs: &[&Tensor]) -> Result<Tensor> {
+        Err(candle_core::Error::Msg(format!("{}: runs on the host only", Self::NAME)).into())
+    }
+
+    /// The result for one to three tensors of one element type, f32 or f64, on one device.
+    ///
+    /// # Errors
+    /// Other tensors, and those of the device.
+    fn apply(self, inputs: &[&Tensor]) -> Result<Tensor> {
+        if !inputs.iter().all(|input| on_host(input)) && self.launch().is_none() {
+            return self.composed(inputs);
+        }
+        let op = Op(self);
+        let result = match inputs {
+            [a] => a.contiguous()?.apply_op1_no_bwd(&op),
+            [a, b] => a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &op),
+            [a, b, c] => a.contiguous()?.apply_op3_no_bwd(&b.contiguous()?, &c.contiguous()?, &op),
+            _ => Err(candle_core::Error::Msg(format!("{}: takes 1 to 3 tensors", Self::NAME))),
+        };
+        Ok(result?)
+    }
 }
 
 /// Whether a tensor takes the host's own path. With the feature `mock-device` none does: tests of
@@ -34,26 +64,14 @@ pub(crate) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-/// Runs `kernel` on one to three tensors of the same dtype.
-pub(crate) fn apply<K: HostOp>(kernel: K, inputs: &[&Tensor]) -> Result<Tensor> {
-    let op = Op(kernel);
-    let result = match inputs {
-        [a] => a.contiguous()?.apply_op1_no_bwd(&op),
-        [a, b] => a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &op),
-        [a, b, c] => a.contiguous()?.apply_op3_no_bwd(&b.contiguous()?, &c.contiguous()?, &op),
-        _ => Err(candle_core::Error::Msg(format!("{}: takes 1 to 3 tensors", K::NAME))),
-    };
-    Ok(result?)
-}
-
 struct Op<K>(K);
 
 type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
 impl<K: HostOp> Op<K> {
     fn on_device(&self, inputs: &[(&CudaStorage, &Layout)]) -> CandleResult<(CudaStorage, Shape)> {
-        let launch = self.0.device().ok_or_else(|| {
-            candle_core::Error::Msg(format!("{}: runs on the host only", K::NAME))
+        let launch = self.0.launch().ok_or_else(|| {
+            candle_core::Error::Msg(format!("{}: has no kernel for a GPU", K::NAME))
         })?;
         Ok((launch.run(inputs)?, self.0.output()))
     }
@@ -188,7 +206,7 @@ pub(crate) mod testing {
         let slices: Vec<&[T]> = typed.iter().map(Vec::as_slice).collect();
         let mut host = vec![T::zero(); kernel.output().elem_count()];
         kernel.run(&slices, &mut host);
-        let launch = kernel.device().expect("a kernel of a device");
+        let launch = kernel.launch().expect("a kernel of a device");
         let device = compiler.run(&launch, &slices).expect("no address outside");
         assert_eq!(host.len(), device.len(), "{}", K::NAME);
         let largest = host.iter().map(|x| x.to_f64().abs()).fold(0.0, f64::max);

@@ -1,14 +1,10 @@
 use candle_core::{Shape, Tensor};
-use entk_device::Launch;
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul as faer_matmul};
 use rayon::prelude::*;
 
 use crate::{
     error::Result,
-    ops::{
-        host_op::{HostOp, apply, on_host},
-        real::Real,
-    },
+    ops::{host_op::HostOp, real::Real},
 };
 
 /// Rows of the result that one task computes; fixed, so that bits do not depend on the threads.
@@ -67,38 +63,31 @@ impl HostOp for Product {
         });
     }
 
-    fn device(&self) -> Option<Launch> {
-        None
+    /// On a GPU the device's own library multiplies.
+    fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        let (a, b) = (inputs[0].contiguous()?, inputs[1].contiguous()?);
+        Ok(match self.form {
+            Form::Plain => a.matmul(&b)?,
+            Form::RightTransposed => a.matmul(&b.t()?)?,
+            Form::LeftTransposed => a.t()?.matmul(&b)?,
+        })
     }
-}
-
-/// On a GPU the device's own library multiplies.
-fn product([m, k, n]: [usize; 3], form: Form, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if on_host(a) {
-        return apply(Product { m, k, n, form }, &[a, b]);
-    }
-    let (a, b) = (a.contiguous()?, b.contiguous()?);
-    Ok(match form {
-        Form::Plain => a.matmul(&b)?,
-        Form::RightTransposed => a.matmul(&b.t()?)?,
-        Form::LeftTransposed => a.t()?.matmul(&b)?,
-    })
 }
 
 /// `a b`, (m, k) times (k, n).
 pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((m, k), (_, n)) = (a.dims2()?, b.dims2()?);
-    product([m, k, n], Form::Plain, a, b)
+    Product { m, k, n, form: Form::Plain }.apply(&[a, b])
 }
 
 /// `a b^T`, (m, k) times the transpose of (n, k).
 pub(crate) fn matmul_bt(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((m, k), (n, _)) = (a.dims2()?, b.dims2()?);
-    product([m, k, n], Form::RightTransposed, a, b)
+    Product { m, k, n, form: Form::RightTransposed }.apply(&[a, b])
 }
 
 /// `a^T b`, the transpose of (k, m) times (k, n).
 pub(crate) fn matmul_at(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((k, m), (_, n)) = (a.dims2()?, b.dims2()?);
-    product([m, k, n], Form::LeftTransposed, a, b)
+    Product { m, k, n, form: Form::LeftTransposed }.apply(&[a, b])
 }

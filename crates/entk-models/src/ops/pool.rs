@@ -1,53 +1,33 @@
+use std::ops::Range;
+
 use candle_core::{Shape, Tensor};
-use entk_device::{Launch, PoolSizes};
+use entk_device::{Launch, Windows};
 use rayon::prelude::*;
 
 use crate::{
     error::Result,
     ops::{
-        host_op::{HostOp, apply, vectorised},
+        host_op::{HostOp, vectorised},
         real::Real,
     },
 };
 
-/// Sizes of an average pooling whose window equals its stride.
-#[derive(Clone, Copy)]
-pub(crate) struct Windows {
-    /// Channels times batch.
-    pub(crate) planes: [usize; 2],
-    /// Output height and width.
-    pub(crate) output: [usize; 2],
-    /// Window height and width.
-    pub(crate) window: [usize; 2],
+fn scale<T: Real>(w: &Windows) -> T {
+    T::from_f64(1.0 / (w.window[0] * w.window[1]) as f64)
 }
 
-impl Windows {
-    fn input(&self) -> [usize; 2] {
-        [self.output[0] * self.window[0], self.output[1] * self.window[1]]
+/// Calls `visit(input row, output row)` for every row of one plane.
+#[inline(always)]
+fn for_each_row(w: &Windows, mut visit: impl FnMut(Range<usize>, Range<usize>)) {
+    let [height, width] = w.input();
+    for y in 0..height {
+        let out = y / w.window[0] * w.output[1];
+        visit(y * width..(y + 1) * width, out..out + w.output[1]);
     }
+}
 
-    fn scale<T: Real>(&self) -> T {
-        T::from_f64(1.0 / (self.window[0] * self.window[1]) as f64)
-    }
-
-    /// Calls `visit(input row, output row)` for every row of one plane.
-    #[inline(always)]
-    fn for_each_row(&self, mut visit: impl FnMut(std::ops::Range<usize>, std::ops::Range<usize>)) {
-        let width = self.input()[1];
-        for y in 0..self.input()[0] {
-            let out = y / self.window[0] * self.output[1];
-            visit(y * width..(y + 1) * width, out..out + self.output[1]);
-        }
-    }
-
-    fn on_device(&self) -> PoolSizes {
-        let planes = self.planes[0] * self.planes[1];
-        PoolSizes { planes, output: self.output, window: self.window }
-    }
-
-    fn shape(&self, [height, width]: [usize; 2]) -> Shape {
-        (self.planes[0], self.planes[1], height, width).into()
-    }
+fn shape(w: &Windows, [height, width]: [usize; 2]) -> Shape {
+    (w.planes[0], w.planes[1], height, width).into()
 }
 
 /// Adds the windows of a row, of a width known to the compiler, which then uses vectors.
@@ -72,16 +52,16 @@ impl HostOp for Average {
     const NAME: &'static str = "avg_pool2d";
 
     fn output(&self) -> Shape {
-        self.0.shape(self.0.output)
+        shape(&self.0, self.0.output)
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let (w, scale) = (self.0, self.0.scale::<T>());
+        let (w, scale) = (self.0, scale::<T>(&self.0));
         (out.par_chunks_mut(w.output[0] * w.output[1]))
             .zip(inputs[0].par_chunks(w.input()[0] * w.input()[1]))
             .for_each(|(out, plane)| {
                 vectorised(|| {
-                    w.for_each_row(|from, to| match w.window[1] {
+                    for_each_row(&w, |from, to| match w.window[1] {
                         2 => add_windows::<2, T>(&plane[from], &mut out[to]),
                         width => {
                             for (o, window) in out[to].iter_mut().zip(plane[from].chunks(width)) {
@@ -94,8 +74,8 @@ impl HostOp for Average {
             });
     }
 
-    fn device(&self) -> Option<Launch> {
-        Some(Launch::average(self.0.on_device()))
+    fn launch(&self) -> Option<Launch> {
+        Some(Launch::average(self.0))
     }
 }
 
@@ -105,16 +85,16 @@ impl HostOp for Spread {
     const NAME: &'static str = "avg_pool2d_vjp";
 
     fn output(&self) -> Shape {
-        self.0.shape(self.0.input())
+        shape(&self.0, self.0.input())
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let (w, scale) = (self.0, self.0.scale::<T>());
+        let (w, scale) = (self.0, scale::<T>(&self.0));
         (out.par_chunks_mut(w.input()[0] * w.input()[1]))
             .zip(inputs[0].par_chunks(w.output[0] * w.output[1]))
             .for_each(|(plane, dy)| {
                 vectorised(|| {
-                    w.for_each_row(|to, from| match w.window[1] {
+                    for_each_row(&w, |to, from| match w.window[1] {
                         2 => fill_windows::<2, T>(&dy[from], scale, &mut plane[to]),
                         width => {
                             for (d, window) in dy[from].iter().zip(plane[to].chunks_mut(width)) {
@@ -126,19 +106,19 @@ impl HostOp for Spread {
             });
     }
 
-    fn device(&self) -> Option<Launch> {
-        Some(Launch::spread(self.0.on_device()))
+    fn launch(&self) -> Option<Launch> {
+        Some(Launch::spread(self.0))
     }
 }
 
 /// Mean over each window.
 pub(crate) fn average(x: &Tensor, windows: Windows) -> Result<Tensor> {
-    apply(Average(windows), &[x])
+    Average(windows).apply(&[x])
 }
 
 /// The transpose of [`average`].
 pub(crate) fn average_vjp(dy: &Tensor, windows: Windows) -> Result<Tensor> {
-    apply(Spread(windows), &[dy])
+    Spread(windows).apply(&[dy])
 }
 
 #[cfg(test)]

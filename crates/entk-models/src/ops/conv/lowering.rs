@@ -11,10 +11,10 @@
 
 use std::ops::Range;
 
+use entk_device::Geometry;
 use faer::{MatMut, MatRef};
 
 use crate::ops::{
-    geometry::Geometry,
     host_op::vectorised,
     matmul::{rows, rows_mut},
     real::Real,
@@ -194,7 +194,7 @@ impl Block {
         self.for_each_row(|row, tap, at| {
             let target = &mut lowered[at..at + g.output[1]];
             let dj = tap % g.kernel[1];
-            match row.zip(g.columns_inside(dj)) {
+            match row.zip(columns_inside(&g, dj)) {
                 None => target.fill(T::zero()),
                 Some((row, (first, last))) => {
                     let x = row * g.input[1] + first * g.stride[1] + dj - g.before[1];
@@ -225,7 +225,7 @@ impl Block {
         }
         self.for_each_row(|row, tap, at| {
             let dj = tap % g.kernel[1];
-            if let Some((row, (first, last))) = row.zip(g.columns_inside(dj)) {
+            if let Some((row, (first, last))) = row.zip(columns_inside(&g, dj)) {
                 let x = row * g.input[1] + first * g.stride[1] + dj - g.before[1];
                 let target = images[x..].iter_mut().step_by(g.stride[1]);
                 target.zip(&lowered[at + first..at + last]).for_each(|(t, v)| *t += *v);
@@ -311,4 +311,12 @@ impl Block {
             }
         }
     }
+}
+
+/// The output columns `first..last` whose horizontal tap `dj` is inside the image.
+pub(super) fn columns_inside(g: &Geometry, dj: usize) -> Option<(usize, usize)> {
+    let [pad, stride, width] = [g.before[1], g.stride[1], g.input[1]];
+    let first = pad.saturating_sub(dj).div_ceil(stride);
+    let last = (width + pad).saturating_sub(dj).div_ceil(stride).min(g.output[1]);
+    (first < last).then_some((first, last))
 }

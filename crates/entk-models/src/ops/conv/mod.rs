@@ -9,7 +9,7 @@ pub(crate) mod rows;
 use std::ops::Range;
 
 use candle_core::{Shape, Tensor};
-use entk_device::Launch;
+use entk_device::Geometry;
 use faer::MatRef;
 use rayon::prelude::*;
 
@@ -17,8 +17,7 @@ use crate::{
     error::Result,
     ops::{
         conv::{lowering::Blocks, products::Products},
-        geometry::Geometry,
-        host_op::{HostOp, apply, on_host},
+        host_op::HostOp,
         matmul::{add_product, rows, rows_mut},
         real::Real,
     },
@@ -108,8 +107,8 @@ impl HostOp for Forward {
             });
     }
 
-    fn device(&self) -> Option<Launch> {
-        None
+    fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        Products::new(self.geometry).forward(inputs[0], inputs[1], inputs.get(2).copied())
     }
 }
 
@@ -147,8 +146,8 @@ impl HostOp for InputVjp {
             });
     }
 
-    fn device(&self) -> Option<Launch> {
-        None
+    fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        Products::new(self.geometry).input_vjp(inputs[0], inputs[1])
     }
 }
 
@@ -266,8 +265,8 @@ impl HostOp for WeightVjp {
         }
     }
 
-    fn device(&self) -> Option<Launch> {
-        None
+    fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        Products::new(self.geometry).weight_vjp(inputs[0], inputs[1])
     }
 }
 
@@ -278,28 +277,19 @@ pub(crate) fn conv2d(
     bias: Option<&Tensor>,
     geometry: Geometry,
 ) -> Result<Tensor> {
-    if !on_host(x) {
-        return Products::new(geometry).forward(x, weight, bias);
-    }
-    let kernel = Forward { geometry, batch: x.dim(0)? };
+    let op = Forward { geometry, batch: x.dim(0)? };
     match bias {
-        Some(bias) => apply(kernel, &[x, weight, bias]),
-        None => apply(kernel, &[x, weight]),
+        Some(bias) => op.apply(&[x, weight, bias]),
+        None => op.apply(&[x, weight]),
     }
 }
 
 /// Cotangent of the input from the cotangent dy (N, C', H', W') of the output.
 pub(crate) fn input_vjp(dy: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<Tensor> {
-    if !on_host(dy) {
-        return Products::new(geometry).input_vjp(dy, weight);
-    }
-    apply(InputVjp { geometry, batch: dy.dim(0)? }, &[dy, weight])
+    InputVjp { geometry, batch: dy.dim(0)? }.apply(&[dy, weight])
 }
 
 /// Gradient of the weight summed over the batch, (C', C, k, k).
 pub(crate) fn weight_vjp(x: &Tensor, dy: &Tensor, geometry: Geometry) -> Result<Tensor> {
-    if !on_host(x) {
-        return Products::new(geometry).weight_vjp(x, dy);
-    }
-    apply(WeightVjp::new(geometry), &[x, dy])
+    WeightVjp::new(geometry).apply(&[x, dy])
 }

@@ -2,38 +2,18 @@
 //! functions are plain loops: there [`lowering`] is faster.
 
 use candle_core::Shape;
-use entk_device::{ImageSizes, Launch, PatchSizes};
+use entk_device::{Geometry, ImageSizes, Launch};
 
-use crate::ops::{geometry::Geometry, host_op::HostOp, real::Real};
+use crate::ops::{host_op::HostOp, real::Real};
 
-fn sizes(g: &Geometry, batch: usize) -> PatchSizes {
-    PatchSizes {
-        batch,
-        channels: g.channels,
-        input: g.input,
-        output: g.output,
-        kernel: g.kernel,
-        stride: g.stride,
-        before: g.before,
-    }
-}
-
-/// Calls `visit(entry of the patches, entry of the images)` for all that belong together.
+/// Calls `visit(entry of the patches, entry of the images)` for all that belong to one another.
 fn for_each_pair(g: &Geometry, batch: usize, mut visit: impl FnMut(usize, usize)) {
-    let ([height, width], [kh, kw]) = (g.input, g.kernel);
     for pixel in 0..batch * g.output_pixels() {
         let (n, at) = (pixel / g.output_pixels(), pixel % g.output_pixels());
-        for tap in 0..g.patch() {
-            let row = at / g.output[1] * g.stride[0] + tap / kw % kh;
-            let column = at % g.output[1] * g.stride[1] + tap % kw;
-            let inside = |place: usize, before: usize, size: usize| {
-                place.checked_sub(before).filter(|place| *place < size)
-            };
-            let row = inside(row, g.before[0], height);
-            let column = inside(column, g.before[1], width);
-            if let (Some(row), Some(column)) = (row, column) {
-                let plane = n * g.channels + tap / (kh * kw);
-                visit(pixel * g.patch() + tap, (plane * height + row) * width + column);
+        for entry in 0..g.patch() {
+            let plane = n * g.channels + entry / g.taps();
+            if let Some(from) = g.input_pixel(at, entry % g.taps()) {
+                visit(pixel * g.patch() + entry, plane * g.input_pixels() + from);
             }
         }
     }
@@ -56,8 +36,8 @@ impl HostOp for Patches {
         for_each_pair(&self.geometry, self.batch, |patch, image| out[patch] = inputs[0][image]);
     }
 
-    fn device(&self) -> Option<Launch> {
-        Some(Launch::patches(&sizes(&self.geometry, self.batch)))
+    fn launch(&self) -> Option<Launch> {
+        Some(Launch::patches(&self.geometry, self.batch))
     }
 }
 
@@ -79,8 +59,8 @@ impl HostOp for PatchesTransposed {
         for_each_pair(&self.geometry, self.batch, |patch, image| out[image] += inputs[0][patch]);
     }
 
-    fn device(&self) -> Option<Launch> {
-        Some(Launch::patches_transposed(&sizes(&self.geometry, self.batch)))
+    fn launch(&self) -> Option<Launch> {
+        Some(Launch::patches_transposed(&self.geometry, self.batch))
     }
 }
 
@@ -108,7 +88,7 @@ impl HostOp for Transpose {
         }
     }
 
-    fn device(&self) -> Option<Launch> {
+    fn launch(&self) -> Option<Launch> {
         Some(Launch::transpose(self.batch, self.rows, self.columns))
     }
 }
@@ -133,7 +113,7 @@ impl HostOp for AddBias {
         }
     }
 
-    fn device(&self) -> Option<Launch> {
+    fn launch(&self) -> Option<Launch> {
         Some(Launch::add_bias(self.sizes))
     }
 }
@@ -144,8 +124,8 @@ mod tests {
     use crate::{
         error::Result,
         ops::{
-            geometry::Padding,
             host_op::testing::{assert_device_agrees, numbers},
+            padding::Padding,
         },
     };
 
@@ -160,7 +140,7 @@ mod tests {
             ([4, 3], [3, 1], sides),
         ] {
             let (batch, input) = (2, [3, 8, 7]);
-            let geometry = Geometry::new("conv", input, 4, kernel, stride, padding)?;
+            let geometry = padding.geometry("conv", input, 4, kernel, stride)?;
             let there = Patches { geometry, batch };
             assert_device_agrees(&there, &[numbers(batch * geometry.input_len(), 1)], 0.0);
             let back = PatchesTransposed { geometry, batch };

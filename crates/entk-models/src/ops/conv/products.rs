@@ -4,14 +4,13 @@
 //! with [`super::conv`]. Patches are k k times the images, so batches are cut into chunks.
 
 use candle_core::Tensor;
-use entk_device::ImageSizes;
+use entk_device::{Geometry, ImageSizes};
 
 use crate::{
     error::Result,
     ops::{
         conv::patches::{AddBias, Patches, PatchesTransposed, Transpose},
-        geometry::Geometry,
-        host_op::apply,
+        host_op::HostOp,
     },
 };
 
@@ -61,7 +60,7 @@ impl Products {
         let Some(bias) = bias else { return Ok(y) };
         let (channels, pixels) = (g.filters, g.output_pixels());
         let sizes = ImageSizes { batch: y.dim(0)?, channels, pixels };
-        apply(AddBias { shape: y.shape().clone(), sizes }, &[&y, bias])
+        AddBias { shape: y.shape().clone(), sizes }.apply(&[&y, bias])
     }
 
     /// The cotangent of the input.
@@ -70,7 +69,7 @@ impl Products {
         let weight = weight.reshape((g.filters, g.patch()))?;
         self.by_chunks(&[dy], |part, count| {
             let patches = self.filters_last(&part[0], count)?.matmul(&weight)?;
-            apply(PatchesTransposed { geometry: *g, batch: count }, &[&patches])
+            PatchesTransposed { geometry: *g, batch: count }.apply(&[&patches])
         })
     }
 
@@ -129,7 +128,7 @@ impl Products {
     }
 
     fn patches(&self, x: &Tensor, batch: usize) -> Result<Tensor> {
-        apply(Patches { geometry: self.geometry, batch }, &[x])
+        Patches { geometry: self.geometry, batch }.apply(&[x])
     }
 
     /// The weight once for each image, without a copy.
@@ -141,13 +140,13 @@ impl Products {
     /// (N H' W', C') to (N, C', H' W').
     fn pixels_last(&self, rows: &Tensor, batch: usize) -> Result<Tensor> {
         let (rows_of_one, columns) = (self.geometry.output_pixels(), self.geometry.filters);
-        apply(Transpose { batch, rows: rows_of_one, columns }, &[rows])
+        Transpose { batch, rows: rows_of_one, columns }.apply(&[rows])
     }
 
     /// (N, C', H', W') to (N H' W', C').
     fn filters_last(&self, dy: &Tensor, batch: usize) -> Result<Tensor> {
         let (rows, columns) = (self.geometry.filters, self.geometry.output_pixels());
-        let swapped = apply(Transpose { batch, rows, columns }, &[dy])?;
+        let swapped = Transpose { batch, rows, columns }.apply(&[dy])?;
         Ok(swapped.flatten(0, 1)?)
     }
 }
@@ -159,8 +158,8 @@ mod tests {
     use super::*;
     use crate::ops::{
         conv::{conv2d, input_vjp, rows::weight_rows, weight_vjp},
-        geometry::Padding,
         host_op::testing::numbers,
+        padding::Padding,
     };
 
     fn tensor(shape: &[usize], seed: u64) -> Result<Tensor> {
@@ -190,7 +189,7 @@ mod tests {
         ] {
             let (batch, filters) = (5, 6);
             let input = [channels, size[0], size[1]];
-            let g = Geometry::new("conv", input, filters, kernel, stride, padding)?;
+            let g = padding.geometry("conv", input, filters, kernel, stride)?;
             let x = tensor(&[batch, channels, size[0], size[1]], 1)?;
             let weight = tensor(&[filters, channels, kernel[0], kernel[1]], 2)?;
             let bias = tensor(&[filters], 3)?;
@@ -217,7 +216,7 @@ mod tests {
 
     #[test]
     fn few_pixels_share_a_product_and_chunks_hold_an_image() -> Result<()> {
-        let of = |size| Geometry::new("c", [64, size, size], 64, [3, 3], [1, 1], Padding::Same);
+        let of = |size| Padding::Same.geometry("c", [64, size, size], 64, [3, 3], [1, 1]);
         assert!(Products::new(of(4)?).shared && !Products::new(of(8)?).shared);
         assert_eq!(Products::new(of(32)?).chunk, CHUNK_NUMBERS / (32 * 32 * 576));
         assert_eq!(Products::new(of(1000)?).chunk, 1);

@@ -3,16 +3,15 @@
 use std::ops::Range;
 
 use candle_core::{Shape, Tensor};
-use entk_device::Launch;
+use entk_device::Geometry;
 use faer::{Accum, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 use crate::{
     error::Result,
     ops::{
-        conv::{Scratch, WeightVjp, products::Products},
-        geometry::Geometry,
-        host_op::{HostOp, apply, on_host},
+        conv::{Scratch, WeightVjp, lowering::columns_inside, products::Products},
+        host_op::HostOp,
         matmul::{rows, rows_mut},
         real::Real,
     },
@@ -72,12 +71,38 @@ impl<T: Real> ConvRows<T> {
         if g.output_pixels() > FEW_PIXELS {
             return WeightVjp::new(*g).write(inputs, cotangents, filters, row, &mut self.scratch);
         }
-        g.patches(inputs, &mut self.patches);
+        unroll(g, inputs, &mut self.patches);
         let patches = rows(&self.patches, g.patch(), g.output_pixels()).transpose();
         let cotangents = rows(cotangents, g.filters, g.output_pixels());
         let cotangents = cotangents.subrows(filters.start, filters.len());
         let row = rows_mut(row, filters.len(), g.patch());
         matmul(row, Accum::Replace, cotangents, patches, T::one(), Par::Seq);
+    }
+}
+
+/// All patches of one image as columns, (C k k, output pixels), zero outside the image.
+fn unroll<T: Real>(g: &Geometry, image: &[T], columns: &mut Vec<T>) {
+    let ([kh, kw], [height, width]) = (g.kernel, g.output);
+    columns.clear();
+    columns.resize(g.patch() * g.output_pixels(), T::zero());
+    for (tap, target) in columns.chunks_exact_mut(g.output_pixels()).enumerate() {
+        let (channel, di, dj) = (tap / (kh * kw), tap / kw % kh, tap % kw);
+        let Some((first, last)) = columns_inside(g, dj) else { continue };
+        for row in 0..height {
+            let y = row * g.stride[0] + di;
+            if y < g.before[0] || y - g.before[0] >= g.input[0] {
+                continue;
+            }
+            let line = (channel * g.input[0] + y - g.before[0]) * g.input[1];
+            let start = line + first * g.stride[1] + dj - g.before[1];
+            let target = &mut target[row * width + first..row * width + last];
+            if g.stride[1] == 1 {
+                target.copy_from_slice(&image[start..start + target.len()]);
+            } else {
+                let source = image[start..].iter().step_by(g.stride[1]);
+                target.iter_mut().zip(source).for_each(|(t, v)| *t = *v);
+            }
+        }
     }
 }
 
@@ -104,17 +129,14 @@ impl HostOp for WeightRows {
             );
     }
 
-    fn device(&self) -> Option<Launch> {
-        None
+    fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        Products::new(self.geometry).weight_rows(inputs[0], inputs[1])
     }
 }
 
 /// Gradient of the weight per example, (N, C' C k k).
 pub(crate) fn weight_rows(x: &Tensor, dy: &Tensor, geometry: Geometry) -> Result<Tensor> {
-    if !on_host(x) {
-        return Products::new(geometry).weight_rows(x, dy);
-    }
-    apply(WeightRows { geometry, batch: x.dim(0)? }, &[x, dy])
+    WeightRows { geometry, batch: x.dim(0)? }.apply(&[x, dy])
 }
 
 #[cfg(test)]
@@ -122,7 +144,7 @@ mod tests {
     use entk_testing::normal;
 
     use super::*;
-    use crate::ops::{channel::batch_sum, conv::weight_vjp, geometry::Padding};
+    use crate::ops::{channel::batch_sum, conv::weight_vjp, padding::Padding};
 
     /// f64 round-off of a sum over a few thousand terms of size 1.
     const TOLERANCE: f64 = 1e-11;
@@ -135,7 +157,7 @@ mod tests {
         {
             let (kernel, stride) = ([3, 3], [stride, stride]);
             let input = [channels, size, size];
-            let g = Geometry::new("conv", input, filters, kernel, stride, Padding::Same)?;
+            let g = Padding::Same.geometry("conv", input, filters, kernel, stride)?;
             let (x, dy) = (
                 normal(&[7, channels, size, size], 1)?,
                 normal(&[7, filters, g.output[0], g.output[1]], 2)?,

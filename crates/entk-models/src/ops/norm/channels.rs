@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     ops::{
         channel::{LaneSum, lanes, plane_sums, sum_slice},
-        host_op::{HostOp, apply, on_host, vectorised},
+        host_op::{HostOp, vectorised},
         real::Real,
     },
 };
@@ -71,7 +71,7 @@ impl HostOp for Maps {
         }
     }
 
-    fn device(&self) -> Option<Launch> {
+    fn launch(&self) -> Option<Launch> {
         Some(Launch::norm_maps(self.channels))
     }
 }
@@ -83,39 +83,39 @@ pub(super) fn planes_of_task(pixels: usize) -> usize {
 
 /// Mean and biased variance of every channel, (2, C).
 struct Moments {
-    channels: usize,
-    pixels: usize,
+    sizes: ImageSizes,
 }
 
 impl HostOp for Moments {
     const NAME: &'static str = "batch_norm_moments";
 
     fn output(&self) -> Shape {
-        (2, self.channels).into()
+        (2, self.sizes.channels).into()
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let planes: Vec<(f64, f64)> = (inputs[0].par_chunks(self.pixels))
-            .with_min_len(planes_of_task(self.pixels))
+        let ImageSizes { channels, pixels, .. } = self.sizes;
+        let planes: Vec<(f64, f64)> = (inputs[0].par_chunks(pixels))
+            .with_min_len(planes_of_task(pixels))
             .map(|plane| vectorised(|| plane_moments(plane)))
             .collect();
-        for channel in 0..self.channels {
+        for channel in 0..channels {
             let (mut mean, mut squares, mut count) = (0.0, 0.0, 0.0);
-            for (plane_mean, plane_squares) in planes.iter().skip(channel).step_by(self.channels) {
+            for (plane_mean, plane_squares) in planes.iter().skip(channel).step_by(channels) {
                 // Chan, Golub and LeVeque's update for a further sample of the same size.
-                let (more, distance) = (self.pixels as f64, plane_mean - mean);
+                let (more, distance) = (pixels as f64, plane_mean - mean);
                 let total = count + more;
                 squares += plane_squares + distance * distance * count * more / total;
                 mean += distance * more / total;
                 count = total;
             }
             out[channel] = T::from_f64(mean);
-            out[self.channels + channel] = T::from_f64(squares / count);
+            out[channels + channel] = T::from_f64(squares / count);
         }
     }
 
-    fn device(&self) -> Option<Launch> {
-        None
+    fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        moments_in_lanes(inputs[0], self.sizes)
     }
 }
 
@@ -161,7 +161,7 @@ impl HostOp for Squares {
         }
     }
 
-    fn device(&self) -> Option<Launch> {
+    fn launch(&self) -> Option<Launch> {
         Some(Launch::norm_squares(self.planes, self.pixels, self.lanes))
     }
 }
@@ -194,7 +194,7 @@ impl HostOp for Merge {
         }
     }
 
-    fn device(&self) -> Option<Launch> {
+    fn launch(&self) -> Option<Launch> {
         Some(Launch::norm_moments(self.sizes))
     }
 }
@@ -225,32 +225,28 @@ impl HostOp for Factors {
         }
     }
 
-    fn device(&self) -> Option<Launch> {
+    fn launch(&self) -> Option<Launch> {
         Some(Launch::norm_factors(self.channels, self.with_u))
     }
 }
 
 /// Mean and biased variance of every channel of x (N, C, H, W), as (2, C).
 pub(crate) fn moments(x: &Tensor) -> Result<Tensor> {
-    let sizes = sizes(x)?;
-    if on_host(x) {
-        return apply(Moments { channels: sizes.channels, pixels: sizes.pixels }, &[x]);
-    }
-    moments_in_lanes(x, sizes)
+    Moments { sizes: sizes(x)? }.apply(&[x])
 }
 
 fn moments_in_lanes(x: &Tensor, sizes: ImageSizes) -> Result<Tensor> {
     let (planes, pixels) = (sizes.planes(), sizes.pixels);
     let (sums, lanes) = (plane_sums(x, planes, pixels)?, lanes(pixels));
-    let squares = apply(Squares { planes, pixels, lanes }, &[x, &sums])?;
-    let squares = apply(LaneSum { planes, pixels: lanes, lanes: 1 }, &[&squares])?;
-    apply(Merge { sizes }, &[&sums, &squares])
+    let squares = Squares { planes, pixels, lanes }.apply(&[x, &sums])?;
+    let squares = LaneSum { planes, pixels: lanes, lanes: 1 }.apply(&[&squares])?;
+    Merge { sizes }.apply(&[&sums, &squares])
 }
 
 /// The maps of a normalisation, (4, C), from mean and variance, (2, C), and weight and bias, (2,
 /// C).
 pub(crate) fn channel_maps(statistics: &Tensor, affine: &Tensor) -> Result<Tensor> {
-    apply(Maps { channels: statistics.dim(1)? }, &[statistics, affine])
+    Maps { channels: statistics.dim(1)? }.apply(&[statistics, affine])
 }
 
 /// Means over batch and pixels of u and u x_hat, (2, C), from the [gradients] that belong to a
@@ -270,7 +266,7 @@ pub(crate) fn factors(
     moved: &Tensor,
     with_u: bool,
 ) -> Result<Tensor> {
-    apply(Factors { channels: maps.dim(1)?, with_u }, &[maps, means, moved])
+    Factors { channels: maps.dim(1)?, with_u }.apply(&[maps, means, moved])
 }
 
 #[cfg(test)]

@@ -7,15 +7,15 @@
 pub(crate) mod channels;
 
 use candle_core::{Shape, Tensor};
-use entk_device::{ImageSizes, Launch, MaskPlace};
+use entk_device::{Activation, ImageSizes, Launch, MaskPlace};
 use rayon::prelude::*;
 
 use crate::{
     error::Result,
     ops::{
-        activation::{Activation, Pointwise, specialise},
+        activation::{Pointwise, ensure_supported, specialise},
         channel::{dot_slice, lanes, plane_sums, sum_slice},
-        host_op::{HostOp, apply, on_host, vectorised},
+        host_op::{HostOp, vectorised},
         norm::channels::{Line, planes_of_task, sizes},
         real::Real,
     },
@@ -32,12 +32,9 @@ impl Normalize {
     #[inline(always)]
     fn plane<T: Real>(&self, line: Line<T>, x: &[T], out: &mut [T]) {
         let pairs = out.iter_mut().zip(x);
-        match self.activation {
-            None => pairs.for_each(|(o, x)| *o = line.at(*x)),
-            Some(act) => specialise!(act, act => {
-                pairs.for_each(|(o, x)| *o = act.value(line.at(*x)));
-            }),
-        }
+        specialise!(self.activation, act => {
+            pairs.for_each(|(o, x)| *o = act.value(line.at(*x)));
+        });
     }
 }
 
@@ -58,8 +55,8 @@ impl HostOp for Normalize {
             });
     }
 
-    fn device(&self) -> Option<Launch> {
-        Some(Launch::normalize(self.sizes, Activation::on_device(self.activation)))
+    fn launch(&self) -> Option<Launch> {
+        Some(Launch::normalize(self.sizes, self.activation))
     }
 }
 
@@ -76,10 +73,10 @@ impl Gradients {
     fn plane<T: Real>(&self, line: Line<T>, dy: &[T], x: &[T], masked: &mut Vec<T>) -> (T, T) {
         let d = match self.activation {
             None => dy,
-            Some(act) => {
+            activation => {
                 masked.resize(dy.len(), T::zero());
                 let triples = masked.iter_mut().zip(dy.iter().zip(x));
-                specialise!(act, act => {
+                specialise!(activation, act => {
                     triples.for_each(|(m, (d, x))| *m = act.derivative(line.at(*x)) * *d);
                 });
                 masked
@@ -109,8 +106,8 @@ impl HostOp for Gradients {
             });
     }
 
-    fn device(&self) -> Option<Launch> {
-        None
+    fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        gradients_in_lanes(inputs, self.activation, self.sizes)
     }
 }
 
@@ -121,6 +118,20 @@ struct LaneGradients {
     lanes: usize,
 }
 
+impl LaneGradients {
+    fn fill<T: Real>(&self, act: impl Pointwise, inputs: &[&[T]], out: &mut [T]) {
+        let ImageSizes { channels, pixels, .. } = self.sizes;
+        let (biases, scales) = out.split_at_mut(self.sizes.planes() * self.lanes);
+        for (at, (dy, x)) in inputs[0].iter().zip(inputs[1]).enumerate() {
+            let (plane, lane) = (at / pixels, at % pixels % self.lanes);
+            let line = Line::of(inputs[2], plane % channels, channels);
+            let d = act.derivative(line.at(*x)) * *dy;
+            biases[plane * self.lanes + lane] += d;
+            scales[plane * self.lanes + lane] += d * (*x - line.mean) * line.inverse;
+        }
+    }
+}
+
 impl HostOp for LaneGradients {
     const NAME: &'static str = "batch_norm_lane_gradients";
 
@@ -129,23 +140,11 @@ impl HostOp for LaneGradients {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let ImageSizes { channels, pixels, .. } = self.sizes;
-        let (biases, scales) = out.split_at_mut(self.sizes.planes() * self.lanes);
-        for (at, (dy, x)) in inputs[0].iter().zip(inputs[1]).enumerate() {
-            let (plane, lane) = (at / pixels, at % pixels % self.lanes);
-            let line = Line::of(inputs[2], plane % channels, channels);
-            let d = match self.activation {
-                None => *dy,
-                Some(act) => specialise!(act, act => act.derivative(line.at(*x)) * *dy),
-            };
-            biases[plane * self.lanes + lane] += d;
-            scales[plane * self.lanes + lane] += d * (*x - line.mean) * line.inverse;
-        }
+        specialise!(self.activation, act => self.fill(act, inputs, out));
     }
 
-    fn device(&self) -> Option<Launch> {
-        let function = Activation::on_device(self.activation);
-        Some(Launch::norm_gradients(self.sizes, function, self.lanes))
+    fn launch(&self) -> Option<Launch> {
+        Some(Launch::norm_gradients(self.sizes, self.activation, self.lanes))
     }
 }
 
@@ -175,10 +174,10 @@ impl Combine {
         let map = |u: T, x: T| a * u + (b * (x - line.mean) + c);
         match self.mask {
             Mask::None => triples.for_each(|(o, (u, x))| *o = map(*u, *x)),
-            Mask::Input(act) => specialise!(act, act => {
+            Mask::Input(act) => specialise!(Some(act), act => {
                 triples.for_each(|(o, (u, x))| *o = map(act.derivative(line.at(*x)) * *u, *x));
             }),
-            Mask::Output(act) => specialise!(act, act => {
+            Mask::Output(act) => specialise!(Some(act), act => {
                 triples.for_each(|(o, (u, x))| *o = act.derivative(line.at(*x)) * map(*u, *x));
             }),
         }
@@ -206,13 +205,13 @@ impl HostOp for Combine {
             });
     }
 
-    fn device(&self) -> Option<Launch> {
+    fn launch(&self) -> Option<Launch> {
         let (activation, place) = match self.mask {
             Mask::None => (None, MaskPlace::Nowhere),
             Mask::Input(act) => (Some(act), MaskPlace::Input),
             Mask::Output(act) => (Some(act), MaskPlace::Output),
         };
-        Some(Launch::norm_combine(self.sizes, Activation::on_device(activation), place))
+        Some(Launch::norm_combine(self.sizes, activation, place))
     }
 }
 
@@ -222,7 +221,8 @@ pub(crate) fn normalize(
     maps: &Tensor,
     activation: Option<Activation>,
 ) -> Result<Tensor> {
-    apply(Normalize { activation, shape: x.shape().clone(), sizes: sizes(x)? }, &[x, maps])
+    ensure_supported(activation)?;
+    Normalize { activation, shape: x.shape().clone(), sizes: sizes(x)? }.apply(&[x, maps])
 }
 
 /// Gradients of bias and scale per example, (2, N, C), for a cotangent dy of the output.
@@ -232,11 +232,8 @@ pub(crate) fn gradients(
     maps: &Tensor,
     activation: Option<Activation>,
 ) -> Result<Tensor> {
-    let sizes = sizes(x)?;
-    if on_host(x) {
-        return apply(Gradients { activation, sizes }, &[dy, x, maps]);
-    }
-    gradients_in_lanes(&[dy, x, maps], activation, sizes)
+    ensure_supported(activation)?;
+    Gradients { activation, sizes: sizes(x)? }.apply(&[dy, x, maps])
 }
 
 fn gradients_in_lanes(
@@ -245,7 +242,7 @@ fn gradients_in_lanes(
     sizes: ImageSizes,
 ) -> Result<Tensor> {
     let lanes = lanes(sizes.pixels);
-    let sums = apply(LaneGradients { activation, sizes, lanes }, inputs)?;
+    let sums = LaneGradients { activation, sizes, lanes }.apply(inputs)?;
     let sums = plane_sums(&sums, 2 * sizes.planes(), lanes)?;
     Ok(sums.reshape((2, sizes.batch, sizes.channels))?)
 }
@@ -259,8 +256,11 @@ pub(crate) fn combine(
     factors: &Tensor,
     mask: Mask,
 ) -> Result<Tensor> {
+    if let Mask::Input(activation) | Mask::Output(activation) = mask {
+        ensure_supported(Some(activation))?;
+    }
     let rows = Tensor::cat(&[maps, factors], 0)?;
-    apply(Combine { mask, shape: x.shape().clone(), sizes: sizes(x)? }, &[u, x, &rows])
+    Combine { mask, shape: x.shape().clone(), sizes: sizes(x)? }.apply(&[u, x, &rows])
 }
 
 #[cfg(test)]
