@@ -8,12 +8,13 @@ use entk_models::{
     Activation, Cache, Dense, FactorSink, Flatten, Initializer, Layer, Model, Network, NormMode,
     ParamSpec, Params, Result as ModelResult, Sequential,
 };
+use entk_testing::normals;
 use entk_train::{
     Distance, Examples, Fit, Outcome, Schedule, SgdConfig, TrainError, evaluate, fit, fit_many,
     fit_many_observed, fit_observed, logits, sigmoid_cross_entropy_cotangent,
 };
 
-use crate::tasks::{flat, lenet, line, mlp, normals, resnet, separable, start};
+use crate::tasks::{flat, lenet, line, mlp, resnet, separable, start};
 
 fn settings(epochs: usize) -> SgdConfig {
     SgdConfig { batch: 16, epochs, ..SgdConfig::default() }

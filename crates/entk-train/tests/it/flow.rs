@@ -1,9 +1,8 @@
 //! Gradient flow against its differential equation, its limits, and small steps.
 
 use entk_spectral::{Eigenpairs, Gram, eigh};
+use entk_testing::{normals, relative_error};
 use entk_train::{DualSgd, GradientFlow, Loss, Schedule, SgdConfig, TrainError};
-
-use crate::tasks::{normals, relative_error};
 
 const N: usize = 30;
 

@@ -1,8 +1,9 @@
 use candle_core::{DType, Device, Tensor};
 use entk_models::{Activation, Model};
+use entk_testing::relative_error;
 use entk_train::{Distance, Examples, TrainError, evaluate, logits};
 
-use crate::tasks::{flat, lenet, mlp, relative_error, separable, start};
+use crate::tasks::{flat, lenet, mlp, separable, start};
 
 /// Dot products of at most a few hundred terms, summed in another order.
 const ROUND_OFF: f64 = 512.0 * f64::EPSILON;

@@ -1,12 +1,13 @@
 //! Rules, decays, losses and schedules beside the paper's, against their definitions.
 
 use candle_core::DType;
+use entk_testing::relative_error;
 use entk_train::{
     AdamConfig, Examples, Loss, Minibatches, Optimizer, Outcome, Schedule, SgdConfig, TrainError,
     WeightDecay, fit, logits,
 };
 
-use crate::tasks::{flat, line, relative_error, separable, start};
+use crate::tasks::{flat, line, separable, start};
 
 /// A hundred steps of a few roundings each.
 const ROUND_OFF: f64 = 1e-12;

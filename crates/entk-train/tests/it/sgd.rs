@@ -2,9 +2,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use entk_models::{Activation, Model, Params};
+use entk_testing::{normals, relative_error};
 use entk_train::{Examples, Minibatches, Schedule, SgdConfig, fit};
 
-use crate::tasks::{flat, lenet, line, mlp, normals, relative_error, start};
+use crate::tasks::{flat, lenet, line, mlp, start};
 
 /// Round-off of a few steps of a well-conditioned recurrence: operations that differ in order.
 const ROUND_OFF: f64 = 256.0 * f64::EPSILON;

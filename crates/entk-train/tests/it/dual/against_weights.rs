@@ -4,13 +4,14 @@ use candle_core::DType;
 use entk_linearize::{Jacobian, Linearized};
 use entk_models::{Activation, Model, Network, Params};
 use entk_spectral::{CrossGram, Gram};
+use entk_testing::relative_error;
 use entk_train::{
     AdamConfig, DualFit, DualSgd, EpochRecord, Examples, Fit, Loss, Optimizer, Schedule, SgdConfig,
     TrainError, WeightDecay, fit, logits,
 };
 
 use super::{EXACT, settings};
-use crate::tasks::{flat, lenet, mlp, relative_error, resnet, separable, start};
+use crate::tasks::{flat, lenet, mlp, resnet, separable, start};
 
 /// With an f32 kernel and an f32 network: of the scale of the logits.
 const SINGLE: f64 = 1e-3;

@@ -4,15 +4,15 @@
 use std::ops::ControlFlow;
 
 use entk_spectral::{CrossGram, Entries, Gram, KernelRows, SpectralError};
+use entk_testing::{normals, relative_error};
 use entk_train::{DualSgd, Loss, Optimizer, Outcome, Schedule, SgdConfig, TrainError};
 
 use super::{EXACT, settings};
-use crate::tasks::relative_error;
 
 /// Random features of 700 samples, so that there are several panels and tiles.
 fn wide_gram() -> (usize, Gram) {
     let (n, width) = (700, 5);
-    let x = crate::tasks::normals(n * width, 4);
+    let x = normals(n * width, 4);
     let x: Vec<&[f64]> = x.chunks(width).collect();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum();
     let entries = x.iter().flat_map(|a| x.iter().map(move |b| dot(a, b))).collect();
