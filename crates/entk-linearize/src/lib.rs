@@ -1,6 +1,7 @@
 //! First-order Taylor linearizations of networks, and products with their Jacobians.
 //!
-//! [`Linearized`] wraps any [`Model`](entk_models::Model) and is one itself; [`Jacobian`] streams
+//! [`Linearized`] wraps a [`Network`](entk_models::Network) and is a
+//! [`Model`](entk_models::Model) as it is; [`Jacobian`] streams
 //! `J v`, `J^T u` and the alignment of a target over a data set, without a Gram.
 //! [`MixedDerivative`] is d^2 f / (dtheta dx), whose right singular vectors are the neural
 //! anisotropy directions.

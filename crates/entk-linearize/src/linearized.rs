@@ -1,13 +1,13 @@
 use candle_core::Tensor;
-use entk_models::{ActiveParameters, Model, ModelError, ParamSpec, Params, Sweep};
+use entk_models::{Model, ModelError, Network, Params, Sweep, sealed::Sealed};
 
-/// The first-order Taylor expansion of a model around theta_0, itself a [`Model`].
+/// The first-order Taylor expansion of a network around theta_0, itself a [`Model`].
 ///
 /// `f_lin(theta, x) = f(theta_0, x) + J(theta_0, x) (theta - theta_0)`, optionally without the
 /// offset `f(theta_0, x)` (Figs. 8 and 9 of the paper). Batch norms are frozen at the statistics
 /// that theta_0 carries: give it [`Params::with_statistics_of`] to choose which.
 ///
-/// Its derivatives are those of the model at theta_0, whatever theta is, so its Gram never moves
+/// Its derivatives are those of the network at theta_0, whatever theta is, so its Gram never moves
 /// and any trainer of models trains it. A sweep costs a forward pass and a JVP.
 ///
 /// ```
@@ -30,18 +30,18 @@ use entk_models::{ActiveParameters, Model, ModelError, ParamSpec, Params, Sweep}
 /// ```
 #[derive(Debug, Clone)]
 pub struct Linearized<'m> {
-    model: &'m dyn Model,
+    network: &'m Network,
     theta0: Params,
     offset: bool,
 }
 
 impl<'m> Linearized<'m> {
-    /// Linearizes `model` around `theta0`, with the offset f(theta_0, x).
-    pub fn new(model: &'m dyn Model, theta0: Params) -> Self {
-        Self { model, theta0, offset: true }
+    /// Linearizes `network` around `theta0`, with the offset f(theta_0, x).
+    pub fn new(network: &'m Network, theta0: Params) -> Self {
+        Self { network, theta0, offset: true }
     }
 
-    /// The same without the offset: `J(theta_0, x) (theta - theta_0)`.
+    /// Leaves out the offset: `J(theta_0, x) (theta - theta_0)`.
     #[must_use]
     pub fn without_offset(self) -> Self {
         Self { offset: false, ..self }
@@ -53,39 +53,21 @@ impl<'m> Linearized<'m> {
     }
 }
 
+impl Sealed for Linearized<'_> {}
+
 impl Model for Linearized<'_> {
-    fn specs(&self) -> Vec<ParamSpec> {
-        self.model.specs()
-    }
-
-    fn input_shape(&self) -> &[usize] {
-        self.model.input_shape()
-    }
-
-    fn outputs(&self) -> usize {
-        self.model.outputs()
-    }
-
-    fn operations(&self) -> f64 {
-        self.model.operations()
+    fn network(&self) -> &Network {
+        self.network
     }
 
     fn sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>, ModelError> {
-        let sweep = self.model.sweep(&self.theta0, x)?;
+        let sweep = self.network.sweep(&self.theta0, x)?;
         let moved = sweep.jvp(&params.sub(&self.theta0)?)?;
         let outputs = if self.offset { (sweep.outputs() + moved)? } else { moved };
         sweep.with_outputs(outputs)
     }
 
-    fn active_parameters(&self, _: &Params) -> Result<ActiveParameters, ModelError> {
-        self.model.active_parameters(&self.theta0)
-    }
-
-    fn verify_active_parameters(
-        &self,
-        _: &Params,
-        x: &Tensor,
-    ) -> Result<ActiveParameters, ModelError> {
-        self.model.verify_active_parameters(&self.theta0, x)
+    fn expansion_point<'a>(&'a self, _: &'a Params) -> &'a Params {
+        &self.theta0
     }
 }

@@ -2,15 +2,16 @@ use candle_core::Tensor;
 
 use crate::{
     error::Result,
-    model::Model,
-    params::{Params, active::ActiveParameters, spec::ParamSpec},
+    model::{Model, sealed::Sealed},
+    network::Network,
+    params::Params,
     sweep::Sweep,
 };
 
 /// A model whose batch norms keep their stored statistics in training too: the control for a
 /// network that trains with batch statistics beside its linearization, which never does.
 ///
-/// Equal to `model` but for [`training_sweep`](Model::training_sweep), which is
+/// Equal to the network but for [`training_sweep`](Model::training_sweep), which is
 /// [`sweep`](Model::sweep) here and moves no statistics.
 ///
 /// ```
@@ -27,46 +28,28 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct FrozenNorms<'m> {
-    model: &'m dyn Model,
+    network: &'m Network,
 }
 
 impl<'m> FrozenNorms<'m> {
-    /// The control for `model`.
-    pub fn new(model: &'m dyn Model) -> Self {
-        Self { model }
+    /// The control for `network`.
+    pub fn new(network: &'m Network) -> Self {
+        Self { network }
     }
 }
 
+impl Sealed for FrozenNorms<'_> {}
+
 impl Model for FrozenNorms<'_> {
-    fn specs(&self) -> Vec<ParamSpec> {
-        self.model.specs()
-    }
-
-    fn input_shape(&self) -> &[usize] {
-        self.model.input_shape()
-    }
-
-    fn outputs(&self) -> usize {
-        self.model.outputs()
-    }
-
-    fn operations(&self) -> f64 {
-        self.model.operations()
+    fn network(&self) -> &Network {
+        self.network
     }
 
     fn sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>> {
-        self.model.sweep(params, x)
+        self.network.sweep(params, x)
     }
 
     fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
-        self.model.forward(params, x)
-    }
-
-    fn active_parameters(&self, params: &Params) -> Result<ActiveParameters> {
-        self.model.active_parameters(params)
-    }
-
-    fn verify_active_parameters(&self, params: &Params, x: &Tensor) -> Result<ActiveParameters> {
-        self.model.verify_active_parameters(params, x)
+        self.network.forward(params, x)
     }
 }

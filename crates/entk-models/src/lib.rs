@@ -56,6 +56,8 @@ pub use layers::{
 };
 pub use mixed::{MixedFactor, MixedPoint, MixedSink};
 pub use model::Model;
+#[doc(hidden)]
+pub use model::sealed;
 pub use nets::{LeNet5Config, MlpConfig, ResNetConfig};
 pub use network::Network;
 pub use ops::{conv::rows::ConvRows, host_op::HostOp, padding::Padding, real::Real};

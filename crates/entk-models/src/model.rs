@@ -4,11 +4,17 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::Result,
+    network::Network,
     params::{Params, active::ActiveParameters, spec::ParamSpec},
     sweep::{Sweep, TrainingSweep},
 };
 
 /// A function f(theta, x) with C outputs whose parameters are passed, not stored.
+///
+/// There are three: a [`Network`], a [`FrozenNorms`](crate::FrozenNorms) and the linearization of
+/// `entk-linearize`. The trait is sealed: a network of your own is built from
+/// [`Layer`](crate::Layer)s, yours among them. A model says which [`network`](Model::network) it is
+/// about and how it [`sweep`](Model::sweep)s; the rest follows.
 ///
 /// Everything hangs on one forward [`sweep`](Model::sweep) over a batch: outputs, Jacobian-vector
 /// and vector-Jacobian products, and per-example gradient factors.
@@ -25,21 +31,9 @@ use crate::{
 /// assert_eq!(gradient.count(), 136_121);
 /// # Ok::<(), entk_models::ModelError>(())
 /// ```
-pub trait Model: Debug + Send + Sync {
-    /// Name, shape and initial law of every tensor.
-    fn specs(&self) -> Vec<ParamSpec>;
-
-    /// Shape of one input, (C, H, W).
-    fn input_shape(&self) -> &[usize];
-
-    /// Number of outputs C.
-    fn outputs(&self) -> usize;
-
-    /// Operations of the matrix products of f(theta, x) for one input, two a multiply-add; 0 where
-    /// a model does not count them.
-    fn operations(&self) -> f64 {
-        0.0
-    }
+pub trait Model: Debug + Send + Sync + sealed::Sealed {
+    /// The network whose parameters and inputs are those of the model.
+    fn network(&self) -> &Network;
 
     /// One forward pass over the batch x (N, C, H, W), with frozen statistics, that keeps what
     /// the derivatives need. Examples do not interact.
@@ -47,6 +41,12 @@ pub trait Model: Debug + Send + Sync {
     /// # Errors
     /// A batch or parameters of the wrong shape, name or dtype.
     fn sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>>;
+
+    /// The parameters at which the network's derivatives are taken: `params` themselves, but for a
+    /// linearization.
+    fn expansion_point<'a>(&'a self, params: &'a Params) -> &'a Params {
+        params
+    }
 
     /// One forward pass as training does it: batch norms use the statistics of the batch. A model
     /// without batch norm, or whose norms are frozen, does as in [`sweep`](Model::sweep).
@@ -65,22 +65,43 @@ pub trait Model: Debug + Send + Sync {
         Ok(self.sweep(params, x)?.into_outputs())
     }
 
+    /// Name, shape and initial law of every tensor.
+    fn specs(&self) -> Vec<ParamSpec> {
+        self.network().specs.clone()
+    }
+
+    /// Shape of one input, (C, H, W).
+    fn input_shape(&self) -> &[usize] {
+        &self.network().input
+    }
+
+    /// Number of outputs C.
+    fn outputs(&self) -> usize {
+        self.network().outputs
+    }
+
+    /// Operations of the matrix products of f(theta, x) for one input, two a multiply-add.
+    fn operations(&self) -> f64 {
+        self.network().operations_of_one()
+    }
+
     /// The trainable tensors whose gradient is not known to be exactly zero at `params`; the
     /// others are left out of factors and backward sweeps.
     ///
     /// # Errors
     /// Missing parameters.
-    fn active_parameters(&self, _params: &Params) -> Result<ActiveParameters> {
-        Ok(ActiveParameters::all(&self.specs()))
+    fn active_parameters(&self, params: &Params) -> Result<ActiveParameters> {
+        self.network().active(self.expansion_point(params))
     }
 
-    /// The same, after a backward sweep over the batch x that leaves nothing out and finds those
-    /// gradients to be zero indeed. A few examples are enough; without left-out tensors it is free.
+    /// [`active_parameters`](Model::active_parameters), after a backward sweep over the batch x
+    /// that leaves nothing out and finds the other gradients to be zero indeed. A few examples are
+    /// enough; where all are active it is free.
     ///
     /// # Errors
     /// [`ModelError::NotZero`](crate::ModelError::NotZero), and as [`sweep`](Model::sweep).
-    fn verify_active_parameters(&self, params: &Params, _x: &Tensor) -> Result<ActiveParameters> {
-        self.active_parameters(params)
+    fn verify_active_parameters(&self, params: &Params, x: &Tensor) -> Result<ActiveParameters> {
+        self.network().verified_active(self.expansion_point(params), x)
     }
 
     /// Parameters at the initial law: weights LeCun normal, biases 0, norm scales 1 or 0. Each
@@ -90,5 +111,32 @@ pub trait Model: Debug + Send + Sync {
     /// An unsupported dtype, or an allocation refused by the device.
     fn init(&self, seed: u64, dtype: DType, device: &Device) -> Result<Params> {
         Params::init(&self.specs(), seed, dtype, device)
+    }
+}
+
+/// What keeps [`Model`] to the crates of the family.
+#[doc(hidden)]
+pub mod sealed {
+    /// A model of the family.
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for Network {}
+
+impl Model for Network {
+    fn network(&self) -> &Network {
+        self
+    }
+
+    fn sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>> {
+        self.frozen_sweep(params, x)
+    }
+
+    fn training_sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<TrainingSweep<'a>> {
+        self.batch_sweep(params, x)
+    }
+
+    fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+        self.value(params, x)
     }
 }

@@ -6,7 +6,6 @@ use crate::{
     error::{ModelError, Result},
     layer::{Layer, NormMode},
     layers::Sequential,
-    model::Model,
     params::{
         Params,
         active::{ActiveParameters, ensure_zero_outside},
@@ -31,10 +30,10 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Network {
-    input: Vec<usize>,
-    outputs: usize,
+    pub(crate) input: Vec<usize>,
+    pub(crate) outputs: usize,
     layers: Sequential,
-    specs: Vec<ParamSpec>,
+    pub(crate) specs: Vec<ParamSpec>,
     skip: bool,
 }
 
@@ -88,64 +87,54 @@ impl Network {
             self.specs.iter().map(|s| (s.name.as_str(), s.shape.as_slice())).collect();
         Err(name_differences(&expected, &found))
     }
-}
 
-impl Model for Network {
-    fn specs(&self) -> Vec<ParamSpec> {
-        self.specs.clone()
-    }
-
-    fn input_shape(&self) -> &[usize] {
-        &self.input
-    }
-
-    fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    fn operations(&self) -> f64 {
+    /// Operations of the matrix products of one input's values.
+    pub(crate) fn operations_of_one(&self) -> f64 {
         self.layers.operations(&self.input).unwrap_or(0.0)
     }
 
-    fn sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>> {
+    pub(crate) fn frozen_sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>> {
         let (outputs, cache) = self.pass(params, x, NormMode::Frozen)?;
         Ok(Sweep::new(outputs, &self.layers, params, cache))
     }
 
-    fn training_sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<TrainingSweep<'a>> {
+    pub(crate) fn batch_sweep<'a>(
+        &'a self,
+        params: &'a Params,
+        x: &Tensor,
+    ) -> Result<TrainingSweep<'a>> {
         let (outputs, cache) = self.pass(params, x, NormMode::Batch)?;
         let statistics = self.layers.new_statistics(params, &cache)?;
         Ok(TrainingSweep::new(Sweep::new(outputs, &self.layers, params, cache), statistics))
     }
 
-    /// Without a sweep: activations are freed as soon as the next layer has read them.
-    fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+    /// Outputs without a sweep: activations are freed as soon as the next layer has read them.
+    pub(crate) fn value(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
         self.check(params, x)?;
         self.layers.value(params, x, NormMode::Frozen)
     }
 
-    fn active_parameters(&self, params: &Params) -> Result<ActiveParameters> {
+    pub(crate) fn active(&self, params: &Params) -> Result<ActiveParameters> {
         if !self.skip {
             return Ok(ActiveParameters::all(&self.specs));
         }
         Ok(ActiveParameters::new(&self.specs, &self.layers.active(params)?))
     }
 
-    fn verify_active_parameters(&self, params: &Params, x: &Tensor) -> Result<ActiveParameters> {
-        let active = self.active_parameters(params)?;
+    pub(crate) fn verified_active(&self, params: &Params, x: &Tensor) -> Result<ActiveParameters> {
+        let active = self.active(params)?;
         if active.count() < active.total() {
             let entered = self.clone().without_skipping();
-            let cotangent = probe(self, params, x.dim(0)?)?;
-            ensure_zero_outside(&active, &entered.sweep(params, x)?.vjp(&cotangent)?)?;
+            let cotangent = self.probe(params, x.dim(0)?)?;
+            ensure_zero_outside(&active, &entered.frozen_sweep(params, x)?.vjp(&cotangent)?)?;
         }
         Ok(active)
     }
-}
 
-/// A cotangent for the outputs of `model` on a batch: fixed, without zeros or a pattern.
-fn probe(model: &dyn Model, params: &Params, batch: usize) -> Result<Tensor> {
-    let shape = [batch, model.outputs()];
-    let values = Initializer::Normal.draw("probe", batch * model.outputs(), 0);
-    let values = Tensor::from_vec(values, &shape, params.device())?;
-    Ok(values.to_dtype(params.dtype())?)
+    /// A cotangent for the outputs on a batch: fixed, without zeros or a pattern.
+    fn probe(&self, params: &Params, batch: usize) -> Result<Tensor> {
+        let values = Initializer::Normal.draw("probe", batch * self.outputs, 0);
+        let values = Tensor::from_vec(values, (batch, self.outputs), params.device())?;
+        Ok(values.to_dtype(params.dtype())?)
+    }
 }
