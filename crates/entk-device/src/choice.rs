@@ -19,6 +19,7 @@ use crate::{
 /// # Ok::<(), entk_device::DeviceError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum DeviceChoice {
     /// The first GPU where there is one, else the CPU.
     #[default]

@@ -2,6 +2,7 @@ use candle_core::DType;
 
 /// Everything that can go wrong between this crate and a device.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DeviceError {
     /// A device that no flag names.
     #[error("`{found}` is no device; use auto, cpu, cuda or cuda:N with N counted from 0")]

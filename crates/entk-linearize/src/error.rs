@@ -2,6 +2,7 @@ use entk_models::ModelError;
 
 /// Everything that can go wrong in a linearization.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LinearizeError {
     /// A vector over the examples has the wrong length.
     #[error("{what}: expected {expected} numbers, got {got}")]

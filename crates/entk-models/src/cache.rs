@@ -3,6 +3,8 @@
 
 use candle_core::Tensor;
 
+use crate::error::{ModelError, Result};
+
 /// What a layer's forward pass keeps for its derivatives.
 #[derive(Debug, Clone, Default)]
 pub struct Cache {
@@ -22,7 +24,23 @@ impl Cache {
         Self { tensors: tensors.into_iter().collect(), ..Self::default() }
     }
 
-    /// The same, where the layer [`stops`](crate::Layer::stops).
+    /// The tensor kept first: by convention the input of the layer.
+    ///
+    /// # Errors
+    /// [`ModelError::Cache`] where none was kept.
+    pub fn input(&self) -> Result<&Tensor> {
+        self.tensors.first().ok_or(ModelError::Cache { what: "input" })
+    }
+
+    /// The cache of the layer of this index inside.
+    ///
+    /// # Errors
+    /// [`ModelError::Cache`] where there is none.
+    pub fn child(&self, index: usize) -> Result<&Self> {
+        self.children.get(index).ok_or(ModelError::Cache { what: "layer inside" })
+    }
+
+    /// Marks it, where the layer [`stops`](crate::Layer::stops).
     #[must_use]
     pub fn stopping(self, stops: bool) -> Self {
         Self { stops, ..self }

@@ -4,6 +4,7 @@ use entk_device::{Activation, files::FileError};
 
 /// Everything that can go wrong in a model, its parameters or its weight files.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// A tensor does not have the shape that its place asks for.
     #[error("{what}: expected shape {expected}, got {got:?}")]
@@ -69,13 +70,81 @@ pub enum ModelError {
     /// An activation that has no loop on the host.
     #[error("the activation {0:?} is not implemented")]
     Activation(Activation),
-    /// A configuration that no network can have.
-    #[error("{field}: {reason}")]
-    Config {
-        /// The field or layer at fault.
-        field: String,
-        /// What is wrong with it.
-        reason: String,
+    /// A layer was handed a cache that its forward pass did not make.
+    #[error("the cache of a layer holds no {what}; hand derivatives the cache of their own layer")]
+    Cache {
+        /// What it lacks.
+        what: &'static str,
+    },
+    /// A size of zero.
+    #[error("{what}: must all be at least 1")]
+    Zero {
+        /// Which sizes of which network or layer.
+        what: String,
+    },
+    /// A stage of a ResNet of more channels than can be counted.
+    #[error("resnet blocks: stage {stage} would be too wide")]
+    TooWide {
+        /// The stage, counted from 0.
+        stage: usize,
+    },
+    /// A convolution that sees no whole patch.
+    #[error("{what}: kernel {kernel:?} is larger than the padded input {padded}")]
+    KernelTooLarge {
+        /// The layer.
+        what: String,
+        /// Its kernel.
+        kernel: [usize; 2],
+        /// Size of the padded input on the axis where it does not fit.
+        padded: usize,
+    },
+    /// Two parameters of one name in a network.
+    #[error("{name}: two parameters have this name")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A set of parameters without a tensor.
+    #[error("parameters: there are none")]
+    NoParameters,
+    /// Tensors of one set on several devices.
+    #[error("{name}: is on another device; move it with `to_device`")]
+    OtherDevice {
+        /// The tensor.
+        name: String,
+    },
+    /// A vector without a direction.
+    #[error("cosine distance: a vector is zero")]
+    ZeroVector,
+    /// An output that the model does not have.
+    #[error("output {asked} asked for, the model has {outputs}")]
+    NoOutput {
+        /// Which, counted from 0.
+        asked: usize,
+        /// How many there are.
+        outputs: usize,
+    },
+    /// Stored statistics that no data have.
+    #[error("{name}: a channel has the negative variance {lowest}")]
+    NegativeVariance {
+        /// The statistic.
+        name: String,
+        /// The smallest variance.
+        lowest: f64,
+    },
+    /// A layer without mixed second derivatives.
+    #[error("{layer}: this layer has no mixed second derivative{note}")]
+    NoMixedDerivative {
+        /// The layer.
+        layer: String,
+        /// Where it would have one, or empty.
+        note: &'static str,
+    },
+    /// A parameter that a table of flax names leaves out.
+    #[error("{name}: is not in the flax table")]
+    NotInTable {
+        /// The parameter.
+        name: String,
     },
     /// A weight file could not be read or written.
     #[error("weight file {}: {reason}", path.display())]
@@ -108,7 +177,7 @@ impl ModelError {
         Self::Shape { what: what.into(), expected: expected.into(), got: got.to_vec() }
     }
 
-    pub(crate) fn config(field: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Config { field: field.into(), reason: reason.into() }
+    pub(crate) fn zero(what: impl Into<String>) -> Self {
+        Self::Zero { what: what.into() }
     }
 }

@@ -26,8 +26,15 @@ pub enum NormMode {
 /// Takes the factors of a backward sweep one by one, last layer first.
 pub type FactorSink<'a> = dyn FnMut(Factor) -> Result<()> + 'a;
 
-/// One differentiable step of a network: the price of a new layer is these five functions, and
-/// [`mixed_vjp`](Layer::mixed_vjp) if it is to have anisotropy directions.
+/// One differentiable step of a network.
+///
+/// Every layer says its [`output_shape`](Layer::output_shape), [`forward`](Layer::forward),
+/// [`jvp`](Layer::jvp) and [`vjp`](Layer::vjp); one with parameters also its
+/// [`specs`](Layer::specs), and one that is to have anisotropy directions its
+/// [`mixed_vjp`](Layer::mixed_vjp). The others have defaults: [`operations`](Layer::operations)
+/// counts for plans, [`stops`](Layer::stops) and [`active`](Layer::active) let what is exactly zero
+/// be left out, [`new_statistics`](Layer::new_statistics) is for norms, and
+/// [`value`](Layer::value) and [`tangents`](Layer::tangents) are for layers that hold others.
 ///
 /// A layer holds its configuration and the full names of its parameters, never their values.
 pub trait Layer: Debug + Send + Sync {
@@ -124,7 +131,7 @@ pub trait Layer: Debug + Send + Sync {
         _needs_dx: bool,
         _sink: &mut MixedSink<'_>,
     ) -> Result<Option<(Tensor, Tensor)>> {
-        Err(ModelError::config(format!("{self:?}"), "this layer has no mixed second derivative"))
+        Err(ModelError::NoMixedDerivative { layer: format!("{self:?}"), note: "" })
     }
 
     /// The running statistics after a forward pass in [`NormMode::Batch`], by name.
@@ -189,7 +196,7 @@ pub fn bilinear_mixed_vjp(
     };
     let ddx = layer.vjp(at.params, at.cache, ddy, needs_dx, &mut keep)?;
     for (factor, cotangents) in fixed.into_iter().zip(moved) {
-        let inputs = at.moved.tensors.first().and_then(|dx| with_inputs(factor, dx));
+        let inputs = at.input_tangent().and_then(|dx| with_inputs(factor, dx));
         sink(MixedFactor { inputs, cotangents })?;
     }
     let (Some(dx), Some(ddx)) = (dx, ddx) else { return Ok(None) };

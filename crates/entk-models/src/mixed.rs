@@ -19,9 +19,14 @@ pub struct MixedPoint<'a> {
 }
 
 impl MixedPoint<'_> {
-    /// The same for the layer of this index inside.
-    pub(crate) fn child(&self, index: usize) -> Self {
-        Self { cache: &self.cache.children[index], moved: &self.moved.children[index], ..*self }
+    /// This point for the layer of this index inside.
+    pub(crate) fn child(&self, index: usize) -> Result<Self> {
+        Ok(Self { cache: self.cache.child(index)?, moved: self.moved.child(index)?, ..*self })
+    }
+
+    /// The tangent of the layer's input; `None` where it is zero.
+    pub fn input_tangent(&self) -> Option<&Tensor> {
+        self.moved.tensors.first()
     }
 }
 

@@ -51,7 +51,7 @@ impl Network {
         let specs = layers.specs();
         for (at, spec) in specs.iter().enumerate() {
             if specs[..at].iter().any(|other| other.name == spec.name) {
-                return Err(ModelError::config(&spec.name, "two parameters have this name"));
+                return Err(ModelError::DuplicateName { name: spec.name.clone() });
             }
         }
         Ok(Self { input: input.to_vec(), outputs, layers, specs, skip: true })

@@ -94,8 +94,7 @@ impl<'a> Sweep<'a> {
     pub fn output_factors(&self, channel: usize) -> Result<Vec<Factor>> {
         let (batch, outputs) = self.outputs.dims2()?;
         if channel >= outputs {
-            let reason = format!("output {channel} asked for, the model has {outputs}");
-            return Err(ModelError::config("output", reason));
+            return Err(ModelError::NoOutput { asked: channel, outputs });
         }
         let mut one_hot = vec![0f32; batch * outputs];
         one_hot.iter_mut().skip(channel).step_by(outputs).for_each(|u| *u = 1.0);
@@ -242,7 +241,7 @@ impl<'a> MixedSweep<'a> {
         let cotangents = self.backward(true, &mut |_| Ok(()))?;
         cotangents
             .map(|(_, moved)| moved)
-            .ok_or_else(|| ModelError::config("network", "its input gradient was not computed"))
+            .ok_or_else(|| ModelError::Cache { what: "input gradient" })
     }
 
     fn backward(

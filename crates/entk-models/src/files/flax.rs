@@ -146,8 +146,7 @@ impl FlaxTable {
 
     fn source<'a>(&'a self, spec: &'a ParamSpec) -> Result<Source<'a>> {
         let entry = self.entries.iter().find(|entry| entry.name == spec.name);
-        let entry =
-            entry.ok_or_else(|| ModelError::config(&spec.name, "is not in the flax table"))?;
+        let entry = entry.ok_or_else(|| ModelError::NotInTable { name: spec.name.clone() })?;
         let misfit = || ModelError::shape(&spec.name, format!("{:?}", entry.layout), &spec.shape);
         let (stored, axes) = match (entry.layout, spec.shape.as_slice()) {
             (Layout::Same, shape) => (shape.to_vec(), shape.to_vec()),

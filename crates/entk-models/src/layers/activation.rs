@@ -26,7 +26,7 @@ impl Layer for Activation {
         cache: &Cache,
         dx: Option<&Tensor>,
     ) -> Result<Option<Tensor>> {
-        dx.map(|dx| derivative_product(*self, &cache.tensors[0], dx)).transpose()
+        dx.map(|dx| derivative_product(*self, cache.input()?, dx)).transpose()
     }
 
     fn vjp(
@@ -37,7 +37,7 @@ impl Layer for Activation {
         needs_dx: bool,
         _: &mut FactorSink<'_>,
     ) -> Result<Option<Tensor>> {
-        needs_dx.then(|| derivative_product(*self, &cache.tensors[0], dy)).transpose()
+        needs_dx.then(|| derivative_product(*self, cache.input()?, dy)).transpose()
     }
 
     fn mixed_vjp(
@@ -48,7 +48,7 @@ impl Layer for Activation {
         needs_dx: bool,
         _: &mut MixedSink<'_>,
     ) -> Result<Option<(Tensor, Tensor)>> {
-        let (x, dx) = (&at.cache.tensors[0], at.moved.tensors.first());
+        let (x, dx) = (at.cache.input()?, at.input_tangent());
         needs_dx.then(|| mixed_product(*self, x, dx, dy, ddy)).transpose()
     }
 }

@@ -82,8 +82,8 @@ impl BatchNorm2d {
             None => {
                 let lowest = params.lowest_statistic(&self.variance)?;
                 if lowest < 0.0 {
-                    let reason = format!("a channel has the negative variance {lowest}");
-                    return Err(ModelError::config(&self.variance, reason));
+                    let name = self.variance.clone();
+                    return Err(ModelError::NegativeVariance { name, lowest });
                 }
                 let (mean, variance) =
                     (params.statistic(&self.mean)?, params.statistic(&self.variance)?);
@@ -101,7 +101,7 @@ impl BatchNorm2d {
     /// belong to a cotangent u; frozen: zeros. A cotangent and a tangent need the same two
     /// numbers, the normalisation being a symmetric map.
     fn projections(&self, cache: &Cache, gradients: Option<&Tensor>) -> Result<Tensor> {
-        let x = &cache.tensors[0];
+        let x = cache.input()?;
         match gradients.filter(|_| batch_moments(cache).is_some()) {
             Some(gradients) => means(gradients, x.dim(2)? * x.dim(3)?),
             None => Ok(Tensor::zeros((2, self.channels), x.dtype(), x.device())?),
@@ -117,7 +117,7 @@ impl BatchNorm2d {
         dx: Option<&Tensor>,
         mask: Mask,
     ) -> Result<Tensor> {
-        let x = &cache.tensors[0];
+        let x = cache.input()?;
         let maps = self.channel_maps(params, batch_moments(cache))?;
         let sums = dx
             .filter(|_| batch_moments(cache).is_some())
@@ -137,8 +137,8 @@ impl BatchNorm2d {
         ddy: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let Some(act) = self.activation else { return Ok((dy.clone(), ddy.clone())) };
-        let z = normalize(&at.cache.tensors[0], maps, None)?;
-        let dx = at.moved.tensors.first();
+        let z = normalize(at.cache.input()?, maps, None)?;
+        let dx = at.input_tangent();
         let dz = self.tangent(at.params, at.tangent, at.cache, dx, Mask::None)?;
         mixed_product(act, &z, Some(&dz), dy, ddy)
     }
@@ -202,7 +202,7 @@ impl Layer for BatchNorm2d {
         needs_dx: bool,
         sink: &mut FactorSink<'_>,
     ) -> Result<Option<Tensor>> {
-        let x = &cache.tensors[0];
+        let x = cache.input()?;
         let maps = self.channel_maps(params, batch_moments(cache))?;
         let rows = gradients(dy, x, &maps, self.activation)?;
         sink(Factor::Rows { name: self.bias.clone(), rows: rows.get(0)? })?;
@@ -229,14 +229,14 @@ impl Layer for BatchNorm2d {
         sink: &mut MixedSink<'_>,
     ) -> Result<Option<(Tensor, Tensor)>> {
         if batch_moments(at.cache).is_some() {
-            let reason = "mixed second derivatives need frozen statistics";
-            return Err(ModelError::config(&self.weight, reason));
+            let (layer, note) = (self.weight.clone(), " in batch mode; freeze its statistics");
+            return Err(ModelError::NoMixedDerivative { layer, note });
         }
-        let (x, maps) = (&at.cache.tensors[0], self.channel_maps(at.params, None)?);
+        let (x, maps) = (at.cache.input()?, self.channel_maps(at.params, None)?);
         let (d, dd) = self.mixed_before_activation(at, &maps, dy, ddy)?;
         let rows = gradients(&dd, x, &maps, None)?;
         let mut scales = rows.get(1)?;
-        if let Some(dx) = at.moved.tensors.first() {
+        if let Some(dx) = at.input_tangent() {
             let zero = maps.narrow(0, 0, 1)?.zeros_like()?;
             let uncentred = Tensor::cat(&[&zero, &maps.narrow(0, 1, 3)?], 0)?;
             scales = add(&scales, &gradients(&d, dx, &uncentred, None)?.get(1)?)?;

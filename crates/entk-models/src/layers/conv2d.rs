@@ -67,10 +67,7 @@ impl Conv2d {
             return Err(ModelError::shape(&self.weight, expected, input));
         }
         if self.stride.contains(&0) || self.kernel.contains(&0) || self.filters == 0 {
-            return Err(ModelError::config(
-                &self.weight,
-                "kernel, stride and filters must be >= 1",
-            ));
+            return Err(ModelError::zero(format!("{}: kernel, stride and filters", self.weight)));
         }
         let sizes = [channels, height, width];
         self.padding.geometry(&self.weight, sizes, self.filters, self.kernel, self.stride)
@@ -110,7 +107,7 @@ impl Layer for Conv2d {
         cache: &Cache,
         dx: Option<&Tensor>,
     ) -> Result<Option<Tensor>> {
-        let x = &cache.tensors[0];
+        let x = cache.input()?;
         let geometry = self.geometry(&x.dims()[1..])?;
         let bias = self.bias.as_ref().map(|b| tangent.get(b)).transpose()?;
         let moved = conv2d(x, tangent.get(&self.weight)?, bias, geometry)?;
@@ -129,7 +126,7 @@ impl Layer for Conv2d {
         needs_dx: bool,
         sink: &mut FactorSink<'_>,
     ) -> Result<Option<Tensor>> {
-        let x = &cache.tensors[0];
+        let x = cache.input()?;
         let geometry = self.geometry(&x.dims()[1..])?;
         sink(Factor::Conv {
             weight: self.weight.clone(),

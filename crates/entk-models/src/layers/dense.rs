@@ -76,7 +76,7 @@ impl Layer for Dense {
         cache: &Cache,
         dx: Option<&Tensor>,
     ) -> Result<Option<Tensor>> {
-        let moved = matmul_bt(&cache.tensors[0], tangent.get(&self.weight)?)?;
+        let moved = matmul_bt(cache.input()?, tangent.get(&self.weight)?)?;
         let through = dx
             .filter(|_| !cache.stops)
             .map(|dx| matmul_bt(dx, params.get(&self.weight)?))
@@ -95,7 +95,7 @@ impl Layer for Dense {
         sink(Factor::Dense {
             weight: self.weight.clone(),
             bias: self.bias.clone(),
-            inputs: cache.tensors[0].clone(),
+            inputs: cache.input()?.clone(),
             cotangents: dy.clone(),
         })?;
         (needs_dx && !cache.stops).then(|| matmul(dy, params.get(&self.weight)?)).transpose()

@@ -39,7 +39,7 @@ impl Layer for Flatten {
         needs_dx: bool,
         _: &mut FactorSink<'_>,
     ) -> Result<Option<Tensor>> {
-        Ok(needs_dx.then(|| dy.reshape(cache.tensors[0].shape())).transpose()?)
+        needs_dx.then(|| Ok(dy.reshape(cache.input()?.shape())?)).transpose()
     }
 
     fn mixed_vjp(

@@ -49,7 +49,7 @@ impl Layer for GlobalMean {
         needs_dx: bool,
         _: &mut FactorSink<'_>,
     ) -> Result<Option<Tensor>> {
-        let (batch, channels, height, width) = cache.tensors[0].dims4()?;
+        let (batch, channels, height, width) = cache.input()?.dims4()?;
         let windows =
             Windows { planes: [batch, channels], output: [1, 1], window: [height, width] };
         needs_dx.then(|| average_vjp(dy, windows)).transpose()

@@ -32,6 +32,10 @@ pub struct Residual {
     activation: Option<Activation>,
 }
 
+/// Places of the two paths among the caches inside.
+const BRANCH: usize = 0;
+const SHORTCUT: usize = 1;
+
 impl Residual {
     /// `x + branch(x)`.
     pub fn new(branch: Sequential) -> Self {
@@ -52,11 +56,15 @@ impl Residual {
 
     /// `act'(shortcut(x) + branch(x)) d`.
     fn through_activation(&self, cache: &Cache, d: &Tensor) -> Result<Tensor> {
-        match (self.activation, cache.tensors.as_slice()) {
-            (Some(act), [a, b]) => sum_derivative_product(act, a, b, d),
-            _ => Ok(d.clone()),
-        }
+        let Some(act) = self.activation else { return Ok(d.clone()) };
+        let [a, b] = summands(cache)?;
+        sum_derivative_product(act, a, b, d)
     }
+}
+
+/// What the two paths gave, kept where the activation needs it.
+fn summands(cache: &Cache) -> Result<&[Tensor; 2]> {
+    cache.tensors.as_array().ok_or(ModelError::Cache { what: "two summands" })
 }
 
 impl Layer for Residual {
@@ -102,8 +110,8 @@ impl Layer for Residual {
         cache: &Cache,
         dx: Option<&Tensor>,
     ) -> Result<Option<Tensor>> {
-        let branch = self.branch.jvp(params, tangent, &cache.children[0], dx)?;
-        let shortcut = self.shortcut.jvp(params, tangent, &cache.children[1], dx)?;
+        let branch = self.branch.jvp(params, tangent, cache.child(BRANCH)?, dx)?;
+        let shortcut = self.shortcut.jvp(params, tangent, cache.child(SHORTCUT)?, dx)?;
         let sum = add_tangents(shortcut, branch)?;
         sum.map(|dz| self.through_activation(cache, &dz)).transpose()
     }
@@ -117,8 +125,8 @@ impl Layer for Residual {
         sink: &mut FactorSink<'_>,
     ) -> Result<Option<Tensor>> {
         let dz = self.through_activation(cache, dy)?;
-        let shortcut = self.shortcut.vjp(params, &cache.children[1], &dz, needs_dx, sink)?;
-        let branch = self.branch.vjp(params, &cache.children[0], &dz, needs_dx, sink)?;
+        let shortcut = self.shortcut.vjp(params, cache.child(SHORTCUT)?, &dz, needs_dx, sink)?;
+        let branch = self.branch.vjp(params, cache.child(BRANCH)?, &dz, needs_dx, sink)?;
         add_tangents(shortcut, branch)
     }
 
@@ -130,8 +138,8 @@ impl Layer for Residual {
         cache: &Cache,
         dx: Option<&Tensor>,
     ) -> Result<(Option<Tensor>, Cache)> {
-        let (b, branch) = self.branch.tangents(params, tangent, &cache.children[0], dx)?;
-        let (a, shortcut) = self.shortcut.tangents(params, tangent, &cache.children[1], dx)?;
+        let (b, branch) = self.branch.tangents(params, tangent, cache.child(BRANCH)?, dx)?;
+        let (a, shortcut) = self.shortcut.tangents(params, tangent, cache.child(SHORTCUT)?, dx)?;
         let dz = add_tangents(a, b)?;
         let dy = dz.as_ref().map(|dz| self.through_activation(cache, dz)).transpose()?;
         Ok((dy, Cache { children: vec![branch, shortcut], ..Cache::of(dz) }))
@@ -145,14 +153,15 @@ impl Layer for Residual {
         needs_dx: bool,
         sink: &mut MixedSink<'_>,
     ) -> Result<Option<(Tensor, Tensor)>> {
-        let (dz, ddz) = match (self.activation, at.cache.tensors.as_slice()) {
-            (Some(act), [a, b]) => {
+        let (dz, ddz) = match self.activation {
+            None => (dy.clone(), ddy.clone()),
+            Some(act) => {
+                let [a, b] = summands(at.cache)?;
                 mixed_product(act, &add(a, b)?, at.moved.tensors.first(), dy, ddy)?
             }
-            _ => (dy.clone(), ddy.clone()),
         };
-        let shortcut = self.shortcut.mixed_vjp(&at.child(1), &dz, &ddz, needs_dx, sink)?;
-        let branch = self.branch.mixed_vjp(&at.child(0), &dz, &ddz, needs_dx, sink)?;
+        let shortcut = self.shortcut.mixed_vjp(&at.child(SHORTCUT)?, &dz, &ddz, needs_dx, sink)?;
+        let branch = self.branch.mixed_vjp(&at.child(BRANCH)?, &dz, &ddz, needs_dx, sink)?;
         match (shortcut, branch) {
             (Some((a, da)), Some((b, db))) => Ok(Some((add(&a, &b)?, add(&da, &db)?))),
             _ => Ok(None),
@@ -160,8 +169,8 @@ impl Layer for Residual {
     }
 
     fn new_statistics(&self, params: &Params, cache: &Cache) -> Result<Vec<(String, Tensor)>> {
-        let mut all = self.branch.new_statistics(params, &cache.children[0])?;
-        all.extend(self.shortcut.new_statistics(params, &cache.children[1])?);
+        let mut all = self.branch.new_statistics(params, cache.child(BRANCH)?)?;
+        all.extend(self.shortcut.new_statistics(params, cache.child(SHORTCUT)?)?);
         Ok(all)
     }
 

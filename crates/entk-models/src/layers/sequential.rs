@@ -128,7 +128,7 @@ impl Layer for Sequential {
         let mut cotangents = Some((dy.clone(), ddy.clone()));
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let Some((dy, ddy)) = cotangents.filter(|_| index >= lowest) else { return Ok(None) };
-            let at = at.child(index);
+            let at = at.child(index)?;
             cotangents = layer.mixed_vjp(&at, &dy, &ddy, needs_dx || index > lowest, sink)?;
         }
         Ok(cotangents)

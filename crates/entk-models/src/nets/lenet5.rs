@@ -44,7 +44,7 @@ impl LeNet5Config {
         let [channels, height, width] = self.input;
         let ([c1, c2], [h1, h2], act) = (self.filters, self.hidden, self.activation);
         if [channels, height, width, c1, c2, h1, h2, self.outputs].contains(&0) {
-            return Err(ModelError::config("lenet5 widths", "must all be at least 1"));
+            return Err(ModelError::zero("lenet5 widths"));
         }
         let layers = Sequential::new()
             .then(Conv2d::new("conv1", channels, c1, 5))

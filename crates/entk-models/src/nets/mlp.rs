@@ -41,7 +41,7 @@ impl MlpConfig {
         let mut layers = Sequential::new().then(Flatten);
         for (at, &next) in self.hidden.iter().chain([&self.outputs]).enumerate() {
             if width * next == 0 {
-                return Err(ModelError::config("mlp widths", "must all be at least 1"));
+                return Err(ModelError::zero("mlp widths"));
             }
             if at > 0 {
                 layers = layers.then(self.activation);

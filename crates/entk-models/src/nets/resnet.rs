@@ -80,10 +80,10 @@ impl ResNetConfig {
     pub fn network(&self) -> Result<Network> {
         let [channels, height, width] = self.input;
         if [channels, height, width, self.width, self.outputs].contains(&0) {
-            return Err(ModelError::config("resnet sizes", "must all be at least 1"));
+            return Err(ModelError::zero("resnet sizes"));
         }
         if self.blocks.is_empty() || self.blocks.contains(&0) {
-            return Err(ModelError::config("resnet blocks", "each stage needs at least 1"));
+            return Err(ModelError::zero("resnet blocks"));
         }
         let mut layers = Sequential::new()
             .then(Conv2d::new("conv1", channels, self.width, 3).without_bias())
@@ -104,9 +104,8 @@ impl ResNetConfig {
 
     fn stage_width(&self, stage: usize) -> Result<usize> {
         let factor = u32::try_from(stage).ok().and_then(|stage| 2usize.checked_pow(stage));
-        factor.and_then(|factor| self.width.checked_mul(factor)).ok_or_else(|| {
-            ModelError::config("resnet blocks", format!("stage {stage} would be too wide"))
-        })
+        let width = factor.and_then(|factor| self.width.checked_mul(factor));
+        width.ok_or(ModelError::TooWide { stage })
     }
 
     fn block(&self, name: &str, channels: usize, filters: usize, stride: usize) -> Residual {

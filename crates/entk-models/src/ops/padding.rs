@@ -57,8 +57,8 @@ impl Padding {
             let (pre, post) = self.on_axis(axis == 0, input[axis], kernel[axis], stride[axis]);
             let padded = input[axis] + pre + post;
             if kernel[axis] > padded {
-                let reason = format!("kernel {kernel:?} is larger than the padded input {padded}");
-                return Err(ModelError::config(what, reason));
+                let what = what.to_owned();
+                return Err(ModelError::KernelTooLarge { what, kernel, padded });
             }
             before[axis] = pre;
             output[axis] = (padded - kernel[axis]) / stride[axis] + 1;

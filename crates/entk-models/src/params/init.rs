@@ -6,6 +6,7 @@ const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
 
 /// The law from which a tensor is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Initializer {
     /// All entries 0.
     Zeros,

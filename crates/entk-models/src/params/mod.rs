@@ -50,7 +50,7 @@ impl Params {
     /// Tensors of differing dtype or device, non-finite entries, or no tensor at all.
     pub fn new(theta: Vec<(String, Tensor)>, statistics: Vec<(String, Tensor)>) -> Result<Self> {
         let Some((_, first)) = theta.first() else {
-            return Err(ModelError::config("parameters", "there are none"));
+            return Err(ModelError::NoParameters);
         };
         let (dtype, device) = (first.dtype(), first.device().clone());
         for (name, tensor) in theta.iter().chain(&statistics) {
@@ -62,7 +62,7 @@ impl Params {
                 });
             }
             if !tensor.device().same_device(&device) {
-                return Err(ModelError::config(name, "is on another device"));
+                return Err(ModelError::OtherDevice { name: name.clone() });
             }
             ensure_finite(tensor, name)?;
         }
@@ -274,7 +274,7 @@ impl Params {
     pub fn cosine_distance(&self, other: &Params) -> Result<f64> {
         let norms = self.norm()? * other.norm()?;
         if norms == 0.0 {
-            return Err(ModelError::config("cosine distance", "a vector is zero"));
+            return Err(ModelError::ZeroVector);
         }
         Ok(1.0 - self.dot(other)? / norms)
     }
