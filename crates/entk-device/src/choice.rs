@@ -1,3 +1,6 @@
+//! Which device a run uses: in comes a flag as text, out goes the opened device with a note for the
+//! user. Called by the programs.
+
 use std::{fmt, str::FromStr};
 
 use candle_core::Device;

@@ -1,3 +1,5 @@
+//! Everything that can go wrong between this crate and a device.
+
 use candle_core::DType;
 
 /// Everything that can go wrong between this crate and a device.
@@ -72,7 +74,7 @@ pub enum DeviceError {
         /// The buffers.
         slots: usize,
     },
-    /// Those of the device and of tensors.
+    /// The device or the tensor library refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }

@@ -1,4 +1,5 @@
-//! Sizes of convolutions and poolings: what layers, factors and the kernels of a GPU count by.
+//! Sizes of convolutions and poolings: what layers, factors and the kernels of a GPU count
+//! by.
 
 /// Every size of one convolution on one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,3 +1,6 @@
+//! Copies to the host that run while the device computes on: tiles of a Gram go in, their entries
+//! come out. Called where a kernel leaves the device.
+
 use candle_core::{DType, Device, Tensor};
 
 use crate::{

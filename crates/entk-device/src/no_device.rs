@@ -1,4 +1,5 @@
-//! The same names in a build without CUDA: the CPU is the only device.
+//! The names of the device module in a build without CUDA: the CPU is the only device, and whatever
+//! asks for another is an error. Called in its place.
 
 use std::{collections::VecDeque, marker::PhantomData};
 

@@ -1,3 +1,5 @@
+//! What a GPU is: read by plans, which ask for free memory, and by the programs' reports.
+
 /// What a GPU is and how much of its memory is free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceProperties {

@@ -1,3 +1,5 @@
+//! Everything that can go wrong in a linearization.
+
 use entk_models::ModelError;
 
 /// Everything that can go wrong in a linearization.

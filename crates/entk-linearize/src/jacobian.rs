@@ -1,3 +1,6 @@
+//! Products with the Jacobian of a whole data set, streamed in batches: a tangent or a cotangent
+//! goes in, the product or the alignment of a target comes out. Called by figures and properties.
+
 use candle_core::{DType, Device, Tensor};
 use entk_models::{Model, Params, ensure_finite};
 
@@ -45,7 +48,7 @@ impl<'a> Jacobian<'a> {
         Ok(Self { model, params, inputs, batch: 128 })
     }
 
-    /// The same, streamed in batches of this many examples (at least one).
+    /// Streams in batches of this many examples (at least one).
     #[must_use]
     pub fn with_batch(self, batch: usize) -> Self {
         Self { batch: batch.max(1), ..self }
@@ -116,8 +119,8 @@ impl<'a> Jacobian<'a> {
     pub fn layer_alignments(&self, target: &[f64]) -> Result<Vec<(String, f64)>> {
         let n = self.inputs.dims()[0] as f64;
         let gradient = self.vjp(target)?;
-        let part = |(name, leaf): (&str, &Tensor)| {
-            let squares = leaf.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
+        let part = |(name, tensor): (&str, &Tensor)| {
+            let squares = tensor.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
             Ok((name.to_owned(), squares / (n * n)))
         };
         gradient.iter().map(part).collect()

@@ -1,5 +1,8 @@
+//! The linearization of a network as a model: in come parameters and inputs, out goes f(theta_0, x)
+//! + J (theta - theta_0). Trained, evaluated and made a Gram of like any network.
+
 use candle_core::Tensor;
-use entk_models::{Model, ModelError, Network, Params, Sweep, sealed::Sealed};
+use entk_models::{Model, ModelError, Network, Params, Sweep, sealed::SealedModel};
 
 /// The first-order Taylor expansion of a network around theta_0, itself a [`Model`].
 ///
@@ -53,7 +56,7 @@ impl<'m> Linearized<'m> {
     }
 }
 
-impl Sealed for Linearized<'_> {}
+impl SealedModel for Linearized<'_> {}
 
 impl Model for Linearized<'_> {
     fn network(&self) -> &Network {

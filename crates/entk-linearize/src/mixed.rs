@@ -1,3 +1,6 @@
+//! The mixed derivative d^2 f / (dtheta dx): directions go in, M u, M^T v or M^T M come out. Called
+//! for neural anisotropy directions and for Theorem 1.
+
 use candle_core::{DType, Tensor};
 use entk_models::{Factor, MixedFactor, Model, Params, Sweep, ensure_finite};
 
@@ -25,7 +28,8 @@ const DIRECTIONS: usize = 256;
 /// use entk_linearize::MixedDerivative;
 /// use entk_models::{Activation, MlpConfig, Model};
 ///
-/// let config = MlpConfig { input: [1, 3, 3], activation: Activation::Gelu, ..MlpConfig::default() };
+/// let activation = Activation::Gelu;
+/// let config = MlpConfig { input: [1, 3, 3], activation, ..MlpConfig::default() };
 /// let network = config.network()?;
 /// let theta = network.init(0, DType::F64, &Device::Cpu)?;
 /// let mixed = MixedDerivative::at_zero(&network, &theta)?;
@@ -134,7 +138,7 @@ impl<'a> MixedDerivative<'a> {
     fn structured(&self) -> Result<Tensor> {
         let d = self.dim();
         let active = self.model.active_parameters(self.params)?;
-        let mut layers: Vec<Vec<Piece>> = Vec::new();
+        let mut layers: Vec<Vec<MovedColumns>> = Vec::new();
         for start in (0..d).step_by(DIRECTIONS) {
             let count = DIRECTIONS.min(d - start);
             let dx = self.unit_directions(start, count)?;
@@ -147,17 +151,17 @@ impl<'a> MixedDerivative<'a> {
                 if at == layers.len() {
                     layers.push(Vec::new());
                 }
-                let piece = Piece::of(factor)?;
-                if let Some(pieces) = layers.get_mut(at) {
-                    pieces.push(piece);
+                let columns = MovedColumns::of(factor)?;
+                if let Some(layer) = layers.get_mut(at) {
+                    layer.push(columns);
                 }
                 at += 1;
                 Ok(())
             })?;
         }
         let mut gram = Tensor::zeros((d, d), DType::F64, self.params.device())?;
-        for pieces in layers {
-            gram = (gram + Piece::join(pieces)?.gram()?)?;
+        for layer in layers {
+            gram = (gram + MovedColumns::concat(layer)?.gram()?)?;
         }
         Ok(gram)
     }
@@ -213,14 +217,14 @@ impl<'a> MixedDerivative<'a> {
 }
 
 /// What one layer adds to the columns of M, one row a direction, in f64.
-enum Piece {
+enum MovedColumns {
     /// d (x) a' + d' (x) a, and d' for the bias if there is one.
     Outer { moved: Option<[Tensor; 2]>, inputs: Tensor, cotangents: Tensor, bias: bool },
     /// The columns themselves.
     Rows(Tensor),
 }
 
-impl Piece {
+impl MovedColumns {
     fn of(factor: MixedFactor) -> entk_models::Result<Self> {
         let wide = |t: &Tensor| t.to_dtype(DType::F64);
         Ok(match &factor.cotangents {
@@ -239,12 +243,12 @@ impl Piece {
         })
     }
 
-    /// The same layer's pieces of consecutive directions as one.
-    fn join(pieces: Vec<Self>) -> Result<Self> {
+    /// One layer's columns for consecutive directions as one.
+    fn concat(parts: Vec<Self>) -> Result<Self> {
         let mut rows = Vec::new();
         let (mut moved, mut fixed, mut with_bias) = (Vec::new(), Vec::new(), false);
-        for piece in pieces {
-            match piece {
+        for part in parts {
+            match part {
                 Self::Rows(r) => rows.push(r),
                 Self::Outer { moved: m, inputs, cotangents, bias } => {
                     moved.extend(m);

@@ -40,7 +40,7 @@ impl Cache {
         self.children.get(index).ok_or(ModelError::Cache { what: "layer inside" })
     }
 
-    /// Marks it, where the layer [`stops`](crate::Layer::stops).
+    /// Marks whether the layer [`stops`](crate::Layer::stops).
     #[must_use]
     pub fn stopping(self, stops: bool) -> Self {
         Self { stops, ..self }

@@ -1,3 +1,6 @@
+//! What tensors must be before anything is computed from them: finite, of the right shape and
+//! element type. Called at the doors of this crate and of those above.
+
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 
 use crate::error::{ModelError, Result};

@@ -1,3 +1,5 @@
+//! Everything that can go wrong in a model, its parameters or its files.
+
 use std::path::PathBuf;
 
 use entk_device::{Activation, files::FileError};

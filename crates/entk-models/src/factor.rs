@@ -1,3 +1,7 @@
+//! The gradients of one layer's parameters for every example, unexpanded. Made by the backward
+//! sweep of a layer; summed they are a VJP, expanded the Jacobian, contracted with each other a
+//! Gram.
+
 use candle_core::Tensor;
 use entk_device::Geometry;
 

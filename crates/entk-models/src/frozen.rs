@@ -1,8 +1,10 @@
+//! A network whose norms stay frozen in training: the control beside a network in batch mode.
+
 use candle_core::Tensor;
 
 use crate::{
     error::Result,
-    model::{Model, sealed::Sealed},
+    model::{Model, sealed::SealedModel},
     network::Network,
     params::Params,
     sweep::Sweep,
@@ -17,7 +19,8 @@ use crate::{
 /// ```
 /// # use candle_core::{DType, Device, Tensor};
 /// # use entk_models::{FrozenNorms, Model, ResNetConfig};
-/// let config = ResNetConfig { input: [1, 8, 8], blocks: vec![1, 1], width: 2, ..Default::default() };
+/// let (input, blocks) = ([1, 8, 8], vec![1, 1]);
+/// let config = ResNetConfig { input, blocks, width: 2, ..Default::default() };
 /// let network = config.network()?;
 /// let theta = network.init(0, DType::F64, &Device::Cpu)?;
 /// let x = Tensor::arange(0.0, 128.0, &Device::Cpu)?.reshape((2, 1, 8, 8))?;
@@ -38,7 +41,7 @@ impl<'m> FrozenNorms<'m> {
     }
 }
 
-impl Sealed for FrozenNorms<'_> {}
+impl SealedModel for FrozenNorms<'_> {}
 
 impl Model for FrozenNorms<'_> {
     fn network(&self) -> &Network {

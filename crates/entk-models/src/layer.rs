@@ -1,3 +1,6 @@
+//! What a layer is: parameters and a batch go in, values and what derivatives need come out. Called
+//! by networks and by the layers that hold others.
+
 use std::fmt::Debug;
 
 use candle_core::Tensor;
@@ -19,7 +22,7 @@ use crate::{
 pub enum NormMode {
     /// The stored running statistics: examples do not interact.
     Frozen,
-    /// Those of the batch at hand, as in training.
+    /// The statistics of the batch at hand, as in training.
     Batch,
 }
 

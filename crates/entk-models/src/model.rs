@@ -1,3 +1,6 @@
+//! What a model is: parameters and a batch go in, a sweep comes out. Training, Grams and
+//! linearizations take a `&dyn Model` and nothing else.
+
 use std::fmt::Debug;
 
 use candle_core::{DType, Device, Tensor};
@@ -31,7 +34,7 @@ use crate::{
 /// assert_eq!(gradient.count(), 136_121);
 /// # Ok::<(), entk_models::ModelError>(())
 /// ```
-pub trait Model: Debug + Send + Sync + sealed::Sealed {
+pub trait Model: Debug + Send + Sync + sealed::SealedModel {
     /// The network whose parameters and inputs are those of the model.
     fn network(&self) -> &Network;
 
@@ -118,10 +121,10 @@ pub trait Model: Debug + Send + Sync + sealed::Sealed {
 #[doc(hidden)]
 pub mod sealed {
     /// A model of the family.
-    pub trait Sealed {}
+    pub trait SealedModel {}
 }
 
-impl sealed::Sealed for Network {}
+impl sealed::SealedModel for Network {}
 
 impl Model for Network {
     fn network(&self) -> &Network {

@@ -1,3 +1,6 @@
+//! A stack of layers with its input shape: it checks parameters and batches once, then passes them
+//! through. What [`Model`](crate::Model) promises for a network is computed here.
+
 use candle_core::Tensor;
 
 use crate::{
@@ -57,7 +60,7 @@ impl Network {
         Ok(Self { input: input.to_vec(), outputs, layers, specs, skip: true })
     }
 
-    /// The same network with every derivative computed, also those known to be exactly zero
+    /// Computes every derivative, also those that are exactly zero for sure
     /// ([`ActiveParameters`]). Slower, and for checks: it changes no result.
     #[must_use]
     pub fn without_skipping(self) -> Self {

@@ -41,7 +41,7 @@ impl<'a> Sweep<'a> {
         self.outputs
     }
 
-    /// The same derivatives under other outputs: a linearization is its network's sweep at
+    /// These derivatives under other outputs: a linearization is its network's sweep at
     /// theta_0 with outputs f_0 + J (theta - theta_0).
     ///
     /// # Errors
@@ -173,7 +173,8 @@ impl<'a> TrainingSweep<'a> {
 /// use candle_core::{DType, Device, Tensor};
 /// use entk_models::{Activation, MlpConfig, Model, Params};
 ///
-/// let config = MlpConfig { input: [1, 2, 2], activation: Activation::Gelu, ..MlpConfig::default() };
+/// let activation = Activation::Gelu;
+/// let config = MlpConfig { input: [1, 2, 2], activation, ..MlpConfig::default() };
 /// let network = config.network()?;
 /// let theta = network.init(7, DType::F64, &Device::Cpu)?;
 /// let x = Tensor::ones((1, 1, 2, 2), DType::F64, &Device::Cpu)?;
@@ -183,7 +184,8 @@ impl<'a> TrainingSweep<'a> {
 ///
 /// // d^2 f / (dtheta dx) from both sides: <M u, v> = <u, M^T v>.
 /// let left = sweep.mixed(None, Some(&u))?.gradient()?.dot(&v)?;
-/// let right = (sweep.mixed(Some(&v), None)?.input_gradient()? * u)?.sum_all()?.to_scalar::<f64>()?;
+/// let right = (sweep.mixed(Some(&v), None)?.input_gradient()? * u)?.sum_all()?;
+/// let right = right.to_scalar::<f64>()?;
 /// assert!((left - right).abs() <= 1e-12 * left.abs());
 /// # Ok::<(), entk_models::ModelError>(())
 /// ```

@@ -1,3 +1,6 @@
+//! Sums of matrix products on a GPU: in come a precision and three matrices of the device, which
+//! the caller has checked to fit; cuBLAS adds to the first. Called by `products`.
+
 use candle_core::{
     CudaStorage, Layout, Result as CandleResult,
     backend::BackendStorage,

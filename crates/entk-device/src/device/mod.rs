@@ -28,7 +28,7 @@ use crate::{
     error::{DeviceError, Result},
     launch::{
         Launch,
-        sizes::{Size, Sizes},
+        sizes::{Divisor, LaunchSizes},
         sources::Source,
     },
     properties::DeviceProperties,
@@ -43,9 +43,9 @@ impl Entry for f32 {}
 impl Entry for f64 {}
 
 // SAFETY: three 32-bit integers in C layout, copied by value.
-unsafe impl DeviceRepr for Size {}
+unsafe impl DeviceRepr for Divisor {}
 // SAFETY: an array of the above in C layout, as the kernels' prelude declares it.
-unsafe impl DeviceRepr for Sizes {}
+unsafe impl DeviceRepr for LaunchSizes {}
 
 /// GPUs that this program can open: 0 where there is no driver, and without the feature `cuda`.
 pub fn device_count() -> usize {
@@ -205,7 +205,7 @@ fn start<T: Entry>(
     }
     let (module, ptx) = ptx(device, launch.source(), T::DTYPE == DType::F64)?;
     let function = device.get_or_load_custom_func(launch.name(), &module, &ptx)?;
-    let (count, sizes) = (launch.output() as u32, Sizes::of(launch.sizes()));
+    let (count, sizes) = (launch.output() as u32, LaunchSizes::of(launch.sizes()));
     let mut builder = function.builder();
     builder.arg(&count).arg(&sizes);
     for at in 0..3 {

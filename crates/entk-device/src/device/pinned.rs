@@ -1,3 +1,6 @@
+//! Copies of tensors of a GPU into page-locked memory, on a stream of their own: tensors go in,
+//! their entries come out in the same order. Called by `HostCopies`.
+
 use std::{collections::VecDeque, sync::Arc};
 
 use candle_core::{

@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::launch::{Launch, sizes::Sizes, sources::Source};
+use crate::launch::{Launch, sizes::LaunchSizes, sources::Source};
 
 /// Reads a launch, runs its kernel for every entry on memory full of NaN, writes the output.
 const MAIN: &str = include_str!("host_main.c");
@@ -123,7 +123,7 @@ fn encode<T: HostEntry>(launch: &Launch, inputs: &[&[T]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut number = |n: u32| bytes.extend(n.to_ne_bytes());
     number(launch.output() as u32);
-    for size in Sizes::of(launch.sizes()).0 {
+    for size in LaunchSizes::of(launch.sizes()).0 {
         [size.value, size.magic, size.shift].into_iter().for_each(&mut number);
     }
     for at in 0..3 {

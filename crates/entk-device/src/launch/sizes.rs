@@ -7,13 +7,13 @@ use crate::launch::MOST_SIZES;
 /// prelude declares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
-pub(crate) struct Size {
+pub(crate) struct Divisor {
     pub(crate) value: u32,
     pub(crate) magic: u32,
     pub(crate) shift: u32,
 }
 
-impl Size {
+impl Divisor {
     /// For a size that [`Launch::check`](crate::launch::Launch) let pass; zero is never divided by.
     pub(crate) fn new(value: usize) -> Self {
         let value = u32::try_from(value).unwrap_or(0);
@@ -30,12 +30,12 @@ impl Size {
 /// All sizes of a launch, as the kernels' prelude declares them.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Sizes(pub(crate) [Size; MOST_SIZES]);
+pub(crate) struct LaunchSizes(pub(crate) [Divisor; MOST_SIZES]);
 
-impl Sizes {
+impl LaunchSizes {
     pub(crate) fn of(sizes: &[usize]) -> Self {
-        let mut all = [Size::default(); MOST_SIZES];
-        all.iter_mut().zip(sizes).for_each(|(to, size)| *to = Size::new(*size));
+        let mut all = [Divisor::default(); MOST_SIZES];
+        all.iter_mut().zip(sizes).for_each(|(to, size)| *to = Divisor::new(*size));
         Self(all)
     }
 }
@@ -47,13 +47,13 @@ mod tests {
 
     #[test]
     fn division_by_multiplication_is_exact() {
-        let quotient = |n: u32, size: Size| {
+        let quotient = |n: u32, size: Divisor| {
             let high = (u64::from(n) * u64::from(size.magic)) >> 32;
             (high as u32 + n) >> size.shift
         };
         let divisors = (1..2_000).chain([65_535, 65_536, 65_537, (1 << 30) + 1, MOST_ENTRIES]);
         for divisor in divisors {
-            let size = Size::new(divisor);
+            let size = Divisor::new(divisor);
             let d = u64::from(size.value);
             // Where a quotient steps: early, in the middle and at the end of the range.
             for multiple in [0, 1, 2, 1_000, (1 << 30) / d, ((1 << 31) - 1) / d] {

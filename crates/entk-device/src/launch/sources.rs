@@ -1,3 +1,6 @@
+//! The files of kernels and their texts, as a compiler sees them: called by the device, which
+//! compiles them at first use, and by the host's compiler in tests.
+
 /// A file of kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {

@@ -1,3 +1,6 @@
+//! Matrices rounded once for many products: in comes a tensor and a precision, out go views that
+//! `add_product` multiplies.
+
 use candle_core::{DType, Tensor};
 
 use crate::{

@@ -80,7 +80,8 @@ impl Precision {
         }
     }
 
-    /// The same with sums of `count` products in the precision's own accumulator, in any order.
+    /// [`input_error`](Self::input_error) with sums of `count` products in the precision's own
+    /// accumulator, in any order.
     pub fn product_error(self, count: usize) -> f64 {
         let unit = if self == Self::F64 { 0.5f64.powi(53) } else { 0.5f64.powi(24) };
         let products = if self.is_split() { 3 * count } else { count };

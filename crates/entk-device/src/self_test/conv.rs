@@ -1,3 +1,6 @@
+//! Known answers of the kernels around the products of a convolution: patches, their transpose,
+//! transposes of matrices, the bias.
+
 use crate::{
     geometry::Geometry,
     launch::{Launch, kernels::ImageSizes},

@@ -1,3 +1,5 @@
+//! Known answers of the activations and their derivatives, from their definitions in f64.
+
 use crate::{
     activation::Activation,
     launch::{Launch, kernels::Entrywise},

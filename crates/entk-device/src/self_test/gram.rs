@@ -1,3 +1,5 @@
+//! Known answers of the kernels that follow the products of a tile of a Gram.
+
 use crate::{
     geometry::Geometry,
     launch::Launch,

@@ -1,3 +1,5 @@
+//! Known answers of the kernels of batch normalisation, channel by channel in f64.
+
 use crate::{
     activation::Activation,
     launch::{

@@ -1,3 +1,5 @@
+//! Known answers of means over windows, their transpose, and sums over planes.
+
 use crate::{
     geometry::Windows,
     launch::Launch,

@@ -1,3 +1,6 @@
+//! Known answers of rounding and of sums of products in every precision, with the copy to the host
+//! that brings them back.
+
 use candle_core::{DType, Device, Tensor};
 
 use crate::{

@@ -1,3 +1,5 @@
+//! Weights in flax's names and layouts: a table and a safetensors file go in, parameters come out.
+
 use std::{collections::HashMap, path::Path};
 
 use candle_core::{DType, Device, Tensor};
@@ -11,7 +13,7 @@ use crate::{
 
 /// How a tensor lies in a flax file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layout {
+enum FlaxLayout {
     /// As here.
     Same,
     /// A convolution, (height, width, in, out).
@@ -23,10 +25,10 @@ enum Layout {
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct Variable {
     flax: String,
     name: String,
-    layout: Layout,
+    layout: FlaxLayout,
 }
 
 /// Which flax variable becomes which parameter, and how its axes are turned.
@@ -35,8 +37,9 @@ struct Entry {
 /// |---|---|
 /// | `kernel` of a convolution, (height, width, in, out) | `weight`, (out, in, height, width) |
 /// | `kernel` of a dense layer, (in, out) | `weight`, (out, in) |
-/// | the same after a flatten, inputs in the order (height, width, channel) | inputs in the order (channel, height, width) |
-/// | `scale`, `bias` of a batch norm; `mean`, `var` in `batch_stats` | `weight`, `bias`; `running_mean`, `running_var` |
+/// | `kernel` after a flatten, inputs (height, width, channel) | inputs (channel, height, width) |
+/// | `scale`, `bias` of a batch norm | `weight`, `bias` |
+/// | `mean`, `var` in `batch_stats` | `running_mean`, `running_var` |
 ///
 /// Variable names are paths joined by `/`, as `flax.traverse_util.flatten_dict(variables, sep="/")`
 /// gives them. The paper's networks have their table ready ([`ResNetConfig::flax_table`] and so
@@ -58,7 +61,7 @@ struct Entry {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct FlaxTable {
-    entries: Vec<Entry>,
+    entries: Vec<Variable>,
 }
 
 impl FlaxTable {
@@ -70,19 +73,19 @@ impl FlaxTable {
     /// A convolution called `flax` in the file and `name` here.
     #[must_use]
     pub fn conv(self, flax: &str, name: &str) -> Self {
-        self.weight_and_bias(flax, name, Layout::Conv)
+        self.weight_and_bias(flax, name, FlaxLayout::Conv)
     }
 
     /// A dense layer.
     #[must_use]
     pub fn dense(self, flax: &str, name: &str) -> Self {
-        self.weight_and_bias(flax, name, Layout::Dense)
+        self.weight_and_bias(flax, name, FlaxLayout::Dense)
     }
 
     /// A dense layer on flattened images of shape (C, H, W).
     #[must_use]
     pub fn dense_after_flatten(self, flax: &str, name: &str, image: [usize; 3]) -> Self {
-        self.weight_and_bias(flax, name, Layout::Flattened(image))
+        self.weight_and_bias(flax, name, FlaxLayout::Flattened(image))
     }
 
     /// A batch norm.
@@ -97,20 +100,20 @@ impl FlaxTable {
         .into_iter()
         .fold(self, |table, (collection, from, to)| {
             let flax = format!("{collection}/{flax}/{from}");
-            table.entry(flax, format!("{name}.{to}"), Layout::Same)
+            table.entry(flax, format!("{name}.{to}"), FlaxLayout::Same)
         })
     }
 
-    fn weight_and_bias(self, flax: &str, name: &str, layout: Layout) -> Self {
+    fn weight_and_bias(self, flax: &str, name: &str, layout: FlaxLayout) -> Self {
         self.entry(format!("params/{flax}/kernel"), format!("{name}.weight"), layout).entry(
             format!("params/{flax}/bias"),
             format!("{name}.bias"),
-            Layout::Same,
+            FlaxLayout::Same,
         )
     }
 
-    fn entry(mut self, flax: String, name: String, layout: Layout) -> Self {
-        self.entries.push(Entry { flax, name, layout });
+    fn entry(mut self, flax: String, name: String, layout: FlaxLayout) -> Self {
+        self.entries.push(Variable { flax, name, layout });
         self
     }
 
@@ -127,7 +130,7 @@ impl FlaxTable {
         dtype: DType,
         device: &Device,
     ) -> Result<Params> {
-        let sources: Vec<Source<'_>> =
+        let sources: Vec<FlaxSource<'_>> =
             specs.iter().map(|spec| self.source(spec)).collect::<Result<_>>()?;
         let mut found = read(path.as_ref(), |found| {
             let expected: Vec<_> =
@@ -144,36 +147,36 @@ impl FlaxTable {
         })
     }
 
-    fn source<'a>(&'a self, spec: &'a ParamSpec) -> Result<Source<'a>> {
+    fn source<'a>(&'a self, spec: &'a ParamSpec) -> Result<FlaxSource<'a>> {
         let entry = self.entries.iter().find(|entry| entry.name == spec.name);
         let entry = entry.ok_or_else(|| ModelError::NotInTable { name: spec.name.clone() })?;
         let misfit = || ModelError::shape(&spec.name, format!("{:?}", entry.layout), &spec.shape);
         let (stored, axes) = match (entry.layout, spec.shape.as_slice()) {
-            (Layout::Same, shape) => (shape.to_vec(), shape.to_vec()),
-            (Layout::Conv, &[out, inputs, height, width]) => {
+            (FlaxLayout::Same, shape) => (shape.to_vec(), shape.to_vec()),
+            (FlaxLayout::Conv, &[out, inputs, height, width]) => {
                 (vec![height, width, inputs, out], vec![height, width, inputs, out])
             }
-            (Layout::Dense, &[out, inputs]) => (vec![inputs, out], vec![inputs, out]),
-            (Layout::Flattened([c, h, w]), &[out, inputs]) if inputs == c * h * w => {
+            (FlaxLayout::Dense, &[out, inputs]) => (vec![inputs, out], vec![inputs, out]),
+            (FlaxLayout::Flattened([c, h, w]), &[out, inputs]) if inputs == c * h * w => {
                 (vec![inputs, out], vec![h, w, c, out])
             }
             _ => return Err(misfit()),
         };
-        Ok(Source { flax: &entry.flax, spec, stored, axes })
+        Ok(FlaxSource { flax: &entry.flax, spec, stored, axes })
     }
 }
 
 /// One parameter and where it comes from.
-struct Source<'a> {
+struct FlaxSource<'a> {
     flax: &'a str,
     spec: &'a ParamSpec,
     /// Shape in the file.
     stored: Vec<usize>,
-    /// The same with flattened images unfolded.
+    /// Shape in the file with flattened images unfolded.
     axes: Vec<usize>,
 }
 
-impl Source<'_> {
+impl FlaxSource<'_> {
     /// The values row-major in the order of axes here.
     fn turn(&self, values: Vec<f64>) -> Result<Vec<f64>> {
         let order: &[usize] = match self.axes.len() {

@@ -1,3 +1,6 @@
+//! Parameters to and from safetensors files, in PyTorch's names and layouts. Called by programs,
+//! and by checkpoints for their tensors.
+
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},

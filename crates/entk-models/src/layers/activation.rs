@@ -1,3 +1,5 @@
+//! An activation as a layer of its own, without parameters.
+
 use candle_core::Tensor;
 use entk_device::Activation;
 

@@ -1,3 +1,5 @@
+//! Average pooling as a layer; LeNet5 has two.
+
 use candle_core::Tensor;
 use entk_device::Windows;
 

@@ -1,3 +1,6 @@
+//! Batch normalisation with the activation behind it, in frozen and in batch mode; the ResNets'
+//! layer.
+
 use candle_core::Tensor;
 use entk_device::Activation;
 
@@ -60,13 +63,13 @@ impl BatchNorm2d {
         }
     }
 
-    /// The same, starting with scale 0.
+    /// Starts with scale 0.
     #[must_use]
     pub fn with_zero_scale(self) -> Self {
         Self { scale: Initializer::Zeros, ..self }
     }
 
-    /// The same with an activation behind it: one pass over memory less each way than a layer of
+    /// Puts an activation behind it: one pass over memory less each way than a layer of
     /// its own, and one activation less to keep.
     #[must_use]
     pub fn with_activation(self, activation: Activation) -> Self {

@@ -1,3 +1,5 @@
+//! Convolution as a layer: its factor is the images and the cotangents at its output, unexpanded.
+
 use candle_core::Tensor;
 use entk_device::Geometry;
 
@@ -40,19 +42,19 @@ impl Conv2d {
         }
     }
 
-    /// The same without bias.
+    /// Leaves out the bias.
     #[must_use]
     pub fn without_bias(self) -> Self {
         Self { bias: None, ..self }
     }
 
-    /// The same with this stride on both axes.
+    /// Sets the stride on both axes.
     #[must_use]
     pub fn with_stride(self, stride: usize) -> Self {
         Self { stride: [stride; 2], ..self }
     }
 
-    /// The same with this padding.
+    /// Sets the padding.
     #[must_use]
     pub fn with_padding(self, padding: Padding) -> Self {
         Self { padding, ..self }

@@ -1,3 +1,5 @@
+//! Dense layer: its factor is the pair (a, d) of inputs and cotangents.
+
 use candle_core::Tensor;
 
 use crate::{
@@ -30,7 +32,7 @@ impl Dense {
         }
     }
 
-    /// The same without bias.
+    /// Leaves out the bias.
     #[must_use]
     pub fn without_bias(self) -> Self {
         Self { bias: None, ..self }

@@ -1,3 +1,5 @@
+//! From images to vectors, in row-major order; before the first dense layer.
+
 use candle_core::Tensor;
 
 use crate::{

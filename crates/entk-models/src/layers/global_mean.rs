@@ -1,3 +1,5 @@
+//! Mean over all pixels; before the last layer of a ResNet.
+
 use candle_core::Tensor;
 use entk_device::Windows;
 

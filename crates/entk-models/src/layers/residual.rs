@@ -1,3 +1,5 @@
+//! Two paths that are added, with an activation of the sum: the block of a ResNet.
+
 use candle_core::Tensor;
 use entk_device::Activation;
 
@@ -42,13 +44,13 @@ impl Residual {
         Self { branch, shortcut: Sequential::new(), activation: None }
     }
 
-    /// The same with this path in place of the identity.
+    /// Puts a path in place of the identity.
     #[must_use]
     pub fn with_shortcut(self, shortcut: Sequential) -> Self {
         Self { shortcut, ..self }
     }
 
-    /// The same with this activation of the sum.
+    /// Sets the activation of the sum.
     #[must_use]
     pub fn with_activation(self, activation: Activation) -> Self {
         Self { activation: Some(activation), ..self }

@@ -1,3 +1,5 @@
+//! Layers one after another: what every network holds, and each path of a residual block.
+
 use std::sync::Arc;
 
 use candle_core::Tensor;

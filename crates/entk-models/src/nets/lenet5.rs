@@ -1,3 +1,5 @@
+//! The paper's LeNet5 as a configuration: sizes go in, a network comes out.
+
 use entk_device::Activation;
 
 use crate::{

@@ -1,3 +1,5 @@
+//! The paper's multilayer perceptron as a configuration: widths go in, a network comes out.
+
 use entk_device::Activation;
 
 use crate::{

@@ -1,3 +1,5 @@
+//! The paper's ResNets as a configuration: stages and a width go in, a network comes out.
+
 use entk_device::Activation;
 
 use crate::{
@@ -19,11 +21,11 @@ use crate::{
 /// |---|---|---|
 /// | `input` | (3, 32, 32) | input shape (C, H, W) |
 /// | `blocks` | 2, 2, 2, 2 | residual blocks of each stage |
-/// | `width` | 64 | filters of the first convolution and stage; each further stage has twice as many |
+/// | `width` | 64 | filters of the first convolution and stage, doubled from stage to stage |
 /// | `outputs` | 1 | number of outputs |
 /// | `activation` | ReLU | everywhere |
-/// | `zero_init_residual` | true | the last norm of each branch starts with scale 0, as in the paper |
-/// | `symmetric_padding` | false | pad stride-2 3x3 convolutions with 1 on both sides, as torchvision does, and not with 0 before and 1 after |
+/// | `zero_init_residual` | true | the last norm of each branch starts with scale 0 |
+/// | `symmetric_padding` | false | stride-2 convolutions pad 1 on both sides, as in torchvision |
 ///
 /// ```
 /// # use candle_core::{DType, Device};

@@ -1,3 +1,6 @@
+//! Steps in parameter space: two tensors and a factor go in, their sum comes out. Called by
+//! `Params`.
+
 use candle_core::{DType, Shape, Tensor};
 
 use crate::{

@@ -1,3 +1,6 @@
+//! How a hot loop meets its tensors: the trait that every loop implements, and the one place that
+//! chooses between the host's function, a kernel of a GPU, and other operations of tensors.
+
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult,
     Shape, Tensor,

@@ -1,3 +1,6 @@
+//! Matrix products of tensors, in tasks of fixed size so that bits do not depend on threads, and
+//! the views of slices that convolutions multiply.
+
 use candle_core::{Shape, Tensor};
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul as faer_matmul};
 use rayon::prelude::*;
@@ -27,20 +30,20 @@ pub(crate) fn rows_mut<T>(slice: &mut [T], nrows: usize, ncols: usize) -> MatMut
 
 /// Which operand is stored transposed.
 #[derive(Clone, Copy, PartialEq)]
-enum Form {
+enum Transposed {
     /// a (m, k) times b (k, n).
-    Plain,
+    Neither,
     /// a (m, k) times b^T, b stored (n, k).
-    RightTransposed,
+    Right,
     /// a^T times b, a stored (k, m), b (k, n).
-    LeftTransposed,
+    Left,
 }
 
 struct Product {
     m: usize,
     k: usize,
     n: usize,
-    form: Form,
+    transposed: Transposed,
 }
 
 impl HostOp for Product {
@@ -51,11 +54,11 @@ impl HostOp for Product {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let &Product { m, k, n, form } = self;
-        let (a, b) = match form {
-            Form::Plain => (rows(inputs[0], m, k), rows(inputs[1], k, n)),
-            Form::RightTransposed => (rows(inputs[0], m, k), rows(inputs[1], n, k).transpose()),
-            Form::LeftTransposed => (rows(inputs[0], k, m).transpose(), rows(inputs[1], k, n)),
+        let &Product { m, k, n, transposed } = self;
+        let (a, b) = match transposed {
+            Transposed::Neither => (rows(inputs[0], m, k), rows(inputs[1], k, n)),
+            Transposed::Right => (rows(inputs[0], m, k), rows(inputs[1], n, k).transpose()),
+            Transposed::Left => (rows(inputs[0], k, m).transpose(), rows(inputs[1], k, n)),
         };
         out.par_chunks_mut(TASK_ROWS * n).enumerate().for_each(|(task, part)| {
             let (first, count) = (task * TASK_ROWS, part.len() / n);
@@ -66,10 +69,10 @@ impl HostOp for Product {
     /// On a GPU the device's own library multiplies.
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let (a, b) = (inputs[0].contiguous()?, inputs[1].contiguous()?);
-        Ok(match self.form {
-            Form::Plain => a.matmul(&b)?,
-            Form::RightTransposed => a.matmul(&b.t()?)?,
-            Form::LeftTransposed => a.t()?.matmul(&b)?,
+        Ok(match self.transposed {
+            Transposed::Neither => a.matmul(&b)?,
+            Transposed::Right => a.matmul(&b.t()?)?,
+            Transposed::Left => a.t()?.matmul(&b)?,
         })
     }
 }
@@ -77,17 +80,17 @@ impl HostOp for Product {
 /// `a b`, (m, k) times (k, n).
 pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((m, k), (_, n)) = (a.dims2()?, b.dims2()?);
-    Product { m, k, n, form: Form::Plain }.apply(&[a, b])
+    Product { m, k, n, transposed: Transposed::Neither }.apply(&[a, b])
 }
 
 /// `a b^T`, (m, k) times the transpose of (n, k).
 pub(crate) fn matmul_bt(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((m, k), (n, _)) = (a.dims2()?, b.dims2()?);
-    Product { m, k, n, form: Form::RightTransposed }.apply(&[a, b])
+    Product { m, k, n, transposed: Transposed::Right }.apply(&[a, b])
 }
 
 /// `a^T b`, the transpose of (k, m) times (k, n).
 pub(crate) fn matmul_at(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((k, m), (_, n)) = (a.dims2()?, b.dims2()?);
-    Product { m, k, n, form: Form::LeftTransposed }.apply(&[a, b])
+    Product { m, k, n, transposed: Transposed::Left }.apply(&[a, b])
 }

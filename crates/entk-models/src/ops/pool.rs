@@ -1,3 +1,5 @@
+//! Means over windows of images and their transpose. Called by the pooling layers.
+
 use std::ops::Range;
 
 use candle_core::{Shape, Tensor};

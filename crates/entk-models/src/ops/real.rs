@@ -1,3 +1,5 @@
+//! The element types of the host's loops, with an exponential that vectorises.
+
 use candle_core::WithDType;
 use faer::traits::RealField;
 

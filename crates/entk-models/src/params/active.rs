@@ -1,3 +1,6 @@
+//! Which parameters can have a gradient other than zero: in come specifications and the names that
+//! layers give, out goes the list that factors, sweeps and Grams are cut down to.
+
 use candle_core::DType;
 
 use crate::{

@@ -1,3 +1,6 @@
+//! What layers ask of parameters before they compute: is a tensor exactly zero, how small is a
+//! variance. Tensors go in, answers that are read once come out. Held by `Params`.
+
 use std::{
     collections::{HashMap, HashSet},
     fmt,

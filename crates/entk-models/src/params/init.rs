@@ -1,3 +1,5 @@
+//! Initial laws: a name, a count and a seed go in, values come out, the same on every platform.
+
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::StandardNormal;
 

@@ -1,3 +1,6 @@
+//! The parameters of a network as one vector: tensors by name go in, sums, products and norms come
+//! out. A tangent, a gradient and a step of an optimiser are of this type too.
+
 pub(crate) mod active;
 pub(crate) mod host_summary;
 pub(crate) mod init;
@@ -168,7 +171,7 @@ impl Params {
         &self.device
     }
 
-    /// The same theta with the statistics of `other`: a trained network linearized with its
+    /// This theta with the statistics of `other`: a trained network linearized with its
     /// initial statistics, for one.
     ///
     /// # Errors
@@ -182,7 +185,7 @@ impl Params {
         })
     }
 
-    /// The same theta with these statistics, as a training sweep returns them.
+    /// This theta with other statistics, as a training sweep returns them.
     ///
     /// # Errors
     /// [`ModelError::Names`] if names or shapes differ from the present ones.

@@ -1,3 +1,6 @@
+//! What a network says of each of its tensors: name, shape, initial law, kind. Listed by layers,
+//! read where parameters are drawn, loaded or checked.
+
 use crate::{error::ModelError, params::init::Initializer};
 
 /// Whether training changes a tensor through its gradient.

@@ -26,7 +26,7 @@ const BLOCK_PIXELS: usize = 256;
 const BLOCK_NUMBERS: usize = 1 << 17;
 /// How a batch is cut into blocks.
 #[derive(Clone, Copy)]
-pub(crate) struct Blocks {
+pub(crate) struct ImageBlocks {
     geometry: Geometry,
     /// Input channels from one image to the next: all of them, also where some are lowered.
     stack: usize,
@@ -36,7 +36,7 @@ pub(crate) struct Blocks {
     rows: usize,
 }
 
-impl Blocks {
+impl ImageBlocks {
     pub(crate) fn new(geometry: Geometry) -> Self {
         let [height, width] = geometry.output;
         let images = (BLOCK_PIXELS / geometry.output_pixels()).max(1);
@@ -51,9 +51,9 @@ impl Blocks {
     }
 
     /// The blocks of one run of images, `count` of them.
-    pub(crate) fn of_images(self, count: usize) -> impl Iterator<Item = Block> {
+    pub(crate) fn of_images(self, count: usize) -> impl Iterator<Item = ImageBlock> {
         let height = self.geometry.output[0];
-        (0..height).step_by(self.rows).map(move |from| Block {
+        (0..height).step_by(self.rows).map(move |from| ImageBlock {
             geometry: self.geometry,
             stack: self.stack,
             images: count,
@@ -104,7 +104,7 @@ impl Plane {
 
 /// Output rows `from..from + height` of `images` consecutive images.
 #[derive(Clone, Copy)]
-pub(crate) struct Block {
+pub(crate) struct ImageBlock {
     geometry: Geometry,
     stack: usize,
     pub(crate) images: usize,
@@ -112,7 +112,7 @@ pub(crate) struct Block {
     height: usize,
 }
 
-impl Block {
+impl ImageBlock {
     /// Rows (c, dj) of the lowered image.
     pub(crate) fn taps(self) -> usize {
         self.geometry.channels * self.geometry.kernel[1]

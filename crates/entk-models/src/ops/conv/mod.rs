@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::{
     error::Result,
     ops::{
-        conv::{lowering::Blocks, products::Products},
+        conv::{lowering::ImageBlocks, products::Products},
         host_op::HostOp,
         matmul::{add_product, rows, rows_mut},
         real::Real,
@@ -59,13 +59,13 @@ impl<T: Real> TapWeights<T> {
 
 /// Scratch memory of one task.
 #[derive(Debug)]
-pub(super) struct Scratch<T> {
+pub(super) struct ConvScratch<T> {
     lowered: Vec<T>,
     matrix: Vec<T>,
     sums: Vec<T>,
 }
 
-impl<T> Scratch<T> {
+impl<T> ConvScratch<T> {
     pub(super) fn new() -> Self {
         Self { lowered: Vec::new(), matrix: Vec::new(), sums: Vec::new() }
     }
@@ -85,11 +85,11 @@ impl HostOp for Forward {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let (g, blocks) = (self.geometry, Blocks::new(self.geometry));
+        let (g, blocks) = (self.geometry, ImageBlocks::new(self.geometry));
         let (weight, bias) = (TapWeights::new(inputs[1], &g), inputs.get(2));
         (out.par_chunks_mut(blocks.images * g.output_len()))
             .zip(inputs[0].par_chunks(blocks.images * g.input_len()))
-            .for_each_init(Scratch::new, |scratch, (y, x)| {
+            .for_each_init(ConvScratch::new, |scratch, (y, x)| {
                 for block in blocks.of_images(x.len() / g.input_len()) {
                     block.lower(x, &mut scratch.lowered);
                     let (result, width) = (&mut scratch.matrix, block.width());
@@ -126,11 +126,11 @@ impl HostOp for InputVjp {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let (g, blocks) = (self.geometry, Blocks::new(self.geometry));
+        let (g, blocks) = (self.geometry, ImageBlocks::new(self.geometry));
         let weight = TapWeights::new(inputs[1], &g);
         (out.par_chunks_mut(blocks.images * g.input_len()))
             .zip(inputs[0].par_chunks(blocks.images * g.output_len()))
-            .for_each_init(Scratch::new, |scratch, (dx, dy)| {
+            .for_each_init(ConvScratch::new, |scratch, (dx, dy)| {
                 for block in blocks.of_images(dy.len() / g.output_len()) {
                     block.gather(dy, &mut scratch.matrix);
                     let cotangents = rows(&scratch.matrix, g.filters, block.width());
@@ -170,13 +170,13 @@ impl WeightVjp {
         dy: &[T],
         filters: &Range<usize>,
         dw: &mut [T],
-        scratch: &mut Scratch<T>,
+        scratch: &mut ConvScratch<T>,
     ) {
-        let (g, blocks) = (self.geometry, Blocks::new(self.geometry).of_stack(self.stack));
+        let (g, blocks) = (self.geometry, ImageBlocks::new(self.geometry).of_stack(self.stack));
         let [kh, kw] = g.kernel;
         let image = self.stack * g.input_pixels();
         let (count, taps) = (filters.len(), g.channels * kw);
-        let Scratch { lowered, matrix, sums } = scratch;
+        let ConvScratch { lowered, matrix, sums } = scratch;
         sums.clear();
         sums.resize(dw.len(), T::zero());
         let images = x.chunks(blocks.images * image);
@@ -212,7 +212,7 @@ impl WeightVjp {
             .zip(dy.par_chunks(task * g.output_len()))
             .map(|(x, dy)| {
                 let mut sum = vec![T::zero(); dw.len()];
-                self.write(x, dy, &(0..g.filters), &mut sum, &mut Scratch::new());
+                self.write(x, dy, &(0..g.filters), &mut sum, &mut ConvScratch::new());
                 sum
             })
             .collect();
@@ -233,7 +233,7 @@ impl WeightVjp {
                 let part = Self { geometry: Geometry { channels, ..*g }, stack: self.stack };
                 let mut dw = vec![T::zero(); g.filters * part.geometry.patch()];
                 let x = &x[start * g.input_pixels()..];
-                part.write(x, dy, &(0..g.filters), &mut dw, &mut Scratch::new());
+                part.write(x, dy, &(0..g.filters), &mut dw, &mut ConvScratch::new());
                 dw
             })
             .collect();

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::{
     error::Result,
     ops::{
-        conv::{Scratch, WeightVjp, lowering::columns_inside, products::Products},
+        conv::{ConvScratch, WeightVjp, lowering::columns_inside, products::Products},
         host_op::HostOp,
         matmul::{rows, rows_mut},
         real::Real,
@@ -52,13 +52,13 @@ const FEW_PIXELS: usize = 64;
 pub struct ConvRows<T> {
     geometry: Geometry,
     patches: Vec<T>,
-    scratch: Scratch<T>,
+    scratch: ConvScratch<T>,
 }
 
 impl<T: Real> ConvRows<T> {
     /// No memory is taken yet.
     pub fn new(geometry: Geometry) -> Self {
-        Self { geometry, patches: Vec::new(), scratch: Scratch::new() }
+        Self { geometry, patches: Vec::new(), scratch: ConvScratch::new() }
     }
 
     /// Fills `row`, (filters, C, k, k), from the inputs (C, H, W) and the cotangents (C', H', W')

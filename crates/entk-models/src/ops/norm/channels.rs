@@ -29,14 +29,14 @@ pub(super) fn sizes(x: &Tensor) -> Result<ImageSizes> {
 /// The map of one channel, `z = (x - mean) slope + bias`, and `inverse = 1 / sqrt(variance +
 /// 1e-5)`; of all channels a tensor (4, C) in this order.
 #[derive(Clone, Copy)]
-pub(super) struct Line<T> {
+pub(super) struct ChannelMap<T> {
     pub(super) mean: T,
     pub(super) slope: T,
     pub(super) bias: T,
     pub(super) inverse: T,
 }
 
-impl<T: Real> Line<T> {
+impl<T: Real> ChannelMap<T> {
     pub(super) fn of(maps: &[T], channel: usize, channels: usize) -> Self {
         let row = |row: usize| maps[row * channels + channel];
         Self { mean: row(0), slope: row(1), bias: row(2), inverse: row(3) }
@@ -217,7 +217,7 @@ impl HostOp for Factors {
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
         let (means, moved, count) = (inputs[1], inputs[2], self.channels);
         for channel in 0..count {
-            let line = Line::of(inputs[0], channel, count);
+            let line = ChannelMap::of(inputs[0], channel, count);
             let along = moved[channel] - line.slope * means[count + channel];
             out[channel] = if self.with_u { line.slope } else { T::zero() };
             out[count + channel] = line.inverse * along;

@@ -16,7 +16,7 @@ use crate::{
         activation::{Pointwise, ensure_supported, specialise},
         channel::{dot_slice, lanes, plane_sums, sum_slice},
         host_op::{HostOp, vectorised},
-        norm::channels::{Line, planes_of_task, sizes},
+        norm::channels::{ChannelMap, planes_of_task, sizes},
         real::Real,
     },
 };
@@ -30,7 +30,7 @@ struct Normalize {
 
 impl Normalize {
     #[inline(always)]
-    fn plane<T: Real>(&self, line: Line<T>, x: &[T], out: &mut [T]) {
+    fn plane<T: Real>(&self, line: ChannelMap<T>, x: &[T], out: &mut [T]) {
         let pairs = out.iter_mut().zip(x);
         specialise!(self.activation, act => {
             pairs.for_each(|(o, x)| *o = act.value(line.at(*x)));
@@ -50,7 +50,7 @@ impl HostOp for Normalize {
         (out.par_chunks_mut(pixels).zip(inputs[0].par_chunks(pixels)).enumerate())
             .with_min_len(planes_of_task(pixels))
             .for_each(|(plane, (out, x))| {
-                let line = Line::of(inputs[1], plane % channels, channels);
+                let line = ChannelMap::of(inputs[1], plane % channels, channels);
                 vectorised(|| self.plane(line, x, out));
             });
     }
@@ -70,7 +70,13 @@ struct Gradients {
 impl Gradients {
     /// The two sums of one plane; `masked` is scratch memory.
     #[inline(always)]
-    fn plane<T: Real>(&self, line: Line<T>, dy: &[T], x: &[T], masked: &mut Vec<T>) -> (T, T) {
+    fn plane<T: Real>(
+        &self,
+        line: ChannelMap<T>,
+        dy: &[T],
+        x: &[T],
+        masked: &mut Vec<T>,
+    ) -> (T, T) {
         let d = match self.activation {
             None => dy,
             activation => {
@@ -101,7 +107,7 @@ impl HostOp for Gradients {
             .enumerate()
             .with_min_len(planes_of_task(pixels))
             .for_each_init(Vec::new, |masked, (plane, ((bias, scale), (dy, x)))| {
-                let line = Line::of(inputs[2], plane % channels, channels);
+                let line = ChannelMap::of(inputs[2], plane % channels, channels);
                 (*bias, *scale) = vectorised(|| self.plane(line, dy, x, masked));
             });
     }
@@ -111,7 +117,7 @@ impl HostOp for Gradients {
     }
 }
 
-/// The same sums in lanes, (2, N, C, lanes).
+/// Gradients per example with their sums in lanes, (2, N, C, lanes).
 struct LaneGradients {
     activation: Option<Activation>,
     sizes: ImageSizes,
@@ -124,7 +130,7 @@ impl LaneGradients {
         let (biases, scales) = out.split_at_mut(self.sizes.planes() * self.lanes);
         for (at, (dy, x)) in inputs[0].iter().zip(inputs[1]).enumerate() {
             let (plane, lane) = (at / pixels, at % pixels % self.lanes);
-            let line = Line::of(inputs[2], plane % channels, channels);
+            let line = ChannelMap::of(inputs[2], plane % channels, channels);
             let d = act.derivative(line.at(*x)) * *dy;
             biases[plane * self.lanes + lane] += d;
             scales[plane * self.lanes + lane] += d * (*x - line.mean) * line.inverse;
@@ -168,7 +174,13 @@ struct Combine {
 
 impl Combine {
     #[inline(always)]
-    fn plane<T: Real>(&self, line: Line<T>, factors: [T; 3], [u, x]: [&[T]; 2], out: &mut [T]) {
+    fn plane<T: Real>(
+        &self,
+        line: ChannelMap<T>,
+        factors: [T; 3],
+        [u, x]: [&[T]; 2],
+        out: &mut [T],
+    ) {
         let [a, b, c] = factors;
         let triples = out.iter_mut().zip(u.iter().zip(x));
         let map = |u: T, x: T| a * u + (b * (x - line.mean) + c);
@@ -199,7 +211,7 @@ impl HostOp for Combine {
             .with_min_len(planes_of_task(pixels))
             .for_each(|(plane, (out, (u, x)))| {
                 let channel = plane % channels;
-                let line = Line::of(inputs[2], channel, channels);
+                let line = ChannelMap::of(inputs[2], channel, channels);
                 let factors = [4, 5, 6].map(|row| inputs[2][row * channels + channel]);
                 vectorised(|| self.plane(line, factors, [u, x], out));
             });
