@@ -66,7 +66,7 @@ impl Residual {
 
 /// What the two paths gave, kept where the activation needs it.
 fn summands(cache: &Cache) -> Result<&[Tensor; 2]> {
-    cache.tensors.as_array().ok_or(ModelError::Cache { what: "two summands" })
+    cache.tensors.as_slice().try_into().map_err(|_| ModelError::Cache { what: "two summands" })
 }
 
 impl Layer for Residual {
