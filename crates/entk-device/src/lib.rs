@@ -1,4 +1,4 @@
-//! CUDA devices for the entk crates.
+//! Devices of the entk crates, CPU and CUDA, and what every crate needs below its algorithms.
 //!
 //! Device, precision and kernel launches are plain values here, so that algorithms in other crates
 //! hold no conditional compilation: without the feature `cuda` the same names exist, and the CPU is
@@ -8,6 +8,7 @@
 //! * [`Precision`], [`Operand`] and [`add_product`]: matrix products in a chosen arithmetic;
 //! * [`Launch`]: a kernel with its sizes, compiled at first use and checked before it starts;
 //! * [`HostCopies`]: copies to the host that overlap with computation;
+//! * [`Geometry`], [`Windows`] and [`Activation`]: what host loops and kernels compute by;
 //! * [`files`] and [`hash`]: files that are whole or absent, and what tells tensors apart;
 //! * [`self_test`]: known answers of every kernel on random data.
 //!

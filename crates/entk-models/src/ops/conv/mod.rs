@@ -1,5 +1,5 @@
-//! Convolution and its derivatives as matrix products over lowered images
-//! ([`lowering`]).
+//! Convolution and its derivatives as matrix products over lowered images ([`lowering`]); on a GPU
+//! over patches ([`products`]). Called by the layer and by its factor.
 
 mod lowering;
 mod patches;

@@ -257,9 +257,8 @@ pub(crate) fn means(gradients: &Tensor, pixels: usize) -> Result<Tensor> {
     Ok((sums / count)?.to_dtype(gradients.dtype())?)
 }
 
-/// Per channel the factors of u, x - mean and 1 in a tangent or cotangent, (3, C): see
-/// [`combine`](super::norm::combine).
-/// Without u the first is zero.
+/// Per channel the factors of u, x - mean and 1 in a tangent or cotangent, (3, C), as
+/// [`combine`](super::combine) takes them. Without u the first is zero.
 pub(crate) fn factors(
     maps: &Tensor,
     means: &Tensor,
