@@ -88,7 +88,7 @@ const BANNED: [Banned; 31] = [
 const TEMPORARY: [(&str, &str); 1] = [("crates/entk-gram", "one engine of tiles is being written")];
 
 /// Types whose name each crate has on purpose.
-const IN_EVERY_CRATE: [&str; 1] = ["Result"];
+const IN_EVERY_CRATE: [&str; 2] = ["Result", "Sealed"];
 
 /// Documentation that begins so can be read only beside that of its neighbour.
 const POINTING: [&str; 2] = ["The same", "Those of"];

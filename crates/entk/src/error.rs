@@ -1,8 +1,13 @@
 //! One error for programs that use several of the crates: each crate's own converts into it by `?`.
 
 use crate::{
-    data::DataError, device::DeviceError, gram::GramError, linearize::LinearizeError,
-    models::ModelError, spectral::SpectralError, train::TrainError,
+    data::DataError,
+    device::{DeviceError, files::FileError},
+    gram::GramError,
+    linearize::LinearizeError,
+    models::ModelError,
+    spectral::SpectralError,
+    train::TrainError,
 };
 
 /// An error of any crate of the family. Its message is that of the crate's own error.
@@ -15,6 +20,9 @@ pub enum Error {
     /// Of a device.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// Of writing a file.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Of a data set or a file of arrays.
     #[error(transparent)]
     Data(#[from] DataError),

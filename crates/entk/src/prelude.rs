@@ -1,14 +1,15 @@
 //! The names of everyday work, for `use entk::prelude::*`.
 //!
-//! They are the nouns and functions of the guide, from data to training, and candle's three types
-//! of their signatures. `Result` is not among them, so that the standard one keeps its name.
+//! They are the nouns and functions of the guide, from data to training, and the three types
+//! of candle in their signatures. `Result` is not among them, so that the standard one keeps its
+//! name.
 
 pub use candle_core::{DType, Device, Tensor};
 
 pub use crate::{
     data::{DataSource, Dataset, Images, Split, embedded, load},
     error::Error,
-    gram::{Assembly, GramConfig, Strategy, cross_gram, gram},
+    gram::{Assembly, GramConfig, cross_gram, gram},
     linearize::{Jacobian, Linearized},
     models::{
         Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, LeNet5Config,
@@ -18,5 +19,5 @@ pub use crate::{
         BinaryTarget, CrossGram, Eigenpairs, EigshConfig, Gram, alignment, eigh, eigsh,
         energy_concentration, rayleigh_alignment,
     },
-    train::{AdamConfig, DualSgd, Examples, History, Schedule, SgdConfig, evaluate, fit},
+    train::{DualSgd, Examples, History, SgdConfig, evaluate, fit},
 };
