@@ -1,25 +1,30 @@
+//! The assembly of one kernel as a value: which engine computes it, who is told, when it stops.
+//! [`gram`](crate::gram()) and programs use it.
+
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use candle_core::{DType, Tensor};
-use entk_models::{Model, Params, Real};
+use entk_models::{Model, Params};
 use entk_spectral::{CrossGram, Gram};
-use faer::{MatMut, MatRef};
 
 use crate::{
-    config::{Accumulate, GramConfig, Strategy},
-    cpu::{Engine, Region, kept::Features, sum::Sum},
-    device::config::DeviceConfig,
-    error::{GramError, Result},
-    factors::{
-        check_inputs, check_layers,
-        per_example::{gradients, inner_products},
-        rows_per_example,
+    config::{CpuConfig, DeviceConfig, Engine, GramConfig, Strategy},
+    cpu::{self, KernelEntry, plan::CpuJob},
+    device::{
+        self,
+        plan::{default_edge, engine_name},
+        resident::DeviceGram,
+        run::DeviceEngines,
     },
-    grid::Grid,
+    error::{GramError, Result},
+    estimate::ErrorEstimate,
+    factors::per_example::PerExampleEngine,
     input_gram::InputGram,
-    memory::zeros,
+    ntk::{Ntk, check_inputs},
+    plan::{Plan, TILES, Target},
     progress::{Observer, Watch},
-    store::chunk::Entry,
+    store::identity::{CPU, Identity},
+    tiles::{TileEngine, Tiles, grid::Grid, square::Square},
 };
 
 /// The assembly of one kernel: a model at its parameters on its inputs, and how.
@@ -43,23 +48,16 @@ use crate::{
 /// # Ok::<(), GramError>(())
 /// ```
 pub struct Assembly<'a> {
-    pub(crate) model: &'a dyn Model,
-    pub(crate) params: &'a Params,
-    pub(crate) inputs: &'a Tensor,
-    pub(crate) config: GramConfig,
-    pub(crate) products: Option<&'a InputGram>,
-    pub(crate) observe: &'a Observer<'a>,
-    pub(crate) stop: Option<&'a AtomicBool>,
-    pub(crate) device: Option<DeviceConfig>,
+    ntk: Ntk<'a>,
+    products: Option<&'a InputGram>,
+    observe: &'a Observer<'a>,
 }
 
-/// Examples on which left-out gradients are computed.
-const PROBED: usize = 4;
-
-/// Entries in the dtype of the kernel, row-major.
-enum Kernel {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
+/// The engine of an assembly, chosen.
+enum Chosen {
+    PerExample,
+    Cpu(CpuConfig),
+    Tensors(DeviceConfig),
 }
 
 impl<'a> Assembly<'a> {
@@ -75,19 +73,11 @@ impl<'a> Assembly<'a> {
         inputs: &'a Tensor,
         config: &GramConfig,
     ) -> Result<Self> {
-        config.check()?;
-        check_layers(model, config)?;
-        check_inputs(inputs)?;
-        if !matches!(params.dtype(), DType::F32 | DType::F64) {
-            return Err(GramError::DType(params.dtype()));
-        }
-        model
-            .verify_active_parameters(params, &inputs.narrow(0, 0, PROBED.min(inputs.dim(0)?))?)?;
-        let (config, products, stop, device) = (config.clone(), None, None, None);
-        Ok(Self { model, params, inputs, config, products, observe: &|_, _| {}, stop, device })
+        let ntk = Ntk::new(model, params, inputs, config)?;
+        Ok(Self { ntk, products: None, observe: &|_, _| {} })
     }
 
-    /// Tells `observe` after every finished tile how many entries are done.
+    /// Tells `observe` after every finished part of a tile how many entries are done.
     #[must_use]
     pub fn observed(self, observe: &'a Observer<'a>) -> Self {
         Self { observe, ..self }
@@ -95,33 +85,25 @@ impl<'a> Assembly<'a> {
 
     /// Ends with [`GramError::Stopped`] soon after `stop` becomes true.
     #[must_use]
-    pub fn stoppable(self, stop: &'a AtomicBool) -> Self {
-        Self { stop: Some(stop), ..self }
+    pub fn stoppable(mut self, stop: &'a AtomicBool) -> Self {
+        self.ntk.stop = Some(stop);
+        self
     }
 
-    /// Assembles in tensor operations, as is always done where the parameters are not on the CPU;
-    /// with them on the CPU it is slower, and for checks.
-    #[must_use]
-    pub fn on_device(self, config: &DeviceConfig) -> Self {
-        Self { device: Some(config.clone()), ..self }
-    }
-
-    /// The same assembly for a shorter time.
-    pub(crate) fn borrowed(&self) -> Assembly<'_> {
-        Assembly { config: self.config.clone(), device: self.device.clone(), ..*self }
+    /// Takes the products of inputs from `products` in place of computing them. The kernel is
+    /// then assembled in the tiles of its store, also in memory, and a store has its edge.
+    ///
+    /// # Errors
+    /// [`GramError::OtherRun`], field by field, unless the products are those of these inputs;
+    /// [`GramError::InputGram`] for [`Outputs::Full`](crate::Outputs::Full).
+    pub fn reusing(self, products: &'a InputGram) -> Result<Self> {
+        products.check(&self.ntk)?;
+        Ok(Self { products: Some(products), ..self })
     }
 
     /// The element type of the kernel.
     pub fn dtype(&self) -> DType {
-        match self.config.accumulate {
-            Accumulate::F64 => DType::F64,
-            Accumulate::Native => self.params.dtype(),
-        }
-    }
-
-    /// Rows of the kernel for these inputs: N, or N C for [`Outputs::Full`](crate::Outputs::Full).
-    pub(crate) fn rows_of(&self, inputs: &Tensor) -> Result<usize> {
-        Ok(inputs.dim(0)? * rows_per_example(self.model, &self.config))
+        self.ntk.dtype()
     }
 
     /// The Gram matrix in memory.
@@ -129,10 +111,10 @@ impl<'a> Assembly<'a> {
     /// # Errors
     /// As [`gram`](crate::gram()), and [`GramError::Stopped`].
     pub fn gram(&self) -> Result<Gram> {
-        let n = self.rows_of(self.inputs)?;
-        Ok(match self.kernel(None)? {
-            Kernel::F32(entries) => Gram::from_lower_f32(n, entries)?,
-            Kernel::F64(entries) => Gram::from_lower_f64(n, entries)?,
+        let n = self.ntk.rows()?;
+        Ok(match self.dtype() {
+            DType::F64 => Gram::from_lower_f64(n, self.entries(None)?)?,
+            _ => Gram::from_lower_f32(n, self.entries(None)?)?,
         })
     }
 
@@ -142,109 +124,161 @@ impl<'a> Assembly<'a> {
     /// As [`Assembly::gram`].
     pub fn cross(&self, others: &Tensor) -> Result<CrossGram> {
         check_inputs(others)?;
-        let (m, n) = (self.rows_of(self.inputs)?, self.rows_of(others)?);
-        Ok(match self.kernel(Some(others))? {
-            Kernel::F32(entries) => CrossGram::from_f32(m, n, entries)?,
-            Kernel::F64(entries) => CrossGram::from_f64(m, n, entries)?,
+        let (m, n) = (self.ntk.rows()?, self.ntk.rows_of(others)?);
+        Ok(match self.dtype() {
+            DType::F64 => CrossGram::from_f64(m, n, self.entries(Some(others))?)?,
+            _ => CrossGram::from_f32(m, n, self.entries(Some(others))?)?,
         })
     }
 
-    fn kernel(&self, others: Option<&Tensor>) -> Result<Kernel> {
-        if self.config.strategy == Strategy::PerExample {
-            return self.oracle(others, self.dtype());
-        }
-        if let Some(config) = self.device_config() {
-            return Ok(match self.dtype() {
-                DType::F64 => Kernel::F64(self.by_device(others, &config)?),
-                _ => Kernel::F32(self.by_device(others, &config)?),
-            });
-        }
-        match (self.params.dtype(), self.dtype()) {
-            (DType::F32, DType::F32) => self.whole::<f32, f32>(others).map(Kernel::F32),
-            (DType::F32, _) => self.whole::<f32, f64>(others).map(Kernel::F64),
-            (_, _) => self.whole::<f64, f64>(others).map(Kernel::F64),
-        }
+    /// The Gram as [`Assembly::gram`] computes it on a device, left there.
+    ///
+    /// # Errors
+    /// As [`Assembly::gram`]; [`GramError::Memory`] where its tiles do not fit beside what
+    /// computes them.
+    pub fn resident_gram(&self) -> Result<DeviceGram> {
+        let config = match self.chosen()? {
+            Chosen::Tensors(config) => config,
+            _ => DeviceConfig::default(),
+        };
+        let n = self.ntk.rows()?;
+        let grid = Grid::new(n, config.edge.unwrap_or_else(|| default_edge(n)));
+        DeviceGram::assemble(&self.ntk, grid, &config, |total| self.watch(total))
     }
 
-    /// One gradient at a time.
-    fn oracle(&self, others: Option<&Tensor>, dtype: DType) -> Result<Kernel> {
-        let of = |x: &Tensor| gradients(self.model, self.params, x, &self.config);
-        let (rows, cols) = (of(self.inputs)?, others.map(of).transpose()?);
-        let entries = inner_products(&rows, cols.as_ref().unwrap_or(&rows));
-        Ok(match dtype {
-            DType::F64 => Kernel::F64(entries),
-            _ => Kernel::F32(entries.iter().map(|k| *k as f32).collect()),
-        })
-    }
-
-    /// The whole kernel with `others`, or its lower triangle with itself, as one block.
-    fn whole<T: Real, A: Sum<T> + Entry>(&self, others: Option<&Tensor>) -> Result<Vec<A>> {
-        let (m, n) = (self.rows_of(self.inputs)?, self.rows_of(others.unwrap_or(self.inputs))?);
-        let left = self.features::<T>(self.inputs)?;
-        let right = others.map(|x| self.features::<T>(x)).transpose()?;
-        let right = right.as_ref().unwrap_or(&left);
-        let mut entries = zeros::<A>(m, n)?;
-        let engine = self.engine(&left, right)?;
-        let target = MatMut::from_row_major_slice_mut(&mut entries, m, n);
-        match self.products.filter(|_| others.is_none()) {
-            Some(products) => self.by_tiles(&engine, products, target)?,
-            None => {
-                let region = Region { rows: 0..m, cols: 0..n, lower: others.is_none() };
-                engine.fill(&region, &self.watch(engine.work(&region)), None, target)?;
+    /// Plans the assembly: one sweep of an example shows the layers; on the CPU a micro-batch and
+    /// one product show the machine.
+    ///
+    /// # Errors
+    /// Inputs or parameters that do not fit the model; [`GramError::Memory`] for a kernel whose
+    /// single tile does not fit the device.
+    pub fn plan(&self, target: Target) -> Result<Plan> {
+        let n = self.ntk.rows()?;
+        let edge = |whole: usize| match target {
+            Target::Memory => whole,
+            Target::Store { edge } => edge,
+        };
+        match self.chosen()? {
+            Chosen::Tensors(config) => {
+                let edge = edge(config.edge.unwrap_or_else(|| default_edge(n)));
+                device::plan::plan(&self.ntk, &Tiles::lower(Grid::new(n, edge)), &config, target)
+            }
+            Chosen::Cpu(config) => {
+                let waiting = if target == Target::Memory { 0 } else { TILES - 1 };
+                let tiles = Tiles::lower(Grid::new(n, edge(n)));
+                cpu::plan::plan(&self.cpu_job(tiles, config, waiting), target)
+            }
+            Chosen::PerExample => {
+                let tiles = Tiles::lower(Grid::new(n, edge(n)));
+                cpu::plan::plan(&self.cpu_job(tiles, CpuConfig::default(), 0), target)
             }
         }
-        Ok(entries)
     }
 
-    /// The lower triangle in the tiles of given products of inputs.
-    fn by_tiles<T: Real, A: Sum<T> + Entry>(
+    /// Compares `pairs` entries (i, j), j <= i, of a kernel with f64 references. The pairs are a
+    /// function of `seed`, spread evenly over the lower triangle.
+    ///
+    /// Cost: two backward passes of one example in f64 a pair, and 16 P bytes.
+    ///
+    /// # Errors
+    /// Those of `entry`, of the model in f64, and of the device.
+    pub fn estimate_error(
         &self,
-        engine: &Engine<'_, T>,
-        products: &InputGram,
-        mut target: MatMut<'_, A>,
-    ) -> Result<()> {
-        let grid = Grid::new(target.nrows(), products.edge());
-        let regions = || grid.lower().map(|tile| (tile, Region::of_tile(grid, tile)));
-        let watch = self.watch(regions().map(|(_, region)| engine.work(&region)).sum());
-        for (tile, region) in regions() {
-            let given = products.tile::<A>(tile)?;
-            let given = MatRef::from_row_major_slice(&given, grid.edge(), grid.edge());
-            let (rows, cols) = (region.rows.len(), region.cols.len());
-            let [row, col] = [region.rows.start, region.cols.start];
-            let part = target.as_mut().submatrix_mut(row, col, rows, cols);
-            engine.fill(&region, &watch, Some(given), part)?;
-        }
-        Ok(())
+        pairs: usize,
+        seed: u64,
+        entry: impl FnMut(usize, usize) -> Result<f64>,
+    ) -> Result<ErrorEstimate> {
+        ErrorEstimate::of(&self.ntk, pairs, seed, entry)
     }
 
-    pub(crate) fn features<T: Real>(&self, inputs: &Tensor) -> Result<Features<T>> {
-        Features::collect(self.model, self.params, inputs, &self.config, self.stop)
-    }
-
-    pub(crate) fn engine<'f, T: Real>(
-        &self,
-        left: &'f Features<T>,
-        right: &'f Features<T>,
-    ) -> Result<Engine<'f, T>> {
-        let first = match self.products {
-            Some(_) => left.first_of(self.inputs)?,
-            None => Vec::new(),
+    /// What the bits of a store with tiles of `edge` depend on. Cost: one hash of weights and
+    /// inputs.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn identity(&self, edge: usize) -> Result<Identity> {
+        let engine = match self.chosen()? {
+            Chosen::Tensors(config) => engine_name(&self.ntk, &config),
+            _ => CPU.into(),
         };
-        let GramConfig { tile, expansion, .. } = self.config;
-        Ok(Engine { left, right, first, tile, expansion })
+        Identity::new(&self.ntk, engine, edge)
+    }
+
+    /// Products of inputs, if there are any.
+    pub(crate) fn products(&self) -> Option<&InputGram> {
+        self.products
+    }
+
+    fn chosen(&self) -> Result<Chosen> {
+        let on_cpu = self.ntk.params.device().is_cpu();
+        Ok(match &self.ntk.config.engine {
+            _ if self.ntk.config.strategy == Strategy::PerExample => Chosen::PerExample,
+            Engine::Cpu(_) if !on_cpu => return Err(GramError::NotOnCpu),
+            Engine::Cpu(config) => Chosen::Cpu(config.clone()),
+            Engine::Tensors(config) => Chosen::Tensors(config.clone()),
+            Engine::Auto if on_cpu => Chosen::Cpu(CpuConfig::default()),
+            Engine::Auto => Chosen::Tensors(DeviceConfig::default()),
+        })
+    }
+
+    fn cpu_job<'s>(&'s self, tiles: Tiles<'s>, config: CpuConfig, waiting: u64) -> CpuJob<'s> {
+        CpuJob { ntk: &self.ntk, tiles, config, waiting, products: self.products }
+    }
+
+    /// The kernel with `others`, or its lower triangle with itself, row-major.
+    fn entries<A: KernelEntry>(&self, others: Option<&Tensor>) -> Result<Vec<A>> {
+        let (m, n) = (self.ntk.rows()?, self.ntk.rows_of(others.unwrap_or(&self.ntk.inputs))?);
+        let edge = match (self.chosen()?, self.products) {
+            (Chosen::Tensors(config), _) => {
+                config.edge.unwrap_or_else(|| default_edge(m.max(n))).clamp(1, m.max(n))
+            }
+            (_, Some(products)) if others.is_none() => products.edge(),
+            _ => m.max(n),
+        };
+        let rows = Grid::new(m, edge);
+        let tiles = match others {
+            None => Tiles::lower(rows),
+            Some(others) => Tiles::between(rows, others, Grid::new(n, edge)),
+        };
+        let mut square = Square::zeros(&tiles)?;
+        let engine = self.engine::<A>(tiles, 0)?;
+        engine.run(&self.watch(engine.work()), &mut square)?;
+        Ok(square.entries)
+    }
+
+    /// The engine for some tiles, of which `waiting` are on their way elsewhere while the next is
+    /// computed.
+    pub(crate) fn engine<'s, A: KernelEntry>(
+        &'s self,
+        tiles: Tiles<'s>,
+        waiting: u64,
+    ) -> Result<Box<dyn TileEngine<A> + 's>> {
+        match self.chosen()? {
+            Chosen::PerExample => Ok(Box::new(PerExampleEngine { ntk: &self.ntk, tiles })),
+            Chosen::Cpu(config) => A::cpu_engine(self.cpu_job(tiles, config, waiting)),
+            Chosen::Tensors(_) if self.products.is_some() => {
+                let reason = "serve the CPU's engine; a device computes them faster than it could \
+                              read them";
+                Err(GramError::InputGram { reason })
+            }
+            Chosen::Tensors(config) => {
+                Ok(Box::new(DeviceEngines::new(&self.ntk, &tiles, &config)?))
+            }
+        }
     }
 
     pub(crate) fn watch(&self, total: usize) -> Watch<'a> {
-        Watch { stop: self.stop, observe: self.observe, done: AtomicUsize::new(0), total }
+        let (stop, observe) = (self.ntk.stop, self.observe);
+        Watch { stop, observe, done: AtomicUsize::new(0), total }
     }
 }
 
 impl std::fmt::Debug for Assembly<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Assembly")
-            .field("model", &self.model)
-            .field("inputs", &self.inputs.dims())
-            .field("config", &self.config)
+            .field("model", &self.ntk.model)
+            .field("inputs", &self.ntk.inputs.dims())
+            .field("config", &self.ntk.config)
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,13 @@
+//! Which kernel is meant and how it is computed: settings that the caller gives an assembly.
+
+use candle_core::Device;
+use entk_device::Precision;
+
 use crate::error::{GramError, Result};
 
 /// How the kernel is computed. All three give the same matrix up to round-off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Strategy {
     /// Layer by layer from unexpanded gradient factors: a dense layer costs
     /// `2 (in + out)` operations a pair instead of `2 in out`. The fast path, 30 to 90 times
@@ -18,6 +24,7 @@ pub enum Strategy {
 
 /// Which kernel of a model with several outputs is meant. With one output all are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Outputs {
     /// `sum_c grad f_c(x) . grad f_c(x')`, the trace over outputs.
     #[default]
@@ -31,6 +38,7 @@ pub enum Outputs {
 
 /// The type in which products are summed over chunks of 512 parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Accumulate {
     /// That of the parameters.
     #[default]
@@ -40,9 +48,9 @@ pub enum Accumulate {
     F64,
 }
 
-/// Settings of an assembly. None of them changes a bit of the result on the CPU but `strategy`,
+/// Settings of an assembly. On the CPU none of them changes a bit of the result but `strategy`,
 /// `outputs`, `layers`, `accumulate` and `micro_batch`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct GramConfig {
     /// How the kernel is computed.
     pub strategy: Strategy,
@@ -51,15 +59,12 @@ pub struct GramConfig {
     /// Weights of the layers whose parameters (weight and bias) are contracted, such as
     /// `["fc1.weight"]`; empty for all. The kernels of all layers, one by one, sum to the whole.
     pub layers: Vec<String>,
-    /// Edge of the square tiles of K that one task computes, in examples.
-    pub tile: usize,
     /// Examples per forward and backward sweep; the last sweep is padded to it.
     pub micro_batch: usize,
     /// The type in which products are summed.
     pub accumulate: Accumulate,
-    /// Bytes that the rows of long convolutions may take at a time. They are expanded from their
-    /// factors where they are multiplied, once for every block of the kernel.
-    pub expansion: usize,
+    /// What computes the tiles.
+    pub engine: Engine,
 }
 
 impl Default for GramConfig {
@@ -68,11 +73,46 @@ impl Default for GramConfig {
             strategy: Strategy::default(),
             outputs: Outputs::default(),
             layers: Vec::new(),
-            tile: 256,
             micro_batch: 64,
             accumulate: Accumulate::default(),
-            expansion: 256 << 20,
+            engine: Engine::default(),
         }
+    }
+}
+
+/// What computes the tiles of a kernel.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum Engine {
+    /// By where the parameters are: the CPU's engine, or tensor operations on their device.
+    #[default]
+    Auto,
+    /// Products by faer on all threads, for parameters on the CPU.
+    Cpu(CpuConfig),
+    /// Tensor operations on the device of the parameters; with them on the CPU that is slower, and
+    /// for checks.
+    Tensors(DeviceConfig),
+}
+
+/// How the CPU computes tiles. Nothing here changes a bit of the result.
+///
+/// The gradient factors of all layers are kept where they fit the memory, else those of some layers
+/// at a time, with a sweep over all examples for each group of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CpuConfig {
+    /// Edge of the square tiles of K that one task computes, in examples.
+    pub tile: usize,
+    /// Bytes that the rows of long convolutions may take at a time. They are expanded from their
+    /// factors where they are multiplied, once for every tile of the kernel.
+    pub expansion: usize,
+    /// Bytes that the process may use in all; by default what
+    /// [`MemoryLimit::detect`](crate::MemoryLimit::detect) finds.
+    pub memory: Option<u64>,
+}
+
+impl Default for CpuConfig {
+    fn default() -> Self {
+        Self { tile: 256, expansion: 256 << 20, memory: None }
     }
 }
 
@@ -87,11 +127,45 @@ impl GramConfig {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        for (field, got) in [("tile", self.tile), ("micro_batch", self.micro_batch)] {
+        let tile = if let Engine::Cpu(cpu) = &self.engine { cpu.tile } else { 1 };
+        for (field, got) in [("tile", tile), ("micro_batch", self.micro_batch)] {
             if got == 0 {
                 return Err(GramError::Setting { field, got, least: 1 });
             }
         }
         Ok(())
     }
+}
+
+/// How a kernel is assembled in tensor operations: on the device of its parameters, by the same
+/// code wherever that is.
+///
+/// The memory decides between two orders of work. Where the operands of all products fit, each tile
+/// is finished at once. Else the tiles stay and the parameters are split: a sweep keeps the
+/// gradient factors of a group of layers for all examples, chunk by chunk they become rows, each
+/// formed once, and every tile takes their product; [`Plan::order`](crate::plan::Plan::order) says
+/// how many sweeps that takes. The bits depend on the device, the precision and the edge of the
+/// tiles, not on the memory or the number of devices.
+///
+/// | field | default | meaning |
+/// |---|---|---|
+/// | `precision` | that of the parameters | arithmetic of the kernel's products |
+/// | `memory` | what the device has free | bytes that may be used |
+/// | `edge` | 1,024 to 2,048 | edge of the tiles of a kernel in memory |
+/// | `resident_tiles` | all that fit | tiles that are resident, and finished, at a time |
+/// | `devices` | none | other devices that share the work |
+#[derive(Debug, Clone, Default)]
+pub struct DeviceConfig {
+    /// What the operands of products are rounded to.
+    pub precision: Option<Precision>,
+    /// Bytes of the device's memory.
+    pub memory: Option<u64>,
+    /// Edge of the tiles in memory; a store has its own.
+    pub edge: Option<usize>,
+    /// Tiles that are resident, and finished, at a time, at most: a store keeps each
+    /// finished set, and each repeats the sweeps.
+    pub resident_tiles: Option<usize>,
+    /// Devices besides that of the parameters; each takes a share of the tiles, and gets its own
+    /// copy of parameters and inputs.
+    pub devices: Vec<Device>,
 }

@@ -1,17 +1,23 @@
+//! What can go wrong while a Gram is assembled, stored or read, with the numbers of each case.
+
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
 use candle_core::DType;
-use entk_device::files::FileError;
+use entk_device::{Precision, files::FileError};
 use entk_models::ModelError;
 use entk_spectral::SpectralError;
 
-use crate::{grid::TileIndex, memory::MemoryLimit, plan::Plan, units::gib};
+use crate::{
+    memory::{MemoryLimit, gib},
+    tiles::grid::TileIndex,
+};
 
 /// Everything that can go wrong while a Gram is assembled.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GramError {
     /// A setting that no run can have.
     #[error("{field} is {got}; it must be at least {least}")]
@@ -43,21 +49,23 @@ pub enum GramError {
         bytes: usize,
     },
     /// A plan over the limit.
-    #[error("{}", too_much(plan, limit, advice))]
+    #[error("{}", too_much(*needed, limit, buffers, advice))]
     TooMuchMemory {
-        /// What was asked for.
-        plan: Box<Plan>,
+        /// Bytes that the run needs.
+        needed: u64,
         /// What there is.
         limit: MemoryLimit,
+        /// What needs them, line by line.
+        buffers: String,
         /// What would fit.
         advice: Vec<String>,
     },
-    /// A device that cannot hold what one tile needs.
+    /// Memory that cannot hold what one tile and one layer need.
     #[error(
-        "one tile of this kernel needs {} on the device, which has {}; use fewer examples, smaller tiles or a smaller micro-batch",
+        "one tile of this kernel needs {}, and {} may be used; use fewer examples, smaller tiles or a smaller micro-batch",
         gib(*needed), gib(*limit)
     )]
-    DeviceMemory {
+    Memory {
         /// Bytes for a single tile, the largest layer and its smallest part.
         needed: u64,
         /// Bytes there are.
@@ -129,9 +137,25 @@ pub enum GramError {
         /// That of the store.
         got: usize,
     },
-    /// A combination of settings that is not offered.
-    #[error("{0}")]
-    Unsupported(&'static str),
+    /// Given products of inputs that cannot serve this kernel.
+    #[error("products of inputs {reason}; assemble without them")]
+    InputGram {
+        /// What they serve and what not.
+        reason: &'static str,
+    },
+    /// Products in a precision that does not go with the parameters.
+    #[error(
+        "products in {precision} of parameters in {params:?}: f64 goes with f64, all others with f32"
+    )]
+    Precision {
+        /// That of the products.
+        precision: Precision,
+        /// That of the parameters.
+        params: DType,
+    },
+    /// The CPU's engine for parameters on another device.
+    #[error("Engine::Cpu computes with parameters on the CPU; move them there or use Engine::Auto")]
+    NotOnCpu,
     /// A part that does not exist.
     #[error("part {found}: expected INDEX/COUNT with 1 <= INDEX <= COUNT, such as 2/4")]
     Part {
@@ -194,13 +218,8 @@ impl From<candle_core::Error> for GramError {
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, GramError>;
 
-fn too_much(plan: &Plan, limit: &MemoryLimit, advice: &[String]) -> String {
-    let (needed, allowed) = (gib(plan.peak()), gib(limit.bytes));
-    let mut text = format!("this run needs {needed}; {allowed} may be used ({})\n", limit.source);
-    // Writing to a string does not fail.
-    let _ = plan.write_buffers(&mut text);
-    for line in advice {
-        text += &format!("help: {line}\n");
-    }
-    text
+fn too_much(needed: u64, limit: &MemoryLimit, buffers: &str, advice: &[String]) -> String {
+    let (needed, allowed) = (gib(needed), gib(limit.bytes));
+    let help: String = advice.iter().map(|line| format!("help: {line}\n")).collect();
+    format!("this run needs {needed}; {allowed} may be used ({})\n{buffers}{help}", limit.source)
 }

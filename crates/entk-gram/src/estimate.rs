@@ -1,9 +1,11 @@
+//! Errors of a finished kernel on a sample of its entries.
+
 use candle_core::DType;
 
 use crate::{
-    assembly::Assembly,
     error::{GramError, Result},
-    factors::per_example::{gradients, inner_products},
+    factors::per_example::{gradients, inner_product},
+    ntk::Ntk,
 };
 
 /// Errors of a kernel on a sample of its entries, relative to `sqrt(K_ii K_jj)`.
@@ -19,28 +21,19 @@ pub struct ErrorEstimate {
     pub rms: f64,
 }
 
-impl Assembly<'_> {
-    /// Compares `pairs` entries (i, j), j <= i, of a kernel with f64 references. The pairs are a
-    /// function of `seed`, spread evenly over the lower triangle.
-    ///
-    /// Cost: two backward passes of one example in f64 a pair, and 16 P bytes.
-    ///
-    /// # Errors
-    /// Those of `entry`, of the model in f64, and of the device.
-    pub fn estimate_error(
-        &self,
+impl ErrorEstimate {
+    /// Compares `pairs` entries (i, j), j <= i, of a kernel with f64 references.
+    pub(crate) fn of(
+        ntk: &Ntk<'_>,
         pairs: usize,
         seed: u64,
         mut entry: impl FnMut(usize, usize) -> Result<f64>,
-    ) -> Result<ErrorEstimate> {
-        let n = self.rows_of(self.inputs)?;
-        let per = n / self.inputs.dim(0)?;
-        let params = self.params.to_dtype(DType::F64)?;
+    ) -> Result<Self> {
+        let (n, per) = (ntk.rows()?, ntk.rows_per_example());
+        let params = ntk.params.to_dtype(DType::F64)?;
         let gradient = |row: usize| {
-            let x = self.inputs.narrow(0, row / per, 1)?.to_dtype(DType::F64)?;
-            Ok::<_, GramError>(vec![
-                gradients(self.model, &params, &x, &self.config)?.swap_remove(row % per),
-            ])
+            let x = ntk.inputs.narrow(0, row / per, 1)?.to_dtype(DType::F64)?;
+            Ok::<_, GramError>(gradients(ntk, &params, &x)?.swap_remove(row % per))
         };
         let mut state = seed;
         let (mut largest, mut squares) = (0.0_f64, 0.0);
@@ -48,16 +41,15 @@ impl Assembly<'_> {
             let (a, b) = (below(&mut state, n), below(&mut state, n));
             let (i, j) = (a.max(b), a.min(b));
             let (left, right) = (gradient(i)?, gradient(j)?);
-            let product = |a: &[Vec<f64>], b: &[Vec<f64>]| inner_products(a, b)[0];
-            let scale = (product(&left, &left) * product(&right, &right)).sqrt();
-            let difference = (entry(i, j)? - product(&left, &right)).abs();
+            let scale = (inner_product(&left, &left) * inner_product(&right, &right)).sqrt();
+            let difference = (entry(i, j)? - inner_product(&left, &right)).abs();
             // Two zero gradients have a zero kernel, exactly.
             let error = if difference == 0.0 { 0.0 } else { difference / scale };
             // Written so that NaN counts as the largest.
             largest = if error <= largest { largest } else { error };
             squares += error * error;
         }
-        Ok(ErrorEstimate { pairs, largest, rms: (squares / pairs.max(1) as f64).sqrt() })
+        Ok(Self { pairs, largest, rms: (squares / pairs.max(1) as f64).sqrt() })
     }
 }
 

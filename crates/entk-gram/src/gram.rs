@@ -1,3 +1,5 @@
+//! Kernels in one call, with default observers: the functions most callers want.
+
 use candle_core::Tensor;
 use entk_models::{Model, Params};
 use entk_spectral::{CrossGram, Gram};

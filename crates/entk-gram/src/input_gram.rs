@@ -1,14 +1,21 @@
+//! Products of inputs that no weights change, in a store of their own, for many assemblies.
+
 use std::path::Path;
 
 use candle_core::Tensor;
 use entk_models::{Dense, Flatten, Model, Network, Params, Sequential};
 
 use crate::{
-    assembly::Assembly,
     config::{GramConfig, Outputs},
     error::{GramError, Result},
-    grid::TileIndex,
-    store::{Store, chunk::Entry, identity::Identity, journal::Hashes},
+    ntk::Ntk,
+    store::{
+        Store,
+        chunk::Entry,
+        identity::{CPU, Identity},
+        journal::Hashes,
+    },
+    tiles::grid::TileIndex,
 };
 
 /// The products `X X^T` of all pairs of inputs, in a store.
@@ -75,20 +82,20 @@ impl InputGram {
     }
 
     /// Refuses other inputs, another element type, and the kernel of another model.
-    fn check(&self, assembly: &Assembly<'_>) -> Result<()> {
-        if assembly.config.outputs == Outputs::Full {
-            let reason = "input products serve one row of the kernel an example, not Outputs::Full";
-            return Err(GramError::Unsupported(reason));
+    pub(crate) fn check(&self, ntk: &Ntk<'_>) -> Result<()> {
+        if ntk.config.outputs == Outputs::Full {
+            let reason = "serve one row of the kernel an example, not Outputs::Full";
+            return Err(GramError::InputGram { reason });
         }
         let found = self.store.identity();
-        let (linear, zero) = Self::model(assembly.inputs)?;
+        let (linear, zero) = Self::model(&ntk.inputs)?;
         let config = GramConfig {
             micro_batch: found.micro_batch,
-            accumulate: assembly.config.accumulate,
+            accumulate: ntk.config.accumulate,
             ..GramConfig::default()
         };
-        let expected = Assembly::new(&linear, &zero, assembly.inputs, &config)?;
-        let expected = Identity::new(&expected, found.edge)?;
+        let expected = Ntk::new(&linear, &zero, &ntk.inputs, &config)?;
+        let expected = Identity::new(&expected, CPU.into(), found.edge)?;
         if *found == expected {
             return Ok(());
         }
@@ -99,18 +106,5 @@ impl InputGram {
     /// The entries of a tile, edge x edge.
     pub(crate) fn tile<A: Entry>(&self, tile: TileIndex) -> Result<Vec<A>> {
         self.store.tile(tile, &self.hashes)
-    }
-}
-
-impl<'a> Assembly<'a> {
-    /// Takes the products of inputs from `products` in place of computing them. The kernel is
-    /// then assembled in the tiles of its store, also in memory, and a store has its edge.
-    ///
-    /// # Errors
-    /// [`GramError::OtherRun`], field by field, unless the products are those of these inputs;
-    /// [`GramError::Unsupported`] for [`Outputs::Full`].
-    pub fn reusing(self, products: &'a InputGram) -> Result<Self> {
-        products.check(&self)?;
-        Ok(Self { products: Some(products), ..self })
     }
 }

@@ -1,3 +1,5 @@
+//! Memory and disk: what there is, what is taken, and numbers of bytes for people.
+
 use std::{fs, path::Path};
 
 use entk_models::Real;
@@ -95,6 +97,14 @@ fn free_disk(folder: &Path) -> Option<u64> {
     {
         let _ = folder;
         None
+    }
+}
+
+/// Bytes for people.
+pub(crate) fn gib(bytes: u64) -> String {
+    match bytes as f64 / (1u64 << 30) as f64 {
+        small if small < 1.0 => format!("{:.1} MiB", small * 1024.0),
+        large => format!("{large:.2} GiB"),
     }
 }
 

@@ -1,3 +1,6 @@
+//! An assembly into a store on disk: tiles are computed on this thread's pool and written on a
+//! thread beside it, so that any interruption leaves what is finished.
+
 use std::{
     path::Path,
     sync::{Arc, mpsc},
@@ -6,19 +9,20 @@ use std::{
 use candle_core::DType;
 use entk_device::files::{FileSystem, OsFiles};
 use entk_models::Real;
-use faer::{MatMut, MatRef};
+use faer::MatMut;
 
 use crate::{
     assembly::Assembly,
-    config::Strategy,
-    cpu::{Engine, Region, sum::Sum},
-    device::config::DeviceConfig,
+    cpu::KernelEntry,
     error::{GramError, Result},
-    grid::{Grid, TileIndex},
     memory::{check_disk, zeros},
-    part::Part,
-    progress::Watch,
-    store::{Commit, Store, chunk::Entry, identity::Identity},
+    plan::TILES,
+    store::{Commit, Store, chunk::Entry},
+    tiles::{
+        Fill, TileSink, Tiles,
+        grid::{Grid, TileIndex},
+        part::Part,
+    },
 };
 
 /// How a Gram goes to disk.
@@ -46,7 +50,7 @@ impl Default for StoreConfig {
 
 /// What an assembly into a store did.
 #[derive(Debug)]
-pub struct Stored {
+pub struct StoreReport {
     /// The store.
     pub store: Store,
     /// Tiles that were computed.
@@ -58,15 +62,6 @@ pub struct Stored {
 }
 
 impl Assembly<'_> {
-    /// What the bits of a store with tiles of `edge` depend on. Cost: one hash of weights and
-    /// inputs.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn identity(&self, edge: usize) -> Result<Identity> {
-        Identity::new(self, edge)
-    }
-
     /// Computes the Gram, or a part of it, into the store in `folder`, and continues what an
     /// interrupted run left there.
     ///
@@ -77,79 +72,45 @@ impl Assembly<'_> {
     /// As [`Assembly::gram`] and [`Store::resume`]; [`GramError::Edge`] unless given products of
     /// inputs have tiles of the same edge; [`GramError::Stopped`] after a request to
     /// stop. In all cases finished tiles are kept.
-    pub fn store(&self, folder: impl AsRef<Path>, config: &StoreConfig) -> Result<Stored> {
-        if self.config.strategy == Strategy::PerExample {
-            return Err(GramError::Unsupported("strategy PerExample has no store; use Structured"));
-        }
+    pub fn store(&self, folder: impl AsRef<Path>, config: &StoreConfig) -> Result<StoreReport> {
         let identity = self.identity(config.edge)?;
-        if let Some(products) = self.products.filter(|products| products.edge() != identity.edge) {
+        if let Some(products) = self.products().filter(|products| products.edge() != identity.edge)
+        {
             return Err(GramError::Edge { expected: products.edge(), got: identity.edge });
         }
         let mut store = Store::resume_on(folder, &identity, Arc::clone(&config.disk))?;
-        let mut tiles = config.part.share(store.grid());
-        let share = tiles.len();
+        let mut wanted = config.part.share(store.grid());
+        let share = wanted.len();
         let missing = store.missing()?;
-        tiles.retain(|tile| missing.binary_search(tile).is_ok());
-        if !tiles.is_empty() {
-            check_disk(store.folder(), bytes_of(&store, tiles.len()))?;
-            match (self.device_config(), self.params.dtype(), self.dtype()) {
-                (Some(config), _, DType::F64) => {
-                    self.tiles_of_device::<f64>(&tiles, &mut store, &config)
-                }
-                (Some(config), _, _) => self.tiles_of_device::<f32>(&tiles, &mut store, &config),
-                (None, DType::F32, DType::F32) => self.tiles::<f32, f32>(&tiles, &mut store),
-                (None, DType::F32, _) => self.tiles::<f32, f64>(&tiles, &mut store),
-                _ => self.tiles::<f64, f64>(&tiles, &mut store),
+        wanted.retain(|tile| missing.binary_search(tile).is_ok());
+        let computed = wanted.len();
+        if computed > 0 {
+            check_disk(store.folder(), bytes_of(&store, computed))?;
+            match self.dtype() {
+                DType::F64 => self.fill_store::<f64>(wanted, &mut store),
+                _ => self.fill_store::<f32>(wanted, &mut store),
             }?;
         }
         let commit = if config.part.is_whole() { Some(store.finish()?) } else { None };
-        Ok(Stored { store, computed: tiles.len(), kept: share - tiles.len(), commit })
+        Ok(StoreReport { store, computed, kept: share - computed, commit })
     }
 
-    /// Computes tiles on this thread's pool and writes them on a thread beside it.
-    fn tiles<T: Real, A: Sum<T> + Entry>(
-        &self,
-        tiles: &[TileIndex],
-        store: &mut Store,
-    ) -> Result<()> {
-        let features = self.features::<T>(self.inputs)?;
-        let engine = self.engine(&features, &features)?;
+    fn fill_store<A: KernelEntry>(&self, wanted: Vec<TileIndex>, store: &mut Store) -> Result<()> {
         let grid = store.grid();
-        let watch =
-            self.watch(tiles.iter().map(|tile| engine.work(&Region::of_tile(grid, *tile))).sum());
-        written(store, |written| {
-            tiles.iter().try_for_each(|&tile| {
-                let products =
-                    self.products.map(|products| products.tile::<A>(tile)).transpose()?;
-                let entries = block(&engine, grid, tile, &watch, products, written.memory())?;
-                written.send(tile, entries)
-            })
-        })
-    }
-
-    /// The same by the device's engine.
-    fn tiles_of_device<A: Real + Entry + entk_device::Entry>(
-        &self,
-        tiles: &[TileIndex],
-        store: &mut Store,
-        config: &DeviceConfig,
-    ) -> Result<()> {
-        let (grid, blocks) = (store.grid(), self.blocks(self.inputs, store.grid().edge())?);
-        written(store, |written: &Written<A>| {
-            self.device_tiles(blocks, grid.edge(), tiles, config, &mut |tile, values: &[A]| {
-                written.send(tile, padded(values, grid, tile, written.memory())?)
-            })
-        })
+        let engine = self.engine::<A>(Tiles { wanted, ..Tiles::lower(grid) }, TILES - 1)?;
+        let watch = self.watch(engine.work());
+        written(store, |writer| engine.run(&watch, writer))
     }
 }
 
 /// The way of finished tiles to the thread that writes them, and of their memory back.
-struct Written<A> {
+struct TileWriter<A> {
+    grid: Grid,
     sender: mpsc::SyncSender<(TileIndex, Vec<A>)>,
     back: mpsc::Receiver<Vec<A>>,
 }
 
-impl<A> Written<A> {
+impl<A> TileWriter<A> {
     /// Memory of a written tile, or none: fresh pages cost more than the tile's products.
     fn memory(&self) -> Vec<A> {
         self.back.try_recv().unwrap_or_default()
@@ -162,10 +123,11 @@ impl<A> Written<A> {
 }
 
 /// Runs `compute` here, and a thread beside it that writes the tiles it sends.
-fn written<A: Entry>(
+fn written<A: Real + Entry>(
     store: &mut Store,
-    compute: impl FnOnce(&Written<A>) -> Result<()>,
+    compute: impl FnOnce(&mut TileWriter<A>) -> Result<()>,
 ) -> Result<()> {
+    let grid = store.grid();
     std::thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel::<(TileIndex, Vec<A>)>(1);
         let (free, back) = mpsc::channel();
@@ -176,30 +138,29 @@ fn written<A: Entry>(
                 Ok(())
             })
         });
-        let written = Written { sender, back };
-        let computed = compute(&written);
-        drop(written);
+        let mut tiles = TileWriter { grid, sender, back };
+        let computed = compute(&mut tiles);
+        drop(tiles);
         let result = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         result.and(computed)
     })
 }
 
-/// A tile of a device as a store has it.
-fn padded<A: Real + Entry>(
-    values: &[A],
-    grid: Grid,
-    tile: TileIndex,
-    mut entries: Vec<A>,
-) -> Result<Vec<A>> {
-    let (cols, edge) = (grid.examples(tile.1).len(), grid.edge());
-    if entries.is_empty() {
-        entries = zeros::<A>(edge, edge)?;
+impl<A: Real + Entry> TileSink<A> for TileWriter<A> {
+    /// A tile is edge x edge: symmetric on the diagonal, NaN beyond the last example.
+    fn tile(&mut self, at: TileIndex, fill: &mut Fill<'_, A>) -> Result<()> {
+        let (grid, edge, mut entries) = (self.grid, self.grid.edge(), self.memory());
+        if entries.is_empty() {
+            entries = zeros::<A>(edge, edge)?;
+        } else {
+            entries.fill(A::zero());
+        }
+        let (rows, cols) = (grid.range(at.0).len(), grid.range(at.1).len());
+        let tile = MatMut::from_row_major_slice_mut(&mut entries, edge, edge);
+        fill(tile.submatrix_mut(0, 0, rows, cols))?;
+        complete(&mut entries, grid, at);
+        self.send(at, entries)
     }
-    for (to, from) in entries.chunks_mut(edge).zip(values.chunks_exact(cols)) {
-        to[..cols].copy_from_slice(from);
-    }
-    complete(&mut entries, grid, tile);
-    Ok(entries)
 }
 
 /// Bytes that these tiles take on disk.
@@ -208,34 +169,10 @@ fn bytes_of(store: &Store, tiles: usize) -> u64 {
     tiles as u64 * edge * edge * store.identity().item() as u64
 }
 
-/// One tile, edge x edge: symmetric on the diagonal, NaN beyond the last example. It is made in
-/// `entries`, empty or a tile that is no longer needed.
-fn block<T: Real, A: Sum<T> + Entry>(
-    engine: &Engine<'_, T>,
-    grid: Grid,
-    tile: TileIndex,
-    watch: &Watch<'_>,
-    products: Option<Vec<A>>,
-    mut entries: Vec<A>,
-) -> Result<Vec<A>> {
-    let (edge, region) = (grid.edge(), Region::of_tile(grid, tile));
-    let (rows, cols) = (region.rows.len(), region.cols.len());
-    if entries.is_empty() {
-        entries = zeros::<A>(edge, edge)?;
-    } else {
-        entries.fill(A::zero());
-    }
-    let target = MatMut::from_row_major_slice_mut(&mut entries, edge, edge);
-    let products = products.as_deref().map(|p| MatRef::from_row_major_slice(p, edge, edge));
-    engine.fill(&region, watch, products, target.submatrix_mut(0, 0, rows, cols))?;
-    complete(&mut entries, grid, tile);
-    Ok(entries)
-}
-
 /// Makes a tile on the diagonal symmetric, and what is beyond the last example NaN.
 fn complete<A: Entry>(entries: &mut [A], grid: Grid, tile: TileIndex) {
-    let (edge, rows) = (grid.edge(), grid.examples(tile.0).len());
-    let cols = grid.examples(tile.1).len();
+    let (edge, rows) = (grid.edge(), grid.range(tile.0).len());
+    let cols = grid.range(tile.1).len();
     if tile.0 == tile.1 {
         for i in 0..rows {
             for j in i + 1..cols {

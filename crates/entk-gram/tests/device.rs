@@ -5,11 +5,12 @@ mod common;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device};
-use common::{DOUBLE, SINGLE, distance};
+use common::{DOUBLE, SINGLE, distance, on};
 use entk_device::Precision;
 use entk_gram::{
-    Accumulate, Assembly, DeviceConfig, Form, GramConfig, GramError, Outputs, StoreConfig,
-    Strategy, Target, gram,
+    Accumulate, Assembly, DeviceConfig, GramConfig, GramError, Outputs, StoreConfig, Strategy,
+    gram,
+    plan::{Form, Target},
 };
 use entk_spectral::{EigshConfig, EntryType, Gram, Solver, SymmetricOperator, eigh, eigsh};
 use entk_testing::{Case, TestResult, kernel_cases};
@@ -32,13 +33,13 @@ fn by_device(
     device: &DeviceConfig,
 ) -> Result<Gram, GramError> {
     let (theta, x) = (case.theta.to_dtype(dtype)?, case.x.to_dtype(dtype)?);
-    Assembly::new(&case.network, &theta, &x, config)?.on_device(device).gram()
+    gram(&case.network, &theta, &x, &on(config, device))
 }
 
 /// The smallest memory in which the kernel can be assembled, as the error about a byte says.
 fn least_memory(case: &Case, dtype: DType, config: &GramConfig) -> Result<u64, GramError> {
     match by_device(case, dtype, config, &with_memory(Some(1))) {
-        Err(GramError::DeviceMemory { needed, limit: 1 }) => Ok(needed),
+        Err(GramError::Memory { needed, limit: 1 }) => Ok(needed),
         Err(other) => Err(other),
         Ok(_) => panic!("a kernel in one byte"),
     }
@@ -70,7 +71,7 @@ fn both_shapes_are_the_kernel_in_both_precisions() -> TestResult {
                         let error = distance(&kernel, &oracle);
                         let setting = format!("{} {dtype:?} {config:?} {memory:?}", case.name);
                         assert!(error <= tolerance, "{setting}: {error:e}");
-                        let is_double = dtype == DType::F64 || config == &wide;
+                        let is_double = dtype == DType::F64 || config.accumulate == Accumulate::F64;
                         assert_eq!(kernel.entry_type() == EntryType::F64, is_double);
                     }
                 }
@@ -90,11 +91,15 @@ fn memory_changes_the_shape_and_no_bit() -> TestResult {
         let least = least_memory(&case, DType::F32, &config)?;
         for tenths in [10, 11, 13, 16, 20, 30, 50, 100, 1000] {
             let device = with_memory(Some(least * tenths / 10));
-            let assembly = Assembly::new(&case.network, &theta, &x, &config)?.on_device(&device);
-            let plan = assembly.plan(Target::Memory)?.device.ok_or("no plan")?;
+            let assembly = Assembly::new(&case.network, &theta, &x, &on(&config, &device))?;
+            let plan = assembly.plan(Target::Memory)?.order();
             assert!(plan.peak <= plan.limit, "{}: {plan}", case.name);
             assert!(bits(&assembly.gram()?) == first, "{}: {plan}", case.name);
-            shapes.push((plan.resident_rows, plan.resident_tiles == plan.tiles, plan.sweeps > 1));
+            shapes.push((
+                plan.resident_operands,
+                plan.resident_tiles == plan.tiles,
+                plan.sweeps > 1,
+            ));
         }
     }
     // Rows resident; all tiles, by one sweep and by several; some of the tiles.
@@ -146,7 +151,8 @@ fn kernels_between_two_samples() -> TestResult {
             let (left, right) = (case.x.narrow(0, 0, 35)?, case.x.narrow(0, 35, 48)?);
             let assembly = Assembly::new(&case.network, &case.theta, &left, &config)?;
             let oracle = assembly.cross(&right)?;
-            let cross = assembly.on_device(&with_memory(None)).cross(&right)?;
+            let config = on(&config, &with_memory(None));
+            let cross = Assembly::new(&case.network, &case.theta, &left, &config)?.cross(&right)?;
             assert_eq!((cross.rows(), cross.cols()), (oracle.rows(), oracle.cols()));
             let scale = oracle.entries().to_f64_vec().iter().fold(0.0, |m: f64, k| m.max(k.abs()));
             for i in 0..cross.rows() {
@@ -184,8 +190,9 @@ fn rounded_rows_err_within_their_bound() -> TestResult {
         let mut errors = Vec::new();
         for precision in [Precision::Bf16, Precision::Tf32, Precision::Bf16x3, Precision::Tf32x3] {
             let device = DeviceConfig { precision: Some(precision), ..with_memory(None) };
-            let assembly = Assembly::new(&case.network, &theta, &x, &config)?.on_device(&device);
-            let layers = assembly.plan(Target::Memory)?.layers;
+            let assembly = Assembly::new(&case.network, &theta, &x, &on(&config, &device))?;
+            let plan = assembly.plan(Target::Memory)?;
+            let layers = plan.layers();
             let by_pixels = layers.iter().any(|layer| layer.form == Form::Pixels);
             let kernel = assembly.gram()?;
             let error = distance(&kernel, &oracle);
@@ -211,7 +218,7 @@ fn precisions_of_other_element_types_are_refused() -> TestResult {
     for (dtype, precision) in [(DType::F64, Precision::Tf32), (DType::F32, Precision::F64)] {
         let device = DeviceConfig { precision: Some(precision), ..with_memory(None) };
         let refused = by_device(case, dtype, &config, &device);
-        assert!(matches!(refused, Err(GramError::Unsupported(_))), "{refused:?}");
+        assert!(matches!(refused, Err(GramError::Precision { .. })), "{refused:?}");
     }
     Ok(())
 }
@@ -231,7 +238,7 @@ fn several_devices_give_the_bits_of_one() -> TestResult {
             let stored = StoreConfig { edge: EDGE, ..StoreConfig::default() };
             let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
             let folder = tempfile::tempdir()?;
-            let assembly = Assembly::new(&case.network, &theta, &x, &config)?.on_device(&several);
+            let assembly = Assembly::new(&case.network, &theta, &x, &on(&config, &several))?;
             let store = assembly.store(folder.path(), &stored)?.store;
             assert!(bits(&store.gram()?) == one, "{} {count}", case.name);
         }
@@ -248,17 +255,19 @@ fn stores_resume_with_equal_bits() -> TestResult {
         let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
         let whole = by_device(case, DType::F32, &config, &with_memory(None))?;
         let least = least_memory(case, DType::F32, &config)?;
-        for (memory, together) in [(None, None), (Some(least), None), (Some(3 * least), Some(2))] {
+        for (memory, resident_tiles) in
+            [(None, None), (Some(least), None), (Some(3 * least), Some(2))]
+        {
             let (folder, stop) = (tempfile::tempdir()?, AtomicBool::new(false));
-            let device = DeviceConfig { together, ..with_memory(memory) };
+            let device = DeviceConfig { resident_tiles, ..with_memory(memory) };
             let observe =
                 |done: usize, total: usize| stop.store(2 * done > total, Ordering::Relaxed);
-            let assembly = Assembly::new(&case.network, &theta, &x, &config)?.on_device(&device);
+            let assembly = Assembly::new(&case.network, &theta, &x, &on(&config, &device))?;
             let assembly = assembly.stoppable(&stop);
             let stopped = assembly.observed(&observe).store(folder.path(), &stored);
             assert!(matches!(stopped, Err(GramError::Stopped)), "{}", case.name);
 
-            let assembly = Assembly::new(&case.network, &theta, &x, &config)?.on_device(&device);
+            let assembly = Assembly::new(&case.network, &theta, &x, &on(&config, &device))?;
             let rest = assembly.store(folder.path(), &stored)?;
             assert_eq!(rest.computed + rest.kept, 6);
             assert!(rest.kept > 0 && rest.computed > 0, "{}: {}", case.name, rest.kept);
@@ -287,8 +296,7 @@ fn eigenpairs_of_a_gram_that_stays_on_the_device() -> TestResult {
     let host = assembly.gram()?;
     for edge in [Some(EDGE), Some(41), None] {
         let device = DeviceConfig { edge, ..DeviceConfig::default() };
-        let assembly =
-            Assembly::new(&case.network, &case.theta, &case.x, &config)?.on_device(&device);
+        let assembly = Assembly::new(&case.network, &case.theta, &case.x, &on(&config, &device))?;
         let resident = assembly.resident_gram()?;
         assert!(distance(&resident.gram()?, &host) <= DOUBLE);
 

@@ -15,7 +15,8 @@ use std::{
 use candle_core::{DType, Device, Tensor};
 use entk_device::files::{FileSystem, OsFiles};
 use entk_gram::{
-    Accumulate, Assembly, GramConfig, GramError, Grid, Part, Store, StoreConfig, TileIndex,
+    Accumulate, Assembly, GramConfig, GramError, Store, StoreConfig,
+    store::{Grid, Part, TileIndex},
 };
 use entk_models::{Model, Network, Params};
 use entk_testing::{TestResult, networks, normal};

@@ -5,7 +5,9 @@ mod common;
 use candle_core::{DType, Device, Tensor};
 use common::{DOUBLE, SINGLE, distance};
 use entk_gram::{
-    Accumulate, Assembly, Form, GramConfig, GramError, Outputs, Strategy, Target, cross_gram, gram,
+    Accumulate, Assembly, CpuConfig, Engine, GramConfig, GramError, Outputs, StoreConfig, Strategy,
+    cross_gram, gram,
+    plan::{Form, Target},
 };
 use entk_linearize::{Jacobian, Linearized};
 use entk_models::{MlpConfig, Model, Params};
@@ -13,7 +15,8 @@ use entk_spectral::{EntryType, Gram};
 use entk_testing::{Case, TestResult, kernel_cases, normal};
 
 fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
-    GramConfig { strategy, outputs, tile: 30, micro_batch: 9, ..GramConfig::default() }
+    let engine = Engine::Cpu(CpuConfig { tile: 30, ..CpuConfig::default() });
+    GramConfig { strategy, outputs, micro_batch: 9, engine, ..GramConfig::default() }
 }
 
 #[test]
@@ -21,9 +24,9 @@ fn every_form_has_a_case() -> TestResult {
     let mut forms = Vec::new();
     for Case { network, theta, x, .. } in kernel_cases()? {
         let plan = Assembly::new(&network, &theta, &x, &GramConfig::default())?;
-        forms.extend(plan.plan(Target::Memory)?.layers.into_iter().map(|layer| layer.form));
+        forms.extend(plan.plan(Target::Memory)?.layers().iter().map(|layer| layer.form));
     }
-    for form in [Form::Rows, Form::Dense, Form::Conv, Form::Pixels] {
+    for form in [Form::Rows, Form::Dense, Form::Expanded, Form::Pixels] {
         assert!(forms.contains(&form), "{form:?}");
     }
     Ok(())
@@ -35,16 +38,16 @@ fn a_plan_counts_products_by_hand() -> TestResult {
     let plan = Assembly::new(network, theta, x, &GramConfig::default())?.plan(Target::Memory)?;
     // 20-30-20-1: values of all layers, cotangents of the inputs of the last two.
     let sweep = 2 * (20 * 30 + 30 * 20 + 20) + 2 * (20 + 30 * 20);
-    assert_eq!(plan.sweep_operations, f64::from(83 * sweep));
+    assert_eq!(plan.sweep_operations(), f64::from(83 * sweep));
     // Hadamard forms of the first two, rows of the last.
     let columns = (20 + 30) + (30 + 20) + (20 + 1);
-    assert_eq!(plan.operations, f64::from(83 * 84 * columns));
+    assert_eq!(plan.operations(), f64::from(83 * 84 * columns));
 
     // One 3 x 3 convolution of 24 -> 37 channels on 2 x 2 pixels: every pair of its pixels.
     let case = kernel_cases()?.into_iter().find(|case| case.name == "convolutions on few pixels");
     let Case { network, theta, x, .. } = case.ok_or("no such case")?;
     let plan = Assembly::new(&network, &theta, &x, &GramConfig::default())?.plan(Target::Memory)?;
-    let layer = plan.layers.iter().find(|layer| layer.names[0] == "conv2.weight");
+    let layer = plan.layers().iter().find(|layer| layer.names[0] == "conv2.weight");
     assert_eq!(layer.map(|layer| layer.columns), Some(16 * (24 + 37) + 37));
     Ok(())
 }
@@ -121,7 +124,8 @@ fn tiles_and_threads_change_no_bit() -> TestResult {
         let run = |tile: usize, threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
             let expansion = 100_000 * tile; // another number of passes each time
-            let config = GramConfig { tile, expansion, ..GramConfig::default() };
+            let engine = Engine::Cpu(CpuConfig { tile, expansion, memory: None });
+            let config = GramConfig { engine, ..GramConfig::default() };
             let kernel = pool.install(|| gram(&case.network, &theta, &x, &config))?;
             let bits = |i: usize| (0..kernel.n()).map(move |j| (i, j));
             let all = (0..kernel.n()).flat_map(bits);
@@ -134,6 +138,73 @@ fn tiles_and_threads_change_no_bit() -> TestResult {
             assert!(run(tile, threads)? == first, "{}: tile {tile}, {threads} threads", case.name);
         }
     }
+    Ok(())
+}
+
+/// The smallest memory in which the kernel can be assembled on the CPU, as the error about a byte
+/// says.
+fn least_memory(run: impl Fn(u64) -> Result<(), GramError>) -> Result<u64, GramError> {
+    match run(1) {
+        Err(GramError::Memory { needed, limit: 1 }) => Ok(needed),
+        Err(other) => Err(other),
+        Ok(()) => panic!("a kernel in one byte"),
+    }
+}
+
+#[test]
+fn memory_splits_the_parameters_and_changes_no_bit() -> TestResult {
+    let (mut split, mut sets) = (0, 0);
+    for case in kernel_cases()? {
+        for (outputs, dtype) in [(Outputs::Trace, DType::F32), (Outputs::Full, DType::F64)] {
+            let (theta, x) = (case.theta.to_dtype(dtype)?, case.x.to_dtype(dtype)?);
+            let with = |memory| {
+                let cpu = CpuConfig { memory, expansion: 1 << 16, ..CpuConfig::default() };
+                GramConfig {
+                    outputs,
+                    micro_batch: 9,
+                    engine: Engine::Cpu(cpu),
+                    ..Default::default()
+                }
+            };
+            let run = |memory| gram(&case.network, &theta, &x, &with(memory));
+            let whole = run(None)?;
+            let least = least_memory(|bytes| run(Some(bytes)).map(|_| ()))?;
+            let cross = |memory| cross_gram(&case.network, &theta, &x, &x, &with(memory));
+            let config = StoreConfig { edge: 30, ..StoreConfig::default() };
+            for more in [0, 1 << 14, 1 << 17, 1 << 20] {
+                let memory = Some(least + more);
+                assert!(run(memory)? == whole, "{} {memory:?}", case.name);
+                let with = with(memory);
+                let assembly = Assembly::new(&case.network, &theta, &x, &with)?;
+                split += usize::from(assembly.plan(Target::Memory)?.order().sweeps > 1);
+                assert!(assembly.plan(Target::Memory)?.peak() <= least + more, "{}", case.name);
+
+                let order = assembly.plan(Target::Store { edge: 30 })?.order();
+                sets += usize::from((2..order.tiles).contains(&order.resident_tiles));
+                let folder = tempfile::tempdir()?;
+                let stored = match assembly.store(folder.path(), &config) {
+                    Err(GramError::Memory { .. }) => continue, // tiles on their way to disk
+                    stored => stored?,
+                };
+                assert!(stored.store.gram()? == whole, "{} {memory:?}", case.name);
+            }
+            let least = least_memory(|bytes| cross(Some(bytes)).map(|_| ()))?;
+            let (got, expected) = (cross(Some(least))?, cross(None)?);
+            assert!(got.entries().to_f64_vec() == expected.entries().to_f64_vec(), "{}", case.name);
+        }
+    }
+    assert!(split > 10 && sets > 0, "{split} {sets}");
+    Ok(())
+}
+
+#[test]
+fn the_oracle_has_a_store() -> TestResult {
+    let Case { network, theta, x, .. } = &kernel_cases()?[1];
+    let config = config(Strategy::PerExample, Outputs::Full);
+    let assembly = Assembly::new(network, theta, x, &config)?;
+    let folder = tempfile::tempdir()?;
+    let stored = StoreConfig { edge: 50, ..StoreConfig::default() };
+    assert!(assembly.store(folder.path(), &stored)?.store.gram()? == assembly.gram()?);
     Ok(())
 }
 
@@ -279,7 +350,8 @@ fn bad_input_is_an_error() -> TestResult {
     let config = GramConfig::default();
     let message = |r: Result<(), String>| r.expect_err("an error");
 
-    let zero_tile = GramConfig { tile: 0, ..config.clone() };
+    let engine = Engine::Cpu(CpuConfig { tile: 0, ..CpuConfig::default() });
+    let zero_tile = GramConfig { engine, ..config.clone() };
     assert!(message(run(&case.x, &case.theta, &zero_tile)).contains("tile is 0"));
     let empty = case.x.narrow(0, 0, 0)?;
     assert!(message(run(&empty, &case.theta, &config)).contains("examples is 0"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use entk::{
-    gram::{Assembly, DeviceConfig, GramConfig, GramError, Strategy, gram},
+    gram::{DeviceConfig, Engine, GramConfig, GramError, Strategy, gram},
     linearize::{Jacobian, Linearized},
     models::{MlpConfig, Model, Network, ParamKind, Params},
     spectral::{Gram, alignment, alignments, eigh, energy_concentration, rayleigh_alignment},
@@ -167,9 +167,8 @@ fn devices(
     let mut devices = vec![DeviceConfig::default()];
     for (edge, times) in [(Some(5), 1), (None, 2)] {
         let device = |memory| DeviceConfig { memory: Some(memory), edge, ..Default::default() };
-        let assembly = Assembly::new(&case.network, params, x, config)?;
-        let Err(GramError::DeviceMemory { needed, .. }) = assembly.on_device(&device(1)).gram()
-        else {
+        let byte = GramConfig { engine: Engine::Tensors(device(1)), ..config.clone() };
+        let Err(GramError::Memory { needed, .. }) = gram(&case.network, params, x, &byte) else {
             return Err("a kernel in one byte".into());
         };
         devices.push(device(times * needed));
@@ -186,8 +185,9 @@ fn gram_on_a_device_in_both_precisions() -> Result<()> {
             let (theta, x) = (case.theta.to_dtype(dtype)?, x.to_dtype(dtype)?);
             let config = GramConfig { micro_batch: 10, ..GramConfig::default() };
             for device in devices(&case, &theta, &x, &config)? {
-                let assembly = Assembly::new(&case.network, &theta, &x, &config)?;
-                let kernel = assembly.on_device(&device).gram()?;
+                let engine = Engine::Tensors(device.clone());
+                let config = GramConfig { engine, ..config.clone() };
+                let kernel = gram(&case.network, &theta, &x, &config)?;
                 let error = entrywise_error(&kernel, &expected);
                 assert!(error <= tolerance, "{} {dtype:?} {device:?}: {error:e}", case.name);
             }

@@ -7,7 +7,10 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use entk::{
     device::{Operand, Precision, add_product},
-    gram::{Assembly, DeviceConfig, GramConfig, Plan, Target},
+    gram::{
+        Assembly, DeviceConfig, Engine, GramConfig,
+        plan::{Plan, Target},
+    },
     models::Model,
     spectral::{EigshConfig, Solver, eigsh},
     train::{Examples, SgdConfig, Trainer},
@@ -129,6 +132,12 @@ pub fn times(device: &Device, sizes: &CheckSizes, rates: &Rates) -> Result<Vec<T
     Ok(times)
 }
 
+/// Settings of a kernel in tensor operations.
+fn config(sizes: &CheckSizes, device: DeviceConfig) -> GramConfig {
+    let engine = Engine::Tensors(device);
+    GramConfig { micro_batch: sizes.micro_batch, engine, ..GramConfig::default() }
+}
+
 /// A Gram from images on the device to entries on the host.
 fn gram(
     case: &Case,
@@ -140,21 +149,21 @@ fn gram(
 ) -> Result<Time> {
     let theta = case.theta.to_dtype(DType::F32)?.to_device(device)?;
     let x = images(&case.network, n, DType::F32, device)?;
-    let config = GramConfig { micro_batch: sizes.micro_batch, ..GramConfig::default() };
     let settings = DeviceConfig { precision: Some(precision), ..DeviceConfig::default() };
-    let assembly = Assembly::new(&case.network, &theta, &x, &config)?.on_device(&settings);
+    let config = config(sizes, settings);
+    let assembly = Assembly::new(&case.network, &theta, &x, &config)?;
     let plan = assembly.plan(Target::Memory)?;
     // Compiles kernels, and lets libraries choose theirs.
     let few = x.narrow(0, 0, n.min(sizes.micro_batch))?;
-    Assembly::new(&case.network, &theta, &few, &config)?.on_device(&settings).gram()?;
+    Assembly::new(&case.network, &theta, &few, &config)?.gram()?;
     device.synchronize()?;
     let start = Instant::now();
     let kernel = assembly.gram()?;
     let seconds = start.elapsed().as_secs_f64();
     let error = assembly.estimate_error(CHECKED, 0, |i, j| Ok(kernel.get(i, j)))?.largest;
     let (bytes, to_host) = (kernel_bytes(&plan), (n * n) as f64 * 2.0);
-    let floor_s = plan.sweep_operations / rates.of(Precision::F32)
-        + plan.operations / rates.of(precision)
+    let floor_s = plan.sweep_operations() / rates.of(Precision::F32)
+        + plan.operations() / rates.of(precision)
         + bytes / rates.copy
         + to_host / rates.to_host;
     Ok(Time {
@@ -163,7 +172,7 @@ fn gram(
         precision: precision.to_string(),
         seconds,
         floor_s,
-        operations: plan.sweep_operations + plan.operations,
+        operations: plan.sweep_operations() + plan.operations(),
         bytes: bytes + to_host,
         error: Some(error),
     })
@@ -171,8 +180,8 @@ fn gram(
 
 /// Bytes of the tiles, which every product of so many columns reads and writes.
 fn kernel_bytes(plan: &Plan) -> f64 {
-    let columns: usize = plan.layers.iter().map(|layer| layer.columns).sum();
-    (plan.n as f64).powi(2) / 2.0 * 4.0 * 2.0 * columns.div_ceil(COLUMNS) as f64
+    let columns: usize = plan.layers().iter().map(|layer| layer.columns).sum();
+    (plan.n() as f64).powi(2) / 2.0 * 4.0 * 2.0 * columns.div_ceil(COLUMNS) as f64
 }
 
 /// One epoch of SGD with the paper's settings.
@@ -216,9 +225,8 @@ fn spectrum(device: &Device, sizes: &CheckSizes, rates: &Rates) -> Result<Option
     };
     let theta = case.theta.to_dtype(DType::F32)?.to_device(device)?;
     let x = images(&case.network, n, DType::F32, device)?;
-    let config = GramConfig { micro_batch: sizes.micro_batch, ..GramConfig::default() };
+    let config = config(sizes, DeviceConfig::default());
     let assembly = Assembly::new(&case.network, &theta, &x, &config)?;
-    let assembly = assembly.on_device(&DeviceConfig::default());
     let resident = assembly.resident_gram()?;
     device.synchronize()?;
     let start = Instant::now();

@@ -5,7 +5,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use entk::{
     device::{Precision, self_test},
-    gram::{Assembly, DeviceConfig, GramConfig},
+    gram::{Assembly, DeviceConfig, Engine, GramConfig},
     models::{Model, Params},
     spectral::{EigshConfig, Gram, Solver, eigh, eigsh},
     train::{Examples, SgdConfig, Trainer},
@@ -90,8 +90,8 @@ impl<'a> Comparison<'a> {
     }
 
     fn assembly<'s>(&'s self, config: &GramConfig, device: &DeviceConfig) -> Result<Assembly<'s>> {
-        let assembly = Assembly::new(&self.case.network, &self.theta, &self.images[1], config)?;
-        Ok(assembly.on_device(device))
+        let config = GramConfig { engine: Engine::Tensors(device.clone()), ..config.clone() };
+        Ok(Assembly::new(&self.case.network, &self.theta, &self.images[1], &config)?)
     }
 
     /// The Gram in every precision of f32 numbers, in both shapes, tile by tile.

@@ -7,8 +7,10 @@ use anyhow::{Context, Result};
 use candle_core::Tensor;
 use entk::{
     gram::{
-        Assembly, DeviceConfig, ErrorEstimate, GramConfig, InputGram, MemoryLimit, Part, Plan,
-        Store, StoreConfig, Stored, Target,
+        Assembly, CpuConfig, DeviceConfig, Engine, ErrorEstimate, GramConfig, InputGram,
+        MemoryLimit, Store, StoreConfig,
+        plan::{Plan, Target},
+        store::{Part, StoreReport},
     },
     models::{Network, Params},
     spectral::Gram,
@@ -37,19 +39,15 @@ pub enum Assembled {
     /// A finished store, and tiles that were there before.
     Store { store: Store, kept: usize },
     /// One part of several.
-    Part(Stored),
+    Part(StoreReport),
 }
 
 impl GramJob<'_> {
     /// Without progress.
     pub fn assembly(&self) -> Result<Assembly<'_>> {
-        let assembly = Assembly::new(self.network, self.params, self.inputs, &config(self.flags))?;
+        let config = config(self.flags, self.inputs);
+        let assembly = Assembly::new(self.network, self.params, self.inputs, &config)?;
         let assembly = assembly.stoppable(self.stop);
-        let precision = self.flags.precision;
-        let assembly = match precision.is_some() || !self.inputs.device().is_cpu() {
-            true => assembly.on_device(&DeviceConfig { precision, ..DeviceConfig::default() }),
-            false => assembly,
-        };
         Ok(match self.products {
             Some(products) => assembly.reusing(products)?,
             None => assembly,
@@ -109,7 +107,7 @@ pub fn products(
     run.stage("input gram", 1, |stage| {
         let observe = |done, total| stage.set_progress(done, total);
         let (linear, zero) = InputGram::model(inputs)?;
-        let assembly = Assembly::new(&linear, &zero, inputs, &config(flags))?;
+        let assembly = Assembly::new(&linear, &zero, inputs, &config(flags, inputs))?;
         let disk = StoreConfig { edge: flags.edge, ..StoreConfig::default() };
         if Store::open(folder).is_err() {
             assembly.stoppable(stop).observed(&observe).store(folder, &disk)?;
@@ -118,8 +116,14 @@ pub fn products(
     })
 }
 
-fn config(flags: &Flags) -> GramConfig {
-    GramConfig { accumulate: flags.accumulate.into(), ..GramConfig::default() }
+fn config(flags: &Flags, inputs: &Tensor) -> GramConfig {
+    let precision = flags.precision;
+    let engine = if precision.is_some() || !inputs.device().is_cpu() {
+        Engine::Tensors(DeviceConfig { precision, ..DeviceConfig::default() })
+    } else {
+        Engine::Cpu(CpuConfig { memory: flags.max_memory, ..CpuConfig::default() })
+    };
+    GramConfig { accumulate: flags.accumulate.into(), engine, ..GramConfig::default() }
 }
 
 /// Refuses a plan that needs more memory than there is or than --max-memory allows.

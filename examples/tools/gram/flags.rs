@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 use entk::{
     data::Layout,
     device::{DeviceError, Precision},
-    gram::{Accumulate, GramError, Part},
+    gram::{Accumulate, GramError, store::Part},
     models::Activation,
 };
 use entk_examples::{DeviceFlags, ModelName};

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use assembly::{Assembled, GramJob};
 use clap::Parser;
 use entk::{
-    gram::{ErrorEstimate, Plan, Store, product_rate},
+    gram::{ErrorEstimate, Store, plan::Plan, product_rate},
     linearize::Jacobian,
     models::Model,
     spectral::{Eigenpairs, Gram, eigh},
@@ -112,7 +112,7 @@ fn outcome(run: &Run, job: &GramJob<'_>, plan: &Plan) -> Result<Option<Outcome>>
             (read_gram(run, job.flags, &store)?, trace, Some(kept))
         }
     };
-    let gflops = (plan.sweep_operations + plan.operations) / time.wall_s / 1e9;
+    let gflops = (plan.sweep_operations() + plan.operations()) / time.wall_s / 1e9;
     Ok(Some(Outcome { gram, trace, kept_tiles, error, time, gflops, peak_rss_mb, planned_mb }))
 }
 

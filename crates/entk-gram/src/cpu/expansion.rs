@@ -1,17 +1,16 @@
+//! Convolutions whose Jacobian rows are expanded from their factors, some filters at a time.
+
 use std::ops::Range;
 
 use entk_models::{ConvRows, Geometry, Real};
 use rayon::prelude::*;
 
-use crate::cpu::{
-    pair::Pair,
-    rows::{Rows, SHORTEST},
-};
+use crate::cpu::rows::{FactorPair, Rows, SHORTEST};
 
-/// Columns that a unit has at least: filters are taken together until they reach it.
-const UNIT_COLUMNS: usize = 512;
-/// Filters of a unit at least, as far as there are; see [`SHORTEST`].
-const UNIT_FILTERS: usize = 16;
+/// Columns of a range of filters at least.
+const RANGE_COLUMNS: usize = 512;
+/// Filters of a range at least, as far as there are; see [`SHORTEST`].
+const RANGE_FILTERS: usize = 16;
 
 /// A convolution whose Jacobian rows (C' C k k numbers an example) are longer than the factors
 /// they are made of: the rows of some filters at a time are expanded where they are multiplied.
@@ -20,7 +19,7 @@ pub(crate) struct Expansion {
     geometry: Geometry,
 }
 
-/// The expanded rows of some examples for consecutive units, in memory that is used again.
+/// The expanded rows of some examples for consecutive ranges, in memory that is used again.
 #[derive(Debug)]
 pub(crate) struct Expanded<T> {
     pub(crate) rows: Rows<T>,
@@ -40,33 +39,28 @@ impl Expansion {
     /// Ranges of filters whose products are added one after the other. A function of the
     /// geometry alone, so that every entry of K is the same sequence of operations whatever the
     /// memory.
-    pub(crate) fn units(&self) -> Vec<Range<usize>> {
+    pub(crate) fn ranges(&self) -> Vec<Range<usize>> {
         let (filters, patch) = (self.geometry.filters, self.geometry.patch());
-        let unit = UNIT_COLUMNS.div_ceil(patch).max(UNIT_FILTERS);
-        (0..filters).step_by(unit).map(|f| f..(f + unit).min(filters)).collect()
+        let range = RANGE_COLUMNS.div_ceil(patch).max(RANGE_FILTERS);
+        (0..filters).step_by(range).map(|f| f..(f + range).min(filters)).collect()
     }
 
-    /// The units, as many together as fit into `bytes` for so many examples.
-    pub(crate) fn groups<T>(&self, examples: usize, bytes: usize) -> Vec<Vec<Range<usize>>> {
-        let mut groups: Vec<Vec<Range<usize>>> = Vec::new();
+    /// The ranges, as many together as fit into `bytes` for so many examples.
+    pub(crate) fn passes<T>(&self, examples: usize, bytes: usize) -> Vec<Vec<Range<usize>>> {
+        let mut passes: Vec<Vec<Range<usize>>> = Vec::new();
         let mut taken = usize::MAX;
-        for unit in self.units() {
-            let more = self.columns(&unit) * (examples + SHORTEST) * size_of::<T>();
-            match groups.last_mut() {
-                Some(group) if taken.saturating_add(more) <= bytes => group.push(unit),
+        for range in self.ranges() {
+            let more = self.columns(&range) * (examples + SHORTEST) * size_of::<T>();
+            match passes.last_mut() {
+                Some(pass) if taken.saturating_add(more) <= bytes => pass.push(range),
                 _ => {
-                    groups.push(vec![unit]);
+                    passes.push(vec![range]);
                     taken = 0;
                 }
             }
             taken += more;
         }
-        groups
-    }
-
-    /// Columns of whole rows, C' C k k.
-    pub(crate) fn all_columns(&self) -> usize {
-        self.columns(&(0..self.geometry.filters))
+        passes
     }
 
     /// Columns of the rows of these filters.
@@ -76,16 +70,16 @@ impl Expansion {
 }
 
 impl<T: Real> Expanded<T> {
-    /// Jacobian rows of a range of examples for consecutive units of filters, several examples
+    /// Jacobian rows of a range of examples for consecutive ranges of filters, several examples
     /// at a time. Cost: one product of inner size H' W' an example.
     pub(crate) fn fill(
         &mut self,
         expansion: &Expansion,
-        pair: &Pair<T>,
+        pair: &FactorPair<T>,
         examples: &Range<usize>,
-        units: &[Range<usize>],
+        ranges: &[Range<usize>],
     ) {
-        let filters = units.first().map_or(0, |u| u.start)..units.last().map_or(0, |u| u.end);
+        let filters = ranges.first().map_or(0, |u| u.start)..ranges.last().map_or(0, |u| u.end);
         let width = expansion.columns(&filters);
         let rows = self.rows.reused(examples.len(), width);
         let inputs = pair.inputs.part(examples);

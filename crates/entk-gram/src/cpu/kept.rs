@@ -1,105 +1,172 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+//! The gradient factors of a data set on the host, layer by layer in the form in which tiles are
+//! products of them: made by the engine, read by [`tile`](super::tile).
 
 use candle_core::{Device, Tensor};
-use entk_models::{Factor, Model, Params, Real};
+use entk_models::{Factor, Real};
 use rayon::prelude::*;
 
 use crate::{
-    config::{GramConfig, Strategy},
     cpu::{
-        pair::{Pair, PairForm},
-        rows::Rows,
+        expansion::Expansion,
+        pixels::PixelPairs,
+        rows::{FactorPair, Rows},
     },
-    error::{GramError, Result},
-    factors::{Swept, factors_from, form::pair_is_cheaper, rows_per_example},
+    error::Result,
+    factors::form::{Form, FormCosts, Layer, LayerShape, without_bias},
+    ntk::{Ntk, Swept},
 };
 
 /// Examples compared at a time.
 const COMPARED: usize = 1024;
 
-/// All gradients of a data set in the form in which tiles of K are products of them.
+/// Products of pixels are added one by one here; pairs that no tap reads are left out.
+pub(crate) const COSTS: FormCosts = FormCosts {
+    addition: 16,
+    all_pixel_pairs: false,
+    expands_jacobian: false,
+    bias_apart: |form| matches!(form, Form::Pixels | Form::Expanded),
+};
+/// A part of a layer that is contracted by itself, and how.
 #[derive(Debug)]
-pub(crate) struct Features<T> {
+pub(crate) struct CpuLayer {
+    pub(crate) layer: Layer,
+    pub(crate) form: Form,
+    pub(crate) contraction: Contraction,
+}
+
+/// How a layer's share of the kernel follows from what is kept.
+#[derive(Debug, Clone)]
+pub(crate) enum Contraction {
+    /// Rows of the Jacobian, side by side with those of other layers.
+    Rows,
+    /// A dense layer: `(a a'^T + bias) * (d d'^T)`.
+    Hadamard { bias: bool },
+    /// A convolution on few pixels, both matrices pixel by pixel: products of pairs of pixels.
+    Pixels(PixelPairs),
+    /// A convolution whose rows are expanded, some filters at a time, and multiplied.
+    Expanded(Expansion),
+}
+
+impl CpuLayer {
+    /// All parts of the layers of a kernel, last layer first.
+    pub(crate) fn all(ntk: &Ntk<'_>) -> Result<Vec<Self>> {
+        let parts = |layer: &Layer| {
+            let form = layer.form(ntk.config.strategy, &COSTS);
+            layer.parts(form, &COSTS)
+        };
+        let parts = ntk.layers()?.iter().flat_map(parts);
+        Ok(parts.map(|(layer, form)| Self::new(layer, form)).collect())
+    }
+
+    fn new(layer: Layer, form: Form) -> Self {
+        let contraction = match (form, layer.shape) {
+            (Form::Dense, _) => Contraction::Hadamard { bias: layer.bias() },
+            (Form::Pixels, LayerShape::Conv(g)) => Contraction::Pixels(PixelPairs::new(g)),
+            (Form::Expanded, LayerShape::Conv(g)) => Contraction::Expanded(Expansion::new(g)),
+            _ => Contraction::Rows,
+        };
+        Self { layer, form, contraction }
+    }
+
+    /// Numbers that are kept of a row of the kernel.
+    pub(crate) fn kept(&self) -> usize {
+        self.layer.kept(self.form)
+    }
+
+    fn to_host<T: Real>(&self, factor: &Factor, count: usize) -> Result<HostFactor<T>> {
+        let (inputs, cotangents) = match (&self.contraction, factor) {
+            (Contraction::Rows, _) | (_, Factor::Rows { .. }) => {
+                return Ok(HostFactor::Rows(host(&factor.rows()?, count)?));
+            }
+            (_, Factor::Dense { inputs, cotangents, .. })
+            | (_, Factor::Conv { inputs, cotangents, .. }) => (inputs, cotangents),
+        };
+        let (inputs, cotangents) = (host(inputs, count)?, host(cotangents, count)?);
+        Ok(match (&self.contraction, self.layer.shape) {
+            (Contraction::Pixels(_), LayerShape::Conv(g)) => HostFactor::Pair {
+                inputs: pixels_first(&inputs, g.channels, g.input_pixels()),
+                cotangents: pixels_first(&cotangents, g.filters, g.output_pixels()),
+            },
+            _ => HostFactor::Pair { inputs, cotangents },
+        })
+    }
+}
+
+/// A factor of some examples as it is kept, example by example.
+enum HostFactor<T> {
+    Rows(Vec<T>),
+    Pair { inputs: Vec<T>, cotangents: Vec<T> },
+}
+
+/// The wanted factors of a micro-batch, for each row of the kernel that an example has, and the
+/// number of examples.
+type HostBatch<T> = (Vec<Vec<HostFactor<T>>>, usize);
+
+/// Gradients of a data set, of all layers or of some.
+#[derive(Debug)]
+pub(crate) struct KeptFactors<T> {
     /// Jacobian rows of all layers whose rows are short, side by side: one product.
     pub(crate) rows: Rows<T>,
     /// Inputs and cotangents of all other layers, in the order of the backward sweep.
-    pub(crate) pairs: Vec<Pair<T>>,
-    /// Number of rows of the kernel: examples, or examples times outputs.
-    pub(crate) count: usize,
+    pub(crate) pairs: Vec<FactorPair<T>>,
+    /// How each of them is contracted.
+    pub(crate) contractions: Vec<Contraction>,
 }
 
-/// What one factor of one micro-batch contributes; matrices with one row per example.
-pub(crate) enum Piece<T> {
-    Rows(Vec<T>),
-    Pair { inputs: Vec<T>, cotangents: Vec<T>, form: PairForm },
-}
-
-impl<T: Real> Features<T> {
-    /// One forward and backward sweep over `inputs`; every factor is computed once.
+impl<T: Real> KeptFactors<T> {
+    /// One forward and backward sweep over `inputs`; the factors at the places `wanted` are kept.
     ///
     /// Micro-batches are swept side by side, one a thread, and joined in their order.
     pub(crate) fn collect(
-        model: &dyn Model,
-        params: &Params,
+        ntk: &Ntk<'_>,
         inputs: &Tensor,
-        config: &GramConfig,
-        stop: Option<&AtomicBool>,
+        layers: &[CpuLayer],
+        wanted: &[usize],
     ) -> Result<Self> {
-        let (n, per) = (inputs.dim(0)?, rows_per_example(model, config));
-        let rows = n.checked_mul(per).ok_or(GramError::TooLarge { rows: n, cols: per })?;
-        let starts: Vec<usize> = (0..n).step_by(config.micro_batch).collect();
-        let mut features: Option<Self> = None;
-        for group in starts.chunks(rayon::current_num_threads().max(1)) {
-            if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
-                return Err(GramError::Stopped);
-            }
-            let swept: Vec<_> = (group.par_iter())
-                .map(|&start| {
-                    let Swept { groups, count } =
-                        factors_from(model, params, inputs, config, start)?;
-                    let pieces = groups.into_iter().map(|g| pieces(g, count, config.strategy));
-                    Ok((pieces.collect::<Result<Vec<_>>>()?, count))
-                })
-                .collect::<Result<_>>()?;
-            for (groups, count) in swept {
-                if features.is_none() {
-                    features = Some(Self::like(&groups[0], count, rows)?);
-                }
-                features.iter_mut().for_each(|features| features.push(&groups, count));
-            }
+        let mut kept = Self::empty(layers, wanted, ntk.rows_of(inputs)?)?;
+        let starts: Vec<usize> = (0..inputs.dim(0)?).step_by(ntk.config.micro_batch).collect();
+        for starts in starts.chunks(rayon::current_num_threads().max(1)) {
+            ntk.check_stop()?;
+            let batch = |start: &usize| host_batch(ntk, inputs, *start, layers, wanted);
+            let batches: Vec<_> = starts.par_iter().map(batch).collect::<Result<_>>()?;
+            batches.iter().for_each(|batch| kept.push(batch));
         }
-        let features = features.map_or_else(|| Self::like(&[], 1, rows), Ok)?;
-        Ok(features.finished())
+        kept.rows.pad();
+        kept.pairs.iter_mut().for_each(FactorPair::pad);
+        Ok(kept)
     }
 
-    /// Empty features with memory for `n` examples, from the pieces of `count`.
-    fn like(pieces: &[Piece<T>], count: usize, n: usize) -> Result<Self> {
-        let (mut width, mut pairs) = (0, Vec::new());
-        for piece in pieces {
-            match piece {
-                Piece::Rows(rows) => width += rows.len() / count,
-                Piece::Pair { inputs, cotangents, form } => {
-                    let widths = [inputs.len() / count, cotangents.len() / count];
-                    pairs.push(Pair::with_capacity(n, widths, form)?);
+    /// No rows yet, and memory for `count`.
+    fn empty(layers: &[CpuLayer], wanted: &[usize], count: usize) -> Result<Self> {
+        let (mut width, mut pairs, mut contractions) = (0, Vec::new(), Vec::new());
+        for layer in wanted.iter().map(|at| &layers[*at]) {
+            let widths = match (&layer.contraction, layer.layer.shape) {
+                (Contraction::Rows, _) | (_, LayerShape::Rows { .. }) => {
+                    width += layer.kept();
+                    continue;
                 }
-            }
+                (_, LayerShape::Dense { inputs, outputs }) => [inputs, outputs],
+                (_, LayerShape::Conv(g)) => [g.input_len(), g.output_len()],
+            };
+            pairs.push(FactorPair::with_capacity(count, widths)?);
+            contractions.push(layer.contraction.clone());
         }
-        Ok(Self { rows: Rows::with_capacity(n, width)?, pairs, count: n })
+        Ok(Self { rows: Rows::with_capacity(count, width)?, pairs, contractions })
     }
 
     /// Appends the rows of a micro-batch, those of one example side by side.
-    fn push(&mut self, groups: &[Vec<Piece<T>>], count: usize) {
+    fn push(&mut self, (outputs, count): &HostBatch<T>) {
         let row = |values: &[T], example: usize| {
             let width = values.len() / count;
             example * width..(example + 1) * width
         };
-        for example in 0..count {
-            for pieces in groups {
+        for example in 0..*count {
+            for factors in outputs {
                 let mut pairs = self.pairs.iter_mut();
-                for piece in pieces {
-                    match piece {
-                        Piece::Rows(rows) => self.rows.extend(&rows[row(rows, example)]),
-                        Piece::Pair { inputs: a, cotangents: d, .. } => {
+                for factor in factors {
+                    match factor {
+                        HostFactor::Rows(rows) => self.rows.extend(&rows[row(rows, example)]),
+                        HostFactor::Pair { inputs: a, cotangents: d } => {
                             if let Some(pair) = pairs.next() {
                                 pair.inputs.extend(&a[row(a, example)]);
                                 pair.cotangents.extend(&d[row(d, example)]);
@@ -111,85 +178,50 @@ impl<T: Real> Features<T> {
         }
     }
 
-    /// The dense pairs, one an output, whose inputs are those of the model.
-    pub(crate) fn first_of(&self, inputs: &Tensor) -> Result<Vec<usize>> {
+    /// The dense layers, one an output, whose inputs are those of the model.
+    pub(crate) fn first_layers(&self, inputs: &Tensor) -> Result<Vec<usize>> {
         let (n, mut start) = (inputs.dim(0)?, 0);
-        let mut pairs: Vec<usize> = (0..self.pairs.len()).collect();
-        while start < n && !pairs.is_empty() {
+        let dense = |at: &usize| matches!(self.contractions[*at], Contraction::Hadamard { .. });
+        let mut first: Vec<usize> = (0..self.pairs.len()).filter(dense).collect();
+        while start < n && !first.is_empty() {
             let count = COMPARED.min(n - start);
             let block = host::<T>(&inputs.narrow(0, start, count)?, count)?;
-            pairs.retain(|&at| {
-                let Pair { inputs, form, .. } = &self.pairs[at];
-                let dense = matches!(form, PairForm::Hadamard { .. });
-                dense && inputs.part(&(start..start + count)) == block
-            });
+            first.retain(|&at| self.pairs[at].inputs.part(&(start..start + count)) == block);
             start += count;
         }
-        if pairs.is_empty() {
-            let reason = "products of inputs serve models whose first layer is dense, contracted by \
-                          Strategy::Structured; this is another";
-            return Err(GramError::Unsupported(reason));
-        }
-        Ok(pairs)
-    }
-
-    fn finished(self) -> Self {
-        Self {
-            rows: self.rows.padded(),
-            pairs: self.pairs.into_iter().map(Pair::padded).collect(),
-            count: self.count,
-        }
+        Ok(first)
     }
 }
 
-/// Sorts the factors of a micro-batch into the forms of [`Features`].
-pub(crate) fn pieces<T: Real>(
-    factors: Vec<Factor>,
-    count: usize,
-    strategy: Strategy,
-) -> Result<Vec<Piece<T>>> {
-    let mut pieces = Vec::new();
-    for factor in factors {
-        match (form(&factor, strategy), factor) {
-            (Some(form), Factor::Dense { inputs, cotangents, .. }) => {
-                let (inputs, cotangents) = (host(&inputs, count)?, host(&cotangents, count)?);
-                pieces.push(Piece::Pair { inputs, cotangents, form });
-            }
-            (Some(form), Factor::Conv { inputs, cotangents, bias, geometry: g, .. }) => {
-                if bias.is_some() {
-                    pieces.push(Piece::Rows(host(&cotangents.sum((2, 3))?, count)?));
+/// Sweeps one micro-batch.
+fn host_batch<T: Real>(
+    ntk: &Ntk<'_>,
+    inputs: &Tensor,
+    start: usize,
+    layers: &[CpuLayer],
+    wanted: &[usize],
+) -> Result<HostBatch<T>> {
+    let Swept { outputs, count } = ntk.swept(inputs, start, ntk.config.micro_batch)?;
+    let kept = |factors: Vec<Factor>| {
+        let mut parts = Vec::with_capacity(layers.len());
+        for factor in factors {
+            // As the layers were cut into parts.
+            match layers.get(parts.len()) {
+                Some(layer) if layer.layer.names.len() < factor.names().len() => {
+                    let (weight, bias) = without_bias(factor)?;
+                    parts.extend(bias.into_iter().chain([weight]));
                 }
-                let (inputs, cotangents) = (host(&inputs, count)?, host(&cotangents, count)?);
-                pieces.push(match form {
-                    PairForm::Pixels(_) => Piece::Pair {
-                        inputs: by_pixel(&inputs, g.channels, g.input_pixels()),
-                        cotangents: by_pixel(&cotangents, g.filters, g.output_pixels()),
-                        form,
-                    },
-                    form => Piece::Pair { inputs, cotangents, form },
-                });
+                _ => parts.push(factor),
             }
-            (_, factor) => pieces.push(Piece::Rows(host(&factor.rows()?, count)?)),
         }
-    }
-    Ok(pieces)
-}
-
-/// The form in which a factor is kept; `None` for rows.
-fn form(factor: &Factor, strategy: Strategy) -> Option<PairForm> {
-    match factor {
-        _ if strategy != Strategy::Structured => None,
-        Factor::Dense { inputs, cotangents, bias, .. } => {
-            let form = PairForm::Hadamard { bias: bias.is_some() };
-            pair_is_cheaper(inputs, cotangents).then_some(form)
-        }
-        Factor::Conv { geometry, .. } => PairForm::of_conv(*geometry),
-        Factor::Rows { .. } => None,
-    }
+        let wanted = wanted.iter().filter_map(|&at| Some((layers.get(at)?, parts.get(at)?)));
+        wanted.map(|(layer, factor)| layer.to_host(factor, count)).collect::<Result<Vec<_>>>()
+    };
+    Ok((outputs.into_iter().map(kept).collect::<Result<_>>()?, count))
 }
 
 /// Images (N, C, H W) as (N, H W, C).
-fn by_pixel<T: Real>(images: &[T], channels: usize, pixels: usize) -> Vec<T> {
+fn pixels_first<T: Real>(images: &[T], channels: usize, pixels: usize) -> Vec<T> {
     let mut result = Vec::with_capacity(images.len());
     for image in images.chunks_exact(channels * pixels) {
         for pixel in 0..pixels {

@@ -1,15 +1,14 @@
+//! Convolutions on few pixels, whose kernel is summed pair of pixels by pair of pixels.
+
 use std::ops::Range;
 
 use entk_models::{Geometry, Real};
 
 use crate::cpu::{
-    pair::Pair,
-    rows::{Rows, cuts},
+    rows::{FactorPair, Rows, cuts},
     sum::Sum,
 };
 
-/// Multiply-adds of a matrix product in the time of one addition of a tile to another.
-const ADDITION: usize = 16;
 /// Rows of a tile that are taken together, so that the sums of one displacement stay in cache.
 const STRIP: usize = 64;
 
@@ -46,50 +45,29 @@ struct InputPair {
 #[derive(Debug)]
 pub(crate) struct PixelScratch<A> {
     sums: Vec<A>,
-    term: Vec<A>,
+    products: Vec<A>,
 }
 
 impl<A> Default for PixelScratch<A> {
     fn default() -> Self {
-        Self { sums: Vec::new(), term: Vec::new() }
+        Self { sums: Vec::new(), products: Vec::new() }
     }
 }
 
 impl PixelPairs {
-    /// `None` where multiplying rows is cheaper.
-    pub(crate) fn if_cheaper(geometry: Geometry) -> Option<Self> {
-        let rows = geometry.patch() * geometry.filters;
-        // Most convolutions have far more pixels, and need not be counted out.
-        if geometry.filters * geometry.output_pixels().pow(2) >= rows {
-            return None;
-        }
+    pub(crate) fn new(geometry: Geometry) -> Self {
         let [height, width] = geometry.output.map(|size| size as isize);
         let displacements = (1 - height..height)
             .flat_map(|down| (1 - width..width).map(move |right| [down, right]))
             .map(|by| displacement(&geometry, by))
             .collect();
-        Some(Self { geometry, displacements }).filter(|pairs| pairs.cost() < rows)
-    }
-
-    /// Multiply-adds for each pair of examples.
-    pub(crate) fn columns(&self) -> usize {
-        let g = &self.geometry;
-        let count = |d: &Displacement| g.channels * d.inputs.len() + g.filters * d.outputs.len();
-        self.displacements.iter().map(count).sum()
-    }
-
-    /// Columns, and the additions in as many multiply-adds as take the same time.
-    fn cost(&self) -> usize {
-        let adds = |d: &Displacement| {
-            d.outputs.len() + d.inputs.iter().map(|pair| pair.adds_to.len()).sum::<usize>()
-        };
-        self.columns() + ADDITION * self.displacements.iter().map(adds).sum::<usize>()
+        Self { geometry, displacements }
     }
 
     /// Adds the kernel between some rows of two pairs, both of this form, to a row-major tile.
     pub(crate) fn add<T: Real, A: Sum<T>>(
         &self,
-        [left, right]: [&Pair<T>; 2],
+        [left, right]: [&FactorPair<T>; 2],
         rows: &Range<usize>,
         cols: &Range<usize>,
         tile: &mut [A],
@@ -108,34 +86,34 @@ impl PixelPairs {
     fn add_displacement<T: Real, A: Sum<T>>(
         &self,
         displacement: &Displacement,
-        [left, right]: [&Pair<T>; 2],
+        [left, right]: [&FactorPair<T>; 2],
         [rows, cols]: [&Range<usize>; 2],
         tile: &mut [A],
-        PixelScratch { sums, term }: &mut PixelScratch<A>,
+        PixelScratch { sums, products }: &mut PixelScratch<A>,
         product: &mut Vec<T>,
     ) {
         let size = tile.len();
         let mut multiply =
-            |a: &Rows<T>, b: &Rows<T>, [p, q]: [usize; 2], width, term: &mut Vec<A>| {
-                term.clear();
-                term.resize(size, A::zero());
+            |a: &Rows<T>, b: &Rows<T>, [p, q]: [usize; 2], width, products: &mut Vec<A>| {
+                products.clear();
+                products.resize(size, A::zero());
                 let a = a.view(rows).subcols(p * width, width);
                 let b = b.view(cols).subcols(q * width, width);
-                A::add_products(term, a, b, product);
+                A::add_products(products, a, b, product);
             };
         let Geometry { channels, filters, .. } = self.geometry;
         sums.clear();
         sums.resize(displacement.outputs.len() * size, A::zero());
         for InputPair { pixels, adds_to } in &displacement.inputs {
-            multiply(&left.inputs, &right.inputs, *pixels, channels, term);
+            multiply(&left.inputs, &right.inputs, *pixels, channels, products);
             for at in adds_to {
                 let sum = &mut sums[at * size..(at + 1) * size];
-                sum.iter_mut().zip(&*term).for_each(|(s, g)| *s += *g);
+                sum.iter_mut().zip(&*products).for_each(|(s, g)| *s += *g);
             }
         }
         for (sum, pixels) in sums.chunks_exact(size).zip(&displacement.outputs) {
-            multiply(&left.cotangents, &right.cotangents, *pixels, filters, term);
-            for ((k, s), d) in tile.iter_mut().zip(sum).zip(&*term) {
+            multiply(&left.cotangents, &right.cotangents, *pixels, filters, products);
+            for ((k, s), d) in tile.iter_mut().zip(sum).zip(&*products) {
                 *k += *s * *d;
             }
         }

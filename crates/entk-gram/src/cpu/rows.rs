@@ -1,3 +1,5 @@
+//! Row-major matrices with a row an example, as products read them.
+
 use std::ops::Range;
 
 use entk_models::Real;
@@ -37,9 +39,8 @@ impl<T: Real> Rows<T> {
     }
 
     /// Appends the zeros; call once, after the last row.
-    pub(crate) fn padded(mut self) -> Self {
+    pub(crate) fn pad(&mut self) {
         self.values.resize(self.values.len() + (SHORTEST - 1) * self.width, T::zero());
-        self
     }
 
     /// Some rows, one after the other.
@@ -59,12 +60,34 @@ impl<T> Default for Rows<T> {
     }
 }
 
+/// The inputs and cotangents of a layer whose Jacobian rows are not kept, a row of the kernel each.
+#[derive(Debug)]
+pub(crate) struct FactorPair<T> {
+    pub(crate) inputs: Rows<T>,
+    pub(crate) cotangents: Rows<T>,
+}
+
+impl<T: Real> FactorPair<T> {
+    /// Memory for `count` rows of so many inputs and cotangents.
+    pub(crate) fn with_capacity(count: usize, [inputs, cotangents]: [usize; 2]) -> Result<Self> {
+        Ok(Self {
+            inputs: Rows::with_capacity(count, inputs)?,
+            cotangents: Rows::with_capacity(count, cotangents)?,
+        })
+    }
+
+    pub(crate) fn pad(&mut self) {
+        self.inputs.pad();
+        self.cotangents.pad();
+    }
+}
+
 /// The range, lengthened to what a product needs.
 pub(crate) fn lengthened(range: &Range<usize>) -> Range<usize> {
     range.start..range.end.max(range.start + SHORTEST)
 }
 
-/// Cuts a range into pieces of `edge`, a rest too short for a product joined to the last one.
+/// Cuts a range into parts of `edge`; a rest too short for a product goes to the last one.
 pub(crate) fn cuts(range: &Range<usize>, edge: usize) -> Vec<Range<usize>> {
     let (edge, n) = (edge.max(SHORTEST), range.len());
     let whole = (n / edge).max(1);

@@ -1,3 +1,5 @@
+//! Products summed in a fixed order, in the type of the kernel's entries.
+
 use entk_models::Real;
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 

@@ -1,3 +1,5 @@
+//! Products on a device: how their operands are rounded and in which type they are summed.
+
 use candle_core::{DType, Tensor};
 use entk_device::{Operand, Precision, add_product};
 
@@ -22,12 +24,17 @@ impl Arithmetic {
 
     /// `a b^T` in the type of the entries.
     pub(crate) fn product(&self, a: &Operand, b: &Operand) -> Result<Tensor> {
-        self.added(None, a, b)
+        self.accumulate(None, a, b)
     }
 
     /// `tile + a b^T`; no tile stands for zeros. A tile whose type is that of the products' sums is
     /// added to in place.
-    pub(crate) fn added(&self, tile: Option<Tensor>, a: &Operand, b: &Operand) -> Result<Tensor> {
+    pub(crate) fn accumulate(
+        &self,
+        tile: Option<Tensor>,
+        a: &Operand,
+        b: &Operand,
+    ) -> Result<Tensor> {
         let ((rows, _), (cols, _)) = (a.dims2()?, b.dims2()?);
         let zeros = |dtype| Tensor::zeros((rows, cols), dtype, a.parts().0.device());
         if a.accumulator() == self.entry {

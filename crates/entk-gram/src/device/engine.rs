@@ -1,19 +1,23 @@
-use std::collections::BTreeMap;
+//! Tiles in tensor operations, in the order of a [`Schedule`]: factors of blocks of rows become
+//! operands, operands become tiles.
 
-use candle_core::Tensor;
+use std::{collections::BTreeMap, ops::Range};
+
+use candle_core::{Device, Tensor};
 
 use crate::{
-    assembly::Assembly,
-    device::{
-        arithmetic::Arithmetic,
-        leaf::Leaf,
-        schedule::{Group, Schedule, Unit},
-        term::Term,
-    },
+    device::{arithmetic::Arithmetic, kept::KeptFactor, operand::LayerOperand},
     error::Result,
-    factors::{Swept, factors_from},
-    grid::TileIndex,
+    ntk::{Ntk, Swept},
+    plan::{
+        schedule::{Schedule, SweepGroup},
+        workload::ColumnBlock,
+    },
     progress::Watch,
+    tiles::{
+        Tiles,
+        grid::{Grid, TileIndex},
+    },
 };
 
 /// Consecutive rows of the kernel, one row or column of tiles.
@@ -27,70 +31,108 @@ pub(crate) struct Block {
     pub(crate) rows: usize,
 }
 
-/// Takes finished tiles, (rows, columns), in the order in which they were asked for.
-pub(crate) type TileSink<'a> = dyn FnMut(TileIndex, Tensor) -> Result<()> + 'a;
+impl Block {
+    /// The rows of a kernel, and behind them its columns where these have inputs of their own.
+    pub(crate) fn all(ntk: &Ntk<'_>, tiles: &Tiles<'_>) -> Result<Vec<Self>> {
+        let mut blocks = Self::of(ntk, &ntk.inputs, tiles.rows)?;
+        if let Some((others, cols)) = tiles.others {
+            blocks.extend(Self::of(ntk, others, cols)?);
+        }
+        Ok(blocks)
+    }
 
-/// Takes the entries of finished tiles, row-major.
-pub(crate) type HostSink<'a, A> = dyn FnMut(TileIndex, &[A]) -> Result<()> + 'a;
+    pub(crate) fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(Self { inputs: self.inputs.to_device(device)?, ..self.clone() })
+    }
+
+    fn of(ntk: &Ntk<'_>, inputs: &Tensor, grid: Grid) -> Result<Vec<Self>> {
+        let per = ntk.rows_per_example();
+        let block = |rows: Range<usize>| {
+            let (first, last) = (rows.start / per, rows.end.div_ceil(per));
+            let inputs = inputs.narrow(0, first, last - first)?;
+            Ok(Self { inputs, skip: rows.start - first * per, rows: rows.len() })
+        };
+        (0..grid.side()).map(|at| block(grid.range(at))).collect()
+    }
+}
+
+/// Takes finished tiles, (rows, columns), in the order in which they were asked for.
+pub(crate) type TensorSink<'a> = dyn FnMut(TileIndex, Tensor) -> Result<()> + 'a;
 
 /// Computes tiles of a kernel in tensor operations, wherever its tensors lie.
 ///
 /// Either all operands of the products are resident and tiles are finished one after the other, or
-/// the tiles are resident and the parameters are split: leaves are kept for all examples group by
+/// the tiles are resident and the parameters are split: factors are kept for all examples group by
 /// group, chunk by chunk of the parameters they become operands, and every tile takes their
 /// product. The Jacobian is then formed once, and the sweeps are as many as there are groups.
 pub(crate) struct DeviceEngine<'a> {
-    pub(crate) assembly: &'a Assembly<'a>,
+    pub(crate) ntk: Ntk<'a>,
     pub(crate) blocks: Vec<Block>,
+    /// Where the blocks of the columns begin.
+    pub(crate) first_col: usize,
+    pub(crate) tiles: Vec<TileIndex>,
     pub(crate) schedule: Schedule,
     pub(crate) arithmetic: Arithmetic,
 }
 
-/// Leaves by their place in the backward sweep.
-type Leaves = BTreeMap<usize, Leaf>;
+/// Factors by their place in the backward sweep.
+type Factors = BTreeMap<usize, KeptFactor>;
 /// Operands of the blocks that take part.
-type Operands = BTreeMap<usize, Vec<Term>>;
+type Operands = BTreeMap<usize, Vec<LayerOperand>>;
 
 impl DeviceEngine<'_> {
-    /// Computes tiles: rows of the first block, columns of the second.
-    pub(crate) fn run(
-        &self,
-        tiles: &[TileIndex],
-        watch: &Watch<'_>,
-        sink: &mut TileSink<'_>,
-    ) -> Result<()> {
-        let together =
-            if self.schedule.rows_are_resident() { tiles.len() } else { self.schedule.tiles };
-        tiles.chunks(together.max(1)).try_for_each(|tiles| self.together(tiles, watch, sink))
+    /// Computes its tiles.
+    pub(crate) fn run(&self, watch: &Watch<'_>, sink: &mut TensorSink<'_>) -> Result<()> {
+        let resident = self.schedule.operands_are_resident();
+        let at_once = if resident { self.tiles.len() } else { self.schedule.tiles };
+        self.tiles.chunks(at_once.max(1)).try_for_each(|tiles| self.fill_tiles(tiles, watch, sink))
     }
 
-    /// Entries that [`run`](Self::run) reports for a tile, each as often as it adds to it.
-    pub(crate) fn work(&self, tile: TileIndex) -> usize {
-        self.entries(tile) * self.schedule.passes()
+    /// Entries that [`run`](Self::run) reports, each as often as it is added to.
+    pub(crate) fn work(&self) -> usize {
+        let entries: usize = self.tiles.iter().map(|tile| self.entries(*tile)).sum();
+        entries * self.schedule.passes()
+    }
+
+    /// Rows and columns of a tile, as blocks.
+    fn sides(&self, tile: TileIndex) -> [usize; 2] {
+        [tile.0, self.first_col + tile.1]
+    }
+
+    fn shape(&self, tile: TileIndex) -> [usize; 2] {
+        self.sides(tile).map(|block| self.blocks[block].rows)
     }
 
     /// Entries of a tile.
     pub(crate) fn entries(&self, tile: TileIndex) -> usize {
-        self.blocks[tile.0].rows * self.blocks[tile.1].rows
+        self.shape(tile).iter().product()
     }
 
-    /// Tiles that are resident together.
-    fn together(
+    /// The blocks that some tiles need, ascending.
+    fn blocks_of(&self, tiles: &[TileIndex]) -> impl Iterator<Item = usize> + use<> {
+        let mut blocks: Vec<usize> = tiles.iter().flat_map(|tile| self.sides(*tile)).collect();
+        blocks.sort_unstable();
+        blocks.dedup();
+        blocks.into_iter()
+    }
+
+    /// Tiles that are resident at a time.
+    fn fill_tiles(
         &self,
         tiles: &[TileIndex],
         watch: &Watch<'_>,
-        sink: &mut TileSink<'_>,
+        sink: &mut TensorSink<'_>,
     ) -> Result<()> {
         let mut sums = vec![None; tiles.len()];
         let mut left = self.schedule.passes();
         for group in &self.schedule.groups {
             let kept = self.kept(group, tiles, watch)?;
-            for chunk in 0..group.chunks.len() {
+            for chunk in &group.chunks {
                 let operands = self.operands(group, chunk, kept.as_ref(), tiles, watch)?;
                 left -= 1;
                 for (tile, sum) in tiles.iter().zip(&mut sums) {
                     watch.check()?;
-                    let more = self.added(sum.take(), &operands, *tile)?;
+                    let more = self.accumulate(sum.take(), &operands, *tile)?;
                     watch.advance(self.entries(*tile));
                     if left == 0 {
                         sink(*tile, self.finished(more, *tile)?)?;
@@ -103,127 +145,102 @@ impl DeviceEngine<'_> {
         Ok(())
     }
 
-    /// The leaves of a group for all blocks, unless they become operands all at once.
+    /// The factors of a group for all blocks, unless they become operands all at once.
     fn kept(
         &self,
-        group: &Group,
+        group: &SweepGroup,
         tiles: &[TileIndex],
         watch: &Watch<'_>,
-    ) -> Result<Option<BTreeMap<usize, Leaves>>> {
+    ) -> Result<Option<BTreeMap<usize, Factors>>> {
         if group.chunks.len() == 1 {
             return Ok(None);
         }
-        let leaves = |block| Ok((block, self.leaves(block, &group.leaves, watch)?));
-        Ok(Some(blocks_of(tiles).map(leaves).collect::<Result<_>>()?))
+        let factors = |block| Ok((block, self.factors(block, &group.layers, watch)?));
+        Ok(Some(self.blocks_of(tiles).map(factors).collect::<Result<_>>()?))
     }
 
     /// One chunk of a group for every block.
     fn operands(
         &self,
-        group: &Group,
-        chunk: usize,
-        kept: Option<&BTreeMap<usize, Leaves>>,
+        group: &SweepGroup,
+        chunk: &[ColumnBlock],
+        kept: Option<&BTreeMap<usize, Factors>>,
         tiles: &[TileIndex],
         watch: &Watch<'_>,
     ) -> Result<Operands> {
-        let units = &group.chunks[chunk];
         let of_block = |block: usize| {
             let swept;
-            let leaves = match kept {
+            let factors = match kept {
                 Some(kept) => &kept[&block],
                 None => {
-                    swept = self.leaves(block, &group.leaves, watch)?;
+                    swept = self.factors(block, &group.layers, watch)?;
                     &swept
                 }
             };
-            let term = |unit: &Unit| {
-                let unit: Vec<_> = unit.iter().map(|piece| (&leaves[&piece.leaf], piece)).collect();
-                Term::new(&unit, &self.arithmetic)
+            let operand = |columns: &ColumnBlock| {
+                let columns: Vec<_> = columns.iter().map(|r| (&factors[&r.layer], r)).collect();
+                LayerOperand::new(&columns, &self.arithmetic)
             };
-            Ok((block, units.iter().map(term).collect::<Result<_>>()?))
+            Ok((block, chunk.iter().map(operand).collect::<Result<_>>()?))
         };
-        blocks_of(tiles).map(of_block).collect()
+        self.blocks_of(tiles).map(of_block).collect()
     }
 
-    /// The tile with the products of all terms.
-    fn added(
+    /// The tile with the products of all operands.
+    fn accumulate(
         &self,
         mut sum: Option<Tensor>,
         operands: &Operands,
         tile: TileIndex,
     ) -> Result<Option<Tensor>> {
-        for (left, right) in operands[&tile.0].iter().zip(&operands[&tile.1]) {
-            sum = Some(left.added(right, sum, &self.arithmetic)?);
+        let [rows, cols] = self.sides(tile);
+        for (left, right) in operands[&rows].iter().zip(&operands[&cols]) {
+            sum = Some(left.accumulate(right, sum, &self.arithmetic)?);
         }
         Ok(sum)
     }
 
-    /// A tile without any term is zero.
+    /// A tile without any operand is zero.
     fn finished(&self, sum: Option<Tensor>, tile: TileIndex) -> Result<Tensor> {
-        let shape = (self.blocks[tile.0].rows, self.blocks[tile.1].rows);
-        let device = self.assembly.params.device();
-        Ok(sum.map_or_else(|| Tensor::zeros(shape, self.arithmetic.entry, device), Ok)?)
+        let (shape, device) = (self.shape(tile), self.ntk.params.device());
+        Ok(sum.map_or_else(|| Tensor::zeros(&shape, self.arithmetic.entry, device), Ok)?)
     }
 
-    /// One sweep over the examples of a block: its leaves at the places `wanted`.
-    fn leaves(&self, block: usize, wanted: &[usize], watch: &Watch<'_>) -> Result<Leaves> {
+    /// One sweep over the examples of a block: its factors at the places `wanted`.
+    fn factors(&self, block: usize, wanted: &[usize], watch: &Watch<'_>) -> Result<Factors> {
         let Block { inputs, skip, rows } = &self.blocks[block];
-        let starts = (0..inputs.dim(0)?).step_by(self.assembly.config.micro_batch);
+        let starts = (0..inputs.dim(0)?).step_by(self.ntk.config.micro_batch);
         let batches = starts.map(|start| {
             watch.check()?;
-            let leaves = batch_leaves(self.assembly, inputs, start)?;
-            (leaves.into_iter().enumerate())
-                .filter(|(at, _)| wanted.contains(at))
-                .map(|(_, outputs)| settled(outputs))
-                .collect::<Result<Vec<_>>>()
+            batch_factors(&self.ntk, inputs, start, wanted)
         });
         let batches = batches.collect::<Result<Vec<_>>>()?;
-        let joined = |at: usize| {
+        let concat = |at: usize| {
             let parts: Vec<_> = batches.iter().map(|batch| batch[at].clone()).collect();
-            let leaf = Leaf::joined(&parts)?;
-            if leaf.count() == *rows { Ok(leaf) } else { leaf.narrow(&(*skip..skip + rows)) }
+            let kept = KeptFactor::concat(&parts)?;
+            if kept.count() == *rows { Ok(kept) } else { kept.narrow(&(*skip..skip + rows)) }
         };
-        wanted.iter().enumerate().map(|(at, leaf)| Ok((*leaf, joined(at)?))).collect()
+        wanted.iter().enumerate().map(|(at, layer)| Ok((*layer, concat(at)?))).collect()
     }
 }
 
-/// All leaves of a micro-batch, each once for every output that has rows of its own.
-pub(super) fn batch_leaves(
-    assembly: &Assembly<'_>,
+/// The wanted factors of a micro-batch, the rows of all outputs of an example side by side.
+fn batch_factors(
+    ntk: &Ntk<'_>,
     inputs: &Tensor,
     start: usize,
-) -> Result<Vec<Vec<Leaf>>> {
-    let Assembly { model, params, config, .. } = assembly;
-    let Swept { groups, count } = factors_from(*model, params, inputs, config, start)?;
-    let mut leaves: Vec<Vec<Leaf>> = Vec::new();
-    for factors in groups {
-        let mut at = 0;
-        for factor in factors {
-            for leaf in Leaf::of(factor, config.strategy)? {
-                if leaves.len() == at {
-                    leaves.push(Vec::new());
-                }
-                leaves[at].push(if leaf.count() == count {
-                    leaf
-                } else {
-                    leaf.narrow(&(0..count))?
-                });
-                at += 1;
-            }
+    wanted: &[usize],
+) -> Result<Vec<KeptFactor>> {
+    let Swept { outputs, count } = ntk.swept(inputs, start, ntk.config.micro_batch)?;
+    let mut layers = vec![Vec::new(); wanted.len()];
+    for factors in outputs {
+        let kept = factors.into_iter().map(|factor| KeptFactor::of(factor, ntk.config.strategy));
+        let kept: Vec<_> = kept.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        for (layer, at) in layers.iter_mut().zip(wanted) {
+            let kept = &kept[*at];
+            let part = kept.count() != count;
+            layer.push(if part { kept.narrow(&(0..count))? } else { kept.clone() });
         }
     }
-    Ok(leaves)
-}
-
-/// One leaf of the rows of all outputs, in the form in which it is kept.
-pub(super) fn settled(outputs: Vec<Leaf>) -> Result<Leaf> {
-    Leaf::interleaved(&outputs)?.settled()
-}
-
-/// The blocks that some tiles need, ascending.
-fn blocks_of(tiles: &[TileIndex]) -> impl Iterator<Item = usize> + use<> {
-    let mut blocks: Vec<usize> = tiles.iter().flat_map(|tile| [tile.0, tile.1]).collect();
-    blocks.sort_unstable();
-    blocks.dedup();
-    blocks.into_iter()
+    layers.iter().map(|outputs| KeptFactor::interleaved(outputs)?.in_shorter_form()).collect()
 }

@@ -1,13 +1,11 @@
 //! The engine in tensor operations: the same code for tensors on a GPU and on the CPU.
 
-pub(crate) mod arithmetic;
-pub(crate) mod config;
-pub(crate) mod engine;
+mod arithmetic;
+mod engine;
 mod fused;
-mod leaf;
+mod kept;
 mod multi_device;
+mod operand;
+pub(crate) mod plan;
 pub(crate) mod resident;
 pub(crate) mod run;
-pub(crate) mod schedule;
-pub(crate) mod sizes;
-mod term;

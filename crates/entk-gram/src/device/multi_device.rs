@@ -1,12 +1,14 @@
-//! Tiles for several devices.
+//! Tiles shared among several devices, each on a thread of its own.
 
 use std::sync::mpsc;
 
 use crate::{
-    device::engine::HostSink,
     error::{GramError, Result},
-    grid::TileIndex,
+    tiles::grid::TileIndex,
 };
+
+/// Takes the entries of finished tiles, row-major.
+pub(crate) type HostSink<'a, A> = dyn FnMut(TileIndex, &[A]) -> Result<()> + 'a;
 
 /// Finished tiles that wait for the sink, for each device.
 const WAITING: usize = 2;
@@ -14,7 +16,7 @@ const WAITING: usize = 2;
 /// Shares of some tiles for `devices` devices: consecutive tiles, with as equal sums of `work` as
 /// whole tiles allow. Consecutive tiles of the lower triangle share their rows, so that a device
 /// sweeps few examples besides those that all need.
-pub(crate) fn shares(
+pub(crate) fn partition_tiles(
     tiles: &[TileIndex],
     devices: usize,
     work: impl Fn(TileIndex) -> usize,
@@ -35,7 +37,7 @@ pub(crate) fn shares(
 
 /// Runs `compute` for every share that is not empty, on a thread each, and passes the tiles to
 /// `sink` on this thread. The first error ends all: the others see that nobody takes their tiles.
-pub(crate) fn run_on_all<A: Clone + Send>(
+pub(crate) fn run_parallel<A: Clone + Send>(
     shares: &[Vec<TileIndex>],
     compute: impl Fn(usize, &[TileIndex], &mut HostSink<'_, A>) -> Result<()> + Sync,
     sink: &mut HostSink<'_, A>,
@@ -77,7 +79,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::grid::Grid;
+    use crate::tiles::grid::Grid;
 
     /// A device that computes nothing and counts what it is asked for.
     #[derive(Default)]
@@ -104,11 +106,11 @@ mod tests {
             let tiles: Vec<_> = grid.lower().collect();
             for devices in [1, 2, 3, 4, 8] {
                 let work = |tile| grid.entries(tile);
-                let shares = shares(&tiles, devices, work);
-                assert_eq!(shares, super::shares(&tiles, devices, work));
+                let shares = partition_tiles(&tiles, devices, work);
+                assert_eq!(shares, partition_tiles(&tiles, devices, work));
                 let mocks: Vec<Mock> = (0..devices).map(|_| Mock::default()).collect();
                 let mut got = Vec::new();
-                run_on_all(
+                run_parallel(
                     &shares,
                     |d, share, sink| mocks[d].compute(share, sink),
                     &mut |t, v| {
@@ -137,18 +139,19 @@ mod tests {
     #[test]
     fn a_failing_device_or_sink_ends_all_with_its_error() {
         let tiles: Vec<_> = Grid::new(100, 5).lower().collect();
-        let shares = shares(&tiles, 3, |_| 1);
+        let shares = partition_tiles(&tiles, 3, |_| 1);
         let mock = Mock::default();
         let broken =
             |device: usize, share: &[TileIndex], sink: &mut HostSink<'_, usize>| match device {
-                1 => Err(GramError::Unsupported("broken")),
+                1 => Err(GramError::NotOnCpu),
                 _ => mock.compute(share, sink),
             };
-        let failed = run_on_all(&shares, broken, &mut |_, _| Ok(()));
-        assert!(matches!(failed, Err(GramError::Unsupported("broken"))), "{failed:?}");
+        let failed = run_parallel(&shares, broken, &mut |_, _| Ok(()));
+        assert!(matches!(failed, Err(GramError::NotOnCpu)), "{failed:?}");
 
-        let full = |_, _: &[usize]| Err(GramError::Unsupported("full"));
-        let failed = run_on_all(&shares, |_, share, sink| mock.compute(share, sink), &mut { full });
-        assert!(matches!(failed, Err(GramError::Unsupported("full"))), "{failed:?}");
+        let full = |_, _: &[usize]| Err(GramError::Stopped);
+        let failed =
+            run_parallel(&shares, |_, share, sink| mock.compute(share, sink), &mut { full });
+        assert!(matches!(failed, Err(GramError::Stopped)), "{failed:?}");
     }
 }

@@ -1,3 +1,5 @@
+//! A Gram that stays on its device, as an operator for eigensolvers.
+
 use std::borrow::Cow;
 
 use candle_core::{DType, Device, Tensor};
@@ -5,10 +7,16 @@ use entk_device::Operand;
 use entk_spectral::{EntryType, Gram, SpectralError, SymmetricOperator};
 
 use crate::{
-    assembly::Assembly,
-    device::{config::DeviceConfig, schedule::edge},
+    config::DeviceConfig,
+    device::{engine::Block, run::engine},
     error::{GramError, Result},
-    grid::{Grid, TileIndex},
+    memory::zeros,
+    ntk::Ntk,
+    progress::Watch,
+    tiles::{
+        Tiles,
+        grid::{Grid, TileIndex},
+    },
 };
 
 /// Columns that a solver should pass at a time: enough for a product to read each tile at the speed
@@ -43,30 +51,6 @@ pub struct DeviceGram {
     device: Device,
 }
 
-impl Assembly<'_> {
-    /// The Gram as [`Assembly::gram`] computes it on a device, left there.
-    ///
-    /// # Errors
-    /// As [`Assembly::gram`]; [`GramError::DeviceMemory`] where its tiles do not fit beside what
-    /// computes them.
-    pub fn resident_gram(&self) -> Result<DeviceGram> {
-        let config = self.device_config().unwrap_or_default();
-        let config = DeviceConfig { devices: Vec::new(), ..config };
-        let n = self.rows_of(self.inputs)?;
-        let grid = Grid::new(n, config.edge.unwrap_or_else(|| edge(n)));
-        let order: Vec<TileIndex> = grid.lower().collect();
-        let blocks = self.blocks(self.inputs, grid.edge())?;
-        let engine = self.device_engine(blocks, grid.edge(), order.len(), true, &config)?;
-        let watch = self.watch(order.iter().map(|tile| engine.work(*tile)).sum());
-        let mut tiles = Vec::with_capacity(order.len());
-        engine.run(&order, &watch, &mut |TileIndex(row, col), values| {
-            tiles.push(if row == col { mirrored(&values)? } else { values });
-            Ok(())
-        })?;
-        Ok(DeviceGram { grid, tiles, dtype: self.dtype(), device: self.params.device().clone() })
-    }
-}
-
 /// A square with its lower triangle also above the diagonal.
 fn mirrored(tile: &Tensor) -> Result<Tensor> {
     let (side, dtype) = (tile.dim(0)?, tile.dtype());
@@ -76,6 +60,24 @@ fn mirrored(tile: &Tensor) -> Result<Tensor> {
 }
 
 impl DeviceGram {
+    /// Computes the tiles of `grid` on the device of the parameters and leaves them there.
+    pub(crate) fn assemble<'a>(
+        ntk: &Ntk<'_>,
+        grid: Grid,
+        config: &DeviceConfig,
+        watch: impl FnOnce(usize) -> Watch<'a>,
+    ) -> Result<Self> {
+        let tiles = Tiles::lower(grid);
+        let copy = ntk.moved(ntk.params.clone(), ntk.inputs.clone());
+        let engine = engine(copy, Block::all(ntk, &tiles)?, &tiles, true, config)?;
+        let mut resident = Vec::with_capacity(tiles.wanted.len());
+        engine.run(&watch(engine.work()), &mut |TileIndex(row, col), values| {
+            resident.push(if row == col { mirrored(&values)? } else { values });
+            Ok(())
+        })?;
+        Ok(Self { grid, tiles: resident, dtype: ntk.dtype(), device: ntk.params.device().clone() })
+    }
+
     /// Rows and columns.
     pub fn n(&self) -> usize {
         self.grid.n()
@@ -87,9 +89,9 @@ impl DeviceGram {
     /// Those of the device, and NaN or infinity in the kernel.
     pub fn gram(&self) -> Result<Gram> {
         let n = self.n();
-        let mut entries = crate::memory::zeros::<f64>(n, n)?;
+        let mut entries = zeros::<f64>(n, n)?;
         for (tile, values) in self.grid.lower().zip(&self.tiles) {
-            let (rows, cols) = (self.grid.examples(tile.0), self.grid.examples(tile.1));
+            let (rows, cols) = (self.grid.range(tile.0), self.grid.range(tile.1));
             let values = values.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec2::<f64>()?;
             for (row, values) in rows.zip(values) {
                 entries[row * n + cols.start..row * n + cols.end].copy_from_slice(&values);
@@ -104,13 +106,13 @@ impl DeviceGram {
     /// The columns' images, one after the other: (K X)^T for X^T (count, N).
     fn images(&self, columns: &Tensor) -> Result<Tensor> {
         let part = |at: usize| {
-            let rows = self.grid.examples(at);
+            let rows = self.grid.range(at);
             Operand::new(&columns.narrow(1, rows.start, rows.len())?, entk_device::Precision::F64)
         };
         let parts = (0..self.grid.side()).map(part).collect::<std::result::Result<Vec<_>, _>>()?;
         let count = columns.dim(0)?;
         let zeros =
-            |at| Tensor::zeros((count, self.grid.examples(at).len()), DType::F64, &self.device);
+            |at| Tensor::zeros((count, self.grid.range(at).len()), DType::F64, &self.device);
         let images = (0..self.grid.side()).map(zeros).collect::<candle_core::Result<Vec<_>>>()?;
         for (TileIndex(row, col), tile) in self.grid.lower().zip(&self.tiles) {
             let tile = Operand::new(tile, entk_device::Precision::F64)?;

@@ -1,11 +1,27 @@
-//! How a layer's gradients are kept and contracted, and what that costs.
+//! The one place that decides how a layer's gradients are kept and contracted, from the sizes of
+//! the layer and from what an engine's products cost; plans print what it says.
 
-use candle_core::Tensor;
+use std::iter;
+
 use entk_models::{Factor, Geometry};
 
-use crate::cpu::pair::PairForm;
+use crate::{config::Strategy, error::Result};
 
-/// How the parameters of one layer are contracted.
+/// The form in which a layer's gradients are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Form {
+    /// Rows of the Jacobian, in one product with those of other layers.
+    Rows,
+    /// Inputs and cotangents of a dense layer: `(a a'^T + 1) * (d d'^T)`.
+    Dense,
+    /// Inputs and cotangents of a layer, from which rows are expanded in parts.
+    Expanded,
+    /// Inputs and cotangents of a convolution on few pixels, multiplied pixel by pixel.
+    Pixels,
+}
+
+/// How the parameters of one layer are contracted; numbers are for one row of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerPlan {
     /// The layer's parameters.
@@ -14,65 +30,216 @@ pub struct LayerPlan {
     pub parameters: usize,
     /// Form of its gradients.
     pub form: Form,
-    /// Numbers kept for each example.
+    /// Numbers kept.
     pub kept: usize,
-    /// Columns of the products of each pair of examples.
+    /// Columns of the products of each pair of rows.
     pub columns: usize,
 }
 
-/// The form in which a layer's gradients are kept.
+/// What an engine's products cost, in multiply-adds of a large matrix product.
+pub(crate) struct FormCosts {
+    /// One addition to the sum of one pair of output pixels.
+    pub(crate) addition: usize,
+    /// Whether all pairs of input pixels are multiplied, also those that no tap reads.
+    pub(crate) all_pixel_pairs: bool,
+    /// Whether rows may be expanded from kept factors under
+    /// [`Strategy::JacobianContraction`] too.
+    pub(crate) expands_jacobian: bool,
+    /// Whether a bias has rows of its own, apart from those of a weight in this form.
+    pub(crate) bias_apart: fn(Form) -> bool,
+}
+
+/// A layer's parameters and sizes, without its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layer {
+    /// Weight and bias, or the one parameter.
+    pub(crate) names: Vec<String>,
+    pub(crate) shape: LayerShape,
+}
+
+/// The sizes of a [`Factor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// Rows of the Jacobian, in one product with those of other layers.
-    Rows,
-    /// Inputs and cotangents of a dense layer: `(a a'^T + 1) * (d d'^T)`.
-    Dense,
-    /// Inputs and cotangents of a convolution, from which rows are expanded in parts.
-    Conv,
-    /// Inputs and cotangents of a convolution on few pixels, multiplied pixel by pixel.
-    Pixels,
+pub(crate) enum LayerShape {
+    Dense { inputs: usize, outputs: usize },
+    Conv(Geometry),
+    Rows { columns: usize },
 }
 
-/// Operations for one example: the input's cotangent, unless the layer is the first one, and the
-/// rows of a convolution.
-pub(crate) fn backward_operations(factor: &Factor, first: bool) -> f64 {
-    let (cotangent, rows) = match factor {
-        Factor::Dense { inputs, cotangents, .. } => {
-            (2.0 * (inputs.dims()[1] * cotangents.dims()[1]) as f64, 0.0)
-        }
-        Factor::Conv { geometry, .. } => match PairForm::of_conv(*geometry) {
-            Some(PairForm::Pixels(_)) => (geometry.operations(), 0.0),
-            _ => (geometry.operations(), geometry.operations()),
-        },
-        Factor::Rows { .. } => (0.0, 0.0),
-    };
-    rows + if first { 0.0 } else { cotangent }
-}
+impl Layer {
+    pub(crate) fn of(factor: &Factor) -> Self {
+        let names = factor.names().into_iter().map(str::to_owned).collect();
+        let shape = match factor {
+            Factor::Dense { inputs, cotangents, .. } => {
+                LayerShape::Dense { inputs: inputs.dims()[1], outputs: cotangents.dims()[1] }
+            }
+            Factor::Conv { geometry, .. } => LayerShape::Conv(*geometry),
+            Factor::Rows { rows, .. } => LayerShape::Rows { columns: rows.dims()[1] },
+        };
+        Self { names, shape }
+    }
 
-/// What a micro-batch sweep holds for a layer: numbers of its inputs and cotangents.
-pub(crate) fn in_flight(factor: &Factor) -> usize {
-    match factor {
-        Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
-            inputs.elem_count() + cotangents.elem_count()
+    /// Whether there is a bias beside the weight.
+    pub(crate) fn bias(&self) -> bool {
+        self.names.len() > 1
+    }
+
+    /// Number of parameters, P_l.
+    pub(crate) fn parameters(&self) -> usize {
+        let (weight, bias) = match self.shape {
+            LayerShape::Dense { inputs, outputs } => (inputs * outputs, outputs),
+            LayerShape::Conv(g) => (g.patch() * g.filters, g.filters),
+            LayerShape::Rows { columns } => (columns, 0),
+        };
+        weight + if self.bias() { bias } else { 0 }
+    }
+
+    /// Numbers of inputs and cotangents of one example.
+    pub(crate) fn factor_len(&self) -> usize {
+        match self.shape {
+            LayerShape::Dense { inputs, outputs } => inputs + outputs,
+            LayerShape::Conv(g) => g.input_len() + g.output_len(),
+            LayerShape::Rows { columns } => columns,
         }
-        Factor::Rows { rows, .. } => rows.elem_count(),
+    }
+
+    /// Equal parts in which rows may be expanded: inputs, or input channels.
+    pub(crate) fn channels(&self) -> usize {
+        match self.shape {
+            LayerShape::Dense { inputs, .. } => inputs,
+            LayerShape::Conv(g) => g.channels,
+            LayerShape::Rows { columns } => columns,
+        }
+    }
+
+    /// Numbers that are kept in a form.
+    pub(crate) fn kept(&self, form: Form) -> usize {
+        if form == Form::Rows { self.parameters() } else { self.factor_len() }
+    }
+
+    /// The cheapest form.
+    pub(crate) fn form(&self, strategy: Strategy, costs: &FormCosts) -> Form {
+        let structured = strategy == Strategy::Structured;
+        let rows_are_longer = |rows: usize| self.factor_len() < rows;
+        match self.shape {
+            LayerShape::Dense { inputs, outputs } => match structured {
+                true if inputs + outputs + 2 < inputs * outputs => Form::Dense,
+                false if costs.expands_jacobian && rows_are_longer(inputs * outputs) => {
+                    Form::Expanded
+                }
+                _ => Form::Rows,
+            },
+            LayerShape::Conv(g) => {
+                let rows = g.patch() * g.filters;
+                match structured {
+                    true if pixels_are_cheaper(&g, costs) => Form::Pixels,
+                    false if !costs.expands_jacobian => Form::Rows,
+                    _ if rows_are_longer(rows) => Form::Expanded,
+                    _ => Form::Rows,
+                }
+            }
+            LayerShape::Rows { .. } => Form::Rows,
+        }
+    }
+
+    /// The parts that are contracted by themselves: a bias with rows of its own, and the rest.
+    pub(crate) fn parts(&self, form: Form, costs: &FormCosts) -> Vec<(Self, Form)> {
+        let bias = match self.shape {
+            LayerShape::Dense { outputs, .. } => outputs,
+            LayerShape::Conv(g) => g.filters,
+            LayerShape::Rows { .. } => 0,
+        };
+        match self.names.as_slice() {
+            [weight, name] if (costs.bias_apart)(form) => {
+                let shape = LayerShape::Rows { columns: bias };
+                let bias = Self { names: vec![name.clone()], shape };
+                vec![
+                    (bias, Form::Rows),
+                    (Self { names: vec![weight.clone()], ..self.clone() }, form),
+                ]
+            }
+            _ => vec![(self.clone(), form)],
+        }
+    }
+
+    /// Columns of the products of each pair of rows of the kernel.
+    fn columns(&self, form: Form, costs: &FormCosts) -> usize {
+        match (form, self.shape) {
+            (Form::Dense, _) => self.factor_len(),
+            (Form::Pixels, LayerShape::Conv(g)) => pixel_columns(&g, pixel_pairs(&g).0, costs),
+            _ => self.parameters(),
+        }
+    }
+
+    pub(crate) fn plan(&self, strategy: Strategy, costs: &FormCosts) -> LayerPlan {
+        let form = self.form(strategy, costs);
+        let parts = self.parts(form, costs);
+        let sum = |of: fn(&Self, Form, &FormCosts) -> usize| {
+            parts.iter().map(|(part, form)| of(part, *form, costs)).sum()
+        };
+        LayerPlan {
+            names: self.names.clone(),
+            parameters: self.parameters(),
+            form,
+            kept: sum(|part, form, _| part.kept(form)),
+            columns: sum(Self::columns),
+        }
+    }
+
+    /// Operations of the backward sweep for one example: the input's cotangent, unless the layer is
+    /// the first one, and the rows of a convolution.
+    pub(crate) fn backward_operations(&self, form: Form, first: bool) -> f64 {
+        let (cotangent, rows) = match self.shape {
+            LayerShape::Dense { inputs, outputs } => (2.0 * (inputs * outputs) as f64, 0.0),
+            LayerShape::Conv(g) if form == Form::Pixels => (g.operations(), 0.0),
+            LayerShape::Conv(g) => (g.operations(), g.operations()),
+            LayerShape::Rows { .. } => (0.0, 0.0),
+        };
+        rows + if first { 0.0 } else { cotangent }
     }
 }
 
-/// Whether two products of widths `in` and `out` cost less than one of width `in out`.
-pub(crate) fn pair_is_cheaper(inputs: &Tensor, cotangents: &Tensor) -> bool {
-    let (i, o) = (inputs.dims()[1], cotangents.dims()[1]);
-    i + o + 2 < i * o
+/// A bias whose gradients are rows of their own, apart from the weight.
+pub(crate) fn without_bias(mut factor: Factor) -> Result<(Factor, Option<Factor>)> {
+    let (name, rows) = match &mut factor {
+        Factor::Dense { bias, cotangents, .. } => (bias.take(), cotangents.clone()),
+        Factor::Conv { bias, cotangents, .. } => match bias.take() {
+            Some(name) => (Some(name), cotangents.sum((2, 3))?),
+            None => return Ok((factor, None)),
+        },
+        Factor::Rows { .. } => return Ok((factor, None)),
+    };
+    Ok((factor, name.map(|name| Factor::Rows { name, rows })))
 }
 
-/// Multiply-adds of all pairs of input pixels and all pairs of output pixels.
-pub(crate) fn pixel_columns(g: &Geometry) -> usize {
-    g.channels * g.input_pixels().pow(2) + g.filters * g.output_pixels().pow(2)
+fn pixels_are_cheaper(g: &Geometry, costs: &FormCosts) -> bool {
+    let (rows, outputs) = (g.patch() * g.filters, g.output_pixels().pow(2));
+    // Most convolutions have far more pixels, and need not be counted out.
+    if g.filters * outputs >= rows {
+        return false;
+    }
+    let (pairs, additions) = pixel_pairs(g);
+    pixel_columns(g, pairs, costs) + costs.addition * (outputs + additions) < rows
 }
 
-/// Whether pairs of pixels cost less than rows. The additions of one pair of examples stay in
-/// registers and caches; those of all taps count as one multiply-add each.
-pub(crate) fn pixels_are_cheaper(g: &Geometry) -> bool {
-    let taps = g.kernel[0] * g.kernel[1] * g.output_pixels().pow(2);
-    pixel_columns(g) + taps < g.patch() * g.filters
+/// Multiply-adds of the pairs of input pixels and all pairs of output pixels.
+fn pixel_columns(g: &Geometry, pairs: usize, costs: &FormCosts) -> usize {
+    let pairs = if costs.all_pixel_pairs { g.input_pixels().pow(2) } else { pairs };
+    g.channels * pairs + g.filters * g.output_pixels().pow(2)
+}
+
+/// The pairs of input pixels that two output pixels read through the same tap, and how often such
+/// pairs are read.
+fn pixel_pairs(g: &Geometry) -> (usize, usize) {
+    let mut read = vec![false; g.input_pixels().pow(2)];
+    let mut additions = 0;
+    let (taps, outputs) = (g.kernel[0] * g.kernel[1], g.output_pixels());
+    for (p, q) in (0..outputs).flat_map(|p| iter::repeat(p).zip(0..outputs)) {
+        for tap in 0..taps {
+            if let (Some(a), Some(b)) = (g.input_pixel(p, tap), g.input_pixel(q, tap)) {
+                read[a * g.input_pixels() + b] = true;
+                additions += 1;
+            }
+        }
+    }
+    (read.into_iter().filter(|read| *read).count(), additions)
 }

@@ -1,3 +1,5 @@
+//! The rate of matrix products of this machine, for plans and for programs that print efficiency.
+
 use std::time::Instant;
 
 use candle_core::DType;

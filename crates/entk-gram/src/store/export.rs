@@ -6,8 +6,8 @@ use std::{
 
 use crate::{
     error::{GramError, Result},
-    grid::TileIndex,
     store::{Store, chunk::Entry},
+    tiles::grid::TileIndex,
 };
 
 /// numpy pads its header to a multiple of this.
@@ -56,7 +56,7 @@ impl Store {
         let grid = self.grid();
         let mut square = Square { file, start: header.len(), n: grid.n() };
         self.for_each_tile::<A>(|TileIndex(row, col), values| {
-            let (rows, cols) = (grid.examples(row), grid.examples(col));
+            let (rows, cols) = (grid.range(row), grid.range(col));
             let at = |i: usize, j: usize| values[i * grid.edge() + j];
             let lower = square.write(rows.start, rows.len(), cols.start, cols.len(), at);
             lower.map_err(error)?;

@@ -1,10 +1,12 @@
+//! What the bits of a stored Gram depend on: stores resume by it.
+
 use candle_core::DType;
 use entk_device::hash;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    assembly::Assembly,
     error::{GramError, Result},
+    ntk::Ntk,
 };
 
 /// Layout of stores and order of their sums; changes whenever old stores can no longer be read, or
@@ -50,24 +52,23 @@ pub struct Identity {
 }
 
 impl Identity {
-    pub(crate) fn new(assembly: &Assembly<'_>, edge: usize) -> Result<Self> {
-        let config = &assembly.config;
-        let n = assembly.rows_of(assembly.inputs)?;
+    pub(crate) fn new(ntk: &Ntk<'_>, engine: String, edge: usize) -> Result<Self> {
+        let (config, n) = (&ntk.config, ntk.rows()?);
         Ok(Self {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             n,
             edge: edge.clamp(1, n.max(1)),
-            dtype: zarr_name(assembly.dtype())?.to_owned(),
-            compute: zarr_name(assembly.params.dtype())?.to_owned(),
-            engine: assembly.engine_name(),
+            dtype: zarr_name(ntk.dtype())?.to_owned(),
+            compute: zarr_name(ntk.params.dtype())?.to_owned(),
+            engine,
             strategy: format!("{:?}", config.strategy),
             outputs: format!("{:?}", config.outputs),
             layers: config.layers.clone(),
             micro_batch: config.micro_batch,
-            model: blake3::hash(format!("{:?}", assembly.model).as_bytes()).to_string(),
-            weights: hash::named(assembly.params.iter().chain(assembly.params.statistics()))?,
-            inputs: hash::examples(assembly.inputs)?,
+            model: blake3::hash(format!("{:?}", ntk.model).as_bytes()).to_string(),
+            weights: hash::named(ntk.params.iter().chain(ntk.params.statistics()))?,
+            inputs: hash::examples(&ntk.inputs)?,
         })
     }
 
@@ -92,12 +93,14 @@ impl Identity {
 }
 
 /// The engine of stores that do not name it.
+pub(crate) const CPU: &str = "cpu";
+
 fn cpu() -> String {
-    "cpu".into()
+    CPU.into()
 }
 
 fn is_cpu(engine: &str) -> bool {
-    engine == cpu()
+    engine == CPU
 }
 
 /// Zarr's name of an element type.

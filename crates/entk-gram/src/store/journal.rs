@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{GramError, Result},
-    grid::TileIndex,
+    tiles::grid::TileIndex,
 };
 
 /// One line: a tile and the BLAKE3 of its file. A chunk's own checksum does not say where the

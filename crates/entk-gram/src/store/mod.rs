@@ -22,12 +22,18 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{GramError, Result},
-    grid::{Grid, TileIndex},
     store::{
         chunk::Entry,
-        identity::Identity,
         journal::{Hashes, Journal},
     },
+};
+pub use crate::{
+    store::{identity::Identity, rows::StoredRows},
+    tiles::{
+        grid::{Grid, TileIndex},
+        part::Part,
+    },
+    to_store::{StoreConfig, StoreReport},
 };
 
 const RUN: &str = "run.json";
@@ -250,7 +256,7 @@ impl Store {
 
     /// Refuses NaN and infinity in the part of a tile that holds examples.
     fn check_finite<A: Entry>(&self, tile: TileIndex, entries: &[A]) -> Result<()> {
-        let (rows, cols) = (self.grid().examples(tile.0), self.grid().examples(tile.1));
+        let (rows, cols) = (self.grid().range(tile.0), self.grid().range(tile.1));
         for (i, row) in rows.zip(entries.chunks(self.grid().edge())) {
             if let Some(at) = row[..cols.len()].iter().position(|entry| !entry.finite()) {
                 return Err(GramError::NonFinite { row: i, col: cols.start + at });

@@ -2,8 +2,8 @@ use entk_spectral::{EntryType, LowerTiles, SpectralError, Tile, TiledOperator};
 
 use crate::{
     error::{GramError, Result},
-    grid::TileIndex,
     store::{COMMIT, Store, chunk::decode},
+    tiles::grid::TileIndex,
 };
 
 impl Store {
@@ -47,7 +47,7 @@ impl LowerTiles for &Store {
             reason: format!("{}: {reason}", path.display()),
         };
         let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
-        let (rows, cols, edge) = (grid.examples(i).len(), grid.examples(j).len(), grid.edge());
+        let (rows, cols, edge) = (grid.range(i).len(), grid.range(j).len(), grid.edge());
         Ok(match self.entry_type() {
             EntryType::F64 => {
                 Tile::F64(cut(decode(&bytes, edge * edge).map_err(failed)?, edge, rows, cols))

@@ -4,13 +4,13 @@ use entk_spectral::Gram;
 
 use crate::{
     error::{GramError, Result},
-    grid::TileIndex,
     store::{
         JOURNAL, Store,
         chunk::{Entry, decode},
         journal,
         journal::Hashes,
     },
+    tiles::grid::TileIndex,
 };
 
 impl Store {
@@ -66,7 +66,7 @@ impl Store {
         for at in 0..grid.side() {
             let tile = self.tile::<A>(TileIndex(at, at), &hashes)?;
             let entries = tile.into_iter().step_by(grid.edge() + 1);
-            diagonal.extend(entries.take(grid.examples(at).len()).map(Into::into));
+            diagonal.extend(entries.take(grid.range(at).len()).map(Into::into));
         }
         Ok(diagonal)
     }
@@ -92,7 +92,7 @@ impl Store {
         let n = self.identity.n;
         let mut entries = crate::memory::zeros::<A>(n, n)?;
         self.for_each_tile::<A>(|tile, values| {
-            let (rows, cols) = (self.grid().examples(tile.0), self.grid().examples(tile.1));
+            let (rows, cols) = (self.grid().range(tile.0), self.grid().range(tile.1));
             for (i, row) in rows.zip(values.chunks(self.grid().edge())) {
                 let at = i * n + cols.start;
                 entries[at..at + cols.len()].copy_from_slice(&row[..cols.len()]);

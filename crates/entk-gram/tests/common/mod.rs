@@ -1,5 +1,6 @@
 //! Tolerances and the distance of kernels, for the tests of both engines.
 
+use entk_gram::{DeviceConfig, Engine, GramConfig};
 use entk_spectral::Gram;
 
 /// f64 round-off of sums of a few thousand products, relative to sqrt(K_ii K_jj).
@@ -11,4 +12,10 @@ pub const SINGLE: f64 = 1e-5;
 pub fn distance(a: &Gram, b: &Gram) -> f64 {
     assert_eq!(a.n(), b.n());
     entk_testing::entrywise_error(b.n(), |i, j| a.get(i, j), |i, j| b.get(i, j))
+}
+
+/// The settings of a kernel that is computed in tensor operations.
+#[allow(dead_code)] // the tests of stores and of one engine need it, those of strategies do not
+pub fn on(config: &GramConfig, device: &DeviceConfig) -> GramConfig {
+    GramConfig { engine: Engine::Tensors(device.clone()), ..config.clone() }
 }

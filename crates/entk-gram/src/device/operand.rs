@@ -1,3 +1,6 @@
+//! What the rows of a block contribute to products, and the products of two blocks. Made by the
+//! engine from kept factors.
+
 use std::ops::Range;
 
 use candle_core::Tensor;
@@ -8,11 +11,11 @@ use crate::{
     device::{
         arithmetic::{Arithmetic, plus},
         fused::{dense_tile, pixel_tile},
-        leaf::Leaf,
-        schedule::Piece,
+        kept::KeptFactor,
     },
     error::Result,
     factors::form::Form,
+    plan::workload::ChannelRange,
 };
 
 /// Longest side of the products of pixels: they are made for so many pixels of some examples at a
@@ -24,7 +27,7 @@ const PATCHES: usize = 1 << 24;
 
 /// What some rows of the kernel contribute to products with others.
 #[derive(Debug)]
-pub(crate) enum Term {
+pub(crate) enum LayerOperand {
     /// `J J'^T`.
     Rows(Operand),
     /// `(a a'^T + bias) * (d d'^T)`.
@@ -43,12 +46,15 @@ pub(crate) struct PixelStrip {
     geometry: Geometry,
 }
 
-impl Term {
-    /// The term of a unit, from the leaves of its pieces: rows side by side, or a single other
-    /// leaf.
-    pub(crate) fn new(unit: &[(&Leaf, &Piece)], arithmetic: &Arithmetic) -> Result<Self> {
-        if let [(leaf, _)] = unit {
-            match (&leaf.factor, leaf.form) {
+impl LayerOperand {
+    /// The operand of a block of columns, from its factors: rows side by side, or a single layer in
+    /// another form.
+    pub(crate) fn new(
+        block: &[(&KeptFactor, &ChannelRange)],
+        arithmetic: &Arithmetic,
+    ) -> Result<Self> {
+        if let [(kept, _)] = block {
+            match (&kept.factor, kept.form) {
                 (Factor::Dense { inputs, cotangents, bias, .. }, Form::Dense) => {
                     return Ok(Self::Dense {
                         inputs: arithmetic.operand(inputs)?,
@@ -62,21 +68,21 @@ impl Term {
                 _ => {}
             }
         }
-        let rows = unit.iter().map(|(leaf, piece)| in_batches(leaf, &piece.channels));
+        let rows = block.iter().map(|(kept, range)| in_batches(kept, &range.channels));
         let mut rows = rows.collect::<Result<Vec<_>>>()?;
         let rows = if rows.len() == 1 { rows.swap_remove(0) } else { Tensor::cat(&rows, 1)? };
         Ok(Self::Rows(arithmetic.operand(&rows)?))
     }
 }
 
-/// The rows of some channels of a leaf, for so many examples at a time that their patches are few
+/// The rows of some channels of a layer, for so many examples at a time that their patches are few
 /// numbers beside the rows.
-fn in_batches(leaf: &Leaf, channels: &Range<usize>) -> Result<Tensor> {
-    let Factor::Conv { geometry: g, .. } = &leaf.factor else { return leaf.rows(channels) };
+fn in_batches(kept: &KeptFactor, channels: &Range<usize>) -> Result<Tensor> {
+    let Factor::Conv { geometry: g, .. } = &kept.factor else { return kept.rows(channels) };
     let patches = channels.len() * g.kernel[0] * g.kernel[1] * g.output_pixels();
-    let (count, batch) = (leaf.count(), (PATCHES / patches.max(1)).max(1));
+    let (count, batch) = (kept.count(), (PATCHES / patches.max(1)).max(1));
     let parts = (0..count).step_by(batch).map(|start| {
-        let part = leaf.narrow(&(start..count.min(start + batch)))?;
+        let part = kept.narrow(&(start..count.min(start + batch)))?;
         part.rows(channels)
     });
     Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
@@ -106,17 +112,16 @@ fn by_pixel(images: &Tensor) -> Result<Tensor> {
     Ok(by_pixel.contiguous()?.reshape((height * width * count, channels))?)
 }
 
-impl Term {
-    /// The tile with the products of this term and the same term of other rows; no tile stands for
-    /// zeros.
-    pub(crate) fn added(
+impl LayerOperand {
+    /// The tile with the products of this operand and that of other rows; no tile stands for zeros.
+    pub(crate) fn accumulate(
         &self,
         other: &Self,
         tile: Option<Tensor>,
         arithmetic: &Arithmetic,
     ) -> Result<Tensor> {
         match (self, other) {
-            (Self::Rows(left), Self::Rows(right)) => arithmetic.added(tile, left, right),
+            (Self::Rows(left), Self::Rows(right)) => arithmetic.accumulate(tile, left, right),
             (
                 Self::Dense { inputs, cotangents, bias },
                 Self::Dense { inputs: others, cotangents: other_cotangents, .. },
@@ -129,7 +134,7 @@ impl Term {
             (Self::Pixels(left), Self::Pixels(right)) => {
                 plus(tile, strip_tiles(left, right, arithmetic)?)
             }
-            _ => Err(candle_core::Error::Msg("terms of different layers".into()).into()),
+            _ => Err(candle_core::Error::Msg("operands of different layers".into()).into()),
         }
     }
 }

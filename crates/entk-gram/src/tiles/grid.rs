@@ -1,3 +1,5 @@
+//! How a matrix is cut into square tiles; used by stores, plans and engines.
+
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -9,12 +11,12 @@ pub struct TileIndex(pub usize, pub usize);
 /// How an N x N matrix is cut into square tiles of one edge, the last row and column shorter.
 ///
 /// ```
-/// use entk_gram::{Grid, TileIndex};
+/// use entk_gram::store::{Grid, TileIndex};
 ///
 /// let grid = Grid::new(5, 2);
 /// assert_eq!(grid.side(), 3);
 /// assert_eq!(grid.lower().count(), 6);
-/// assert_eq!(grid.examples(2), 4..5);
+/// assert_eq!(grid.range(2), 4..5);
 /// assert_eq!(grid.lower().nth(1), Some(TileIndex(1, 0)));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +46,8 @@ impl Grid {
         self.n.div_ceil(self.edge)
     }
 
-    /// Examples of a row or column of tiles.
-    pub fn examples(&self, at: usize) -> Range<usize> {
+    /// The rows, or columns, of the matrix in a row, or column, of tiles.
+    pub fn range(&self, at: usize) -> Range<usize> {
         at * self.edge..((at + 1) * self.edge).min(self.n)
     }
 
@@ -56,6 +58,6 @@ impl Grid {
 
     /// Entries of a tile.
     pub fn entries(&self, tile: TileIndex) -> usize {
-        self.examples(tile.0).len() * self.examples(tile.1).len()
+        self.range(tile.0).len() * self.range(tile.1).len()
     }
 }

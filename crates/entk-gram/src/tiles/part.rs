@@ -1,8 +1,10 @@
+//! The share of one of several processes in the tiles of a store.
+
 use std::{fmt, str::FromStr};
 
 use crate::{
     error::{GramError, Result},
-    grid::{Grid, TileIndex},
+    tiles::grid::{Grid, TileIndex},
 };
 
 /// One of several processes that fill the same store, each its share of the tiles.
@@ -11,7 +13,7 @@ use crate::{
 /// again, and all of them together have every tile once.
 ///
 /// ```
-/// use entk_gram::{Grid, Part};
+/// use entk_gram::store::{Grid, Part};
 ///
 /// let part: Part = "2/3".parse()?;
 /// assert_eq!(part, Part::new(2, 3)?);

@@ -1,0 +1,144 @@
+//! What the CPU's engine needs, for its schedule and for plans.
+
+use std::time::Instant;
+
+use candle_core::DType;
+use faer::Par;
+
+use crate::{
+    config::CpuConfig,
+    cpu::kept::{COSTS, CpuLayer},
+    error::Result,
+    factors::form::{Form, Layer},
+    input_gram::InputGram,
+    memory::MemoryLimit,
+    ntk::Ntk,
+    plan::{
+        Buffer, Costs, Place, Plan, Target,
+        rate::rate,
+        workload::{LayerSize, PROGRAM, Workload},
+    },
+    tiles::Tiles,
+};
+
+/// Edge of the product that measures this machine's rate.
+const RATE_EDGE: usize = 768;
+/// Buffers of a part of a tile that a thread has: entries, products of inputs and of cotangents.
+const SCRATCH: u64 = 3;
+
+/// What the CPU is to compute.
+pub(crate) struct CpuJob<'a> {
+    pub(crate) ntk: &'a Ntk<'a>,
+    pub(crate) tiles: Tiles<'a>,
+    pub(crate) config: CpuConfig,
+    /// Tiles that wait beside those that are computed, on their way elsewhere.
+    pub(crate) waiting: u64,
+    /// Products of the inputs, in tiles like those wanted.
+    pub(crate) products: Option<&'a InputGram>,
+}
+
+/// The layers in the order in which their shares are added to an entry, as
+/// [`TileContraction::fill`](super::tile::TileContraction::fill) adds them.
+pub(crate) fn order_of_sums(layers: &[CpuLayer]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..layers.len()).collect();
+    order.sort_by_key(|at| match layers[*at].form {
+        Form::Rows => 0,
+        Form::Expanded => 2,
+        _ => 1,
+    });
+    order
+}
+
+/// What the engine has to compute and to hold.
+pub(crate) fn workload(job: &CpuJob<'_>, layers: &[CpuLayer]) -> Result<Workload> {
+    let CpuJob { ntk, tiles, config, waiting, .. } = job;
+    let bytes = |dtype: DType| dtype.size_in_bytes() as u64;
+    let (item, entry) = (bytes(ntk.params.dtype()), bytes(ntk.dtype()));
+    let size = |at: usize| {
+        let (form, width) = (layers[at].form, layers[at].kept());
+        LayerSize { form, kept: 0, width, channels: 1 }
+    };
+    let tile = (tiles.largest() as u64).saturating_mul(entry);
+    let scratch: u64 = scratch(job, layers).iter().map(|buffer| buffer.bytes).sum();
+    let detected = || MemoryLimit::detect(None).map_or(u64::MAX, |limit| limit.bytes);
+    let held = (ntk.inputs.elem_count() + ntk.params.count()) as u64;
+    Ok(Workload {
+        layers: order_of_sums(layers).into_iter().map(size).collect(),
+        rows: tiles.rows.n() + tiles.others.map_or(0, |(_, cols)| cols.n()),
+        block: 1,
+        tiles: tiles.wanted.len(),
+        resident_tiles: tiles.wanted.len(),
+        keeps_tiles: false,
+        tile,
+        kept: 0,
+        operand: item,
+        held: held * item + PROGRAM,
+        sweep: sweeping(ntk)?.bytes,
+        scratch: scratch + waiting.saturating_mul(tile),
+        sweeps_end_first: true,
+        depth: usize::MAX,
+        chunk_share: 1,
+        limit: config.memory.unwrap_or_else(detected),
+        share: 1.0,
+    })
+}
+
+/// Values and cotangents, of each layer and of the activation after it, of the micro-batches that
+/// are swept at a time.
+fn sweeping(ntk: &Ntk<'_>) -> Result<Buffer> {
+    let (threads, batch) = (rayon::current_num_threads(), ntk.config.micro_batch);
+    let numbers: usize = ntk.layers()?.iter().map(Layer::factor_len).sum();
+    let bytes = (2 * numbers * batch * threads * ntk.params.dtype().size_in_bytes()) as u64;
+    Ok(Buffer { name: format!("sweeps of {threads} micro-batches of {batch}"), bytes })
+}
+
+/// What products need beside factors and tiles.
+fn scratch(CpuJob { ntk, config, .. }: &CpuJob<'_>, layers: &[CpuLayer]) -> Vec<Buffer> {
+    let (threads, tile) = (rayon::current_num_threads() as u64, config.tile as u64);
+    let entry = ntk.dtype().size_in_bytes() as u64;
+    let bytes = SCRATCH * tile * tile * entry * threads;
+    let mut buffers = vec![Buffer { name: "scratch of the threads".into(), bytes }];
+    if layers.iter().any(|layer| layer.form == Form::Expanded) {
+        let bytes = config.expansion as u64;
+        buffers.push(Buffer { name: "expanded convolution rows".into(), bytes });
+    }
+    buffers
+}
+
+/// Plans an assembly: one example shows the layers, one micro-batch and one product the machine.
+pub(crate) fn plan(job: &CpuJob<'_>, target: Target) -> Result<Plan> {
+    let CpuJob { ntk, products, .. } = job;
+    let layers = ntk.layers()?;
+    let mut per_example = ntk.model.operations();
+    for (at, layer) in layers.iter().enumerate() {
+        let form = layer.form(ntk.config.strategy, &COSTS);
+        per_example += layer.backward_operations(form, at + 1 == layers.len());
+    }
+    let plan = |layer: &Layer| layer.plan(ntk.config.strategy, &COSTS);
+    let mut plans: Vec<_> = layers.iter().map(plan).collect();
+    if let (Some(_), Some(first)) = (products, plans.last_mut()) {
+        first.columns -= first.columns.min(ntk.example_len()?);
+    }
+    let start = Instant::now();
+    ntk.swept(&ntk.inputs, 0, ntk.config.micro_batch)?;
+    let (n, threads) = (ntk.inputs.dim(0)?, rayon::current_num_threads() as f64);
+    let batches = n.div_ceil(ntk.config.micro_batch) as f64;
+    let sweep_s = start.elapsed().as_secs_f64() * batches / threads;
+    let rate = match ntk.params.dtype() {
+        DType::F64 => rate::<f64>(RATE_EDGE, Par::Seq),
+        _ => rate::<f32>(RATE_EDGE, Par::Seq),
+    };
+    let parts = CpuLayer::all(ntk)?;
+    Plan::new(
+        target,
+        Costs {
+            layers: plans,
+            work: workload(job, &parts)?,
+            place: Place::Host { sweeping: sweeping(ntk)?, contracting: scratch(job, &parts) },
+            sweep_operations: per_example * n as f64,
+            entry: ntk.dtype().size_in_bytes() as u64,
+            sweep_s,
+            rate: rate * threads,
+        },
+    )
+}

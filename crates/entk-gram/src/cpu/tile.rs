@@ -1,0 +1,290 @@
+//! One tile of the kernel from kept factors: products on all threads, in parts of the tile. Called
+//! by the engine.
+
+use std::{ops::Range, sync::Mutex};
+
+use entk_models::Real;
+use faer::{MatMut, MatRef};
+use rayon::prelude::*;
+
+use crate::{
+    config::CpuConfig,
+    cpu::{
+        expansion::{Expanded, Expansion},
+        kept::{Contraction, CpuLayer, KeptFactors},
+        pixels::PixelScratch,
+        rows::{FactorPair, Rows, SHORTEST, cuts, lengthened},
+        sum::Sum,
+    },
+    error::Result,
+    progress::Watch,
+    tiles::TileRange,
+};
+
+/// Parts of a tile for each thread at least, so that none waits long for the last one.
+const PARTS_PER_THREAD: usize = 4;
+/// Smallest edge to which tiles are cut for it: shorter products are slower than waiting.
+const SMALLEST_PART: usize = 32;
+
+/// The products between the factors of some rows and some columns of the kernel.
+pub(crate) struct TileContraction<'a, T> {
+    pub(crate) left: &'a KeptFactors<T>,
+    pub(crate) right: &'a KeptFactors<T>,
+    /// Layers whose inputs are those of the model, so that their products may be given.
+    pub(crate) first: &'a [usize],
+    pub(crate) config: &'a CpuConfig,
+}
+
+/// Entries that filling a tile reports: those of its parts, each as often as it is added to by
+/// these layers.
+pub(crate) fn work<'l, T: Real>(
+    range: &TileRange,
+    layers: impl Iterator<Item = &'l CpuLayer>,
+    config: &CpuConfig,
+) -> usize {
+    let edge = part_edge(range, config);
+    let columns = cuts(&range.cols, edge);
+    let needed = |rows: &Range<usize>| -> usize {
+        let needed = columns.iter().filter(|cols| range.needs(rows, cols));
+        needed.map(|cols| rows.len() * cols.len()).sum()
+    };
+    let entries: usize = cuts(&range.rows, edge).iter().map(needed).sum();
+    let passes = layers.map(|layer| match &layer.contraction {
+        Contraction::Expanded(e) => e.passes::<T>(examples(range), config.expansion).len(),
+        _ => 0,
+    });
+    entries * (1 + passes.sum::<usize>())
+}
+
+/// Edge of the parts of a tile: smaller than asked for where they would be too few.
+fn part_edge(range: &TileRange, config: &CpuConfig) -> usize {
+    let parts = (PARTS_PER_THREAD * rayon::current_num_threads()) as f64;
+    let area = (range.rows.len() * range.cols.len()) as f64;
+    let area = if range.is_diagonal() { area / 2.0 } else { area };
+    config.tile.min(((area / parts).sqrt() as usize).max(SMALLEST_PART))
+}
+
+/// Scratch memory of one task.
+struct Scratch<T, A> {
+    tile: Vec<A>,
+    inputs: Vec<A>,
+    cotangents: Vec<A>,
+    pixels: PixelScratch<A>,
+    product: Vec<T>,
+}
+
+/// A part of the target that one task computes.
+type Task<'m, A> = (Range<usize>, Range<usize>, MatMut<'m, A>);
+
+impl<T: Real> TileContraction<'_, T> {
+    /// Adds to a tile, in parts, one task each.
+    ///
+    /// Each entry is one fixed sequence of operations: short layers, dense layers in the order
+    /// of the backward sweep, convolutions filter by filter. It depends neither on the part nor
+    /// on the tile, the threads or the memory. `products` of the model's inputs, those of the
+    /// tile, are taken where they are given.
+    pub(crate) fn fill<A: Sum<T>>(
+        &self,
+        range: &TileRange,
+        watch: &Watch<'_>,
+        products: Option<MatRef<'_, A>>,
+        mut target: MatMut<'_, A>,
+    ) -> Result<()> {
+        let pool = Mutex::new(Vec::new());
+        self.for_each_part(range, watch, &pool, target.as_mut(), |rows, cols, scratch| {
+            let products = products.map(|products| {
+                let (row, col) = (rows.start - range.rows.start, cols.start - range.cols.start);
+                products.get(row.., col..)
+            });
+            self.add_kept(rows, cols, products, scratch);
+        })?;
+        let (mut a, mut b) = (Expanded::default(), Expanded::default());
+        for (left, right, expansion) in self.expanded() {
+            for filters in expansion.passes::<T>(examples(range), self.config.expansion) {
+                watch.check()?;
+                a.fill(expansion, left, &range.rows, &filters);
+                let b = if range.is_diagonal() {
+                    &a
+                } else {
+                    b.fill(expansion, right, &range.cols, &filters);
+                    &b
+                };
+                let target = target.as_mut();
+                self.for_each_part(range, watch, &pool, target, |rows, cols, scratch| {
+                    let Scratch { tile, product, .. } = scratch;
+                    let rows = a.rows.view(&relative(rows, range.rows.start));
+                    let cols = b.rows.view(&relative(cols, range.cols.start));
+                    let mut from = 0;
+                    for filters in &filters {
+                        let width = expansion.columns(filters);
+                        let (a, b) = (rows.subcols(from, width), cols.subcols(from, width));
+                        A::add_products(tile, a, b, product);
+                        from += width;
+                    }
+                })?;
+            }
+        }
+        watch.check()
+    }
+
+    /// All layers but those of rows, with their factors on both sides.
+    fn layers(&self) -> impl Iterator<Item = ([&FactorPair<T>; 2], &Contraction)> {
+        let pairs = self.left.pairs.iter().zip(&self.right.pairs).map(|(a, b)| [a, b]);
+        pairs.zip(&self.left.contractions)
+    }
+
+    /// The convolutions whose rows are expanded.
+    fn expanded(&self) -> impl Iterator<Item = (&FactorPair<T>, &FactorPair<T>, &Expansion)> {
+        self.layers().filter_map(|([left, right], contraction)| match contraction {
+            Contraction::Expanded(expansion) => Some((left, right, expansion)),
+            _ => None,
+        })
+    }
+
+    /// Runs `add` on every part of a tile: it finds the part's present entries in scratch memory,
+    /// row-major with sides of at least [`SHORTEST`], and leaves the new ones there.
+    fn for_each_part<A: Sum<T>>(
+        &self,
+        range: &TileRange,
+        watch: &Watch<'_>,
+        pool: &Mutex<Vec<Scratch<T, A>>>,
+        target: MatMut<'_, A>,
+        add: impl Fn(&Range<usize>, &Range<usize>, &mut Scratch<T, A>) + Sync,
+    ) -> Result<()> {
+        let tasks = split(range, part_edge(range, self.config), target);
+        tasks.into_par_iter().with_max_len(1).try_for_each(|(rows, cols, mut target)| {
+            watch.check()?;
+            let mut scratch = pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
+            load(target.as_ref(), &mut scratch.tile);
+            add(&lengthened(&rows), &lengthened(&cols), &mut scratch);
+            store(&scratch.tile, &mut target);
+            if let Ok(mut pool) = pool.lock() {
+                pool.push(scratch);
+            }
+            watch.advance(rows.len() * cols.len());
+            Ok(())
+        })
+    }
+
+    /// Adds the layers whose factors are multiplied as they are.
+    fn add_kept<A: Sum<T>>(
+        &self,
+        rows: &Range<usize>,
+        cols: &Range<usize>,
+        products: Option<MatRef<'_, A>>,
+        scratch: &mut Scratch<T, A>,
+    ) {
+        let (left, right) = (&self.left.rows, &self.right.rows);
+        add_rows(left, rows, right, cols, &mut scratch.tile, &mut scratch.product);
+        for (at, (pairs, contraction)) in self.layers().enumerate() {
+            match contraction {
+                Contraction::Hadamard { bias } => {
+                    let products = products.filter(|_| self.first.contains(&at));
+                    add_hadamard(pairs, rows, cols, *bias, products, scratch);
+                }
+                Contraction::Pixels(form) => {
+                    let Scratch { tile, pixels, product, .. } = scratch;
+                    form.add(pairs, rows, cols, tile, pixels, product);
+                }
+                Contraction::Expanded(_) | Contraction::Rows => {}
+            }
+        }
+    }
+}
+
+impl<T, A> Default for Scratch<T, A> {
+    fn default() -> Self {
+        Self {
+            tile: Vec::new(),
+            inputs: Vec::new(),
+            cotangents: Vec::new(),
+            pixels: PixelScratch::default(),
+            product: Vec::new(),
+        }
+    }
+}
+
+/// `tile += left[rows] right[cols]^T`.
+fn add_rows<T: Real, A: Sum<T>>(
+    left: &Rows<T>,
+    rows: &Range<usize>,
+    right: &Rows<T>,
+    cols: &Range<usize>,
+    tile: &mut [A],
+    product: &mut Vec<T>,
+) {
+    A::add_products(tile, left.view(rows), right.view(cols), product);
+}
+
+/// `tile += (a a'^T + bias) * (d d'^T)` for a dense layer.
+fn add_hadamard<T: Real, A: Sum<T>>(
+    [left, right]: [&FactorPair<T>; 2],
+    rows: &Range<usize>,
+    cols: &Range<usize>,
+    bias: bool,
+    products: Option<MatRef<'_, A>>,
+    Scratch { tile, inputs, cotangents, product, .. }: &mut Scratch<T, A>,
+) {
+    for buffer in [&mut *inputs, &mut *cotangents] {
+        buffer.clear();
+        buffer.resize(tile.len(), A::zero());
+    }
+    match products {
+        Some(products) => copy_rows(products, inputs, cols.len()),
+        None => add_rows(&left.inputs, rows, &right.inputs, cols, inputs, product),
+    }
+    add_rows(&left.cotangents, rows, &right.cotangents, cols, cotangents, product);
+    let bias = if bias { A::one() } else { A::zero() };
+    for ((k, a), d) in tile.iter_mut().zip(&*inputs).zip(&*cotangents) {
+        *k += (*a + bias) * *d;
+    }
+}
+
+/// Examples whose rows an expansion holds.
+fn examples(range: &TileRange) -> usize {
+    range.rows.len() + if range.is_diagonal() { 0 } else { range.cols.len() }
+}
+
+fn relative(range: &Range<usize>, start: usize) -> Range<usize> {
+    range.start - start..range.end - start
+}
+
+/// One mutable part of the target for each that the tile needs.
+fn split<'m, A>(range: &TileRange, edge: usize, mut target: MatMut<'m, A>) -> Vec<Task<'m, A>> {
+    let columns = cuts(&range.cols, edge);
+    let mut tasks = Vec::new();
+    for rows in cuts(&range.rows, edge) {
+        let (mut panel, rest) = target.split_at_row_mut(rows.len());
+        target = rest;
+        for cols in &columns {
+            let (tile, rest) = panel.split_at_col_mut(cols.len());
+            panel = rest;
+            if range.needs(&rows, cols) {
+                tasks.push((rows.clone(), cols.clone(), tile));
+            }
+        }
+    }
+    tasks
+}
+
+/// Copies a part of the target to scratch memory with sides of at least [`SHORTEST`].
+fn load<A: Real>(target: MatRef<'_, A>, tile: &mut Vec<A>) {
+    let (rows, cols) = (target.nrows().max(SHORTEST), target.ncols().max(SHORTEST));
+    tile.clear();
+    tile.resize(rows * cols, A::zero());
+    copy_rows(target, tile, cols);
+}
+
+/// Copies as much of a matrix as a row-major tile of `cols` columns takes.
+fn copy_rows<A: Real>(source: MatRef<'_, A>, tile: &mut [A], cols: usize) {
+    let tile = MatMut::from_row_major_slice_mut(tile, tile.len() / cols, cols);
+    let (rows, cols) = (tile.nrows().min(source.nrows()), cols.min(source.ncols()));
+    tile.submatrix_mut(0, 0, rows, cols).copy_from(source.submatrix(0, 0, rows, cols));
+}
+
+/// The reverse of [`load`].
+fn store<A: Real>(tile: &[A], target: &mut MatMut<'_, A>) {
+    let cols = target.ncols().max(SHORTEST);
+    let tile = MatRef::from_row_major_slice(tile, tile.len() / cols, cols);
+    target.copy_from(tile.submatrix(0, 0, target.nrows(), target.ncols()));
+}

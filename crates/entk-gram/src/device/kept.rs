@@ -1,0 +1,157 @@
+//! Gradient factors as a device keeps them between the sweep and the products. Made by the engine,
+//! read by [`operand`](super::operand).
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+use entk_models::{Factor, Geometry};
+
+use crate::{
+    config::Strategy,
+    error::Result,
+    factors::form::{Form, FormCosts, Layer, without_bias},
+    plan::workload::LayerSize,
+};
+
+/// One product serves all pairs of pixels; the additions of one pair of examples stay in registers
+/// and caches.
+pub(crate) const COSTS: FormCosts = FormCosts {
+    addition: 1,
+    all_pixel_pairs: true,
+    expands_jacobian: true,
+    bias_apart: |form| form != Form::Dense,
+};
+
+/// The gradients of one layer for some rows of the kernel: its factor, without the bias that has
+/// rows of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptFactor {
+    pub(crate) factor: Factor,
+    pub(crate) form: Form,
+}
+
+/// The sizes of all [`KeptFactor`]s of a kernel, last layer first.
+pub(crate) fn layer_sizes(layers: &[Layer], strategy: Strategy) -> Vec<LayerSize> {
+    let parts = layers.iter().flat_map(|layer| layer.parts(layer.form(strategy, &COSTS), &COSTS));
+    let size = |(layer, form): (Layer, Form)| {
+        let expands = matches!(form, Form::Rows | Form::Expanded);
+        LayerSize {
+            form,
+            kept: layer.kept(form),
+            width: if expands { layer.parameters() } else { layer.factor_len() },
+            channels: match form {
+                Form::Rows => layer.parameters(),
+                Form::Expanded => layer.channels(),
+                _ => 1,
+            },
+        }
+    };
+    parts.map(size).collect()
+}
+
+impl KeptFactor {
+    /// A factor in the parts that are contracted by themselves: a bias, and a weight.
+    pub(crate) fn of(factor: Factor, strategy: Strategy) -> Result<Vec<Self>> {
+        let form = Layer::of(&factor).form(strategy, &COSTS);
+        if !(COSTS.bias_apart)(form) {
+            return Ok(vec![Self { factor, form }]);
+        }
+        let (factor, bias) = without_bias(factor)?;
+        let bias = bias.map(|factor| Self { factor, form: Form::Rows });
+        Ok(bias.into_iter().chain([Self { factor, form }]).collect())
+    }
+
+    /// As rows of the Jacobian where those are what is kept.
+    pub(crate) fn in_shorter_form(self) -> Result<Self> {
+        if self.form != Form::Rows {
+            return Ok(self);
+        }
+        let name = self.factor.names().concat();
+        let factor = Factor::Rows { name, rows: self.factor.rows()? };
+        Ok(Self { factor, form: Form::Rows })
+    }
+
+    /// Rows of the kernel.
+    pub(crate) fn count(&self) -> usize {
+        self.tensors()[0].dims()[0]
+    }
+
+    /// Some rows, contiguous.
+    pub(crate) fn narrow(&self, rows: &Range<usize>) -> Result<Self> {
+        self.map(|t| Ok(t.narrow(0, rows.start, rows.len())?.contiguous()?))
+    }
+
+    /// The factors of consecutive rows as one.
+    pub(crate) fn concat(parts: &[Self]) -> Result<Self> {
+        let Some((first, rest)) = parts.split_first() else {
+            return Err(candle_core::Error::Msg("no rows to concatenate".into()).into());
+        };
+        if rest.is_empty() {
+            return Ok(first.clone());
+        }
+        let tensors = parts.iter().map(Self::tensors).collect::<Vec<_>>();
+        let mut at = 0;
+        first.map(|_| {
+            let column: Vec<_> = tensors.iter().map(|tensors| tensors[at]).collect();
+            at += 1;
+            Ok(Tensor::cat(&column, 0)?)
+        })
+    }
+
+    /// The rows of some input channels, (rows, columns): all if `channels` are all.
+    pub(crate) fn rows(&self, channels: &Range<usize>) -> Result<Tensor> {
+        let part = |t: &Tensor| t.narrow(1, channels.start, channels.len())?.contiguous();
+        Ok(match self.factor.clone() {
+            Factor::Rows { rows, .. } => part(&rows)?,
+            Factor::Dense { weight, inputs, cotangents, .. } => {
+                Factor::Dense { weight, bias: None, inputs: part(&inputs)?, cotangents }.rows()?
+            }
+            Factor::Conv { weight, inputs, cotangents, geometry, .. } => {
+                let geometry = Geometry { channels: channels.len(), ..geometry };
+                let inputs = part(&inputs)?;
+                Factor::Conv { weight, bias: None, inputs, cotangents, geometry }.rows()?
+            }
+        })
+    }
+
+    /// Inputs and cotangents, or rows.
+    fn tensors(&self) -> Vec<&Tensor> {
+        match &self.factor {
+            Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
+                vec![inputs, cotangents]
+            }
+            Factor::Rows { rows, .. } => vec![rows],
+        }
+    }
+
+    /// This layer for other rows; `f` sees the tensors in the order of
+    /// [`tensors`](Self::tensors).
+    fn map(&self, mut f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        let mut factor = self.factor.clone();
+        match &mut factor {
+            Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
+                *inputs = f(inputs)?;
+                *cotangents = f(cotangents)?;
+            }
+            Factor::Rows { rows, .. } => *rows = f(rows)?,
+        }
+        Ok(Self { factor, form: self.form })
+    }
+
+    /// One layer for several outputs, the rows of one example side by side.
+    pub(crate) fn interleaved(outputs: &[Self]) -> Result<Self> {
+        let Some((first, rest)) = outputs.split_first() else {
+            return Err(candle_core::Error::Msg("no outputs to interleave".into()).into());
+        };
+        if rest.is_empty() {
+            return Ok(first.clone());
+        }
+        let tensors = outputs.iter().map(Self::tensors).collect::<Vec<_>>();
+        let mut at = 0;
+        first.map(|_| {
+            let each: Vec<_> = tensors.iter().map(|tensors| tensors[at]).collect();
+            at += 1;
+            Ok(Tensor::stack(&each, 1)?.flatten(0, 1)?)
+        })
+    }
+}

@@ -1,0 +1,213 @@
+//! What the engine in tensor operations needs, for its schedule and for plans.
+
+use candle_core::{DType, Device};
+use entk_device::{DeviceProperties, Precision};
+
+use crate::{
+    config::DeviceConfig,
+    device::{
+        engine::Block,
+        kept::{COSTS, layer_sizes},
+    },
+    error::Result,
+    factors::form::{Layer, LayerShape},
+    memory::MemoryLimit,
+    ntk::Ntk,
+    plan::{Costs, Place, Plan, Target, workload::Workload},
+    tiles::Tiles,
+};
+
+/// Columns that one product sums before the next adds to it: long enough that reading and writing
+/// the tile is a few per cent of the time, short enough for sums in f32.
+const DEPTH: usize = 8192;
+/// The same where a wider type sums what products in f32 give.
+const WIDE_DEPTH: usize = 1024;
+/// Share of a device's memory that is planned with; allocators lose some to fragments.
+const SHARE: f64 = 0.95;
+/// One part in so many of the memory goes to a chunk of operands.
+const CHUNK_SHARE: u64 = 32;
+/// Tiles that exist beside those of the kernel: the products of an entry-wise form and their sum.
+const SCRATCH_TILES: u64 = 4;
+
+/// Edge of the tiles of a kernel of n rows that goes to memory: large enough for fast products,
+/// small enough that the halves of tiles above the diagonal are few.
+pub(crate) fn default_edge(n: usize) -> usize {
+    (n / 8).next_power_of_two().clamp(1024, 2048).min(n)
+}
+
+/// What the operands of products are rounded to.
+pub(crate) fn precision(ntk: &Ntk<'_>, config: &DeviceConfig) -> Precision {
+    let is_double = ntk.params.dtype() == DType::F64;
+    config.precision.unwrap_or(if is_double { Precision::F64 } else { Precision::F32 })
+}
+
+/// What computes the products: part of what the bits of a kernel depend on.
+pub(crate) fn engine_name(ntk: &Ntk<'_>, config: &DeviceConfig) -> String {
+    let device = if ntk.params.device().is_cpu() { "the CPU" } else { "CUDA" };
+    format!("tensors on {device}, {}", precision(ntk, config))
+}
+
+/// What the engine of one device has to compute and to hold.
+pub(crate) fn workload(
+    ntk: &Ntk<'_>,
+    blocks: &[Block],
+    tiles: &Tiles<'_>,
+    config: &DeviceConfig,
+) -> Result<Workload> {
+    let width = |dtype: DType| dtype.size_in_bytes() as u64;
+    let (item, entry) = (width(ntk.params.dtype()), width(ntk.dtype()));
+    let inputs: usize = blocks.iter().map(|block| block.inputs.elem_count()).sum();
+    let wanted = tiles.wanted.len().max(1);
+    let tile = tiles.largest() as u64 * entry;
+    let layers = ntk.layers()?;
+    Ok(Workload {
+        layers: layer_sizes(layers, ntk.config.strategy),
+        rows: blocks.iter().map(|block| block.rows).sum(),
+        block: tiles.rows.edge().max(tiles.cols().edge()),
+        tiles: wanted,
+        resident_tiles: config.resident_tiles.unwrap_or(wanted),
+        keeps_tiles: false,
+        tile,
+        kept: item,
+        operand: operand_bytes(precision(ntk, config)),
+        held: (inputs + ntk.params.count()) as u64 * item,
+        sweep: (ntk.config.micro_batch * in_flight(layers)) as u64 * item,
+        scratch: SCRATCH_TILES * tile,
+        sweeps_end_first: false,
+        depth: if item == entry { DEPTH } else { WIDE_DEPTH },
+        chunk_share: CHUNK_SHARE,
+        limit: memory(ntk.params.device(), config)?,
+        share: SHARE,
+    })
+}
+
+/// Numbers of a sweep, per example: values and cotangents, of each layer and of the activation
+/// after it, and the patches of one.
+fn in_flight(layers: &[Layer]) -> usize {
+    let patches = |layer: &Layer| match layer.shape {
+        LayerShape::Conv(g) => g.patch() * g.output_pixels(),
+        _ => 0,
+    };
+    let numbers: usize = layers.iter().map(Layer::factor_len).sum();
+    2 * numbers + 2 * layers.iter().map(patches).max().unwrap_or(0)
+}
+
+/// Plans an assembly in these tiles; times are not estimated.
+pub(crate) fn plan(
+    ntk: &Ntk<'_>,
+    tiles: &Tiles<'_>,
+    config: &DeviceConfig,
+    target: Target,
+) -> Result<Plan> {
+    let layers = ntk.layers()?;
+    let mut per_example = ntk.model.operations();
+    for (at, layer) in layers.iter().enumerate() {
+        let form = layer.form(ntk.config.strategy, &COSTS);
+        per_example += layer.backward_operations(form, at + 1 == layers.len());
+    }
+    let plan = |layer: &Layer| layer.plan(ntk.config.strategy, &COSTS);
+    Plan::new(
+        target,
+        Costs {
+            layers: layers.iter().map(plan).collect(),
+            work: workload(ntk, &Block::all(ntk, tiles)?, tiles, config)?,
+            place: Place::Device { is_cpu: ntk.params.device().is_cpu() },
+            sweep_operations: per_example * ntk.inputs.dim(0)? as f64,
+            entry: ntk.dtype().size_in_bytes() as u64,
+            sweep_s: 0.0,
+            rate: f64::INFINITY,
+        },
+    )
+}
+
+/// Memory that an assembly may use on a device.
+fn memory(device: &Device, config: &DeviceConfig) -> Result<u64> {
+    if let Some(bytes) = config.memory {
+        return Ok(bytes);
+    }
+    // What was freed counts once the work that used it is done.
+    device.synchronize()?;
+    if let Some(properties) = DeviceProperties::of(device)? {
+        return Ok(properties.free_bytes as u64);
+    }
+    Ok(MemoryLimit::detect(None).map_or(u64::MAX, |limit| limit.bytes))
+}
+
+/// Bytes of one number as products read it.
+fn operand_bytes(precision: Precision) -> u64 {
+    match precision {
+        Precision::Bf16 => 2,
+        Precision::F32 | Precision::Tf32 | Precision::Bf16x3 => 4,
+        Precision::F64 | Precision::Tf32x3 => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Tensor;
+    use entk_models::{Model, Params, ResNetConfig};
+
+    use super::*;
+    use crate::{config::GramConfig, plan::schedule::Schedule, tiles::grid::Grid};
+
+    /// Columns of the products of the paper's ResNet18, at its initial law or moved away from it,
+    /// and what one image of it shows.
+    fn resnet18(moved: f64) -> Result<(usize, Workload)> {
+        let network = ResNetConfig::default().network()?;
+        let theta = network.init(0, DType::F32, &Device::Cpu)?;
+        let noise = Params::standard_normal(&network.specs(), 1, DType::F32, &Device::Cpu)?;
+        let theta = theta.add_scaled(moved, &noise)?;
+        let x = Tensor::randn(0f32, 1.0, (1, 3, 32, 32), &Device::Cpu)?;
+        let ntk = Ntk::new(&network, &theta, &x, &GramConfig::default())?;
+        let tiles = Tiles::lower(Grid::new(1, 1));
+        let work = workload(&ntk, &Block::all(&ntk, &tiles)?, &tiles, &DeviceConfig::default())?;
+        let plans = ntk.layers()?.iter().map(|layer| layer.plan(ntk.config.strategy, &COSTS));
+        Ok((plans.map(|plan| plan.columns).sum(), work))
+    }
+
+    /// So many images in tiles of 2,048 on a GPU of 78 GiB.
+    fn schedule(work: &Workload, n: usize, operand: u64) -> Result<(usize, Schedule)> {
+        let (tile, tiles) = (2048 * 2048 * 4, Grid::new(n, 2048).lower().count());
+        let work = Workload {
+            rows: n,
+            block: 2048,
+            tiles,
+            resident_tiles: tiles,
+            tile,
+            operand,
+            held: ((n * 3 * 32 * 32 + 11_169_345) * 4) as u64,
+            scratch: SCRATCH_TILES * tile,
+            limit: 78 << 30,
+            ..work.clone()
+        };
+        Ok((tiles, Schedule::new(&work)?))
+    }
+
+    #[test]
+    fn resnet18_of_60_000_images_fits_78_gib() -> Result<()> {
+        let (columns, initial) = resnet18(0.0)?;
+        let (_, small) = schedule(&initial, 60_000, 4)?;
+        // 180,033 parameters are active: 43.2 GB of rows.
+        assert_eq!(columns, 180_033);
+        assert!(small.operands_are_resident(), "{}", small.peak);
+        assert!((44..48).contains(&(small.peak / 1_000_000_000)), "{}", small.peak);
+
+        let (columns, moved) = resnet18(0.01)?;
+        // Rows of 11,169,345 parameters, but 3 layers of 2,359,296 by pairs of 16 pixels.
+        let pixels = 3 * 256 * (512 + 512);
+        assert_eq!(columns, 11_169_345 - 3 * 2_359_296 + pixels);
+        for (operand, sweeps, passes) in [(4, 4, 300), (2, 4, 300), (8, 4, 620)] {
+            let (tiles, large) = schedule(&moved, 60_000, operand)?;
+            assert!(!large.operands_are_resident());
+            // All tiles at once: no sweep is repeated.
+            assert_eq!((large.tiles, tiles), (465, 465));
+            let (groups, limit) = (large.groups.len(), 78 << 30);
+            assert!(groups <= sweeps && large.passes() <= passes, "{groups} {}", large.passes());
+            assert!(large.peak <= limit && large.peak > limit / 2, "{}", large.peak);
+            assert!(large.groups.iter().all(|group| !group.chunks.is_empty()));
+        }
+        // A fifth of the images: one sweep.
+        assert_eq!(schedule(&moved, 12_000, 4)?.1.groups.len(), 1);
+        Ok(())
+    }
+}

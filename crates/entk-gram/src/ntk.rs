@@ -1,0 +1,197 @@
+//! Which kernel: a model at its parameters on its inputs, and what is contracted. Made and checked
+//! by [`Assembly`](crate::Assembly); plans, engines and stores read it and ask it for gradient
+//! factors.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use candle_core::{DType, Tensor};
+use entk_models::{Factor, Model, ModelError, Params, ensure_finite};
+use rayon::prelude::*;
+
+use crate::{
+    config::{Accumulate, GramConfig, Outputs},
+    error::{GramError, Result},
+    factors::form::Layer,
+};
+
+/// Examples on which left-out gradients are computed.
+const VERIFIED: usize = 4;
+
+/// Examples checked for NaN and infinity at a time, so that no second copy of a large set is made.
+const CHECKED: usize = 1024;
+
+/// The factors of one micro-batch.
+pub(crate) struct Swept {
+    /// One list of factors for each row of the kernel that an example has: one, or one an output.
+    pub(crate) outputs: Vec<Vec<Factor>>,
+    /// How many examples of the batch count.
+    pub(crate) count: usize,
+}
+
+/// A kernel, not yet computed.
+pub(crate) struct Ntk<'a> {
+    pub(crate) model: &'a dyn Model,
+    pub(crate) params: Params,
+    pub(crate) inputs: Tensor,
+    pub(crate) config: GramConfig,
+    pub(crate) stop: Option<&'a AtomicBool>,
+    layers: OnceLock<Vec<Layer>>,
+}
+
+impl<'a> Ntk<'a> {
+    /// Checks settings and inputs, and on a few examples that gradients which the model leaves out
+    /// as exactly zero are so.
+    pub(crate) fn new(
+        model: &'a dyn Model,
+        params: &Params,
+        inputs: &Tensor,
+        config: &GramConfig,
+    ) -> Result<Self> {
+        config.check()?;
+        check_layers(model, config)?;
+        check_inputs(inputs)?;
+        if !matches!(params.dtype(), DType::F32 | DType::F64) {
+            return Err(GramError::DType(params.dtype()));
+        }
+        let few = inputs.narrow(0, 0, VERIFIED.min(inputs.dim(0)?))?;
+        model.verify_active_parameters(params, &few)?;
+        Ok(Self {
+            model,
+            params: params.clone(),
+            inputs: inputs.clone(),
+            config: config.clone(),
+            stop: None,
+            layers: OnceLock::new(),
+        })
+    }
+
+    /// Parameters and inputs elsewhere: on another device, in another type.
+    pub(crate) fn moved(&self, params: Params, inputs: Tensor) -> Self {
+        let (config, layers) = (self.config.clone(), self.layers.clone());
+        Self { model: self.model, params, inputs, config, stop: self.stop, layers }
+    }
+
+    /// The element type of the kernel.
+    pub(crate) fn dtype(&self) -> DType {
+        match self.config.accumulate {
+            Accumulate::F64 => DType::F64,
+            Accumulate::Native => self.params.dtype(),
+        }
+    }
+
+    /// Rows of the kernel that an example has.
+    pub(crate) fn rows_per_example(&self) -> usize {
+        if self.config.outputs == Outputs::Full { self.model.outputs() } else { 1 }
+    }
+
+    /// Rows of the kernel for these inputs: N, or N C for [`Outputs::Full`].
+    pub(crate) fn rows_of(&self, inputs: &Tensor) -> Result<usize> {
+        let (n, per) = (inputs.dim(0)?, self.rows_per_example());
+        n.checked_mul(per).ok_or(GramError::TooLarge { rows: n, cols: per })
+    }
+
+    /// Rows of the kernel.
+    pub(crate) fn rows(&self) -> Result<usize> {
+        self.rows_of(&self.inputs)
+    }
+
+    /// Numbers of one input.
+    pub(crate) fn example_len(&self) -> Result<usize> {
+        Ok(self.inputs.elem_count() / self.inputs.dim(0)?)
+    }
+
+    /// The layers with a gradient, last first, as the sweep of one example shows them; for a trace
+    /// over outputs once for each. Found once.
+    pub(crate) fn layers(&self) -> Result<&[Layer]> {
+        if let Some(layers) = self.layers.get() {
+            return Ok(layers);
+        }
+        let factors = self.swept(&self.inputs, 0, 1)?.outputs.swap_remove(0);
+        Ok(self.layers.get_or_init(|| factors.iter().map(Layer::of).collect()))
+    }
+
+    /// [`GramError::Stopped`] once the caller has asked for it.
+    pub(crate) fn check_stop(&self) -> Result<()> {
+        match self.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => Err(GramError::Stopped),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sweeps `batch` examples from `start` on.
+    ///
+    /// The last micro-batch is filled up with copies of its last example, never shortened: the bits
+    /// of a dense layer depend on how many rows are multiplied at once.
+    pub(crate) fn swept(&self, inputs: &Tensor, start: usize, batch: usize) -> Result<Swept> {
+        let count = batch.min(inputs.dim(0)? - start);
+        let padded = padded(&inputs.narrow(0, start, count)?, batch)?;
+        let sweep = self.model.sweep(&self.params, &padded)?;
+        ensure_finite(sweep.outputs(), "model outputs")?;
+        let chosen = |factors: Vec<Factor>| -> Vec<Factor> {
+            let included = |f: &Factor| f.names().iter().all(|name| self.config.includes(name));
+            factors.into_iter().filter(included).collect()
+        };
+        let each = || (0..self.model.outputs()).map(|c| Ok(chosen(sweep.output_factors(c)?)));
+        let outputs = match self.config.outputs {
+            Outputs::SumOfLogits => vec![chosen(sweep.factors(&sweep.outputs().ones_like()?)?)],
+            Outputs::Trace => {
+                vec![each().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()]
+            }
+            Outputs::Full => each().collect::<Result<_>>()?,
+        };
+        Ok(Swept { outputs, count })
+    }
+}
+
+/// Refuses names of layers that are not those of weights.
+fn check_layers(model: &dyn Model, config: &GramConfig) -> Result<()> {
+    let specs = model.specs();
+    let known = |layer: &&String| {
+        !layer.ends_with(".bias") && specs.iter().any(|spec| spec.name == **layer)
+    };
+    match config.layers.iter().find(|layer| !known(layer)) {
+        None => Ok(()),
+        Some(name) => {
+            let known = specs.into_iter().map(|spec| spec.name).collect();
+            Err(ModelError::UnknownName { name: name.clone(), known }.into())
+        }
+    }
+}
+
+/// Refuses an empty set and NaN or infinity in it.
+pub(crate) fn check_inputs(inputs: &Tensor) -> Result<()> {
+    if inputs.elem_count() == 0 {
+        return Err(GramError::Setting { field: "number of examples", got: 0, least: 1 });
+    }
+    let n = inputs.dim(0)?;
+    let example = inputs.elem_count() / n;
+    let check = |start: usize| {
+        let block = inputs.narrow(0, start, CHECKED.min(n - start))?;
+        ensure_finite(&block, "inputs").map_err(|error| match error {
+            ModelError::NonFinite { what, index, value } => {
+                ModelError::NonFinite { what, index: index + start * example, value }
+            }
+            other => other,
+        })
+    };
+    let starts: Vec<usize> = (0..n).step_by(CHECKED).collect();
+    if !inputs.device().is_cpu() {
+        return Ok(starts.into_iter().try_for_each(check)?); // one thread talks to a device
+    }
+    // The first error is the one that is told.
+    let results: Vec<_> = starts.into_par_iter().map(check).collect();
+    Ok(results.into_iter().collect::<std::result::Result<(), ModelError>>()?)
+}
+
+fn padded(batch: &Tensor, size: usize) -> Result<Tensor> {
+    let count = batch.dim(0)?;
+    if count == size {
+        return Ok(batch.clone());
+    }
+    let last = batch.narrow(0, count - 1, 1)?;
+    let copies = last.repeat([&[size - count][..], &vec![1; last.rank() - 1]].concat())?;
+    Ok(Tensor::cat(&[batch, &copies], 0)?)
+}
