@@ -10,6 +10,7 @@
 //! * [`HostCopies`]: copies to the host that overlap with computation;
 //! * [`Geometry`], [`Windows`] and [`Activation`]: what host loops and kernels compute by;
 //! * [`files`] and [`hash`]: files that are whole or absent, and what tells tensors apart;
+//! * [`memory`]: what a process may have;
 //! * [`self_test`]: known answers of every kernel on random data.
 //!
 //! This is the only crate of the family with unsafe code, and only its device module has any.
@@ -24,6 +25,7 @@ pub mod hash;
 mod host_copies;
 mod host_slice;
 mod launch;
+pub mod memory;
 mod products;
 mod properties;
 mod self_test;

@@ -53,13 +53,6 @@ pub struct Assembly<'a> {
     observe: &'a Observer<'a>,
 }
 
-/// The engine of an assembly, chosen.
-enum Chosen {
-    PerExample,
-    Cpu(CpuConfig),
-    Tensors(DeviceConfig),
-}
-
 impl<'a> Assembly<'a> {
     /// Checks the settings, the inputs (N, C, H, W), and on a few of them that gradients which
     /// the model leaves out as exactly zero are so.
@@ -137,11 +130,7 @@ impl<'a> Assembly<'a> {
     /// As [`Assembly::gram`]; [`GramError::Memory`] where its tiles do not fit beside what
     /// computes them.
     pub fn resident_gram(&self) -> Result<DeviceGram> {
-        let config = match self.chosen()? {
-            Chosen::Tensors(config) => config,
-            _ => DeviceConfig::default(),
-        };
-        let n = self.ntk.rows()?;
+        let (config, n) = (self.device_config()?.unwrap_or_default(), self.ntk.rows()?);
         let grid = Grid::new(n, config.edge.unwrap_or_else(|| default_edge(n)));
         DeviceGram::assemble(&self.ntk, grid, &config, |total| self.watch(total))
     }
@@ -158,21 +147,14 @@ impl<'a> Assembly<'a> {
             Target::Memory => whole,
             Target::Store { edge } => edge,
         };
-        match self.chosen()? {
-            Chosen::Tensors(config) => {
-                let edge = edge(config.edge.unwrap_or_else(|| default_edge(n)));
-                device::plan::plan(&self.ntk, &Tiles::lower(Grid::new(n, edge)), &config, target)
-            }
-            Chosen::Cpu(config) => {
-                let waiting = if target == Target::Memory { 0 } else { TILES - 1 };
-                let tiles = Tiles::lower(Grid::new(n, edge(n)));
-                cpu::plan::plan(&self.cpu_job(tiles, config, waiting), target)
-            }
-            Chosen::PerExample => {
-                let tiles = Tiles::lower(Grid::new(n, edge(n)));
-                cpu::plan::plan(&self.cpu_job(tiles, CpuConfig::default(), 0), target)
-            }
+        if let Some(config) = self.device_config()? {
+            let edge = edge(config.edge.unwrap_or_else(|| default_edge(n)));
+            let tiles = Tiles::lower(Grid::new(n, edge));
+            return device::plan::plan(&self.ntk, &tiles, &config, target);
         }
+        let waiting = if target == Target::Memory { 0 } else { TILES - 1 };
+        let tiles = Tiles::lower(Grid::new(n, edge(n)));
+        cpu::plan::plan(&self.cpu_job(tiles, waiting), target)
     }
 
     /// Compares `pairs` entries (i, j), j <= i, of a kernel with f64 references. The pairs are a
@@ -197,10 +179,8 @@ impl<'a> Assembly<'a> {
     /// # Errors
     /// Those of the device.
     pub fn identity(&self, edge: usize) -> Result<Identity> {
-        let engine = match self.chosen()? {
-            Chosen::Tensors(config) => engine_name(&self.ntk, &config),
-            _ => CPU.into(),
-        };
+        let config = self.device_config()?;
+        let engine = config.map_or_else(|| CPU.into(), |config| engine_name(&self.ntk, &config));
         Identity::new(&self.ntk, engine, edge)
     }
 
@@ -209,31 +189,31 @@ impl<'a> Assembly<'a> {
         self.products
     }
 
-    fn chosen(&self) -> Result<Chosen> {
-        let on_cpu = self.ntk.params.device().is_cpu();
-        Ok(match &self.ntk.config.engine {
-            _ if self.ntk.config.strategy == Strategy::PerExample => Chosen::PerExample,
-            Engine::Cpu(_) if !on_cpu => return Err(GramError::NotOnCpu),
-            Engine::Cpu(config) => Chosen::Cpu(config.clone()),
-            Engine::Tensors(config) => Chosen::Tensors(config.clone()),
-            Engine::Auto if on_cpu => Chosen::Cpu(CpuConfig::default()),
-            Engine::Auto => Chosen::Tensors(DeviceConfig::default()),
-        })
+    /// How the kernel is computed in tensor operations, if it is.
+    fn device_config(&self) -> Result<Option<DeviceConfig>> {
+        match (&self.ntk.config.engine, self.ntk.params.device().is_cpu()) {
+            (Engine::Cpu(_), false) => Err(GramError::NotOnCpu),
+            (Engine::Tensors(config), _) => Ok(Some(config.clone())),
+            (Engine::Auto, false) => Ok(Some(DeviceConfig::default())),
+            (Engine::Auto | Engine::Cpu(_), _) => Ok(None),
+        }
     }
 
-    fn cpu_job<'s>(&'s self, tiles: Tiles<'s>, config: CpuConfig, waiting: u64) -> CpuJob<'s> {
+    fn cpu_job<'s>(&'s self, tiles: Tiles<'s>, waiting: u64) -> CpuJob<'s> {
+        let config = match &self.ntk.config.engine {
+            Engine::Cpu(config) => config.clone(),
+            _ => CpuConfig::default(),
+        };
         CpuJob { ntk: &self.ntk, tiles, config, waiting, products: self.products }
     }
 
     /// The kernel with `others`, or its lower triangle with itself, row-major.
     fn entries<A: KernelEntry>(&self, others: Option<&Tensor>) -> Result<Vec<A>> {
         let (m, n) = (self.ntk.rows()?, self.ntk.rows_of(others.unwrap_or(&self.ntk.inputs))?);
-        let edge = match (self.chosen()?, self.products) {
-            (Chosen::Tensors(config), _) => {
-                config.edge.unwrap_or_else(|| default_edge(m.max(n))).clamp(1, m.max(n))
-            }
-            (_, Some(products)) if others.is_none() => products.edge(),
-            _ => m.max(n),
+        let edge = match (self.device_config()?, self.products) {
+            (Some(config), _) => config.edge.unwrap_or_else(|| default_edge(m.max(n))),
+            (None, Some(products)) if others.is_none() => products.edge(),
+            (None, _) => m.max(n),
         };
         let rows = Grid::new(m, edge);
         let tiles = match others {
@@ -253,16 +233,16 @@ impl<'a> Assembly<'a> {
         tiles: Tiles<'s>,
         waiting: u64,
     ) -> Result<Box<dyn TileEngine<A> + 's>> {
-        match self.chosen()? {
-            Chosen::PerExample => Ok(Box::new(PerExampleEngine { ntk: &self.ntk, tiles })),
-            Chosen::Cpu(config) => A::cpu_engine(self.cpu_job(tiles, config, waiting)),
-            Chosen::Tensors(_) if self.products.is_some() => {
+        if self.ntk.config.strategy == Strategy::PerExample {
+            return Ok(Box::new(PerExampleEngine { ntk: &self.ntk, tiles }));
+        }
+        match (self.device_config()?, self.products) {
+            (None, _) => A::cpu_engine(self.cpu_job(tiles, waiting)),
+            (Some(config), None) => Ok(Box::new(DeviceEngines::new(&self.ntk, &tiles, &config)?)),
+            (Some(_), Some(_)) => {
                 let reason = "serve the CPU's engine; a device computes them faster than it could \
                               read them";
                 Err(GramError::InputGram { reason })
-            }
-            Chosen::Tensors(config) => {
-                Ok(Box::new(DeviceEngines::new(&self.ntk, &tiles, &config)?))
             }
         }
     }

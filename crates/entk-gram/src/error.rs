@@ -6,14 +6,15 @@ use std::{
 };
 
 use candle_core::DType;
-use entk_device::{Precision, files::FileError};
+use entk_device::{
+    Precision,
+    files::FileError,
+    memory::{MemoryLimit, in_gib},
+};
 use entk_models::ModelError;
 use entk_spectral::SpectralError;
 
-use crate::{
-    memory::{MemoryLimit, gib},
-    tiles::grid::TileIndex,
-};
+use crate::tiles::grid::TileIndex;
 
 /// Everything that can go wrong while a Gram is assembled.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ pub enum GramError {
         cols: usize,
     },
     /// Memory that the system refused.
-    #[error("the system refused {} of memory; use fewer examples or a store on disk", gib(*bytes as u64))]
+    #[error("the system refused {} of memory; use fewer examples or a store on disk", in_gib(*bytes as u64))]
     OutOfMemory {
         /// Bytes asked for.
         bytes: usize,
@@ -63,7 +64,7 @@ pub enum GramError {
     /// Memory that cannot hold what one tile and one layer need.
     #[error(
         "one tile of this kernel needs {}, and {} may be used; use fewer examples, smaller tiles or a smaller micro-batch",
-        gib(*needed), gib(*limit)
+        in_gib(*needed), in_gib(*limit)
     )]
     Memory {
         /// Bytes for a single tile, the largest layer and its smallest part.
@@ -88,7 +89,7 @@ pub enum GramError {
     /// A disk that is too full to begin.
     #[error(
         "{}: this needs {}, and {} are free of which 95 % may be used; make room or choose another folder",
-        folder.display(), gib(*needed), gib(*free)
+        folder.display(), in_gib(*needed), in_gib(*free)
     )]
     DiskSpace {
         /// The folder.
@@ -219,7 +220,7 @@ impl From<candle_core::Error> for GramError {
 pub type Result<T> = std::result::Result<T, GramError>;
 
 fn too_much(needed: u64, limit: &MemoryLimit, buffers: &str, advice: &[String]) -> String {
-    let (needed, allowed) = (gib(needed), gib(limit.bytes));
+    let (needed, allowed) = (in_gib(needed), in_gib(limit.bytes));
     let help: String = advice.iter().map(|line| format!("help: {line}\n")).collect();
     format!("this run needs {needed}; {allowed} may be used ({})\n{buffers}{help}", limit.source)
 }

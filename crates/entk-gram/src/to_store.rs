@@ -7,7 +7,6 @@ use std::{
 };
 
 use candle_core::DType;
-use entk_device::files::{FileSystem, OsFiles};
 use entk_models::Real;
 use faer::MatMut;
 
@@ -17,49 +16,16 @@ use crate::{
     error::{GramError, Result},
     memory::{check_disk, zeros},
     plan::TILES,
-    store::{Commit, Store, chunk::Entry},
+    store::{
+        Store,
+        chunk::Entry,
+        config::{StoreConfig, StoreReport},
+    },
     tiles::{
         Fill, TileSink, Tiles,
         grid::{Grid, TileIndex},
-        part::Part,
     },
 };
-
-/// How a Gram goes to disk.
-///
-/// | field | default | meaning |
-/// |---|---|---|
-/// | `edge` | 2048 | edge of a tile, in examples: 16 MiB of f32; at most N |
-/// | `part` | 1/1 | the share of the tiles to compute |
-/// | `disk` | [`OsFiles`] | the file system |
-#[derive(Debug, Clone)]
-pub struct StoreConfig {
-    /// Edge of a tile.
-    pub edge: usize,
-    /// The share of the tiles.
-    pub part: Part,
-    /// The file system, or one with faults.
-    pub disk: Arc<dyn FileSystem>,
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self { edge: 2048, part: Part::default(), disk: Arc::new(OsFiles) }
-    }
-}
-
-/// What an assembly into a store did.
-#[derive(Debug)]
-pub struct StoreReport {
-    /// The store.
-    pub store: Store,
-    /// Tiles that were computed.
-    pub computed: usize,
-    /// Tiles of this part that were there before.
-    pub kept: usize,
-    /// The commit, once the only part is done. Several parts end with [`Store::finish`].
-    pub commit: Option<Commit>,
-}
 
 impl Assembly<'_> {
     /// Computes the Gram, or a part of it, into the store in `folder`, and continues what an

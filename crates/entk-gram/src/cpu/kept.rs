@@ -20,7 +20,7 @@ use crate::{
 const COMPARED: usize = 1024;
 
 /// Products of pixels are added one by one here; pairs that no tap reads are left out.
-pub(crate) const COSTS: FormCosts = FormCosts {
+pub(crate) static COSTS: FormCosts = FormCosts {
     addition: 16,
     all_pixel_pairs: false,
     expands_jacobian: false,

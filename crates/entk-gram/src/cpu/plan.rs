@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use candle_core::DType;
+use entk_device::memory::MemoryLimit;
 use faer::Par;
 
 use crate::{
@@ -11,10 +12,9 @@ use crate::{
     error::Result,
     factors::form::{Form, Layer},
     input_gram::InputGram,
-    memory::MemoryLimit,
     ntk::Ntk,
     plan::{
-        Buffer, Costs, Place, Plan, Target,
+        Buffer, EngineCosts, Place, Plan, Target,
         rate::rate,
         workload::{LayerSize, PROGRAM, Workload},
     },
@@ -108,37 +108,19 @@ fn scratch(CpuJob { ntk, config, .. }: &CpuJob<'_>, layers: &[CpuLayer]) -> Vec<
 /// Plans an assembly: one example shows the layers, one micro-batch and one product the machine.
 pub(crate) fn plan(job: &CpuJob<'_>, target: Target) -> Result<Plan> {
     let CpuJob { ntk, products, .. } = job;
-    let layers = ntk.layers()?;
-    let mut per_example = ntk.model.operations();
-    for (at, layer) in layers.iter().enumerate() {
-        let form = layer.form(ntk.config.strategy, &COSTS);
-        per_example += layer.backward_operations(form, at + 1 == layers.len());
-    }
-    let plan = |layer: &Layer| layer.plan(ntk.config.strategy, &COSTS);
-    let mut plans: Vec<_> = layers.iter().map(plan).collect();
-    if let (Some(_), Some(first)) = (products, plans.last_mut()) {
-        first.columns -= first.columns.min(ntk.example_len()?);
-    }
     let start = Instant::now();
     ntk.swept(&ntk.inputs, 0, ntk.config.micro_batch)?;
-    let (n, threads) = (ntk.inputs.dim(0)?, rayon::current_num_threads() as f64);
-    let batches = n.div_ceil(ntk.config.micro_batch) as f64;
+    let threads = rayon::current_num_threads() as f64;
+    let batches = ntk.inputs.dim(0)?.div_ceil(ntk.config.micro_batch) as f64;
     let sweep_s = start.elapsed().as_secs_f64() * batches / threads;
     let rate = match ntk.params.dtype() {
         DType::F64 => rate::<f64>(RATE_EDGE, Par::Seq),
         _ => rate::<f32>(RATE_EDGE, Par::Seq),
     };
-    let parts = CpuLayer::all(ntk)?;
-    Plan::new(
-        target,
-        Costs {
-            layers: plans,
-            work: workload(job, &parts)?,
-            place: Place::Host { sweeping: sweeping(ntk)?, contracting: scratch(job, &parts) },
-            sweep_operations: per_example * n as f64,
-            entry: ntk.dtype().size_in_bytes() as u64,
-            sweep_s,
-            rate: rate * threads,
-        },
-    )
+    let layers = CpuLayer::all(ntk)?;
+    let place = Place::Host { sweeping: sweeping(ntk)?, contracting: scratch(job, &layers) };
+    let (work, rate) = (workload(job, &layers)?, rate * threads);
+    let costs = EngineCosts { forms: &COSTS, work, place, sweep_s, rate };
+    let plan = Plan::new(ntk, target, costs)?;
+    Ok(if products.is_some() { plan.with_given_products(ntk.example_len()?) } else { plan })
 }

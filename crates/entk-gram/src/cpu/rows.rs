@@ -25,7 +25,8 @@ impl<T: Real> Rows<T> {
         Ok(Self { values: reserved(count + SHORTEST, width)?, width })
     }
 
-    /// The same memory for `count` other rows of `width` numbers, all of which are to be written.
+    /// Memory of earlier rows for `count` others of `width` numbers, all of which are to be
+    /// written.
     pub(crate) fn reused(&mut self, count: usize, width: usize) -> &mut [T] {
         self.width = width;
         self.values.resize((count + SHORTEST - 1) * width, T::zero());

@@ -15,7 +15,7 @@ use crate::{
 
 /// One product serves all pairs of pixels; the additions of one pair of examples stay in registers
 /// and caches.
-pub(crate) const COSTS: FormCosts = FormCosts {
+pub(crate) static COSTS: FormCosts = FormCosts {
     addition: 1,
     all_pixel_pairs: true,
     expands_jacobian: true,

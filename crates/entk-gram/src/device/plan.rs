@@ -1,7 +1,7 @@
 //! What the engine in tensor operations needs, for its schedule and for plans.
 
 use candle_core::{DType, Device};
-use entk_device::{DeviceProperties, Precision};
+use entk_device::{DeviceProperties, Precision, memory::MemoryLimit};
 
 use crate::{
     config::DeviceConfig,
@@ -11,16 +11,15 @@ use crate::{
     },
     error::Result,
     factors::form::{Layer, LayerShape},
-    memory::MemoryLimit,
     ntk::Ntk,
-    plan::{Costs, Place, Plan, Target, workload::Workload},
+    plan::{EngineCosts, Place, Plan, Target, workload::Workload},
     tiles::Tiles,
 };
 
 /// Columns that one product sums before the next adds to it: long enough that reading and writing
 /// the tile is a few per cent of the time, short enough for sums in f32.
 const DEPTH: usize = 8192;
-/// The same where a wider type sums what products in f32 give.
+/// That where a wider type sums what products in f32 give.
 const WIDE_DEPTH: usize = 1024;
 /// Share of a device's memory that is planned with; allocators lose some to fragments.
 const SHARE: f64 = 0.95;
@@ -99,25 +98,10 @@ pub(crate) fn plan(
     config: &DeviceConfig,
     target: Target,
 ) -> Result<Plan> {
-    let layers = ntk.layers()?;
-    let mut per_example = ntk.model.operations();
-    for (at, layer) in layers.iter().enumerate() {
-        let form = layer.form(ntk.config.strategy, &COSTS);
-        per_example += layer.backward_operations(form, at + 1 == layers.len());
-    }
-    let plan = |layer: &Layer| layer.plan(ntk.config.strategy, &COSTS);
-    Plan::new(
-        target,
-        Costs {
-            layers: layers.iter().map(plan).collect(),
-            work: workload(ntk, &Block::all(ntk, tiles)?, tiles, config)?,
-            place: Place::Device { is_cpu: ntk.params.device().is_cpu() },
-            sweep_operations: per_example * ntk.inputs.dim(0)? as f64,
-            entry: ntk.dtype().size_in_bytes() as u64,
-            sweep_s: 0.0,
-            rate: f64::INFINITY,
-        },
-    )
+    let work = workload(ntk, &Block::all(ntk, tiles)?, tiles, config)?;
+    let place = Place::Device { is_cpu: ntk.params.device().is_cpu() };
+    let costs = EngineCosts { forms: &COSTS, work, place, sweep_s: 0.0, rate: f64::INFINITY };
+    Plan::new(ntk, target, costs)
 }
 
 /// Memory that an assembly may use on a device.

@@ -83,7 +83,7 @@ impl DeviceGram {
         self.grid.n()
     }
 
-    /// The same on the host.
+    /// This kernel in the host's memory.
     ///
     /// # Errors
     /// Those of the device, and NaN or infinity in the kernel.

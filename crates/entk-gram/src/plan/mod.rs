@@ -7,10 +7,13 @@ pub(crate) mod workload;
 
 use std::fmt;
 
+use entk_device::memory::{MemoryLimit, in_gib};
+
 pub use crate::factors::form::{Form, LayerPlan};
 use crate::{
     error::{GramError, Result},
-    memory::{MemoryLimit, gib},
+    factors::form::FormCosts,
+    ntk::Ntk,
     plan::{
         schedule::Schedule,
         workload::{PROGRAM, Workload},
@@ -97,14 +100,10 @@ pub(crate) enum Place {
 }
 
 /// What an engine tells a plan.
-pub(crate) struct Costs {
-    pub(crate) layers: Vec<LayerPlan>,
+pub(crate) struct EngineCosts {
+    pub(crate) forms: &'static FormCosts,
     pub(crate) work: Workload,
     pub(crate) place: Place,
-    /// Operations of one sweep over all examples.
-    pub(crate) sweep_operations: f64,
-    /// Bytes of an entry of the kernel.
-    pub(crate) entry: u64,
     /// Seconds of one sweep over all examples; 0 where it is not estimated.
     pub(crate) sweep_s: f64,
     /// Operations of products a second; infinite where it is not estimated.
@@ -115,25 +114,39 @@ impl Plan {
     /// # Errors
     /// [`GramError::Memory`] for a device that cannot hold what one tile needs. The process's own
     /// memory is checked by [`Plan::check`].
-    pub(crate) fn new(target: Target, costs: Costs) -> Result<Self> {
-        let schedule = match (Schedule::new(&costs.work), &costs.place) {
-            (Err(_), Place::Host { .. }) => Schedule::smallest(&costs.work),
+    pub(crate) fn new(ntk: &Ntk<'_>, target: Target, costs: EngineCosts) -> Result<Self> {
+        let EngineCosts { forms, work, place, sweep_s, rate } = costs;
+        let schedule = match (Schedule::new(&work), &place) {
+            (Err(_), Place::Host { .. }) => Schedule::smallest(&work),
             (schedule, _) => schedule?,
         };
-        let Costs { layers, work, place, sweep_operations, entry, sweep_s, rate } = costs;
+        let (layers, strategy) = (ntk.layers()?, ntk.config.strategy);
+        let mut per_example = ntk.model.operations();
+        for (at, layer) in layers.iter().enumerate() {
+            let form = layer.form(strategy, forms);
+            per_example += layer.backward_operations(form, at + 1 == layers.len());
+        }
         let mut plan = Self {
             target,
-            layers,
+            layers: layers.iter().map(|layer| layer.plan(strategy, forms)).collect(),
             work,
             schedule,
             place,
-            sweep_operations,
-            entry,
+            sweep_operations: per_example * ntk.inputs.dim(0)? as f64,
+            entry: ntk.dtype().size_in_bytes() as u64,
             sweep_s,
             contraction_s: 0.0,
         };
         plan.contraction_s = plan.operations() / rate;
         Ok(plan)
+    }
+
+    /// The first layer's products of `inputs` numbers each are given.
+    pub(crate) fn with_given_products(mut self, inputs: usize) -> Self {
+        if let Some(first) = self.layers.last_mut() {
+            first.columns -= first.columns.min(inputs);
+        }
+        self
     }
 
     /// Rows of the kernel: the number of examples N, or N C for full blocks of C outputs.
@@ -316,7 +329,7 @@ impl Plan {
         if let Some(plan) = stored.into_iter().find(|plan| plan.peak() <= bytes)
             && let Target::Store { edge } = plan.target
         {
-            let (peak, disk) = (gib(plan.peak()), gib(plan.disk()));
+            let (peak, disk) = (in_gib(plan.peak()), in_gib(plan.disk()));
             advice
                 .push(format!("a store on disk with tiles of {edge}: peak {peak}, {disk} on disk"));
         }
@@ -328,11 +341,11 @@ impl Plan {
             if fits { low = middle } else { high = middle }
         }
         if low > 0 {
-            let peak = gib(with(low, self.target).peak());
+            let peak = in_gib(with(low, self.target).peak());
             advice.push(format!("{low} examples in place of {}: peak {peak}", self.n()));
         }
         if advice.is_empty() {
-            let least = gib(with(1, Target::Store { edge: EDGES[3] }).peak());
+            let least = in_gib(with(1, Target::Store { edge: EDGES[3] }).peak());
             advice.push(format!("a limit of at least {least}, or a smaller micro-batch"));
         }
         advice
@@ -340,9 +353,9 @@ impl Plan {
 
     fn write_buffers(&self, f: &mut dyn fmt::Write) -> fmt::Result {
         for Buffer { name, bytes } in self.buffers() {
-            writeln!(f, "  {:.<44} {:>12}", format!("{name} "), gib(bytes))?;
+            writeln!(f, "  {:.<44} {:>12}", format!("{name} "), in_gib(bytes))?;
         }
-        writeln!(f, "  {:.<44} {:>12}", "peak ", gib(self.peak()))
+        writeln!(f, "  {:.<44} {:>12}", "peak ", in_gib(self.peak()))
     }
 }
 
@@ -357,7 +370,7 @@ impl fmt::Display for Order {
                  {passes} passes for each such set"
             ),
         }?;
-        write!(f, "; peak {} of {}", gib(self.peak), gib(self.limit))
+        write!(f, "; peak {} of {}", in_gib(self.peak), in_gib(self.limit))
     }
 }
 
@@ -372,7 +385,7 @@ impl fmt::Display for Plan {
             writeln!(f, "  {names:<44} {parameters:>12} {form:>8} {kept:>10} {columns:>10}")?;
         }
         self.write_buffers(f)?;
-        writeln!(f, "  disk {}", gib(self.disk()))?;
+        writeln!(f, "  disk {}", in_gib(self.disk()))?;
         writeln!(
             f,
             "  {:.3e} operations of the sweeps and {:.3e} of the contraction",

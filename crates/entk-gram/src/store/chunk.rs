@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::store::Identity;
+use crate::store::identity::Identity;
 
 /// Bytes of the checksum behind a chunk's entries.
 const CHECKSUM: usize = 4;

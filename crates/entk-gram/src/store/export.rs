@@ -1,3 +1,5 @@
+//! The full square of a store as a `.npy` file, for numpy and for reading row by row.
+
 use std::{
     fs::{File, OpenOptions},
     io::{Result as IoResult, Seek, SeekFrom, Write},

@@ -1,6 +1,7 @@
 //! A Gram on disk that survives: a Zarr v3 array of lower tiles, resumable and checked.
 
 pub(crate) mod chunk;
+pub(crate) mod config;
 mod export;
 pub(crate) mod identity;
 pub(crate) mod journal;
@@ -28,12 +29,15 @@ use crate::{
     },
 };
 pub use crate::{
-    store::{identity::Identity, rows::StoredRows},
+    store::{
+        config::{StoreConfig, StoreReport},
+        identity::Identity,
+        rows::StoredRows,
+    },
     tiles::{
         grid::{Grid, TileIndex},
         part::Part,
     },
-    to_store::{StoreConfig, StoreReport},
 };
 
 const RUN: &str = "run.json";
@@ -46,8 +50,8 @@ const JOURNAL: &str = "journal";
 /// | file | content |
 /// |---|---|
 /// | `run.json` | the [`Identity`] |
-/// | `zarr.json` | Zarr v3 metadata: `zarr.open(folder)` reads the array, NaN above the diagonal tiles |
-/// | `c/I/J` | tile (I, J), I >= J: entries little-endian, then their CRC-32C; diagonal tiles are whole |
+/// | `zarr.json` | Zarr v3: `zarr.open(folder)` reads the array, NaN above the diagonal |
+/// | `c/I/J` | tile (I, J), I >= J: entries little-endian, then CRC-32C; diagonal ones whole |
 /// | `journal/` | BLAKE3 of each finished tile |
 /// | `commit.json` | written last: number of tiles and their common BLAKE3 |
 /// | `rows-HASH.npy` | the full square, if [`Store::rows`] was asked for it |

@@ -1,3 +1,5 @@
+//! A store as an operator that reads tile by tile, for eigensolvers.
+
 use entk_spectral::{EntryType, LowerTiles, SpectralError, Tile, TiledOperator};
 
 use crate::{

@@ -1,3 +1,5 @@
+//! Entries of a store in memory: all of them, one, or the diagonal.
+
 use std::collections::BTreeMap;
 
 use entk_spectral::Gram;
