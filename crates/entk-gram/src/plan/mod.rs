@@ -1,6 +1,7 @@
 //! What an assembly will need, before it begins: made by the engines from a [`Workload`] and its
 //! [`Schedule`], printed and checked by programs.
 
+mod order;
 pub(crate) mod rate;
 pub(crate) mod schedule;
 pub(crate) mod workload;
@@ -9,7 +10,6 @@ use std::fmt;
 
 use entk_device::memory::{MemoryLimit, in_gib};
 
-pub use crate::factors::form::{Form, LayerPlan};
 use crate::{
     error::{GramError, Result},
     factors::form::FormCosts,
@@ -19,6 +19,10 @@ use crate::{
         workload::{PROGRAM, Workload},
     },
     tiles::grid::Grid,
+};
+pub use crate::{
+    factors::form::{Form, LayerPlan},
+    plan::order::Order,
 };
 
 /// Tiles of a store that are in memory at once: computed, waiting, written, and as bytes.
@@ -45,26 +49,6 @@ pub struct Buffer {
     pub name: String,
     /// Its size.
     pub bytes: u64,
-}
-
-/// In which order the work is done, and the memory it takes where the products are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Order {
-    /// Whether all operands are resident and tiles are finished one by one; else the tiles are
-    /// resident, and the parameters are split.
-    pub resident_operands: bool,
-    /// Tiles that one set of sweeps serves, of `tiles`: all, unless they do not fit.
-    pub resident_tiles: usize,
-    /// Tiles to compute.
-    pub tiles: usize,
-    /// Sweeps over all examples, for each set of resident tiles.
-    pub sweeps: usize,
-    /// Passes over the resident tiles.
-    pub passes: usize,
-    /// Largest memory in use, in bytes.
-    pub peak: u64,
-    /// Memory that may be used.
-    pub limit: u64,
 }
 
 /// What an assembly will need. Printing it gives a table.
@@ -166,19 +150,7 @@ impl Plan {
 
     /// The order of the work.
     pub fn order(&self) -> Order {
-        let (work, schedule) = (&self.work, &self.schedule);
-        let resident_operands = schedule.operands_are_resident();
-        // Where factors are operands, each chunk of them takes a sweep.
-        let sweeps = if work.kept == 0 { schedule.passes() } else { schedule.groups.len() };
-        Order {
-            resident_operands,
-            resident_tiles: if resident_operands { work.tiles } else { schedule.tiles },
-            tiles: work.tiles,
-            sweeps,
-            passes: schedule.passes(),
-            peak: schedule.peak,
-            limit: work.limit,
-        }
+        Order::new(&self.work, &self.schedule)
     }
 
     /// Sweeps over all examples.
@@ -356,21 +328,6 @@ impl Plan {
             writeln!(f, "  {:.<44} {:>12}", format!("{name} "), in_gib(bytes))?;
         }
         writeln!(f, "  {:.<44} {:>12}", "peak ", in_gib(self.peak()))
-    }
-}
-
-impl fmt::Display for Order {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tiles, resident_tiles, sweeps, passes, .. } = self;
-        match self.resident_operands {
-            true => write!(f, "all operands resident, {tiles} tiles one by one"),
-            false => write!(
-                f,
-                "parameters split: {resident_tiles} of {tiles} tiles resident, {sweeps} sweeps and \
-                 {passes} passes for each such set"
-            ),
-        }?;
-        write!(f, "; peak {} of {}", in_gib(self.peak), in_gib(self.limit))
     }
 }
 

@@ -219,7 +219,7 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file.map_err(|e| GramError::io("read", &path, e))?,
         };
-        // In small pieces: a buffer for the whole tile would cost more in fresh pages than the
+        // Part by part: a buffer for the whole tile would cost more in fresh pages than the
         // hash.
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(file).map_err(|e| GramError::io("read", &path, e))?;

@@ -16,8 +16,8 @@ type SpectralResult<T> = std::result::Result<T, SpectralError>;
 /// The rows of a stored kernel, read from a file when they are asked for.
 ///
 /// For training in coefficient space over a kernel that memory does not hold: each step reads the
-/// rows of one minibatch. Tiles hold a row in pieces, half of them as columns; here it is one
-/// piece.
+/// rows of one minibatch. Tiles hold a row in parts, half of them as columns; here it is
+/// contiguous.
 ///
 /// ```no_run
 /// use entk_gram::{GramError, Store};

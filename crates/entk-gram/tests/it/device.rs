@@ -1,19 +1,19 @@
 //! The engine in tensor operations, on CPU tensors, against the engine of the CPU.
 
-mod common;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{DType, Device};
-use common::{DOUBLE, SINGLE, distance, on};
+use candle_core::{DType, Device, Tensor};
 use entk_device::Precision;
 use entk_gram::{
     Accumulate, Assembly, DeviceConfig, GramConfig, GramError, Outputs, StoreConfig, Strategy,
     gram,
-    plan::{Form, Target},
+    plan::{Form, Order, Target},
 };
+use entk_models::{Model, Params, ResNetConfig};
 use entk_spectral::{EigshConfig, EntryType, Gram, Solver, SymmetricOperator, eigh, eigsh};
 use entk_testing::{Case, TestResult, kernel_cases};
+
+use crate::common::{DOUBLE, SINGLE, distance, on};
 
 /// 83 rows: three blocks, the last one shorter.
 const EDGE: usize = 30;
@@ -323,5 +323,51 @@ fn eigenpairs_of_a_gram_that_stays_on_the_device() -> TestResult {
             assert!((got - expected).abs() <= bound, "{got} {expected}");
         }
     }
+    Ok(())
+}
+
+/// The order of work for so many images of the paper's ResNet18 in tiles of 2,048 on a GPU of
+/// 78 GiB, and the columns of the products of one pair of images.
+fn resnet18(moved: f64, n: usize, precision: Precision) -> TestResult<(Order, usize)> {
+    let network = ResNetConfig::default().network()?;
+    let theta = network.init(0, DType::F32, &Device::Cpu)?;
+    let noise = Params::standard_normal(&network.specs(), 1, DType::F32, &Device::Cpu)?;
+    let theta = theta.add_scaled(moved, &noise)?;
+    let x = Tensor::randn(0f32, 1.0, (1, 3, 32, 32), &Device::Cpu)?;
+    // One image, seen n times: a plan depends on shapes alone.
+    let x = x.broadcast_as((n, 3, 32, 32))?;
+    let device = DeviceConfig {
+        precision: Some(precision),
+        memory: Some(78 << 30),
+        ..DeviceConfig::default()
+    };
+    let config = on(&GramConfig::default(), &device);
+    let plan = Assembly::new(&network, &theta, &x, &config)?.plan(Target::Store { edge: 2048 })?;
+    Ok((plan.order(), plan.layers().iter().map(|layer| layer.columns).sum()))
+}
+
+#[test]
+fn resnet18_of_60_000_images_fits_78_gib() -> TestResult {
+    let (small, columns) = resnet18(0.0, 60_000, Precision::F32)?;
+    // 180,033 parameters are active: 43.2 GB of rows.
+    assert_eq!(columns, 180_033);
+    assert!(small.resident_operands && small.sweeps == 1, "{small}");
+    assert!((44..48).contains(&(small.peak / 1_000_000_000)), "{small}");
+
+    // Rows of 11,169,345 parameters, but 3 layers of 2,359,296 by pairs of 16 pixels.
+    let pixels = 3 * 256 * (512 + 512);
+    for (precision, passes) in
+        [(Precision::F32, 300), (Precision::Bf16, 300), (Precision::Tf32x3, 620)]
+    {
+        let (large, columns) = resnet18(0.01, 60_000, precision)?;
+        assert_eq!(columns, 11_169_345 - 3 * 2_359_296 + pixels);
+        assert!(!large.resident_operands, "{large}");
+        // All tiles at once: no sweep is repeated.
+        assert_eq!((large.resident_tiles, large.tiles), (465, 465), "{large}");
+        assert!(large.sweeps <= 4 && large.passes <= passes, "{large}");
+        assert!(large.peak <= large.limit && large.peak > large.limit / 2, "{large}");
+    }
+    // A fifth of the images: one sweep.
+    assert_eq!(resnet18(0.01, 12_000, Precision::F32)?.0.sweeps, 1);
     Ok(())
 }

@@ -1,9 +1,6 @@
 //! All strategies against each other and against the per-example oracle, on one list of cases.
 
-mod common;
-
 use candle_core::{DType, Device, Tensor};
-use common::{DOUBLE, SINGLE, distance};
 use entk_gram::{
     Accumulate, Assembly, CpuConfig, Engine, GramConfig, GramError, Outputs, StoreConfig, Strategy,
     cross_gram, gram,
@@ -13,6 +10,8 @@ use entk_linearize::{Jacobian, Linearized};
 use entk_models::{MlpConfig, Model, Params};
 use entk_spectral::{EntryType, Gram};
 use entk_testing::{Case, TestResult, kernel_cases, normal};
+
+use crate::common::{DOUBLE, SINGLE, distance};
 
 fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
     let engine = Engine::Cpu(CpuConfig { tile: 30, ..CpuConfig::default() });
@@ -344,8 +343,8 @@ fn the_gram_of_a_linearization_never_moves() -> TestResult {
 #[test]
 fn bad_input_is_an_error() -> TestResult {
     let case = &kernel_cases()?[0];
-    let run = |x: &Tensor, theta: &Params, config: &GramConfig| {
-        gram(&case.network, theta, x, config).map(|_| ()).map_err(|e| e.to_string())
+    let run = |x: &Tensor, params: &Params, config: &GramConfig| {
+        gram(&case.network, params, x, config).map(|_| ()).map_err(|e| e.to_string())
     };
     let config = GramConfig::default();
     let message = |r: Result<(), String>| r.expect_err("an error");

@@ -15,7 +15,6 @@ pub fn distance(a: &Gram, b: &Gram) -> f64 {
 }
 
 /// The settings of a kernel that is computed in tensor operations.
-#[allow(dead_code)] // the tests of stores and of one engine need it, those of strategies do not
 pub fn on(config: &GramConfig, device: &DeviceConfig) -> GramConfig {
     GramConfig { engine: Engine::Tensors(device.clone()), ..config.clone() }
 }

@@ -1,0 +1,9 @@
+//! Tests of kernels through the crate's interface: strategies, devices, stores.
+
+mod common;
+mod device;
+mod input_gram;
+mod operator;
+mod python;
+mod store;
+mod strategies;
