@@ -50,7 +50,7 @@ const fn in_gram(word: &'static str, instead: &'static str) -> Banned {
 }
 
 /// Words that a reader would have to learn, and the ones to use.
-const BANNED: [Banned; 31] = [
+const BANNED: [Banned; 37] = [
     word("leaf", "`KeptFactor` for a factor on a device, `parameter` for one of a network"),
     noun("leaves", "`factors` on a device, `parameters` of a network"),
     word("piece", "`HostFactor`, `ChannelRange` or what it is a part of"),
@@ -79,6 +79,12 @@ const BANNED: [Banned; 31] = [
     type_name("TopPairs", "`CertifiedPairs`"),
     type_name("Singular", "`SingularTriplets`"),
     type_name("Disk", "`FileSystem`"),
+    type_name("Files", "`OsFiles`"),
+    type_name("Stored", "`StoreReport`"),
+    type_name("Written", "`TileWriter`"),
+    type_name("Kernel", "`HostOp` for a loop, `Launch` on a GPU, `Ntk` for a kernel"),
+    type_name("Sizes", "the sizes of what"),
+    in_gram("Pair", "`FactorPair`"),
     in_gram("Unit", "`ColumnBlock`"),
     in_gram("Term", "`Operand`"),
     in_gram("Group", "`SweepGroup`"),
