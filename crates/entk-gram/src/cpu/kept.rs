@@ -202,22 +202,30 @@ fn host_batch<T: Real>(
     wanted: &[usize],
 ) -> Result<HostBatch<T>> {
     let Swept { outputs, count } = ntk.swept(inputs, start, ntk.config.micro_batch)?;
+    // One factor after the other, so that the tensors of each are freed before the next is copied.
     let kept = |factors: Vec<Factor>| {
-        let mut parts = Vec::with_capacity(layers.len());
+        let (mut at, mut kept) = (0, Vec::with_capacity(wanted.len()));
         for factor in factors {
-            // As the layers were cut into parts.
-            match layers.get(parts.len()) {
-                Some(layer) if layer.layer.names.len() < factor.names().len() => {
-                    let (weight, bias) = without_bias(factor)?;
-                    parts.extend(bias.into_iter().chain([weight]));
+            for part in parts(factor, layers.get(at))? {
+                if wanted.binary_search(&at).is_ok() {
+                    kept.push(layers[at].to_host(&part, count)?);
                 }
-                _ => parts.push(factor),
+                at += 1;
             }
         }
-        let wanted = wanted.iter().filter_map(|&at| Some((layers.get(at)?, parts.get(at)?)));
-        wanted.map(|(layer, factor)| layer.to_host(factor, count)).collect::<Result<Vec<_>>>()
+        Ok(kept)
     };
     Ok((outputs.into_iter().map(kept).collect::<Result<_>>()?, count))
+}
+
+/// A factor in the parts in which its layer is contracted, of which `first` is the first.
+fn parts(factor: Factor, first: Option<&CpuLayer>) -> Result<Vec<Factor>> {
+    let is_whole = first.is_none_or(|first| first.layer.names.len() == factor.names().len());
+    if is_whole {
+        return Ok(vec![factor]);
+    }
+    let (weight, bias) = without_bias(factor)?;
+    Ok(bias.into_iter().chain([weight]).collect())
 }
 
 /// Images (N, C, H W) as (N, H W, C).
