@@ -129,7 +129,8 @@ impl<T: Real> KeptFactors<T> {
             ntk.check_stop()?;
             let batch = |start: &usize| host_batch(ntk, inputs, *start, layers, wanted);
             let batches: Vec<_> = starts.par_iter().map(batch).collect::<Result<_>>()?;
-            batches.iter().for_each(|batch| kept.push(batch));
+            // Each batch is freed as it is appended.
+            batches.into_iter().for_each(|batch| kept.push(&batch));
         }
         kept.rows.pad();
         kept.pairs.iter_mut().for_each(FactorPair::pad);
