@@ -123,15 +123,23 @@ impl<T: Real> KeptFactors<T> {
         layers: &[CpuLayer],
         wanted: &[usize],
     ) -> Result<Self> {
-        let mut kept = Self::empty(layers, wanted, ntk.rows_of(inputs)?)?;
         let starts: Vec<usize> = (0..inputs.dim(0)?).step_by(ntk.config.micro_batch).collect();
+        // Made once the first sweeps are over, so that it takes the memory that they have freed.
+        let mut kept = None;
         for starts in starts.chunks(rayon::current_num_threads().max(1)) {
             ntk.check_stop()?;
             let batch = |start: &usize| host_batch(ntk, inputs, *start, layers, wanted);
             let batches: Vec<_> = starts.par_iter().map(batch).collect::<Result<_>>()?;
+            let mut all = match kept.take() {
+                Some(kept) => kept,
+                None => Self::empty(layers, wanted, ntk.rows_of(inputs)?)?,
+            };
             // Each batch is freed as it is appended.
-            batches.into_iter().for_each(|batch| kept.push(&batch));
+            batches.into_iter().for_each(|batch| all.push(&batch));
+            kept = Some(all);
         }
+        let empty = || Self::empty(layers, wanted, 0);
+        let mut kept = kept.map_or_else(empty, Ok)?;
         kept.rows.pad();
         kept.pairs.iter_mut().for_each(FactorPair::pad);
         Ok(kept)
