@@ -132,7 +132,7 @@ impl<'a> Assembly<'a> {
     pub fn resident_gram(&self) -> Result<DeviceGram> {
         let (config, n) = (self.device_config()?.unwrap_or_default(), self.ntk.rows()?);
         let grid = Grid::new(n, config.edge.unwrap_or_else(|| default_edge(n)));
-        DeviceGram::assemble(&self.ntk, grid, &config, |total| self.watch(total))
+        DeviceGram::assemble(&self.ntk, grid, &config, &self.watch())
     }
 
     /// Plans the assembly: one sweep of an example shows the layers; on the CPU a micro-batch and
@@ -222,7 +222,7 @@ impl<'a> Assembly<'a> {
         };
         let mut square = Square::zeros(&tiles)?;
         let engine = self.engine::<A>(tiles, 0)?;
-        engine.run(&self.watch(engine.work()), &mut square)?;
+        engine.run(&self.watch(), &mut square)?;
         Ok(square.entries)
     }
 
@@ -247,9 +247,9 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    pub(crate) fn watch(&self, total: usize) -> Watch<'a> {
+    pub(crate) fn watch(&self) -> Watch<'a> {
         let (stop, observe) = (self.ntk.stop, self.observe);
-        Watch { stop, observe, done: AtomicUsize::new(0), total }
+        Watch { stop, observe, done: AtomicUsize::new(0), total: AtomicUsize::new(0) }
     }
 }
 

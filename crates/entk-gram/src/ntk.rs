@@ -103,14 +103,13 @@ impl<'a> Ntk<'a> {
         Ok(self.inputs.elem_count() / self.inputs.dim(0)?)
     }
 
-    /// The layers with a gradient, last first, as the sweep of one example shows them; for a trace
-    /// over outputs once for each. Found once.
+    /// The layers with a gradient, last first, as the first sweep showed them, or one of a single
+    /// example shows them now; for a trace over outputs once for each.
     pub(crate) fn layers(&self) -> Result<&[Layer]> {
-        if let Some(layers) = self.layers.get() {
-            return Ok(layers);
+        if self.layers.get().is_none() {
+            self.swept(&self.inputs, 0, 1)?;
         }
-        let factors = self.swept(&self.inputs, 0, 1)?.outputs.swap_remove(0);
-        Ok(self.layers.get_or_init(|| factors.iter().map(Layer::of).collect()))
+        Ok(self.layers.get().map_or(&[], Vec::as_slice))
     }
 
     /// [`GramError::Stopped`] once the caller has asked for it.
@@ -142,6 +141,8 @@ impl<'a> Ntk<'a> {
             }
             Outputs::Full => each().collect::<Result<_>>()?,
         };
+        let layers = || outputs.first().into_iter().flatten().map(Layer::of).collect();
+        self.layers.get_or_init(layers);
         Ok(Swept { outputs, count })
     }
 }

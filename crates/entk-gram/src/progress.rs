@@ -12,10 +12,16 @@ pub(crate) struct Watch<'a> {
     pub(crate) stop: Option<&'a AtomicBool>,
     pub(crate) observe: &'a Observer<'a>,
     pub(crate) done: AtomicUsize,
-    pub(crate) total: usize,
+    /// Entries in all, each as often as it is added to; the engine says how many.
+    pub(crate) total: AtomicUsize,
 }
 
 impl Watch<'_> {
+    /// So many entries will be reported.
+    pub(crate) fn expect(&self, entries: usize) {
+        self.total.store(entries, Ordering::Relaxed);
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         match self.stop {
             Some(stop) if stop.load(Ordering::Relaxed) => Err(GramError::Stopped),
@@ -25,6 +31,6 @@ impl Watch<'_> {
 
     pub(crate) fn advance(&self, entries: usize) {
         let done = self.done.fetch_add(entries, Ordering::Relaxed) + entries;
-        (self.observe)(done, self.total);
+        (self.observe)(done, self.total.load(Ordering::Relaxed));
     }
 }

@@ -64,8 +64,7 @@ impl Assembly<'_> {
     fn fill_store<A: KernelEntry>(&self, wanted: Vec<TileIndex>, store: &mut Store) -> Result<()> {
         let grid = store.grid();
         let engine = self.engine::<A>(Tiles { wanted, ..Tiles::lower(grid) }, TILES - 1)?;
-        let watch = self.watch(engine.work());
-        written(store, |writer| engine.run(&watch, writer))
+        written(store, |writer| engine.run(&self.watch(), writer))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The gradient factors of a data set on the host, layer by layer in the form in which tiles are
 //! products of them: made by the engine, read by [`tile`](super::tile).
 
+use std::sync::OnceLock;
+
 use candle_core::{Device, Tensor};
 use entk_models::{Factor, Real};
 use rayon::prelude::*;
@@ -48,14 +50,15 @@ pub(crate) enum Contraction {
 }
 
 impl CpuLayer {
-    /// All parts of the layers of a kernel, last layer first.
-    pub(crate) fn all(ntk: &Ntk<'_>) -> Result<Vec<Self>> {
+    /// All parts of the layers of a kernel, last layer first, found once.
+    pub(crate) fn all<'l>(ntk: &Ntk<'_>, found: &'l OnceLock<Vec<Self>>) -> Result<&'l [Self]> {
+        let layers = ntk.layers()?;
         let parts = |layer: &Layer| {
             let form = layer.form(ntk.config.strategy, &COSTS);
             layer.parts(form, &COSTS)
         };
-        let parts = ntk.layers()?.iter().flat_map(parts);
-        Ok(parts.map(|(layer, form)| Self::new(layer, form)).collect())
+        let parts = || layers.iter().flat_map(parts).map(|(layer, form)| Self::new(layer, form));
+        Ok(found.get_or_init(|| parts().collect()))
     }
 
     fn new(layer: Layer, form: Form) -> Self {
@@ -114,41 +117,41 @@ pub(crate) struct KeptFactors<T> {
 }
 
 impl<T: Real> KeptFactors<T> {
-    /// One forward and backward sweep over `inputs`; the factors at the places `wanted` are kept.
+    /// One forward and backward sweep over `inputs`; the factors of a group of layers are kept, or
+    /// of all.
     ///
     /// Micro-batches are swept side by side, one a thread, and joined in their order.
     pub(crate) fn collect(
         ntk: &Ntk<'_>,
         inputs: &Tensor,
-        layers: &[CpuLayer],
-        wanted: &[usize],
+        layers: &OnceLock<Vec<CpuLayer>>,
+        group: Option<&[usize]>,
     ) -> Result<Self> {
         let starts: Vec<usize> = (0..inputs.dim(0)?).step_by(ntk.config.micro_batch).collect();
         // Made once the first sweeps are over, so that it takes the memory that they have freed.
         let mut kept = None;
         for starts in starts.chunks(rayon::current_num_threads().max(1)) {
             ntk.check_stop()?;
-            let batch = |start: &usize| host_batch(ntk, inputs, *start, layers, wanted);
+            let batch = |start: &usize| host_batch(ntk, inputs, *start, layers, group);
             let batches: Vec<_> = starts.par_iter().map(batch).collect::<Result<_>>()?;
             let mut all = match kept.take() {
                 Some(kept) => kept,
-                None => Self::empty(layers, wanted, ntk.rows_of(inputs)?)?,
+                None => Self::empty(CpuLayer::all(ntk, layers)?, group, ntk.rows_of(inputs)?)?,
             };
             // Each batch is freed as it is appended.
             batches.into_iter().for_each(|batch| all.push(&batch));
             kept = Some(all);
         }
-        let empty = || Self::empty(layers, wanted, 0);
-        let mut kept = kept.map_or_else(empty, Ok)?;
+        let mut kept = kept.map_or_else(|| Self::empty(&[], None, 0), Ok)?;
         kept.rows.pad();
         kept.pairs.iter_mut().for_each(FactorPair::pad);
         Ok(kept)
     }
 
     /// No rows yet, and memory for `count`.
-    fn empty(layers: &[CpuLayer], wanted: &[usize], count: usize) -> Result<Self> {
+    fn empty(layers: &[CpuLayer], group: Option<&[usize]>, count: usize) -> Result<Self> {
         let (mut width, mut pairs, mut contractions) = (0, Vec::new(), Vec::new());
-        for layer in wanted.iter().map(|at| &layers[*at]) {
+        for (_, layer) in layers.iter().enumerate().filter(|(at, _)| is_in(group, *at)) {
             let widths = match (&layer.contraction, layer.layer.shape) {
                 (Contraction::Rows, _) | (_, LayerShape::Rows { .. }) => {
                     width += layer.kept();
@@ -207,17 +210,18 @@ fn host_batch<T: Real>(
     ntk: &Ntk<'_>,
     inputs: &Tensor,
     start: usize,
-    layers: &[CpuLayer],
-    wanted: &[usize],
+    layers: &OnceLock<Vec<CpuLayer>>,
+    group: Option<&[usize]>,
 ) -> Result<HostBatch<T>> {
     let Swept { outputs, count } = ntk.swept(inputs, start, ntk.config.micro_batch)?;
+    let layers = CpuLayer::all(ntk, layers)?;
     // One factor after the other, so that the tensors of each are freed before the next is copied.
     let kept = |factors: Vec<Factor>| {
-        let (mut at, mut kept) = (0, Vec::with_capacity(wanted.len()));
+        let (mut at, mut kept) = (0, Vec::new());
         for factor in factors {
             for part in parts(factor, layers.get(at))? {
-                if wanted.binary_search(&at).is_ok() {
-                    kept.push(layers[at].to_host(&part, count)?);
+                if let Some(layer) = layers.get(at).filter(|_| is_in(group, at)) {
+                    kept.push(layer.to_host(&part, count)?);
                 }
                 at += 1;
             }
@@ -225,6 +229,11 @@ fn host_batch<T: Real>(
         Ok(kept)
     };
     Ok((outputs.into_iter().map(kept).collect::<Result<_>>()?, count))
+}
+
+/// Whether a layer belongs to a group, ascending, or to all.
+fn is_in(group: Option<&[usize]>, layer: usize) -> bool {
+    group.is_none_or(|group| group.binary_search(&layer).is_ok())
 }
 
 /// A factor in the parts in which its layer is contracted, of which `first` is the first.

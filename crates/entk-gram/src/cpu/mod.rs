@@ -9,7 +9,7 @@ mod rows;
 mod sum;
 mod tile;
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::OnceLock};
 
 use candle_core::DType;
 use entk_models::Real;
@@ -18,7 +18,7 @@ use faer::{MatMut, MatRef};
 use crate::{
     cpu::{
         kept::{CpuLayer, KeptFactors},
-        plan::{CpuJob, order_of_sums, workload},
+        plan::{CpuJob, order_of_sums, surely_fits, workload},
         sum::Sum,
         tile::{TileContraction, work},
     },
@@ -28,7 +28,7 @@ use crate::{
     plan::schedule::Schedule,
     progress::Watch,
     store::chunk::Entry,
-    tiles::{TileEngine, TileSink, grid::TileIndex},
+    tiles::{TileEngine, TileRange, TileSink, grid::TileIndex},
 };
 
 /// The element type of a kernel, and the CPU's engine for it.
@@ -39,27 +39,30 @@ pub(crate) trait KernelEntry: Real + Entry + entk_device::Entry {
 
 impl KernelEntry for f32 {
     fn cpu_engine<'a>(job: CpuJob<'a>) -> Result<Box<dyn TileEngine<f32> + 'a>> {
-        Ok(Box::new(CpuEngine::<f32>::new(job)?))
+        Ok(Box::new(CpuEngine::<f32>::new(job)))
     }
 }
 
 impl KernelEntry for f64 {
     fn cpu_engine<'a>(job: CpuJob<'a>) -> Result<Box<dyn TileEngine<f64> + 'a>> {
         Ok(match job.ntk.params.dtype() {
-            DType::F32 => Box::new(CpuEngine::<f32>::new(job)?),
-            _ => Box::new(CpuEngine::<f64>::new(job)?),
+            DType::F32 => Box::new(CpuEngine::<f32>::new(job)),
+            _ => Box::new(CpuEngine::<f64>::new(job)),
         })
     }
 }
 
 struct CpuEngine<'a, T> {
     job: CpuJob<'a>,
-    layers: Vec<CpuLayer>,
-    /// The layers whose factors are kept at a time: all, or one group after the other.
-    groups: Vec<Vec<usize>>,
+    layers: OnceLock<Vec<CpuLayer>>,
+    params: PhantomData<T>,
+}
+
+/// The layers whose factors are kept at a time: all, or one group after the other.
+struct Groups {
+    layers: Vec<Option<Vec<usize>>>,
     /// Tiles that are summed at a time where there are several groups.
     resident_tiles: usize,
-    params: PhantomData<T>,
 }
 
 /// The factors of both sides of a kernel; none on the right if they are those of the left.
@@ -70,26 +73,46 @@ struct Sides<T> {
 }
 
 impl<'a, T: Real> CpuEngine<'a, T> {
-    fn new(job: CpuJob<'a>) -> Result<Self> {
-        let layers = CpuLayer::all(job.ntk)?;
-        let work = workload(&job, &layers)?;
+    fn new(job: CpuJob<'a>) -> Self {
+        Self { job, layers: OnceLock::new(), params: PhantomData }
+    }
+
+    /// What fits the memory.
+    fn groups(&self) -> Result<Groups> {
         // Given products of inputs are read once a tile, for which all layers are at hand.
-        let schedule = match job.products {
-            Some(_) => Schedule::whole(&work),
-            None => Schedule::new(&work)?,
-        };
-        let order = order_of_sums(&layers);
-        let groups = schedule.groups.iter().flat_map(|group| &group.chunks).map(|chunk| {
+        if self.job.products.is_some() || surely_fits(&self.job)? {
+            return Ok(Groups { layers: vec![None], resident_tiles: 1 });
+        }
+        let layers = CpuLayer::all(self.job.ntk, &self.layers)?;
+        let schedule = Schedule::new(&workload(&self.job, layers)?)?;
+        let order = order_of_sums(layers);
+        let chunks = schedule.groups.iter().flat_map(|group| &group.chunks);
+        let groups = chunks.map(|chunk| {
             let mut layers: Vec<_> = chunk.iter().flatten().map(|r| order[r.layer]).collect();
             layers.sort_unstable();
-            layers
+            Some(layers)
         });
-        let groups = groups.collect();
-        Ok(Self { job, layers, groups, resident_tiles: schedule.tiles, params: PhantomData })
+        Ok(Groups { layers: groups.collect(), resident_tiles: schedule.tiles })
+    }
+
+    /// Tells how many entries will be reported, once the layers are known.
+    fn expect(&self, groups: &Groups, watch: &Watch<'_>) -> Result<()> {
+        let CpuJob { ntk, tiles, config, .. } = &self.job;
+        let layers = CpuLayer::all(ntk, &self.layers)?;
+        let of_group = |range: &TileRange, group: &Option<Vec<usize>>| match group {
+            Some(group) => work::<T>(range, group.iter().map(|at| &layers[*at]), config),
+            None => work::<T>(range, layers.iter(), config),
+        };
+        let of_tile = |tile: &TileIndex| -> usize {
+            let range = tiles.range(*tile);
+            groups.layers.iter().map(|group| of_group(&range, group)).sum()
+        };
+        watch.expect(tiles.wanted.iter().map(of_tile).sum());
+        Ok(())
     }
 
     /// Sweeps the examples of both sides, and keeps the factors of some layers.
-    fn keep(&self, group: &[usize]) -> Result<Sides<T>> {
+    fn keep(&self, group: Option<&[usize]>) -> Result<Sides<T>> {
         let CpuJob { ntk, tiles, products, .. } = &self.job;
         let collect = |inputs| KeptFactors::collect(ntk, inputs, &self.layers, group);
         let left = collect(&ntk.inputs)?;
@@ -126,6 +149,7 @@ impl<'a, T: Real> CpuEngine<'a, T> {
     /// Tiles whose sums wait for the next group of layers, the last group's go to the sink.
     fn run_resident<A: Sum<T> + Entry>(
         &self,
+        groups: &[Option<Vec<usize>>],
         tiles: &[TileIndex],
         watch: &Watch<'_>,
         sink: &mut dyn TileSink<A>,
@@ -136,11 +160,11 @@ impl<'a, T: Real> CpuEngine<'a, T> {
         };
         let sum = |tile: &TileIndex| zeros::<A>(shape(*tile).0, shape(*tile).1);
         let mut sums = tiles.iter().map(sum).collect::<Result<Vec<_>>>()?;
-        for (at, group) in self.groups.iter().enumerate() {
-            let sides = self.keep(group)?;
+        for (at, group) in groups.iter().enumerate() {
+            let sides = self.keep(group.as_deref())?;
             for (&tile, sum) in tiles.iter().zip(&mut sums) {
                 let (rows, cols) = shape(tile);
-                if at + 1 < self.groups.len() {
+                if at + 1 < groups.len() {
                     let sum = MatMut::from_row_major_slice_mut(sum, rows, cols);
                     self.add(&sides, tile, watch, sum)?;
                     continue;
@@ -156,34 +180,25 @@ impl<'a, T: Real> CpuEngine<'a, T> {
 }
 
 impl<T: Real, A: Sum<T> + Entry> TileEngine<A> for CpuEngine<'_, T> {
-    fn work(&self) -> usize {
-        let CpuJob { tiles, config, .. } = &self.job;
-        let of_tile = |tile: &TileIndex| -> usize {
-            let range = tiles.range(*tile);
-            let of_group = |group: &Vec<usize>| {
-                work::<T>(&range, group.iter().map(|at| &self.layers[*at]), config)
-            };
-            self.groups.iter().map(of_group).sum()
-        };
-        tiles.wanted.iter().map(of_tile).sum()
-    }
-
     fn run(&self, watch: &Watch<'_>, sink: &mut dyn TileSink<A>) -> Result<()> {
-        let wanted = &self.job.tiles.wanted;
-        if let [group] = self.groups.as_slice() {
-            let sides = self.keep(group)?;
+        let (wanted, groups) = (&self.job.tiles.wanted, self.groups()?);
+        if let [group] = groups.layers.as_slice() {
+            let sides = self.keep(group.as_deref())?;
+            self.expect(&groups, watch)?;
             return wanted.iter().try_for_each(|&tile| {
                 sink.tile(tile, &mut |target| self.add(&sides, tile, watch, target))
             });
         }
-        wanted.chunks(self.resident_tiles.max(1)).try_for_each(|tiles| match tiles {
+        self.expect(&groups, watch)?;
+        let Groups { layers, resident_tiles } = &groups;
+        wanted.chunks(*resident_tiles.max(&1)).try_for_each(|tiles| match tiles {
             // Summed where it stays.
             &[tile] => sink.tile(tile, &mut |mut target| {
-                self.groups.iter().try_for_each(|group| {
-                    self.add(&self.keep(group)?, tile, watch, target.as_mut())
+                layers.iter().try_for_each(|group| {
+                    self.add(&self.keep(group.as_deref())?, tile, watch, target.as_mut())
                 })
             }),
-            tiles => self.run_resident(tiles, watch, sink),
+            tiles => self.run_resident(layers, tiles, watch, sink),
         })
     }
 }

@@ -1,13 +1,13 @@
 //! What the CPU's engine needs, for its schedule and for plans.
 
-use std::time::Instant;
+use std::{sync::OnceLock, time::Instant};
 
 use candle_core::DType;
 use entk_device::memory::MemoryLimit;
 use faer::Par;
 
 use crate::{
-    config::CpuConfig,
+    config::{CpuConfig, Outputs},
     cpu::kept::{COSTS, CpuLayer},
     error::Result,
     factors::form::{Form, Layer},
@@ -49,6 +49,24 @@ pub(crate) fn order_of_sums(layers: &[CpuLayer]) -> Vec<usize> {
     order
 }
 
+/// Memory that the process may have.
+fn limit(config: &CpuConfig) -> u64 {
+    let detected = || MemoryLimit::detect(None).map_or(u64::MAX, |limit| limit.bytes);
+    config.memory.unwrap_or_else(detected)
+}
+
+/// Whether rows of all parameters would take less than half of the memory beside the tiles: factors
+/// take no more, so that no example need be swept to find out.
+pub(crate) fn surely_fits(CpuJob { ntk, tiles, config, .. }: &CpuJob<'_>) -> Result<bool> {
+    let outputs = if ntk.config.outputs == Outputs::Trace { ntk.model.outputs() } else { 1 };
+    let rows = tiles.rows.n() + tiles.others.map_or(0, |(_, cols)| cols.n());
+    let factors = rows as f64 * (ntk.params.count() * outputs) as f64;
+    let bytes = |numbers: f64, dtype: DType| numbers * dtype.size_in_bytes() as f64;
+    let needed = bytes(factors + ntk.inputs.elem_count() as f64, ntk.params.dtype())
+        + bytes(tiles.largest() as f64, ntk.dtype());
+    Ok(needed < 0.5 * limit(config) as f64)
+}
+
 /// What the engine has to compute and to hold.
 pub(crate) fn workload(job: &CpuJob<'_>, layers: &[CpuLayer]) -> Result<Workload> {
     let CpuJob { ntk, tiles, config, waiting, .. } = job;
@@ -60,7 +78,6 @@ pub(crate) fn workload(job: &CpuJob<'_>, layers: &[CpuLayer]) -> Result<Workload
     };
     let tile = (tiles.largest() as u64).saturating_mul(entry);
     let scratch: u64 = scratch(job, layers).iter().map(|buffer| buffer.bytes).sum();
-    let detected = || MemoryLimit::detect(None).map_or(u64::MAX, |limit| limit.bytes);
     let held = (ntk.inputs.elem_count() + ntk.params.count()) as u64;
     Ok(Workload {
         layers: order_of_sums(layers).into_iter().map(size).collect(),
@@ -78,7 +95,7 @@ pub(crate) fn workload(job: &CpuJob<'_>, layers: &[CpuLayer]) -> Result<Workload
         sweeps_end_first: true,
         depth: usize::MAX,
         chunk_share: 1,
-        limit: config.memory.unwrap_or_else(detected),
+        limit: limit(config),
         share: 1.0,
     })
 }
@@ -117,9 +134,10 @@ pub(crate) fn plan(job: &CpuJob<'_>, target: Target) -> Result<Plan> {
         DType::F64 => rate::<f64>(RATE_EDGE, Par::Seq),
         _ => rate::<f32>(RATE_EDGE, Par::Seq),
     };
-    let layers = CpuLayer::all(ntk)?;
-    let place = Place::Host { sweeping: sweeping(ntk)?, contracting: scratch(job, &layers) };
-    let (work, rate) = (workload(job, &layers)?, rate * threads);
+    let found = OnceLock::new();
+    let layers = CpuLayer::all(ntk, &found)?;
+    let place = Place::Host { sweeping: sweeping(ntk)?, contracting: scratch(job, layers) };
+    let (work, rate) = (workload(job, layers)?, rate * threads);
     let costs = EngineCosts { forms: &COSTS, work, place, sweep_s, rate };
     let plan = Plan::new(ntk, target, costs)?;
     Ok(if products.is_some() { plan.with_given_products(ntk.example_len()?) } else { plan })

@@ -61,17 +61,18 @@ fn mirrored(tile: &Tensor) -> Result<Tensor> {
 
 impl DeviceGram {
     /// Computes the tiles of `grid` on the device of the parameters and leaves them there.
-    pub(crate) fn assemble<'a>(
+    pub(crate) fn assemble(
         ntk: &Ntk<'_>,
         grid: Grid,
         config: &DeviceConfig,
-        watch: impl FnOnce(usize) -> Watch<'a>,
+        watch: &Watch<'_>,
     ) -> Result<Self> {
         let tiles = Tiles::lower(grid);
         let copy = ntk.moved(ntk.params.clone(), ntk.inputs.clone());
         let engine = engine(copy, Block::all(ntk, &tiles)?, &tiles, true, config)?;
         let mut resident = Vec::with_capacity(tiles.wanted.len());
-        engine.run(&watch(engine.work()), &mut |TileIndex(row, col), values| {
+        watch.expect(engine.work());
+        engine.run(watch, &mut |TileIndex(row, col), values| {
             resident.push(if row == col { mirrored(&values)? } else { values });
             Ok(())
         })?;

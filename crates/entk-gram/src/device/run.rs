@@ -69,11 +69,8 @@ pub(crate) fn engine<'a>(
 }
 
 impl<A: Real + Entry> TileEngine<A> for DeviceEngines<'_> {
-    fn work(&self) -> usize {
-        self.engines.iter().map(DeviceEngine::work).sum()
-    }
-
     fn run(&self, watch: &Watch<'_>, sink: &mut dyn TileSink<A>) -> Result<()> {
+        watch.expect(self.engines.iter().map(DeviceEngine::work).sum());
         let mut host = |tile, values: &[A]| {
             sink.tile(tile, &mut |mut target| {
                 for (i, row) in values.chunks_exact(target.ncols()).enumerate() {

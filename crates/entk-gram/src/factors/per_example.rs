@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     ntk::Ntk,
     progress::Watch,
-    tiles::{TileEngine, TileSink, Tiles},
+    tiles::{TileEngine, TileSink, Tiles, grid::TileIndex},
 };
 
 /// Computes tiles for [`Strategy::PerExample`](crate::Strategy::PerExample).
@@ -19,11 +19,9 @@ pub(crate) struct PerExampleEngine<'a> {
 }
 
 impl<A: Real> TileEngine<A> for PerExampleEngine<'_> {
-    fn work(&self) -> usize {
-        self.tiles.wanted.iter().map(|tile| self.tiles.range(*tile).entries()).sum()
-    }
-
     fn run(&self, watch: &Watch<'_>, sink: &mut dyn TileSink<A>) -> Result<()> {
+        let entries = |tile: &TileIndex| self.tiles.range(*tile).entries();
+        watch.expect(self.tiles.wanted.iter().map(entries).sum());
         let of = |inputs: &Tensor| gradients(self.ntk, &self.ntk.params, inputs);
         let rows = of(&self.ntk.inputs)?;
         let cols = self.tiles.others.map(|(others, _)| of(others)).transpose()?;

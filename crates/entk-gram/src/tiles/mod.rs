@@ -18,10 +18,6 @@ use crate::{
 
 /// Computes the tiles that it was made for.
 pub(crate) trait TileEngine<A> {
-    /// Entries that [`run`](Self::run) reports: those of its tiles, each as often as it is added
-    /// to.
-    fn work(&self) -> usize;
-
     /// Computes all tiles and hands each to the sink once, in any order.
     fn run(&self, watch: &Watch<'_>, sink: &mut dyn TileSink<A>) -> Result<()>;
 }
