@@ -27,7 +27,7 @@ use crate::{
     tiles::{TileEngine, Tiles, grid::Grid, square::Square},
 };
 
-/// The assembly of one kernel: a model at its parameters on its inputs, and how.
+/// The assembly of one kernel: a model at its parameters on its inputs, and its settings.
 ///
 /// ```
 /// use std::sync::atomic::AtomicBool;
@@ -202,7 +202,7 @@ impl<'a> Assembly<'a> {
     fn cpu_job<'s>(&'s self, tiles: Tiles<'s>, waiting: u64) -> CpuJob<'s> {
         let config = match &self.ntk.config.engine {
             Engine::Cpu(config) => config.clone(),
-            _ => CpuConfig::default(),
+            Engine::Auto | Engine::Tensors(_) => CpuConfig::default(),
         };
         CpuJob { ntk: &self.ntk, tiles, config, waiting, products: self.products }
     }

@@ -22,7 +22,7 @@ pub enum Strategy {
     PerExample,
 }
 
-/// Which kernel of a model with several outputs is meant. With one output all are equal.
+/// Which kernel of a model with several outputs is meant. With one output these three are equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Outputs {
@@ -162,8 +162,8 @@ pub struct DeviceConfig {
     pub memory: Option<u64>,
     /// Edge of the tiles in memory; a store has its own.
     pub edge: Option<usize>,
-    /// Tiles that are resident, and finished, at a time, at most: a store keeps each
-    /// finished set, and each repeats the sweeps.
+    /// Most tiles that are resident at a time where tiles are: each such set repeats the sweeps,
+    /// and a store keeps it once it is finished.
     pub resident_tiles: Option<usize>,
     /// Devices besides that of the parameters; each takes a share of the tiles, and gets its own
     /// copy of parameters and inputs.

@@ -133,9 +133,9 @@ pub enum GramError {
     /// Products of inputs in other tiles than the store's.
     #[error("tiles of {got}: the products of inputs have tiles of {expected}; take the same edge")]
     Edge {
-        /// That of the products.
+        /// Edge of the tiles of the products of inputs.
         expected: usize,
-        /// That of the store.
+        /// Edge of the tiles of the store.
         got: usize,
     },
     /// Given products of inputs that cannot serve this kernel.

@@ -22,7 +22,8 @@ use crate::{
 ///
 /// A dense first layer contributes `(X X^T + 1) * (D D^T)` to a kernel, and X X^T is the same for
 /// all weights: seven eighths of the operations of the paper's MLP. Computed once for a data set,
-/// it serves every seed and every checkpoint ([`Assembly::reusing`]), and changes no bit.
+/// it serves every seed and every checkpoint ([`Assembly::reusing`](crate::Assembly::reusing)), and
+/// changes no bit.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::{
     config::{Accumulate, GramConfig, Outputs},
     error::{GramError, Result},
-    factors::form::Layer,
+    factors::form::FactorSizes,
 };
 
 /// Examples on which left-out gradients are computed.
@@ -25,8 +25,9 @@ const CHECKED: usize = 1024;
 
 /// The factors of one micro-batch.
 pub(crate) struct Swept {
-    /// One list of factors for each row of the kernel that an example has: one, or one an output.
-    pub(crate) outputs: Vec<Vec<Factor>>,
+    /// At r the factors behind row r of the kernel of every example: one list, or with
+    /// [`Outputs::Full`] one an output.
+    pub(crate) factors_by_row: Vec<Vec<Factor>>,
     /// How many examples of the batch count.
     pub(crate) count: usize,
 }
@@ -38,7 +39,7 @@ pub(crate) struct Ntk<'a> {
     pub(crate) inputs: Tensor,
     pub(crate) config: GramConfig,
     pub(crate) stop: Option<&'a AtomicBool>,
-    layers: OnceLock<Vec<Layer>>,
+    layers: OnceLock<Vec<FactorSizes>>,
 }
 
 impl<'a> Ntk<'a> {
@@ -105,7 +106,7 @@ impl<'a> Ntk<'a> {
 
     /// The layers with a gradient, last first, as the first sweep showed them, or one of a single
     /// example shows them now; for a trace over outputs once for each.
-    pub(crate) fn layers(&self) -> Result<&[Layer]> {
+    pub(crate) fn layers(&self) -> Result<&[FactorSizes]> {
         if self.layers.get().is_none() {
             self.swept(&self.inputs, 0, 1)?;
         }
@@ -134,16 +135,16 @@ impl<'a> Ntk<'a> {
             factors.into_iter().filter(included).collect()
         };
         let each = || (0..self.model.outputs()).map(|c| Ok(chosen(sweep.output_factors(c)?)));
-        let outputs = match self.config.outputs {
+        let factors_by_row = match self.config.outputs {
             Outputs::SumOfLogits => vec![chosen(sweep.factors(&sweep.outputs().ones_like()?)?)],
             Outputs::Trace => {
                 vec![each().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()]
             }
             Outputs::Full => each().collect::<Result<_>>()?,
         };
-        let layers = || outputs.first().into_iter().flatten().map(Layer::of).collect();
+        let layers = || factors_by_row.first().into_iter().flatten().map(FactorSizes::of).collect();
         self.layers.get_or_init(layers);
-        Ok(Swept { outputs, count })
+        Ok(Swept { factors_by_row, count })
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::{GramError, Result};
 
-/// Told after every finished tile: (entries done, entries in all). Called from worker threads.
+/// Told after every finished part of a tile: (entries done, entries in all), each entry counted as
+/// often as it is added to. Called from worker threads.
 pub type Observer<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
 /// Counts finished entries, and carries the request to stop.

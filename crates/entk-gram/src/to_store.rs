@@ -68,7 +68,7 @@ impl Assembly<'_> {
     }
 }
 
-/// The way of finished tiles to the thread that writes them, and of their memory back.
+/// Channels: finished tiles go to the thread that writes them, their memory comes back.
 struct TileWriter<A> {
     grid: Grid,
     sender: mpsc::SyncSender<(TileIndex, Vec<A>)>,
@@ -76,13 +76,14 @@ struct TileWriter<A> {
 }
 
 impl<A> TileWriter<A> {
-    /// Memory of a written tile, or none: fresh pages cost more than the tile's products.
+    /// Memory of a written tile, or an empty vector: fresh pages cost more than the tile's
+    /// products.
     fn memory(&self) -> Vec<A> {
         self.back.try_recv().unwrap_or_default()
     }
 
     fn send(&self, tile: TileIndex, entries: Vec<A>) -> Result<()> {
-        // A writer that is gone has an error of its own, which comes first.
+        // The writer ended with an error, which its thread returns; this one is not seen.
         self.sender.send((tile, entries)).map_err(|_| GramError::Stopped)
     }
 }

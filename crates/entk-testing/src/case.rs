@@ -57,7 +57,7 @@ pub fn derivative_cases() -> Result<Vec<Case>> {
             if name == "resnet, zero branches" { with_zero_branches(&theta)? } else { theta };
         Ok(Case { theta, ..case })
     };
-    DERIVATIVES.into_iter().map(case).collect()
+    DERIVATIVES.iter().copied().map(case).collect()
 }
 
 /// Every network whose kernels are tested, with 83 inputs: a prime, so that no tile divides it.

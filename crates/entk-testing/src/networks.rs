@@ -8,7 +8,7 @@ use entk_models::{
 };
 
 /// Names of those whose derivatives are tested, and examples for it.
-pub const DERIVATIVES: [(&str, usize); 13] = [
+pub const DERIVATIVES: &[(&str, usize)] = &[
     ("mlp relu", 5),
     ("mlp gelu, three outputs", 4),
     ("mlp silu", 5),
@@ -25,7 +25,7 @@ pub const DERIVATIVES: [(&str, usize); 13] = [
 ];
 
 /// Names of those whose kernels are tested: each form of a factor occurs.
-pub const KERNELS: [&str; 7] = [
+pub const KERNELS: &[&str] = &[
     "mlp",
     "mlp, three outputs",
     "lenet5",
@@ -36,7 +36,7 @@ pub const KERNELS: [&str; 7] = [
 ];
 
 /// Names of the sets of weights that reference values exist for, and of their networks.
-pub const REFERENCES: [(&str, &str); 7] = [
+pub const REFERENCES: &[(&str, &str)] = &[
     ("mlp", "paper's mlp"),
     ("mlp_moved", "paper's mlp"),
     ("lenet5", "paper's lenet5"),

@@ -45,7 +45,7 @@ impl Expansion {
         (0..filters).step_by(range).map(|f| f..(f + range).min(filters)).collect()
     }
 
-    /// The ranges, as many together as fit into `bytes` for so many examples.
+    /// The ranges, as many at a time as fit into `bytes` for so many examples.
     pub(crate) fn passes<T>(&self, examples: usize, bytes: usize) -> Vec<Vec<Range<usize>>> {
         let mut passes: Vec<Vec<Range<usize>>> = Vec::new();
         let mut taken = usize::MAX;

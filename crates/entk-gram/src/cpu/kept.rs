@@ -14,7 +14,7 @@ use crate::{
         rows::{FactorPair, Rows},
     },
     error::Result,
-    factors::form::{Form, FormCosts, Layer, LayerShape, without_bias},
+    factors::form::{FactorShape, FactorSizes, Form, FormCosts, split_bias},
     ntk::{Ntk, Swept},
 };
 
@@ -26,12 +26,12 @@ pub(crate) static COSTS: FormCosts = FormCosts {
     addition: 16,
     all_pixel_pairs: false,
     expands_jacobian: false,
-    bias_apart: |form| matches!(form, Form::Pixels | Form::Expanded),
+    bias_is_separate: |form| matches!(form, Form::Pixels | Form::Expanded),
 };
 /// A part of a layer that is contracted by itself, and how.
 #[derive(Debug)]
 pub(crate) struct CpuLayer {
-    pub(crate) layer: Layer,
+    pub(crate) layer: FactorSizes,
     pub(crate) form: Form,
     pub(crate) contraction: Contraction,
 }
@@ -53,7 +53,7 @@ impl CpuLayer {
     /// All parts of the layers of a kernel, last layer first, found once.
     pub(crate) fn all<'l>(ntk: &Ntk<'_>, found: &'l OnceLock<Vec<Self>>) -> Result<&'l [Self]> {
         let layers = ntk.layers()?;
-        let parts = |layer: &Layer| {
+        let parts = |layer: &FactorSizes| {
             let form = layer.form(ntk.config.strategy, &COSTS);
             layer.parts(form, &COSTS)
         };
@@ -61,11 +61,11 @@ impl CpuLayer {
         Ok(found.get_or_init(|| parts().collect()))
     }
 
-    fn new(layer: Layer, form: Form) -> Self {
+    fn new(layer: FactorSizes, form: Form) -> Self {
         let contraction = match (form, layer.shape) {
             (Form::Dense, _) => Contraction::Hadamard { bias: layer.bias() },
-            (Form::Pixels, LayerShape::Conv(g)) => Contraction::Pixels(PixelPairs::new(g)),
-            (Form::Expanded, LayerShape::Conv(g)) => Contraction::Expanded(Expansion::new(g)),
+            (Form::Pixels, FactorShape::Conv(g)) => Contraction::Pixels(PixelPairs::new(g)),
+            (Form::Expanded, FactorShape::Conv(g)) => Contraction::Expanded(Expansion::new(g)),
             _ => Contraction::Rows,
         };
         Self { layer, form, contraction }
@@ -86,7 +86,7 @@ impl CpuLayer {
         };
         let (inputs, cotangents) = (host(inputs, count)?, host(cotangents, count)?);
         Ok(match (&self.contraction, self.layer.shape) {
-            (Contraction::Pixels(_), LayerShape::Conv(g)) => HostFactor::Pair {
+            (Contraction::Pixels(_), FactorShape::Conv(g)) => HostFactor::Pair {
                 inputs: pixels_first(&inputs, g.channels, g.input_pixels()),
                 cotangents: pixels_first(&cotangents, g.filters, g.output_pixels()),
             },
@@ -153,12 +153,12 @@ impl<T: Real> KeptFactors<T> {
         let (mut width, mut pairs, mut contractions) = (0, Vec::new(), Vec::new());
         for (_, layer) in layers.iter().enumerate().filter(|(at, _)| is_in(group, *at)) {
             let widths = match (&layer.contraction, layer.layer.shape) {
-                (Contraction::Rows, _) | (_, LayerShape::Rows { .. }) => {
+                (Contraction::Rows, _) | (_, FactorShape::Rows { .. }) => {
                     width += layer.kept();
                     continue;
                 }
-                (_, LayerShape::Dense { inputs, outputs }) => [inputs, outputs],
-                (_, LayerShape::Conv(g)) => [g.input_len(), g.output_len()],
+                (_, FactorShape::Dense { inputs, outputs }) => [inputs, outputs],
+                (_, FactorShape::Conv(g)) => [g.input_len(), g.output_len()],
             };
             pairs.push(FactorPair::with_capacity(count, widths)?);
             contractions.push(layer.contraction.clone());
@@ -213,7 +213,7 @@ fn host_batch<T: Real>(
     layers: &OnceLock<Vec<CpuLayer>>,
     group: Option<&[usize]>,
 ) -> Result<HostBatch<T>> {
-    let Swept { outputs, count } = ntk.swept(inputs, start, ntk.config.micro_batch)?;
+    let Swept { factors_by_row, count } = ntk.swept(inputs, start, ntk.config.micro_batch)?;
     let layers = CpuLayer::all(ntk, layers)?;
     // One factor after the other, so that the tensors of each are freed before the next is copied.
     let kept = |factors: Vec<Factor>| {
@@ -228,7 +228,7 @@ fn host_batch<T: Real>(
         }
         Ok(kept)
     };
-    Ok((outputs.into_iter().map(kept).collect::<Result<_>>()?, count))
+    Ok((factors_by_row.into_iter().map(kept).collect::<Result<_>>()?, count))
 }
 
 /// Whether a layer belongs to a group, ascending, or to all.
@@ -242,7 +242,7 @@ fn parts(factor: Factor, first: Option<&CpuLayer>) -> Result<Vec<Factor>> {
     if is_whole {
         return Ok(vec![factor]);
     }
-    let (weight, bias) = without_bias(factor)?;
+    let (weight, bias) = split_bias(factor)?;
     Ok(bias.into_iter().chain([weight]).collect())
 }
 

@@ -58,7 +58,8 @@ struct CpuEngine<'a, T> {
     params: PhantomData<T>,
 }
 
-/// The layers whose factors are kept at a time: all, or one group after the other.
+/// The layers whose factors are kept at a time: all, or one group after the other, each a chunk of
+/// the schedule with a sweep of its own.
 struct Groups {
     layers: Vec<Option<Vec<usize>>>,
     /// Tiles that are summed at a time where there are several groups.
@@ -143,7 +144,7 @@ impl<'a, T: Real> CpuEngine<'a, T> {
         let products = products.map(|products| products.tile::<A>(tile)).transpose()?;
         let products = products.as_deref().map(|p| MatRef::from_row_major_slice(p, edge, edge));
         let range = self.job.tiles.range(tile);
-        TileContraction { left, right, first, config }.fill(&range, watch, products, target)
+        TileContraction { left, right, first, config }.add_to(&range, watch, products, target)
     }
 
     /// Tiles whose sums wait for the next group of layers, the last group's go to the sink.

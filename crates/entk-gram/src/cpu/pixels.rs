@@ -9,7 +9,7 @@ use crate::cpu::{
     sum::Sum,
 };
 
-/// Rows of a tile that are taken together, so that the sums of one displacement stay in cache.
+/// Rows of a tile that are taken at a time, so that the sums of one displacement stay in cache.
 const STRIP: usize = 64;
 
 /// The kernel of a convolution on few pixels, without its Jacobian rows.

@@ -10,7 +10,7 @@ use crate::{
     config::{CpuConfig, Outputs},
     cpu::kept::{COSTS, CpuLayer},
     error::Result,
-    factors::form::{Form, Layer},
+    factors::form::{FactorSizes, Form},
     input_gram::InputGram,
     ntk::Ntk,
     plan::{
@@ -38,7 +38,8 @@ pub(crate) struct CpuJob<'a> {
 }
 
 /// The layers in the order in which their shares are added to an entry, as
-/// [`TileContraction::fill`](super::tile::TileContraction::fill) adds them.
+/// [`TileContraction::add_to`](super::tile::TileContraction::add_to) adds them: that order and this
+/// one must be the same.
 pub(crate) fn order_of_sums(layers: &[CpuLayer]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..layers.len()).collect();
     order.sort_by_key(|at| match layers[*at].form {
@@ -69,7 +70,7 @@ pub(crate) fn surely_fits(CpuJob { ntk, tiles, config, .. }: &CpuJob<'_>) -> Res
 
 /// What the engine has to compute and to hold.
 pub(crate) fn workload(job: &CpuJob<'_>, layers: &[CpuLayer]) -> Result<Workload> {
-    let CpuJob { ntk, tiles, config, waiting, .. } = job;
+    let CpuJob { ntk, tiles, config, waiting, products } = job;
     let bytes = |dtype: DType| dtype.size_in_bytes() as u64;
     let (item, entry) = (bytes(ntk.params.dtype()), bytes(ntk.dtype()));
     let size = |at: usize| {
@@ -87,15 +88,16 @@ pub(crate) fn workload(job: &CpuJob<'_>, layers: &[CpuLayer]) -> Result<Workload
         resident_tiles: tiles.wanted.len(),
         keeps_tiles: false,
         tile,
-        kept: 0,
-        operand: item,
+        bytes_per_kept: 0,
+        bytes_per_operand: item,
         held: held * item + PROGRAM,
         sweep: sweeping(ntk)?.bytes,
         scratch: scratch + waiting.saturating_mul(tile),
         sweeps_end_first: true,
         depth: usize::MAX,
         chunk_share: 1,
-        limit: limit(config),
+        // With given products of inputs all factors are kept, whatever the memory.
+        limit: if products.is_some() { u64::MAX } else { limit(config) },
         share: 1.0,
     })
 }
@@ -104,7 +106,7 @@ pub(crate) fn workload(job: &CpuJob<'_>, layers: &[CpuLayer]) -> Result<Workload
 /// are swept at a time.
 fn sweeping(ntk: &Ntk<'_>) -> Result<Buffer> {
     let (threads, batch) = (rayon::current_num_threads(), ntk.config.micro_batch);
-    let numbers: usize = ntk.layers()?.iter().map(Layer::factor_len).sum();
+    let numbers: usize = ntk.layers()?.iter().map(FactorSizes::factor_len).sum();
     let bytes = (2 * numbers * batch * threads * ntk.params.dtype().size_in_bytes()) as u64;
     Ok(Buffer { name: format!("sweeps of {threads} micro-batches of {batch}"), bytes })
 }

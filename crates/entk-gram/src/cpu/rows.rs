@@ -11,8 +11,8 @@ use crate::{error::Result, memory::reserved};
 /// side below 8; shorter tiles are computed this long and cropped.
 pub(crate) const SHORTEST: usize = 16;
 
-/// A row-major matrix with one row per example, followed by rows of zeros on which a range of
-/// examples that is too short for a product may lean.
+/// A row-major matrix with one row per example, followed by rows of zeros that lengthen a
+/// range of examples which is too short for a product.
 #[derive(Debug)]
 pub(crate) struct Rows<T> {
     values: Vec<T>,

@@ -21,9 +21,9 @@ use crate::{
     tiles::TileRange,
 };
 
-/// Parts of a tile for each thread at least, so that none waits long for the last one.
+/// Parts of a tile for each thread at least: with fewer, threads are idle at the end.
 const PARTS_PER_THREAD: usize = 4;
-/// Smallest edge to which tiles are cut for it: shorter products are slower than waiting.
+/// Smallest edge to which tiles are cut for that: shorter products cost more than idle threads.
 const SMALLEST_PART: usize = 32;
 
 /// The products between the factors of some rows and some columns of the kernel.
@@ -35,7 +35,7 @@ pub(crate) struct TileContraction<'a, T> {
     pub(crate) config: &'a CpuConfig,
 }
 
-/// Entries that filling a tile reports: those of its parts, each as often as it is added to by
+/// Entries that adding to a tile reports: those of its parts, each as often as it is added to by
 /// these layers.
 pub(crate) fn work<'l, T: Real>(
     range: &TileRange,
@@ -81,22 +81,22 @@ impl<T: Real> TileContraction<'_, T> {
     ///
     /// Each entry is one fixed sequence of operations: short layers, dense layers in the order
     /// of the backward sweep, convolutions filter by filter. It depends neither on the part nor
-    /// on the tile, the threads or the memory. `products` of the model's inputs, those of the
-    /// tile, are taken where they are given.
-    pub(crate) fn fill<A: Sum<T>>(
+    /// on the tile, the threads or the memory. `input_products`, X X^T of the tile, are
+    /// taken where they are given.
+    pub(crate) fn add_to<A: Sum<T>>(
         &self,
         range: &TileRange,
         watch: &Watch<'_>,
-        products: Option<MatRef<'_, A>>,
+        input_products: Option<MatRef<'_, A>>,
         mut target: MatMut<'_, A>,
     ) -> Result<()> {
         let pool = Mutex::new(Vec::new());
         self.for_each_part(range, watch, &pool, target.as_mut(), |rows, cols, scratch| {
-            let products = products.map(|products| {
+            let input_products = input_products.map(|products| {
                 let (row, col) = (rows.start - range.rows.start, cols.start - range.cols.start);
                 products.get(row.., col..)
             });
-            self.add_kept(rows, cols, products, scratch);
+            self.add_kept(rows, cols, input_products, scratch);
         })?;
         let (mut a, mut b) = (Expanded::default(), Expanded::default());
         for (left, right, expansion) in self.expanded() {
@@ -171,7 +171,7 @@ impl<T: Real> TileContraction<'_, T> {
         &self,
         rows: &Range<usize>,
         cols: &Range<usize>,
-        products: Option<MatRef<'_, A>>,
+        input_products: Option<MatRef<'_, A>>,
         scratch: &mut Scratch<T, A>,
     ) {
         let (left, right) = (&self.left.rows, &self.right.rows);
@@ -179,7 +179,7 @@ impl<T: Real> TileContraction<'_, T> {
         for (at, (pairs, contraction)) in self.layers().enumerate() {
             match contraction {
                 Contraction::Hadamard { bias } => {
-                    let products = products.filter(|_| self.first.contains(&at));
+                    let products = input_products.filter(|_| self.first.contains(&at));
                     add_hadamard(pairs, rows, cols, *bias, products, scratch);
                 }
                 Contraction::Pixels(form) => {

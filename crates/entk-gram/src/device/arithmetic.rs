@@ -9,7 +9,7 @@ use crate::error::Result;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arithmetic {
     /// What the operands are rounded to, once: the same numbers stand on both sides of every
-    /// product, so that the kernel stays the Gram of some rows, positive semidefinite up to
+    /// product, so that the kernel stays the Gram of the rounded rows, positive semidefinite up to
     /// the rounding of its sums.
     pub(crate) precision: Precision,
     /// The type of the kernel's entries.

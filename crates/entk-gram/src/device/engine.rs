@@ -231,9 +231,9 @@ fn batch_factors(
     start: usize,
     wanted: &[usize],
 ) -> Result<Vec<KeptFactor>> {
-    let Swept { outputs, count } = ntk.swept(inputs, start, ntk.config.micro_batch)?;
+    let Swept { factors_by_row, count } = ntk.swept(inputs, start, ntk.config.micro_batch)?;
     let mut layers = vec![Vec::new(); wanted.len()];
-    for factors in outputs {
+    for factors in factors_by_row {
         let kept = factors.into_iter().map(|factor| KeptFactor::of(factor, ntk.config.strategy));
         let kept: Vec<_> = kept.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
         for (layer, at) in layers.iter_mut().zip(wanted) {

@@ -9,7 +9,7 @@ use entk_models::{Factor, Geometry};
 use crate::{
     config::Strategy,
     error::Result,
-    factors::form::{Form, FormCosts, Layer, without_bias},
+    factors::form::{FactorSizes, Form, FormCosts, split_bias},
     plan::workload::LayerSize,
 };
 
@@ -19,7 +19,7 @@ pub(crate) static COSTS: FormCosts = FormCosts {
     addition: 1,
     all_pixel_pairs: true,
     expands_jacobian: true,
-    bias_apart: |form| form != Form::Dense,
+    bias_is_separate: |form| form != Form::Dense,
 };
 
 /// The gradients of one layer for some rows of the kernel: its factor, without the bias that has
@@ -31,9 +31,9 @@ pub(crate) struct KeptFactor {
 }
 
 /// The sizes of all [`KeptFactor`]s of a kernel, last layer first.
-pub(crate) fn layer_sizes(layers: &[Layer], strategy: Strategy) -> Vec<LayerSize> {
+pub(crate) fn layer_sizes(layers: &[FactorSizes], strategy: Strategy) -> Vec<LayerSize> {
     let parts = layers.iter().flat_map(|layer| layer.parts(layer.form(strategy, &COSTS), &COSTS));
-    let size = |(layer, form): (Layer, Form)| {
+    let size = |(layer, form): (FactorSizes, Form)| {
         let expands = matches!(form, Form::Rows | Form::Expanded);
         LayerSize {
             form,
@@ -52,16 +52,16 @@ pub(crate) fn layer_sizes(layers: &[Layer], strategy: Strategy) -> Vec<LayerSize
 impl KeptFactor {
     /// A factor in the parts that are contracted by themselves: a bias, and a weight.
     pub(crate) fn of(factor: Factor, strategy: Strategy) -> Result<Vec<Self>> {
-        let form = Layer::of(&factor).form(strategy, &COSTS);
-        if !(COSTS.bias_apart)(form) {
+        let form = FactorSizes::of(&factor).form(strategy, &COSTS);
+        if !(COSTS.bias_is_separate)(form) {
             return Ok(vec![Self { factor, form }]);
         }
-        let (factor, bias) = without_bias(factor)?;
+        let (factor, bias) = split_bias(factor)?;
         let bias = bias.map(|factor| Self { factor, form: Form::Rows });
         Ok(bias.into_iter().chain([Self { factor, form }]).collect())
     }
 
-    /// As rows of the Jacobian where those are what is kept.
+    /// Forms the rows of the Jacobian if its form is [`Form::Rows`], where they are the shorter.
     pub(crate) fn in_shorter_form(self) -> Result<Self> {
         if self.form != Form::Rows {
             return Ok(self);

@@ -66,7 +66,7 @@ pub(crate) fn run_parallel<A: Clone + Send>(
         let computed = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        // An error of the sink stops the devices, and theirs says no more than that.
+        // After an error of the sink the devices end with `Stopped`; the sink's is returned.
         computed.fold(taken, Result::and)
     })
 }

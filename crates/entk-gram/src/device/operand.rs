@@ -113,7 +113,8 @@ fn by_pixel(images: &Tensor) -> Result<Tensor> {
 }
 
 impl LayerOperand {
-    /// The tile with the products of this operand and that of other rows; no tile stands for zeros.
+    /// The tile with the products of this operand and that of other rows; `None` is a tile of
+    /// zeros.
     pub(crate) fn accumulate(
         &self,
         other: &Self,

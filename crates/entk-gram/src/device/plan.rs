@@ -10,7 +10,7 @@ use crate::{
         kept::{COSTS, layer_sizes},
     },
     error::Result,
-    factors::form::{Layer, LayerShape},
+    factors::form::{FactorShape, FactorSizes},
     ntk::Ntk,
     plan::{EngineCosts, Place, Plan, Target, workload::Workload},
     tiles::Tiles,
@@ -67,8 +67,8 @@ pub(crate) fn workload(
         resident_tiles: config.resident_tiles.unwrap_or(wanted),
         keeps_tiles: false,
         tile,
-        kept: item,
-        operand: operand_bytes(precision(ntk, config)),
+        bytes_per_kept: item,
+        bytes_per_operand: operand_bytes(precision(ntk, config)),
         held: (inputs + ntk.params.count()) as u64 * item,
         sweep: (ntk.config.micro_batch * in_flight(layers)) as u64 * item,
         scratch: SCRATCH_TILES * tile,
@@ -82,12 +82,12 @@ pub(crate) fn workload(
 
 /// Numbers of a sweep, per example: values and cotangents, of each layer and of the activation
 /// after it, and the patches of one.
-fn in_flight(layers: &[Layer]) -> usize {
-    let patches = |layer: &Layer| match layer.shape {
-        LayerShape::Conv(g) => g.patch() * g.output_pixels(),
+fn in_flight(layers: &[FactorSizes]) -> usize {
+    let patches = |layer: &FactorSizes| match layer.shape {
+        FactorShape::Conv(g) => g.patch() * g.output_pixels(),
         _ => 0,
     };
-    let numbers: usize = layers.iter().map(Layer::factor_len).sum();
+    let numbers: usize = layers.iter().map(FactorSizes::factor_len).sum();
     2 * numbers + 2 * layers.iter().map(patches).max().unwrap_or(0)
 }
 

@@ -49,7 +49,7 @@ impl<'a> DeviceEngines<'a> {
     }
 }
 
-/// The engine of one device, whose finished tiles may all stay there.
+/// The engine of one device; with `keeps_tiles` its finished tiles are left there.
 pub(crate) fn engine<'a>(
     ntk: Ntk<'a>,
     blocks: Vec<Block>,

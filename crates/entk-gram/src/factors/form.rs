@@ -36,9 +36,10 @@ pub struct LayerPlan {
     pub columns: usize,
 }
 
-/// What an engine's products cost, in multiply-adds of a large matrix product.
+/// What an engine's products cost, and which forms it has.
 pub(crate) struct FormCosts {
-    /// One addition to the sum of one pair of output pixels.
+    /// Multiply-adds of a large matrix product in the time of one addition to the sum of a pair of
+    /// output pixels.
     pub(crate) addition: usize,
     /// Whether all pairs of input pixels are multiplied, also those that no tap reads.
     pub(crate) all_pixel_pairs: bool,
@@ -46,34 +47,34 @@ pub(crate) struct FormCosts {
     /// [`Strategy::JacobianContraction`] too.
     pub(crate) expands_jacobian: bool,
     /// Whether a bias has rows of its own, apart from those of a weight in this form.
-    pub(crate) bias_apart: fn(Form) -> bool,
+    pub(crate) bias_is_separate: fn(Form) -> bool,
 }
 
-/// A layer's parameters and sizes, without its numbers.
+/// The parameters and sizes of a [`Factor`], without its numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Layer {
+pub(crate) struct FactorSizes {
     /// Weight and bias, or the one parameter.
     pub(crate) names: Vec<String>,
-    pub(crate) shape: LayerShape,
+    pub(crate) shape: FactorShape,
 }
 
-/// The sizes of a [`Factor`].
+/// Sizes by the kind of a [`Factor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LayerShape {
+pub(crate) enum FactorShape {
     Dense { inputs: usize, outputs: usize },
     Conv(Geometry),
     Rows { columns: usize },
 }
 
-impl Layer {
+impl FactorSizes {
     pub(crate) fn of(factor: &Factor) -> Self {
         let names = factor.names().into_iter().map(str::to_owned).collect();
         let shape = match factor {
             Factor::Dense { inputs, cotangents, .. } => {
-                LayerShape::Dense { inputs: inputs.dims()[1], outputs: cotangents.dims()[1] }
+                FactorShape::Dense { inputs: inputs.dims()[1], outputs: cotangents.dims()[1] }
             }
-            Factor::Conv { geometry, .. } => LayerShape::Conv(*geometry),
-            Factor::Rows { rows, .. } => LayerShape::Rows { columns: rows.dims()[1] },
+            Factor::Conv { geometry, .. } => FactorShape::Conv(*geometry),
+            Factor::Rows { rows, .. } => FactorShape::Rows { columns: rows.dims()[1] },
         };
         Self { names, shape }
     }
@@ -86,9 +87,9 @@ impl Layer {
     /// Number of parameters, P_l.
     pub(crate) fn parameters(&self) -> usize {
         let (weight, bias) = match self.shape {
-            LayerShape::Dense { inputs, outputs } => (inputs * outputs, outputs),
-            LayerShape::Conv(g) => (g.patch() * g.filters, g.filters),
-            LayerShape::Rows { columns } => (columns, 0),
+            FactorShape::Dense { inputs, outputs } => (inputs * outputs, outputs),
+            FactorShape::Conv(g) => (g.patch() * g.filters, g.filters),
+            FactorShape::Rows { columns } => (columns, 0),
         };
         weight + if self.bias() { bias } else { 0 }
     }
@@ -96,18 +97,18 @@ impl Layer {
     /// Numbers of inputs and cotangents of one example.
     pub(crate) fn factor_len(&self) -> usize {
         match self.shape {
-            LayerShape::Dense { inputs, outputs } => inputs + outputs,
-            LayerShape::Conv(g) => g.input_len() + g.output_len(),
-            LayerShape::Rows { columns } => columns,
+            FactorShape::Dense { inputs, outputs } => inputs + outputs,
+            FactorShape::Conv(g) => g.input_len() + g.output_len(),
+            FactorShape::Rows { columns } => columns,
         }
     }
 
     /// Equal parts in which rows may be expanded: inputs, or input channels.
     pub(crate) fn channels(&self) -> usize {
         match self.shape {
-            LayerShape::Dense { inputs, .. } => inputs,
-            LayerShape::Conv(g) => g.channels,
-            LayerShape::Rows { columns } => columns,
+            FactorShape::Dense { inputs, .. } => inputs,
+            FactorShape::Conv(g) => g.channels,
+            FactorShape::Rows { columns } => columns,
         }
     }
 
@@ -121,14 +122,14 @@ impl Layer {
         let structured = strategy == Strategy::Structured;
         let rows_are_longer = |rows: usize| self.factor_len() < rows;
         match self.shape {
-            LayerShape::Dense { inputs, outputs } => match structured {
+            FactorShape::Dense { inputs, outputs } => match structured {
                 true if inputs + outputs + 2 < inputs * outputs => Form::Dense,
                 false if costs.expands_jacobian && rows_are_longer(inputs * outputs) => {
                     Form::Expanded
                 }
                 _ => Form::Rows,
             },
-            LayerShape::Conv(g) => {
+            FactorShape::Conv(g) => {
                 let rows = g.patch() * g.filters;
                 match structured {
                     true if pixels_are_cheaper(&g, costs) => Form::Pixels,
@@ -137,20 +138,20 @@ impl Layer {
                     _ => Form::Rows,
                 }
             }
-            LayerShape::Rows { .. } => Form::Rows,
+            FactorShape::Rows { .. } => Form::Rows,
         }
     }
 
     /// The parts that are contracted by themselves: a bias with rows of its own, and the rest.
     pub(crate) fn parts(&self, form: Form, costs: &FormCosts) -> Vec<(Self, Form)> {
         let bias = match self.shape {
-            LayerShape::Dense { outputs, .. } => outputs,
-            LayerShape::Conv(g) => g.filters,
-            LayerShape::Rows { .. } => 0,
+            FactorShape::Dense { outputs, .. } => outputs,
+            FactorShape::Conv(g) => g.filters,
+            FactorShape::Rows { .. } => 0,
         };
         match self.names.as_slice() {
-            [weight, name] if (costs.bias_apart)(form) => {
-                let shape = LayerShape::Rows { columns: bias };
+            [weight, name] if (costs.bias_is_separate)(form) => {
+                let shape = FactorShape::Rows { columns: bias };
                 let bias = Self { names: vec![name.clone()], shape };
                 vec![
                     (bias, Form::Rows),
@@ -165,7 +166,7 @@ impl Layer {
     fn columns(&self, form: Form, costs: &FormCosts) -> usize {
         match (form, self.shape) {
             (Form::Dense, _) => self.factor_len(),
-            (Form::Pixels, LayerShape::Conv(g)) => pixel_columns(&g, pixel_pairs(&g).0, costs),
+            (Form::Pixels, FactorShape::Conv(g)) => pixel_columns(&g, pixel_pairs(&g).0, costs),
             _ => self.parameters(),
         }
     }
@@ -189,17 +190,17 @@ impl Layer {
     /// the first one, and the rows of a convolution.
     pub(crate) fn backward_operations(&self, form: Form, first: bool) -> f64 {
         let (cotangent, rows) = match self.shape {
-            LayerShape::Dense { inputs, outputs } => (2.0 * (inputs * outputs) as f64, 0.0),
-            LayerShape::Conv(g) if form == Form::Pixels => (g.operations(), 0.0),
-            LayerShape::Conv(g) => (g.operations(), g.operations()),
-            LayerShape::Rows { .. } => (0.0, 0.0),
+            FactorShape::Dense { inputs, outputs } => (2.0 * (inputs * outputs) as f64, 0.0),
+            FactorShape::Conv(g) if form == Form::Pixels => (g.operations(), 0.0),
+            FactorShape::Conv(g) => (g.operations(), g.operations()),
+            FactorShape::Rows { .. } => (0.0, 0.0),
         };
         rows + if first { 0.0 } else { cotangent }
     }
 }
 
-/// A bias whose gradients are rows of their own, apart from the weight.
-pub(crate) fn without_bias(mut factor: Factor) -> Result<(Factor, Option<Factor>)> {
+/// Splits a factor into that of the weight and, as [`Factor::Rows`], that of the bias.
+pub(crate) fn split_bias(mut factor: Factor) -> Result<(Factor, Option<Factor>)> {
     let (name, rows) = match &mut factor {
         Factor::Dense { bias, cotangents, .. } => (bias.take(), cotangents.clone()),
         Factor::Conv { bias, cotangents, .. } => match bias.take() {

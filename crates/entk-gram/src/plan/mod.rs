@@ -1,5 +1,5 @@
-//! What an assembly will need, before it begins: made by the engines from a [`Workload`] and its
-//! [`Schedule`], printed and checked by programs.
+//! What an assembly will need, before it begins: made by the engines from a `Workload` and its
+//! `Schedule`, printed and checked by programs.
 
 mod order;
 pub(crate) mod rate;
@@ -143,7 +143,7 @@ impl Plan {
         self.target
     }
 
-    /// Layer by layer, last first.
+    /// FactorSizes by layer, last first.
     pub fn layers(&self) -> &[LayerPlan] {
         &self.layers
     }

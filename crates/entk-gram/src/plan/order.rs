@@ -30,7 +30,8 @@ impl Order {
     pub(crate) fn new(work: &Workload, schedule: &Schedule) -> Self {
         let resident_operands = schedule.operands_are_resident();
         // Where factors are operands, each chunk of them takes a sweep.
-        let sweeps = if work.kept == 0 { schedule.passes() } else { schedule.groups.len() };
+        let sweeps =
+            if work.bytes_per_kept == 0 { schedule.passes() } else { schedule.groups.len() };
         Self {
             resident_operands,
             resident_tiles: if resident_operands { work.tiles } else { schedule.tiles },

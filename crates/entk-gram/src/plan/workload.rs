@@ -26,16 +26,17 @@ pub(crate) struct Workload {
     /// One tile.
     pub(crate) tile: u64,
     /// One number of a factor that waits to become an operand; 0 where factors are the operands.
-    pub(crate) kept: u64,
+    pub(crate) bytes_per_kept: u64,
     /// One number of an operand of products.
-    pub(crate) operand: u64,
+    pub(crate) bytes_per_operand: u64,
     /// Inputs, parameters and the program.
     pub(crate) held: u64,
     /// The sweeps that run at a time.
     pub(crate) sweep: u64,
     /// Tiles and buffers beside the resident tiles.
     pub(crate) scratch: u64,
-    /// Whether sweeps are over before a tile exists, as long as all operands are resident.
+    /// Whether the sweeps' memory is free again before the first tile is touched, as long as all
+    /// operands are resident.
     pub(crate) sweeps_end_first: bool,
     /// Columns that one product sums before the next adds to it.
     pub(crate) depth: usize,
@@ -53,7 +54,7 @@ pub(crate) struct Workload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LayerSize {
     pub(crate) form: Form,
-    /// Numbers of its factor.
+    /// Numbers of its factor; on the CPU factors are the operands, and `width` counts them.
     pub(crate) kept: usize,
     /// Numbers of the products' operands.
     pub(crate) width: usize,
@@ -88,8 +89,8 @@ impl Workload {
             false => self.fixed(1),
         };
         // The factors of one block, and its rows while they are joined and rounded.
-        let block = self.block as u64 * (kept + 2 * width) * self.kept;
-        fixed + block + self.rows as u64 * width * self.operand
+        let block = self.block as u64 * (kept + 2 * width) * self.bytes_per_kept;
+        fixed + block + self.rows as u64 * width * self.bytes_per_operand
     }
 
     fn resident(&self, tiles: usize) -> u64 {
@@ -99,14 +100,14 @@ impl Workload {
     /// The factors of some layers for all rows, those of one block twice.
     pub(crate) fn kept_bytes(&self, layers: &[usize]) -> u64 {
         let kept: usize = layers.iter().map(|layer| self.layers[*layer].kept).sum();
-        let kept = self.rows as u64 * kept as u64 * self.kept;
+        let kept = self.rows as u64 * kept as u64 * self.bytes_per_kept;
         kept + kept / self.rows.div_ceil(self.block) as u64
     }
 
     /// The operands of a product, for all rows.
     pub(crate) fn operand_bytes(&self, block: &ColumnBlock) -> u64 {
         let width: usize = block.iter().map(|range| self.width(range)).sum();
-        self.rows as u64 * width as u64 * self.operand
+        self.rows as u64 * width as u64 * self.bytes_per_operand
     }
 
     fn width(&self, range: &ChannelRange) -> usize {

@@ -30,7 +30,7 @@ pub struct Identity {
     pub dtype: String,
     /// Element type of parameters, gradients and products.
     pub compute: String,
-    /// What computes the products, and in which precision: `cpu`, or `tensors on cuda, tf32`.
+    /// What computes the products, and in which precision: `cpu`, or `tensors on CUDA, tf32`.
     /// Not written for the CPU's engine, so that the hashes of stores from before it had a name
     /// still fit.
     #[serde(default = "cpu", skip_serializing_if = "is_cpu")]

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// One line: a tile and the BLAKE3 of its file. A chunk's own checksum does not say where the
-/// chunk belongs; this does, so that exchanged files are found.
+/// chunk belongs; the line does, so that two tiles that were exchanged are noticed.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {

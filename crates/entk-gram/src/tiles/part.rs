@@ -28,7 +28,7 @@ pub struct Part {
 }
 
 impl Default for Part {
-    /// The only one.
+    /// Part 1 of 1.
     fn default() -> Self {
         Self { index: 1, count: 1 }
     }
