@@ -211,8 +211,7 @@ impl Split {
         Ok((Self { train, test }, standardizer))
     }
 
-    /// All examples, the training part first: what Gram matrices over both parts are
-    /// made of.
+    /// All examples, the training part first, for Gram matrices over both parts.
     ///
     /// # Errors
     /// [`DataError::Shape`] if the two parts differ in the shape of one image or in the number of

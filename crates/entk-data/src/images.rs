@@ -54,7 +54,7 @@ impl Images {
         let tensor = if tensor.is_variable() { tensor.copy()? } else { tensor };
         let tensor = tensor.contiguous()?.detach();
         let row = shape.1 * shape.2 * shape.3;
-        // In blocks, so that the check never holds a second copy of the whole set.
+        // Checked in blocks, so that no second copy of the whole set is held.
         for start in (0..shape.0).step_by(CHECKED_IMAGES) {
             let block = tensor.narrow(0, start, CHECKED_IMAGES.min(shape.0 - start))?;
             check_finite(&block.flatten_all()?.to_vec1::<f32>()?, start * row)?;

@@ -1,6 +1,6 @@
 //! [`linearly_separable`]: from a direction u to synthetic images whose label is the sign of u . x.
 //!
-//! For the experiments on neural anisotropy directions (NADs), which train on it.
+//! Experiments on neural anisotropy directions (NADs) train on it.
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::{Distribution, StandardNormal};
@@ -128,7 +128,7 @@ fn unit(direction: &[f64], (c, h, w): (usize, usize, usize)) -> Result<Vec<f64>>
         });
     }
     let norm = dot(direction, direction).sqrt();
-    // Not `abs() > tolerance`: NaN must fail.
+    // Written so that NaN fails.
     if (norm - 1.0).abs() <= UNIT_TOLERANCE {
         Ok(direction.iter().map(|x| x / norm).collect())
     } else {

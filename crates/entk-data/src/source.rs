@@ -149,8 +149,8 @@ impl DataSource {
         subfolders.iter().map(join).collect()
     }
 
-    /// Whether a folder holds at least one file of the data set. What is missing is then an error,
-    /// not a reason to look on.
+    /// Whether a folder holds at least one file of the data set. Missing files are then an error,
+    /// not a reason to look in other folders.
     fn is_in(self, folder: &Path) -> bool {
         match self {
             Self::FashionMnist | Self::Mnist => {

@@ -7,7 +7,7 @@ use rand::{SeedableRng, rngs::ChaCha8Rng, seq::SliceRandom};
 
 use crate::error::{Result, TrainError};
 
-/// Sets this use of a seed apart from any other use of the same one.
+/// Keeps these random numbers apart from others drawn with the same seed.
 const STREAM: [u8; 16] = *b"entk minibatches";
 
 /// The order in which SGD visits N examples: a function of N, the batch size and a seed alone.

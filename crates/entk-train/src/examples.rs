@@ -32,7 +32,8 @@ use crate::error::{Result, TrainError};
 pub struct Examples {
     inputs: Tensor,
     labels: Vec<u8>,
-    /// The hash of labels and inputs, kept once a checkpoint has asked: a large set takes seconds.
+    /// The hash of labels and inputs, computed when a checkpoint first asks: a large set takes
+    /// seconds.
     hash: OnceLock<String>,
 }
 

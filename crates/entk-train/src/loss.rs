@@ -56,7 +56,7 @@ impl Loss {
         self.share_of_cotangent(logits, labels, logits.len())
     }
 
-    /// The entries of the gradient over n examples that belong to those given.
+    /// The entries, for the given examples, of the gradient of the mean loss over n.
     pub(crate) fn share_of_cotangent(
         self,
         logits: &[f64],
@@ -80,7 +80,7 @@ impl Loss {
     }
 }
 
-/// The target of a label: 1 of 1, -1 of 0.
+/// The target of a label: 1 for label 1, -1 for label 0.
 pub(crate) fn sign(label: u8) -> f64 {
     if label == 1 { 1.0 } else { -1.0 }
 }

@@ -26,8 +26,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Mean sigmoid cross-entropy, in nats:
-    /// [`sigmoid_cross_entropy`](crate::sigmoid_cross_entropy); in a run with another
-    /// [`Loss`], that one.
+    /// [`sigmoid_cross_entropy`](crate::sigmoid_cross_entropy); in a run with another [`Loss`],
+    /// the mean of it.
     pub loss: f64,
     /// Fraction of right predictions, in 0..=1: [`predicted_label`].
     pub accuracy: f64,

@@ -215,7 +215,7 @@ fn advice(code: &str) -> &'static str {
     }
 }
 
-/// What is left of the text. Every method skips spaces first.
+/// The text that is not yet parsed. Every method skips spaces first.
 struct Cursor<'a> {
     rest: &'a str,
 }

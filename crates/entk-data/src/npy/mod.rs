@@ -157,7 +157,7 @@ const ITEMS_AT_A_TIME: usize = 8192;
 const MAX_AXES: usize = 32;
 
 impl Data {
-    /// From column-major order of `shape`.
+    /// These values, taken from column-major order of `shape`.
     fn to_row_major(&self, shape: &[usize]) -> Self {
         match self {
             Self::F32(values) => Self::F32(row_major(values, shape)),

@@ -49,7 +49,7 @@ pub(crate) fn dense_eigen(t: MatRef<'_, f64>) -> Result<(Vec<f64>, Vec<f64>)> {
 /// Ritz pairs of a Krylov space: descending values and their coordinates.
 pub(crate) struct Ritz {
     values: Vec<f64>,
-    /// Ascending order, as the solver leaves them.
+    /// The vectors' coordinates, in the ascending order of the solver.
     coordinates: Vec<f64>,
 }
 
@@ -61,7 +61,7 @@ impl Ritz {
         Ok(Self { values, coordinates })
     }
 
-    /// Descending.
+    /// The values, descending.
     pub(crate) fn values(&self) -> &[f64] {
         &self.values
     }

@@ -108,7 +108,7 @@ pub(crate) fn check_vector(x: &[f64], dim: usize) -> Result<()> {
     check_stack(x, dim).map(|_| ())
 }
 
-/// Passes a result on if it is finite.
+/// Returns a number if it is finite.
 pub(crate) fn finite(x: f64, quantity: &'static str) -> Result<f64> {
     if x.is_finite() { Ok(x) } else { Err(SpectralError::Overflow { quantity }) }
 }

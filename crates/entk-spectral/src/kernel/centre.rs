@@ -16,8 +16,9 @@ impl Gram {
     ///
     /// Where the gradients have much in common, most of the trace lies along the constant vector;
     /// here that eigenvalue is 0, and the eigenvectors of the others have mean 0. Sums are in f64;
-    /// entries are rounded once, to the type of K's entries. What K has lost before does not come
-    /// back: its entries carry round-off of their own size, not of the size of the differences.
+    /// entries are rounded once, to the type of K's entries. Digits that K has lost do not come
+    /// back: the round-off of its entries is relative to their own size, not to that of the
+    /// differences.
     ///
     /// Cost: two passes over the entries, and a second kernel of memory. The bits do not depend on
     /// the number of threads.

@@ -16,8 +16,8 @@ use crate::{
     },
 };
 
-/// Rows of the upper triangle filled at a time: the tasks at work then read the same pages of the
-/// lower one.
+/// Rows of the upper triangle filled at a time: tasks that run at the same time then read
+/// neighbouring entries of the lower triangle.
 const MIRROR_ROWS: usize = 64;
 /// Rows that one task mirrors: a cache line of f64.
 const MIRROR_TASK: usize = 8;

@@ -1,6 +1,6 @@
 //! The rectangular table of finite entries behind `Gram` and `CrossGram`, row by row in f32 or f64:
-//! access, parts, and sums and products in f64. Those two call it, the operators only its check of
-//! a shape.
+//! access, parts, and sums and products in f64. `Gram` and `CrossGram` call it; the operators call
+//! its check of a shape only.
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;

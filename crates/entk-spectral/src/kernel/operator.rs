@@ -40,8 +40,8 @@ pub trait SymmetricOperator: Sync {
     /// one pass over the entries serves them all.
     ///
     /// # Errors
-    /// Whatever keeps an implementation from reading K; a result that is not finite need not be
-    /// one, since solvers check.
+    /// Whatever keeps an implementation from reading K. A result that is not finite need not be an
+    /// error: solvers check for it.
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()>;
 
     /// How many columns a solver should pass at a time. Wider blocks read the entries less often,

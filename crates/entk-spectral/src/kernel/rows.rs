@@ -11,9 +11,8 @@ use crate::{
 
 /// A symmetric N x N kernel that gives any of its rows, which are its columns.
 ///
-/// What training in coefficient space needs: each step asks for the rows of one minibatch. [`Gram`]
-/// lends its own; the store of entk-gram reads them from a file, for a kernel that memory does not
-/// hold.
+/// Each step of training in coefficient space asks for the rows of one minibatch. [`Gram`] lends
+/// its rows; the store of entk-gram reads them from a file, for a kernel that memory does not hold.
 pub trait KernelRows: Debug + Sync {
     /// Number of rows and columns N, at least 1.
     fn n(&self) -> usize;

@@ -130,7 +130,7 @@ impl<T: LowerTiles> TiledOperator<T> {
         &self.tiles
     }
 
-    /// Reads all tiles in order, until one fails or nobody listens.
+    /// Reads all tiles in order, until one fails or the receiver is gone.
     fn read_all(&self, out: &SyncSender<Result<Tile>>) {
         let count = self.tiles.n().div_ceil(self.tiles.edge());
         for (i, j) in (0..count).flat_map(|i| (0..=i).map(move |j| (i, j))) {

@@ -59,7 +59,7 @@ pub fn rayleigh_alignment(gram: &Gram, y: &[f64]) -> Result<f64> {
 pub fn alignments(gram: &Gram, targets: &[f64]) -> Result<Vec<f64>> {
     let m = gram.n() as f64;
     let forms = quadratic_forms(gram, targets)?;
-    // Up twice: the form is quadratic in the target.
+    // The scale comes back twice: the form is quadratic in the target.
     forms.iter().map(|q| finite(q.scale.up(q.scale.up(q.form / m / m)), "alignment")).collect()
 }
 

@@ -47,7 +47,7 @@ pub fn centred_kernel_alignment(a: &Gram, b: &Gram) -> Result<f64> {
         .collect();
     let [cross, aa, bb] =
         rows.iter().fold([0.0; 3], |s, r| [s[0] + r[0], s[1] + r[1], s[2] + r[2]]);
-    // What is left of a constant kernel is the round-off of N sums of its entries.
+    // Centring leaves of a constant kernel the round-off of N sums of its entries.
     let floor = (n as f64 * f64::EPSILON).powi(2) * (n * n) as f64;
     if aa <= floor || bb <= floor {
         return Err(SpectralError::ZeroGram { n });

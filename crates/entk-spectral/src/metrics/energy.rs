@@ -48,8 +48,8 @@ pub fn energy_concentration(
     curve.pop().ok_or(SpectralError::InvalidK { k, available: pairs.len() })
 }
 
-/// Energy concentration for every K: entry K - 1 is that of the K leading eigenvectors. Never
-/// decreasing. Cost: that of the last entry.
+/// Energy concentration for every K: entry K - 1 belongs to the K leading eigenvectors, and the
+/// numbers never decrease. Cost: as for the last entry alone.
 ///
 /// # Errors
 /// As [`energy_concentration`].

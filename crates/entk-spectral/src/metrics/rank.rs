@@ -21,8 +21,8 @@ pub struct EffectiveRank {
     pub participation: f64,
 }
 
-/// Effective rank of a spectrum. Negative eigenvalues (round-off of a Gram) count as 0. Of
-/// truncated pairs it would be that of the truncation: all are needed.
+/// Effective rank of a spectrum. Negative eigenvalues (round-off of a Gram) count as 0. Truncated
+/// pairs are refused: their rank would be at most the number kept.
 ///
 /// # Errors
 /// [`NeedsAllPairs`](SpectralError::NeedsAllPairs), or [`ZeroGram`](SpectralError::ZeroGram) if no

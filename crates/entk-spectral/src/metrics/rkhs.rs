@@ -46,7 +46,7 @@ pub fn inverse_quadratic(pairs: &Eigenpairs, f: &[f64]) -> Result<InverseQuadrat
     pairs.require_all("inverse quadratic form")?;
     let values = pairs.values();
     let (largest, smallest) = ends(values);
-    // By magnitude: a spectrum with a large negative end is no better.
+    // The floor follows the largest magnitude, which may be that of a negative eigenvalue.
     let spread = largest.abs().max(smallest.abs());
     let floor = noise_floor(norm(values), spread, pairs.dim(), pairs.entry_type());
     if smallest <= floor {

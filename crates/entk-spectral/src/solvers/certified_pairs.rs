@@ -17,7 +17,7 @@ pub const CLUSTER: f64 = 1e-8;
 /// Vectors multiplied at a time.
 const STACK: usize = 256;
 
-/// How [`eigsh`](crate::eigsh) goes about it.
+/// Which solver [`eigsh`](crate::eigsh) uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Solver {
@@ -34,7 +34,7 @@ pub enum Solver {
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CertifiedPairs {
-    /// The pairs, as everywhere: descending, unit vectors, fixed signs.
+    /// The pairs: descending values, unit vectors, fixed signs.
     pub pairs: Eigenpairs,
     /// ||K phi_j - lambda_j phi_j||_2 of every pair, measured; absolute. There is an eigenvalue of
     /// K within this distance of lambda_j.
@@ -45,7 +45,7 @@ pub struct CertifiedPairs {
     /// Inside a run only the span of the vectors is determined, and labels made from a single one
     /// carry no information about the kernel.
     pub clusters: Vec<Range<usize>>,
-    /// Single columns multiplied by the operator, without the certificate's own.
+    /// Columns that the solver multiplied by the operator; the certificate's are not counted.
     pub products: usize,
     /// Thick restarts.
     pub restarts: usize,

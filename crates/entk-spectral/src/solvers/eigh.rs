@@ -23,8 +23,8 @@ const GROWTH: f64 = 10.0;
 ///
 /// The work is done in f64 whatever the stored type, by Householder tridiagonalisation and divide
 /// and conquer, on the matrix scaled by a power of two (exactly), so that kernels of any finite
-/// magnitude are handled. Before: a [`Gram`] is finite by construction. After: everything is
-/// finite, sorted, of norm 1, and sums to the trace, each within 10 N eps, or it is an error. The
+/// magnitude are handled. A [`Gram`] is finite by construction. The pairs are checked to be finite
+/// and sorted, with vectors of norm 1 and values that sum to the trace, each within 10 N eps. The
 /// zero kernel has eigenvalues 0 and the unit vectors as eigenvectors.
 ///
 /// Negative eigenvalues are returned as computed, never clipped: round-off makes them even for a

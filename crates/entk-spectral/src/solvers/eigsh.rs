@@ -276,8 +276,8 @@ impl Progress {
         let converged = locked.len() + within(MARGIN * plan.tolerance);
         let mut values: Vec<f64> = locked.iter().chain(&ritz.values()[..wanted]).copied().collect();
         values.sort_by(|a, b| b.total_cmp(a));
-        // Not the chains of near-equal values that a certificate lists: the tail of a steep
-        // spectrum is one such chain without a single multiple value in it.
+        // Copies are values that agree to SAME of the largest. CLUSTER would be too wide: the tail
+        // of a steep spectrum is one cluster without a multiple value in it.
         let saturated = (values.windows(krylov.drawn().max(2)))
             .any(|copies| copies[0] - copies[copies.len() - 1] <= SAME * largest);
         let mut residuals = vec![0.0; locked.len()];

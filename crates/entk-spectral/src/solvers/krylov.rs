@@ -28,7 +28,7 @@ const NOISE: f64 = 4.0;
 /// A unit vector that keeps this much of its length when V is taken out of it is orthogonal to V to
 /// working accuracy ("twice is enough").
 const KEPT: f64 = 0.5;
-/// Passes after which what is left of a block is taken as it is.
+/// After this many passes a block is taken as it is.
 const PASSES: usize = 4;
 
 /// The state of a block Lanczos process with full orthogonalisation.
@@ -49,7 +49,7 @@ pub(crate) struct Krylov<'a, K: ?Sized> {
     projected: Mat<f64>,
     capacity: usize,
     dim: usize,
-    /// Eigenvalues of the leading columns of V: converged, and out of T.
+    /// Eigenvalues of the leading columns of V, which have converged and left T.
     locked: Vec<f64>,
     /// First column that the image of the next block overlaps with.
     coupled_from: usize,
@@ -307,7 +307,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
             let next = MatRef::from_column_major_slice(&self.next, n, self.next.len() / n);
             let overlap = inner(next, MatRef::from_column_major_slice(&fresh, n, count));
             subtract(MatMut::from_column_major_slice_mut(&mut fresh, n, count), next, &overlap);
-            // Random columns keep a part far above this in any space they fit in.
+            // Random columns keep a part far above this floor where any space is left.
             fresh = orthonormal(fresh, n, f64::EPSILON)?.q;
         }
         let (rows, added) = (self.coupling.nrows(), fresh.len() / n);

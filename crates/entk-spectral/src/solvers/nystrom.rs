@@ -25,8 +25,8 @@ use crate::{
 /// input it gives phi_j back; sign and scale are those of the pairs, so that sign(phi_j(x))
 /// continues the binary target.
 ///
-/// An error in K_test grows by 1 / lambda_j: pairs with lambda_j <= eps lambda_0, eps of the stored
-/// type, are refused; truncate them first.
+/// An error in `cross` grows by 1 / lambda_j: pairs with lambda_j <= eps lambda_0, eps of the
+/// stored type, are refused; truncate them first.
 ///
 /// # Errors
 /// [`SizeMismatch`](SpectralError::SizeMismatch), [`Singular`](SpectralError::Singular), or

@@ -72,9 +72,9 @@ pub fn orthogonality_ratio(pairs: &Eigenpairs) -> f64 {
 
 /// The residual ||K phi_j - lambda_j phi_j||_2 of every pair.
 ///
-/// There is an eigenvalue of K within this distance of lambda_j. Absolute: compare with lambda_0.
-/// The vector itself is determined up to the residual divided by the gap to the other eigenvalues.
-/// Cost: 2 K N^2 operations, in stacks of 256 vectors.
+/// There is an eigenvalue of K within this distance of lambda_j. The residuals are absolute:
+/// compare them with lambda_0. The vector itself is determined up to the residual divided by the
+/// gap to the other eigenvalues. Cost: 2 K N^2 operations, in stacks of 256 vectors.
 ///
 /// # Errors
 /// [`SizeMismatch`](crate::SpectralError::SizeMismatch), or

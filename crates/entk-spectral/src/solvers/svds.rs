@@ -44,7 +44,7 @@ pub struct SingularTriplets {
 /// the residual of the squared problem; a sigma_j is thus meaningful while sigma_j^2 is well above
 /// that.
 ///
-/// Cost: that of [`eigsh`] with two products for each of its own, and 2 k more.
+/// Cost: as [`eigsh`], with two products in place of each one, and 2 k more.
 ///
 /// # Errors
 /// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= min(M, N), or with the number of singular

@@ -1,7 +1,7 @@
 //! [`GradientFlow`]: from the eigenpairs of a Gram and labels to the coefficients after any time of
 //! training on the squared loss, in closed form.
 //!
-//! For comparisons with [`DualSgd`](crate::DualSgd), and for the limit of infinite time.
+//! It serves comparisons with [`DualSgd`](crate::DualSgd) and the limit of infinite time.
 
 use entk_spectral::Eigenpairs;
 
@@ -11,11 +11,10 @@ use crate::{
     loss::{check_logits, sign},
 };
 
-/// Eigenvalues below this many roundings of the largest, for each example, count as zero.
+/// Eigenvalues of at most this times eps n^(1/2) lambda_1 count as zero.
 const FLOOR: f64 = 10.0;
 
-/// Training of a linearization in continuous time, on the squared loss: no steps, and no end
-/// needed.
+/// Training of a linearization on the squared loss in continuous time, without steps.
 ///
 /// Gradient flow, `d theta/dt = -grad L` with [`Loss::Squared`](crate::Loss::Squared), moves the
 /// coefficients of [`DualSgd`](crate::DualSgd) to
@@ -24,9 +23,9 @@ const FLOOR: f64 = 10.0;
 /// a(t) = sum_k phi_k (1 - exp(-lambda_k t / n)) / lambda_k (phi_k . (y - f_0)),   y in {-1, 1}^n
 /// ```
 ///
-/// over the eigenpairs of the Gram on the n training examples. Logits are f_0 + K a and theta -
-/// theta_0 is J^T a, as there; a time of infinity is the least-squares solution of smallest norm.
-/// SGD at learning rate h is at time `h k / (1 - momentum)` after k steps, in the limit of small h.
+/// over the eigenpairs of the Gram on the n training examples. Logits are f_0 + K a, and theta -
+/// theta_0 is J^T a; infinite time gives the least-squares solution of smallest norm. SGD at
+/// learning rate h is at time `h k / (1 - momentum)` after k steps, in the limit of small h.
 ///
 /// ```
 /// use entk_spectral::{Gram, eigh};
@@ -47,7 +46,7 @@ pub struct GradientFlow<'a> {
 }
 
 impl<'a> GradientFlow<'a> {
-    /// For all eigenpairs of the Gram on the training examples.
+    /// The flow over all eigenpairs of the Gram on the training examples.
     ///
     /// # Errors
     /// [`TrainError::Count`] for eigenpairs that were truncated.

@@ -48,7 +48,7 @@ pub(crate) struct Logits<'a> {
 }
 
 impl<'a> Logits<'a> {
-    /// At rest, for the first `examples` samples of the kernel.
+    /// Velocities and displacements of zero, for the first `examples` samples of the kernel.
     pub(crate) fn new(kernel: &'a dyn KernelRows, examples: usize, targets: usize) -> Result<Self> {
         let panel = |examples: Range<usize>| {
             let (velocity, displacement) =

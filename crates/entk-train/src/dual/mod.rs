@@ -47,13 +47,13 @@ pub(crate) mod stability;
 /// for Adam, whose step is not linear in the gradients, nor for a pull towards zero, which leaves
 /// the span. Any number of targets on the same kernel is trained at once.
 ///
-/// What moves is z itself: K b and K a obey the recurrence of b and a, driven by the columns of K
-/// in B, which cost |B| n T multiply-adds a step for T targets. The logits of the training
-/// examples, and with them the distance, are then known at every step for nothing; those of m test
-/// examples cost m n T where they are evaluated. A step reads |B| rows of K: those of a Gram in
-/// memory, or of a file ([`KernelRows`]) that memory need not hold. Memory beyond the kernel: 5 n T
-/// numbers. Sums are in f64 whatever the Gram is stored in, and their bits do not depend on the
-/// number of threads.
+/// The logits are updated themselves: K b and K a obey the recurrence of b and a, driven by the
+/// columns of K in B, which cost |B| n T multiply-adds a step for T targets. The logits of the
+/// training examples, and with them the distance, are then known at every step for nothing; those
+/// of m test examples cost m n T where they are evaluated. A step reads |B| rows of K: those of a
+/// Gram in memory, or of a file ([`KernelRows`]) that memory need not hold. Memory beyond the
+/// kernel: 5 n T numbers. Sums are in f64 whatever the Gram is stored in, and their bits do not
+/// depend on the number of threads.
 ///
 /// For weights: `Jacobian::vjp(&coefficients)` of entk-linearize, over the training inputs, is
 /// theta - theta_0.
@@ -83,7 +83,7 @@ pub struct DualSgd<'a> {
 }
 
 impl<'a> DualSgd<'a> {
-    /// Over one kernel on training and test examples together: the first `train` samples are for
+    /// A solver over one kernel of training and test examples: the first `train` samples are for
     /// training, the others, if any, for the test.
     ///
     /// `f0` are the outputs f(theta_0, x) on all N samples; zeros train the linearization without
@@ -100,8 +100,8 @@ impl<'a> DualSgd<'a> {
         Self::checked(Problem { kernel, cross: None, train, f0 })
     }
 
-    /// Over a kernel on the training examples and one with the test examples for rows and the
-    /// training examples for columns; `f0` has the training and then the test outputs.
+    /// A solver over the kernel of the training examples and a cross-Gram with test examples as
+    /// rows and training examples as columns; `f0` has the training and then the test outputs.
     ///
     /// # Errors
     /// [`TrainError::Count`] unless `cross` has a column for each sample of the kernel; for `f0` as
@@ -163,7 +163,7 @@ impl<'a> DualSgd<'a> {
         let mut run = DualRun::new(self.problem, targets, config)?;
         let mut histories = vec![History::default(); targets.len()];
         for epoch in 1..=config.epochs {
-            // On a thread of the pool: entering it anew would cost every step a wait.
+            // Run on a thread of the pool: entering the pool at every step would cost a wait.
             let records = rayon::scope(|_| run.epoch(epoch))?;
             let converged = run.converged(&records);
             let flow = on_epoch(&records);
@@ -179,9 +179,8 @@ impl<'a> DualSgd<'a> {
         run.finish(histories)
     }
 
-    /// How far the learning rate is from where steps grow without bound, measured on the
-    /// minibatches of the first epoch. To be asked before a long run; [`fit`](Self::fit) does
-    /// not ask.
+    /// The learning rate beside the one from which steps grow without bound, measured on the
+    /// minibatches of the first epoch. Ask before a long run: [`fit`](Self::fit) does not.
     ///
     /// Cost: some tens of products with |B| x |B| parts of the Gram, one part for each minibatch.
     ///

@@ -58,7 +58,8 @@ impl StepMap {
 pub(crate) struct EpochMap {
     /// The map of a pair that no gradient drives.
     keep: [[f64; 2]; 2],
-    /// Where a unit gradient at each step has brought a pair at rest by the end of the epoch.
+    /// For each step, the pair at the end of the epoch if a unit gradient there drives a zero
+    /// pair.
     kicks: Vec<[f64; 2]>,
 }
 

@@ -23,13 +23,13 @@ use crate::{
 /// Targets that one task of a parallel loop takes at least.
 const MIN_TARGETS: usize = 10;
 
-/// In place of a step, for an example that no minibatch of the epoch holds.
+/// The step of an example that no minibatch of the epoch holds.
 const NEVER: usize = usize::MAX;
 
 /// What [`DualSgd::fit`](crate::DualSgd::fit) returns for one target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DualFit {
-    /// What was measured on the way; `distance.cosine` is none, since it takes theta_0 itself.
+    /// What was measured on the way; `distance.cosine` is none, since theta_0 itself is not given.
     pub history: History,
     /// The coefficients a, one for each training example: theta - theta_0 = J^T a.
     pub coefficients: Vec<f64>,
@@ -37,14 +37,14 @@ pub struct DualFit {
     pub logits: Vec<f64>,
 }
 
-/// The kernels that a run is over, and the outputs at theta_0.
+/// The kernels of a run, and the outputs at theta_0.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Problem<'a> {
     pub(super) kernel: &'a dyn KernelRows,
     pub(super) cross: Option<&'a CrossGram>,
     /// Samples of the kernel that are trained on: the first ones.
     pub(super) train: usize,
-    /// Of all samples, those of the cross-Gram last.
+    /// The outputs at theta_0 of all samples; those of the cross-Gram come last.
     pub(super) f0: &'a [f64],
 }
 
@@ -128,8 +128,7 @@ impl<'a, L: AsRef<[u8]> + Sync> DualRun<'a, L> {
                 loss.map_err(|error| error.of_target(target))
             })
             .collect();
-        // In order, so that of several targets that diverge it is always the first that is
-        // reported.
+        // Collected in order, so that the first of several targets that diverge is reported.
         let losses = losses.into_iter().collect::<Result<_>>()?;
         self.logits.step(map, Coefficients { rows: examples, columns: &columns })?;
         self.keep_residuals(at.index - 1, examples, &columns);

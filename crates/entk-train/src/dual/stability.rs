@@ -24,12 +24,11 @@ const CONVERGED: f64 = 1e-6;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stability {
     /// An upper bound on the Hessian of a minibatch's loss, in the direction in which it is
-    /// largest: lambda_max(K_BB) / (4 |B|) for the cross-entropy, four times that for the
-    /// squared loss; the largest over the minibatches of the first epoch, plus the weight of a
-    /// decay from the start. By power iteration, which approaches the eigenvalue from below,
-    /// to about 1e-4.
+    /// largest: lambda_max(K_BB) / (4 |B|) for the cross-entropy, four times that for the squared
+    /// loss; the largest over the minibatches of the first epoch, plus the weight of a decay from
+    /// the start. Power iteration finds it from below, to about 1e-4.
     pub curvature: f64,
-    /// The learning rate that this curvature bears.
+    /// The learning rate below which steps are stable at this curvature.
     pub limit: f64,
     /// The learning rate of the settings.
     pub learning_rate: f64,
@@ -78,8 +77,8 @@ fn principal(kernel: &dyn KernelRows, examples: &[u32]) -> Result<Vec<f64>> {
     Ok(rows.into_iter().map(entries).collect::<Vec<Vec<f64>>>().concat())
 }
 
-/// lambda_max of a symmetric n x n matrix, from the diagonal's root on: the dominant
-/// eigenvector of a kernel with entries of one sign has entries of one sign.
+/// lambda_max of a symmetric n x n matrix by power iteration, started at the roots of the diagonal:
+/// if its entries have one sign, so have those of the dominant eigenvector.
 fn largest_eigenvalue(matrix: &[f64], n: usize) -> f64 {
     let mut x: Vec<f64> = matrix.iter().step_by(n + 1).map(|k| k.max(0.0).sqrt()).collect();
     let mut value = 0.0;

@@ -73,7 +73,7 @@ pub(crate) struct Moments {
 }
 
 impl Adam {
-    /// At rest.
+    /// An optimiser with moments zero.
     ///
     /// # Errors
     /// [`TrainError::Setting`](crate::TrainError::Setting) for constants out of range.
@@ -182,7 +182,7 @@ impl Direction {
         })
     }
 
-    /// In the type of the tensors: GPUs are slow in f64.
+    /// Computed in the type of the tensors, since GPUs are slow in f64.
     fn on_device(&self, m: &Tensor, v: &Tensor) -> candle_core::Result<Tensor> {
         m / ((v * self.scale)?.sqrt()? + self.epsilon)?
     }

@@ -6,7 +6,7 @@ use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-/// Share of a one-cycle run in which the rate rises, and the factor from which it does.
+/// Share of a one-cycle run in which the rate rises, and the factor at which it starts.
 const RISE: f64 = 0.3;
 const LOW: f64 = 0.04;
 

@@ -35,7 +35,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// At rest.
+    /// An optimiser with velocity zero.
     ///
     /// # Errors
     /// [`TrainError::Setting`](crate::TrainError::Setting) for a momentum outside 0 <= momentum <

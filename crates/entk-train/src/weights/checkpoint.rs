@@ -22,10 +22,10 @@ use crate::{
 
 /// The version of the files; another one is refused.
 const FORMAT: u32 = 1;
-/// The file that makes a checkpoint: it names the other one.
+/// The record of a checkpoint, written last; it names the file of tensors.
 const RECORD: &str = "checkpoint.json";
-/// The probe is taken at theta_0 scaled by this: there models differ that agree at theta_0, as a
-/// network and its linearization do.
+/// The probe is the first example's logit at theta_0 scaled by this, where a network and its
+/// linearization differ; at theta_0 they agree.
 const PROBE_SCALE: f64 = 1.25;
 /// Relative difference of two probes up to which the models count as equal: on another machine the
 /// probe of one model differs by round-off.
@@ -285,7 +285,7 @@ fn each(value: Value, f: &dyn Fn(Value) -> Value) -> Value {
     }
 }
 
-/// Removes the tensors of checkpoints before; what is left by chance does no harm.
+/// Removes the tensors of earlier checkpoints; one that is left over does no harm.
 fn remove_others(folder: &Path, keep: &str) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let old = entries.filter(|entry| {

@@ -172,7 +172,7 @@ pub fn fit_many_observed(
         fit_observed(model, params, train, test.as_ref(), config, |record| on_epoch(index, record))
             .map_err(|error| error.of_target(index))
     };
-    // In order, so that of several that fail it is always the first that is reported.
+    // Collected in order, so that the first of several failures is reported.
     let fits: Vec<Result<Fit>> = tasks.par_iter().enumerate().with_max_len(1).map(one).collect();
     fits.into_iter().collect()
 }

@@ -12,7 +12,7 @@ use crate::{error::Result, examples::Examples, loss::Loss, metrics::host};
 /// cache, and each thread sweeps a chunk of its own. The number is fixed, so that the bits of the
 /// gradient do not depend on the number of threads.
 const CHUNK: usize = 32;
-/// How often an example must use each parameter for chunks to pay: each of them makes a gradient as
+/// How often an example must use each parameter for chunks to pay: each chunk makes a gradient as
 /// large as theta. Convolutions use a weight at every pixel, dense layers once.
 const LEAST_REUSE: f64 = 4.0;
 
@@ -27,7 +27,7 @@ pub(crate) struct BatchGradient {
 }
 
 impl BatchGradient {
-    /// At `params`, on the examples `indices`.
+    /// The gradient at `params` on the examples `indices`.
     pub(crate) fn new(
         model: &dyn Model,
         params: &Params,

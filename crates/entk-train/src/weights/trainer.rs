@@ -62,7 +62,8 @@ pub(crate) struct State {
 }
 
 impl<'a> Trainer<'a> {
-    /// At epoch 0, with the parameters `params`; the arguments are those of [`fit`](crate::fit).
+    /// A run at epoch 0 with the parameters `params`; the arguments are those of
+    /// [`fit`](crate::fit).
     ///
     /// # Errors
     /// Settings out of range, fewer examples than a minibatch, a model with other than one output,
@@ -77,8 +78,8 @@ impl<'a> Trainer<'a> {
         let steps = StepSchedule::new(config, train.count())?;
         check_one_output(model)?;
         if let Some(test) = test {
-            // One example, so that a test set that does not fit is refused before an epoch is
-            // spent.
+            // One example is tried, so that a test set that does not fit is refused before an
+            // epoch.
             logits(model, params, &test.inputs().narrow(0, 0, 1)?, 1)?;
         }
         let state = State { params: params.clone(), optimizer: OptimizerState::new(config)? };
@@ -98,7 +99,7 @@ impl<'a> Trainer<'a> {
         }
         let before = self.state.clone();
         let epoch = self.epoch() + 1;
-        // On a thread of the pool: entering it anew would cost every step a wait.
+        // Run on a thread of the pool: entering the pool at every step would cost a wait.
         match rayon::scope(|_| self.run_epoch(epoch)) {
             Ok(record) => {
                 if self.steps.converged(&record) {
@@ -133,7 +134,7 @@ impl<'a> Trainer<'a> {
         self.history.epochs.len()
     }
 
-    /// The parameters after them, with the batch-norm statistics that training left.
+    /// The parameters after these epochs, with the batch-norm statistics that training left.
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.state.params
