@@ -82,7 +82,7 @@ pub enum DeviceError {
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, DeviceError>;
 
-/// For code that candle calls back.
+/// Code that candle calls back returns candle's errors.
 impl From<DeviceError> for candle_core::Error {
     fn from(error: DeviceError) -> Self {
         match error {

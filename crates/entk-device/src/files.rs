@@ -21,9 +21,9 @@ pub const TEMPORARY: &str = ".tmp-";
 pub struct FileError {
     /// What was tried.
     pub action: &'static str,
-    /// On which file or folder.
+    /// The file or folder.
     pub path: PathBuf,
-    /// Why not.
+    /// The reason given.
     pub source: io::Error,
 }
 
@@ -176,7 +176,7 @@ fn create_temporary(
         let path = folder.join(format!("{TEMPORARY}{}-{number}", std::process::id()));
         match create(&path) {
             Ok(()) => return Ok(path),
-            // Of another machine's process with this one's number, or left by a dead one.
+            // Another machine's process of this number made it, or a dead one left it.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => {
                 let _ = std::fs::remove_file(&path);

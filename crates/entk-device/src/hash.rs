@@ -1,7 +1,8 @@
 //! BLAKE3 of tensors, as 64 hexadecimal digits.
 //!
 //! In come tensors on any device; out go hashes of their names, shapes and values, by which stores
-//! and checkpoints recognise what they were made from. Values never change: files hold them.
+//! and checkpoints recognise what they were made from. The hash of given tensors never changes,
+//! since files hold it.
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
@@ -42,8 +43,8 @@ pub fn named_as_f64<'a>(tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) ->
     Ok(hasher.finalize().to_string())
 }
 
-/// The hash of a data set's shape and values, f32 or f64 in their own element type: that of the
-/// hashes of blocks of 1024 examples, which all threads compute.
+/// The hash of a data set's shape and values, f32 or f64 in their own element type: a hash over
+/// those of blocks of 1024 examples, which all threads compute.
 ///
 /// # Errors
 /// A scalar, another element type, or a copy that the device refused.

@@ -1,5 +1,5 @@
-//! The entries of a tensor on the host, in place: what a copy from a GPU ends with, and all that
-//! one on the CPU is. Called by both makes of the device module.
+//! The entries of a tensor on the host, read in place: the last step of a copy from a GPU, and the
+//! only one on the CPU. Called by `device` and by `no_device`.
 
 use candle_core::{Storage, Tensor, WithDType};
 

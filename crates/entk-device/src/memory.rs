@@ -8,7 +8,7 @@ const SHARE: f64 = 0.9;
 /// How much memory this process may have in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryLimit {
-    /// Bytes, what the process holds already included.
+    /// Bytes, including those that the process holds already.
     pub bytes: u64,
     /// Where the number comes from.
     pub source: String,
@@ -38,7 +38,7 @@ fn resident() -> Option<u64> {
     status_kib("/proc/self/status", "VmRSS:")
 }
 
-/// A line `NAME   123 kB`, in bytes.
+/// The number of a line `NAME   123 kB`, in bytes.
 fn status_kib(file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -11,6 +11,6 @@ pub struct DeviceProperties {
     pub multiprocessors: usize,
     /// Bytes of memory.
     pub total_bytes: usize,
-    /// Bytes of it that nobody holds now, those included that this program has freed and keeps.
+    /// Free bytes, including those that this program has freed and its pool keeps.
     pub free_bytes: usize,
 }

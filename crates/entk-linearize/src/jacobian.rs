@@ -110,9 +110,9 @@ impl<'a> Jacobian<'a> {
         Ok(gradient.dot(&gradient)? / (n * n))
     }
 
-    /// The alignment parameter by parameter, by name and in the order of theta: that of a target
-    /// with the kernel `K_l` of parameter l alone, `||(J^T y)_l||^2 / N^2 = y^T K_l y / N^2`. Their
-    /// sum is [`alignment`](Jacobian::alignment); a layer's is that of its weight and its bias.
+    /// The alignment of a target with the kernel `K_l` of each parameter l alone, by name and in
+    /// the order of theta: `||(J^T y)_l||^2 / N^2 = y^T K_l y / N^2`. Their sum is
+    /// [`alignment`](Jacobian::alignment); a layer's is the sum of its weight's and its bias's.
     ///
     /// # Errors
     /// As [`vjp`](Jacobian::vjp).

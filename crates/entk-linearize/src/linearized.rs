@@ -1,5 +1,5 @@
 //! The linearization of a network as a model: in come parameters and inputs, out goes f(theta_0, x)
-//! + J (theta - theta_0). Trained, evaluated and made a Gram of like any network.
+//! + J (theta - theta_0). It is trained, evaluated and turned into a Gram like any network.
 
 use candle_core::Tensor;
 use entk_models::{Model, ModelError, Network, Params, Sweep, sealed::SealedModel};

@@ -243,7 +243,7 @@ impl MovedColumns {
         })
     }
 
-    /// One layer's columns for consecutive directions as one.
+    /// Joins one layer's columns for consecutive directions.
     fn concat(parts: Vec<Self>) -> Result<Self> {
         let mut rows = Vec::new();
         let (mut moved, mut fixed, mut with_bias) = (Vec::new(), Vec::new(), false);

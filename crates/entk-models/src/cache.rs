@@ -12,8 +12,8 @@ pub struct Cache {
     pub tensors: Vec<Tensor>,
     /// Caches of the layers inside this one.
     pub children: Vec<Cache>,
-    /// The map from input to output is exactly constant at these parameters: tangents do not pass
-    /// and cotangents are exactly zero below, so neither is computed. See
+    /// Whether the output is exactly constant in the input at these parameters: tangents do not
+    /// pass and cotangents are exactly zero below, so neither is computed. See
     /// [`Layer::stops`](crate::Layer::stops).
     pub stops: bool,
 }
@@ -46,7 +46,7 @@ impl Cache {
         Self { stops, ..self }
     }
 
-    /// Forgets what stops, here and inside: derivatives are then computed everywhere.
+    /// Clears `stops` here and inside, so that derivatives are computed everywhere.
     pub(crate) fn enter_all(&mut self) {
         self.stops = false;
         self.children.iter_mut().for_each(Self::enter_all);

@@ -1,5 +1,5 @@
 //! What tensors must be before anything is computed from them: finite, of the right shape and
-//! element type. Called at the doors of this crate and of those above.
+//! element type. Called where tensors enter this crate or one above it.
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 

@@ -90,7 +90,7 @@ pub enum ModelError {
         /// The stage, counted from 0.
         stage: usize,
     },
-    /// A convolution that sees no whole patch.
+    /// A convolution whose kernel is larger than its padded input.
     #[error("{what}: kernel {kernel:?} is larger than the padded input {padded}")]
     KernelTooLarge {
         /// The layer.
@@ -126,7 +126,7 @@ pub enum ModelError {
         /// How many there are.
         outputs: usize,
     },
-    /// Stored statistics that no data have.
+    /// A stored variance below zero.
     #[error("{name}: a channel has the negative variance {lowest}")]
     NegativeVariance {
         /// The statistic.
@@ -139,7 +139,7 @@ pub enum ModelError {
     NoMixedDerivative {
         /// The layer.
         layer: String,
-        /// Where it would have one, or empty.
+        /// When it has none and what to do, or empty.
         note: &'static str,
     },
     /// A parameter that a table of flax names leaves out.

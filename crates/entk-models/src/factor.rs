@@ -45,7 +45,7 @@ pub enum Factor {
         inputs: Tensor,
         /// Cotangents, (N, C', H', W').
         cotangents: Tensor,
-        /// HostOp, stride and padding.
+        /// Kernel, stride and padding.
         geometry: Geometry,
     },
     /// A small parameter whose rows are given explicitly.

@@ -1,4 +1,4 @@
-//! A network whose norms stay frozen in training: the control beside a network in batch mode.
+//! A network whose norms stay frozen in training, for comparison with its linearization.
 
 use candle_core::Tensor;
 
@@ -10,8 +10,8 @@ use crate::{
     sweep::Sweep,
 };
 
-/// A model whose batch norms keep their stored statistics in training too: the control for a
-/// network that trains with batch statistics beside its linearization, which never does.
+/// A model whose batch norms keep their stored statistics in training too, as those of a
+/// linearization always do: for comparison with one.
 ///
 /// Equal to the network but for [`training_sweep`](Model::training_sweep), which is
 /// [`sweep`](Model::sweep) here and moves no statistics.
@@ -35,7 +35,7 @@ pub struct FrozenNorms<'m> {
 }
 
 impl<'m> FrozenNorms<'m> {
-    /// The control for `network`.
+    /// Wraps `network`.
     pub fn new(network: &'m Network) -> Self {
         Self { network }
     }

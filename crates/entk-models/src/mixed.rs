@@ -4,22 +4,22 @@ use candle_core::Tensor;
 
 use crate::{cache::Cache, error::Result, factor::Factor, params::Params};
 
-/// Where [`Layer::mixed_vjp`](crate::Layer::mixed_vjp) is evaluated: parameters, what the forward
-/// pass kept, and the tangents of both.
+/// The point at which [`Layer::mixed_vjp`](crate::Layer::mixed_vjp) is evaluated: parameters, what
+/// the forward pass kept, and the tangents of both.
 #[derive(Debug, Clone, Copy)]
 pub struct MixedPoint<'a> {
     /// theta.
     pub params: &'a Params,
-    /// Its tangent.
+    /// The tangent of theta.
     pub tangent: &'a Params,
     /// What [`Layer::forward`](crate::Layer::forward) kept.
     pub cache: &'a Cache,
-    /// What [`Layer::tangents`](crate::Layer::tangents) kept.
+    /// The tangents that [`Layer::tangents`](crate::Layer::tangents) kept.
     pub moved: &'a Cache,
 }
 
 impl MixedPoint<'_> {
-    /// This point for the layer of this index inside.
+    /// The point for the layer of this index inside.
     pub(crate) fn child(&self, index: usize) -> Result<Self> {
         Ok(Self { cache: self.cache.child(index)?, moved: self.moved.child(index)?, ..*self })
     }
@@ -39,9 +39,9 @@ pub type MixedSink<'a> = dyn FnMut(MixedFactor) -> Result<()> + 'a;
 /// the tangent of the inputs and d' that of the cotangents.
 #[derive(Debug, Clone)]
 pub struct MixedFactor {
-    /// Inputs moved: (a', d), without bias. `None` where a' is zero.
+    /// The products `d (x) a'`: a factor (a', d) without bias, `None` where a' is zero.
     pub inputs: Option<Factor>,
-    /// Cotangents moved: (a, d').
+    /// The products `d' (x) a`: a factor (a, d').
     pub cotangents: Factor,
 }
 
@@ -73,7 +73,7 @@ impl MixedFactor {
     }
 }
 
-/// The weight's part of a factor with other inputs.
+/// The weight's part of a factor for the inputs `to`; `None` for rows.
 pub(crate) fn with_inputs(factor: Factor, to: &Tensor) -> Option<Factor> {
     let inputs = to.clone();
     match factor {

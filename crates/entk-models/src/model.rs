@@ -117,10 +117,10 @@ pub trait Model: Debug + Send + Sync + sealed::SealedModel {
     }
 }
 
-/// What keeps [`Model`] to the crates of the family.
+/// Keeps [`Model`] to the crates of this workspace.
 #[doc(hidden)]
 pub mod sealed {
-    /// A model of the family.
+    /// Marks the models of this workspace.
     pub trait SealedModel {}
 }
 

@@ -60,8 +60,8 @@ impl Network {
         Ok(Self { input: input.to_vec(), outputs, layers, specs, skip: true })
     }
 
-    /// Computes every derivative, also those that are exactly zero for sure
-    /// ([`ActiveParameters`]). Slower, and for checks: it changes no result.
+    /// Computes every derivative, also those that are exactly zero for sure ([`ActiveParameters`]).
+    /// It is slower, changes no result, and is for checks.
     #[must_use]
     pub fn without_skipping(self) -> Self {
         Self { skip: false, ..self }

@@ -1,6 +1,6 @@
 //! A forward pass over a batch and all that follows from it: outputs, `J v`, `J^T u`, per-example
-//! factors, and how these move. Made by [`Model::sweep`](crate::Model::sweep); in come tangents and
-//! cotangents, out go tensors, parameters or factors one by one.
+//! factors, and the tangents of these. Made by [`Model::sweep`](crate::Model::sweep); in come
+//! tangents and cotangents, out go tensors, parameters or factors one by one.
 
 use candle_core::Tensor;
 
@@ -41,7 +41,7 @@ impl<'a> Sweep<'a> {
         self.outputs
     }
 
-    /// These derivatives under other outputs: a linearization is its network's sweep at
+    /// This sweep with other outputs in place of its own: a linearization is its network's sweep at
     /// theta_0 with outputs f_0 + J (theta - theta_0).
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl<'a> Sweep<'a> {
             None => self.params.zeros_like()?,
         };
         let mut cache = self.cache.clone();
-        // Where the value does not depend on the input, its derivative by weight and input may.
+        // A value that does not depend on the input may have a derivative by weight and input.
         cache.enter_all();
         let (_, moved) = self.layers.tangents(self.params, &tangent, &cache, dx)?;
         let ones = self.outputs.ones_like()?;

@@ -59,7 +59,7 @@ impl<T: Entry> Pinned<T> {
         self.waiting.len()
     }
 
-    /// Starts a copy; there is a free buffer and it is long enough.
+    /// Starts a copy; the caller has seen that a buffer is free and long enough.
     pub(crate) fn start(&mut self, tensor: Tensor) -> Result<()> {
         let Some(stream) = &self.stream else {
             self.waiting.push_back((tensor, None));

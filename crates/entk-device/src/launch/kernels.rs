@@ -6,7 +6,8 @@ use crate::{
     launch::{Launch, sources::Source},
 };
 
-/// What an entry is of the same entry of one to three tensors a, b, c.
+/// The function that gives each entry of the result from those at the same place of one to three
+/// tensors a, b, c.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entrywise {
     /// act(a).
@@ -95,49 +96,49 @@ impl Launch {
         Self::new(Source::Pool, "plane_sum", &sizes, &[planes * pixels], planes * lanes)
     }
 
-    /// Squared deviations from the planes' means, summed in lanes; of x and the planes' sums.
+    /// Squared deviations from the planes' means, summed in lanes. Inputs: x and the planes' sums.
     pub fn norm_squares(planes: usize, pixels: usize, lanes: usize) -> Self {
         let inputs = [planes * pixels, planes];
         Self::new(Source::Norm, "norm_squares", &[pixels, lanes], &inputs, planes * lanes)
     }
 
-    /// Mean and biased variance of every channel, (2, C), of the planes' sums and
+    /// Mean and biased variance of every channel, (2, C). Inputs: the planes' sums and
     /// [squares](Self::norm_squares).
     pub fn norm_moments(x: ImageSizes) -> Self {
         let sizes = [x.channels, x.batch, x.pixels];
         Self::new(Source::Norm, "norm_moments", &sizes, &[x.planes(); 2], 2 * x.channels)
     }
 
-    /// The maps of a normalisation, (4, C), rows mean, slope, bias and 1 / sqrt(variance + 1e-5),
-    /// of mean and variance, (2, C), and weight and bias, (2, C).
+    /// The maps of a normalisation, (4, C), rows mean, slope, bias and 1 / sqrt(variance + 1e-5).
+    /// Inputs: mean and variance, (2, C), and weight and bias, (2, C).
     pub fn norm_maps(channels: usize) -> Self {
         let inputs = [2 * channels; 2];
         Self::new(Source::Norm, "norm_maps", &[channels], &inputs, 4 * channels)
     }
 
-    /// act((x - mean) slope + bias), of x and the maps.
+    /// act((x - mean) slope + bias). Inputs: x and the [maps](Self::norm_maps).
     pub fn normalize(x: ImageSizes, activation: Option<Activation>) -> Self {
         let sizes = [x.pixels, x.channels, Activation::code(activation)];
         Self::new(Source::Norm, "normalize", &sizes, &[x.len(), 4 * x.channels], x.len())
     }
 
-    /// Gradients of bias and scale of every image, (2, N, C, lanes), of dy, x and the maps.
+    /// Gradients of bias and scale of every image, (2, N, C, lanes). Inputs: dy, x and the maps.
     pub fn norm_gradients(x: ImageSizes, activation: Option<Activation>, lanes: usize) -> Self {
         let sizes = [x.pixels, x.channels, Activation::code(activation), lanes, x.planes()];
         let (inputs, output) = ([x.len(), x.len(), 4 * x.channels], 2 * x.planes() * lanes);
         Self::new(Source::Norm, "norm_gradients", &sizes, &inputs, output)
     }
 
-    /// The factors of u, x - mean and 1 in a tangent or cotangent, (3, C), of the maps, the means
-    /// of u and u x_hat, (2, C), and the tangents of weight and bias, (2, C); the first is 0
-    /// without u.
+    /// The factors of u, x - mean and 1 in a tangent or cotangent, (3, C); that of u is 0 without
+    /// u. Inputs: the maps, the means of u and u x_hat, (2, C), and the tangents of weight and
+    /// bias, (2, C).
     pub fn norm_factors(channels: usize, with_u: bool) -> Self {
         let inputs = [4 * channels, 2 * channels, 2 * channels];
         let sizes = [channels, usize::from(with_u)];
         Self::new(Source::Norm, "norm_factors", &sizes, &inputs, 3 * channels)
     }
 
-    /// `first u + second (x - mean) + third`, of u, x, and the maps followed by the
+    /// `first u + second (x - mean) + third`. Inputs: u, x, and the maps followed by the
     /// [factors](Self::norm_factors), (7, C).
     pub fn norm_combine(x: ImageSizes, activation: Option<Activation>, place: MaskPlace) -> Self {
         let sizes = [x.pixels, x.channels, Activation::code(activation), place as usize];
@@ -192,7 +193,7 @@ impl Launch {
     }
 }
 
-/// As kernels read them: input channels, then pairs for both axes.
+/// Sizes in the order of the kernels: input channels, then pairs for both axes.
 fn patch_sizes(g: &Geometry) -> [usize; 11] {
     let ([h, w], [oh, ow], [kh, kw]) = (g.input, g.output, g.kernel);
     let ([sh, sw], [top, left]) = (g.stride, g.before);

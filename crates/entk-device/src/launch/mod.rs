@@ -47,7 +47,7 @@ impl Launch {
         self.name
     }
 
-    /// What the kernel reads its indices with.
+    /// Sizes that the kernel's index arithmetic uses.
     pub fn sizes(&self) -> &[usize] {
         &self.sizes
     }

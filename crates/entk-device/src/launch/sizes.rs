@@ -14,7 +14,8 @@ pub(crate) struct Divisor {
 }
 
 impl Divisor {
-    /// For a size that [`Launch::check`](crate::launch::Launch) let pass; zero is never divided by.
+    /// For a size that [`Launch::check`](crate::launch::Launch) let pass; kernels never divide by
+    /// 0.
     pub(crate) fn new(value: usize) -> Self {
         let value = u32::try_from(value).unwrap_or(0);
         if value == 0 {

@@ -18,12 +18,12 @@ pub enum Source {
     Precision,
 }
 
-/// Before every file: element type, index arithmetic, and what differs between compilers.
+/// Text put before every file: element type, index arithmetic, and what differs between compilers.
 const PRELUDE: &str = include_str!("../../kernels/prelude.h");
 const ACTIVATION: &str = include_str!("../../kernels/activation.h");
 
 impl Source {
-    /// All of them.
+    /// All files.
     pub const ALL: [Self; 6] =
         [Self::Entrywise, Self::Pool, Self::Norm, Self::Conv, Self::Gram, Self::Precision];
 

@@ -1,4 +1,4 @@
-//! Products added into a matrix that exists: what candle's own products lack.
+//! Products added into a matrix that exists, `c += a b`; candle's own make a new one.
 
 pub(crate) mod operand;
 pub(crate) mod precision;

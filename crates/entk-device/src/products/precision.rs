@@ -16,8 +16,8 @@ use crate::error::{DeviceError, Result};
 /// | `Tf32x3` | two parts of 10 | 2^-22 | 3, on tensor cores |
 /// | `Bf16x3` | two parts of 7 | 2^-16 | 3, on tensor cores |
 ///
-/// Split, `x = high + low + rest`, each part the nearest number of so many bits to what is left;
-/// the product of x and y is high high' + high low' + low high', and low low' is dropped.
+/// A split input is `x = high + low + rest`, each part the nearest number of so many bits to what
+/// is left; the product of x and y is high high' + high low' + low high', and low low' is dropped.
 /// [`input_error`](Self::input_error) bounds what all this does to a sum of products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
@@ -37,7 +37,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// All of them.
+    /// All precisions.
     pub const ALL: [Self; 6] =
         [Self::F64, Self::F32, Self::Tf32, Self::Bf16, Self::Tf32x3, Self::Bf16x3];
 
@@ -61,13 +61,13 @@ impl Precision {
         0.5f64.powi(self.mantissa_bits() as i32 + 1)
     }
 
-    /// How far a sum of products `sum_i x_i y_i` is from that of the unrounded numbers, relative to
-    /// `sum_i |x_i y_i|`, with exact sums. For inputs that are f32, and far from its smallest
-    /// numbers.
+    /// Bound on the error that rounding the inputs makes in a sum of products `sum_i x_i y_i`,
+    /// relative to `sum_i |x_i y_i|`. Sums are exact here, and inputs are f32 numbers far from the
+    /// smallest.
     ///
-    /// Rounded once, x to x (1 + d) with |d| <= u: the product errs by at most 2 u + u^2. Split,
-    /// the part that is left over is at most u^2 |x|, so that the parts' sums err by 2 u^2 + u^4,
-    /// and the dropped product of the low parts is at most u^2 (1 + u)^2.
+    /// An input rounded once is x (1 + d) with |d| <= u, and a product errs by at most 2 u + u^2.
+    /// Of a split input at most u^2 |x| is left over: the parts' sums err by 2 u^2 + u^4, and the
+    /// dropped product of the low parts is at most u^2 (1 + u)^2.
     pub fn input_error(self) -> f64 {
         let u = self.unit_roundoff();
         match self {
@@ -86,7 +86,7 @@ impl Precision {
         let unit = if self == Self::F64 { 0.5f64.powi(53) } else { 0.5f64.powi(24) };
         let products = if self.is_split() { 3 * count } else { count };
         let sum = products as f64 * unit;
-        // What the parts' absolute values multiply to, relative to |x y|.
+        // Bound on the product of the parts' absolute values, relative to |x y|.
         let u = self.unit_roundoff();
         let size = if self.is_split() { (1.0 + 2.0 * u).powi(2) } else { (1.0 + u).powi(2) };
         self.input_error() + size * sum / (1.0 - sum)

@@ -7,7 +7,7 @@ use crate::{
     self_test::known_answers::{Answer, Question, numbers},
 };
 
-/// Every pair (entry of the patches, entry of the images) that belongs to one another.
+/// Every pair of a patch entry and the image entry that it is a copy of.
 fn pairs(g: &Geometry, batch: usize) -> Vec<(usize, usize)> {
     let mut pairs = Vec::new();
     for pixel in 0..batch * g.output_pixels() {

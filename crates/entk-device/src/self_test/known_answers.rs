@@ -12,10 +12,10 @@ pub struct KnownAnswer {
     pub kernel: String,
     /// The type of its entries.
     pub dtype: DType,
-    /// The largest error of an entry, relative to the size of its terms; NaN for an entry that was
-    /// not written or is none.
+    /// The largest error of an entry, relative to the size of its terms; NaN where an entry is NaN
+    /// or was not written.
     pub worst: f64,
-    /// What round-off allows.
+    /// The largest error that round-off explains.
     pub tolerance: f64,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|x| *x as f32).collect()
 }
 
-/// A launch, its inputs (numbers that f32 holds), and what comes out.
+/// A launch, its inputs (numbers that f32 holds), and the answers expected.
 pub(crate) struct Question {
     pub(crate) launch: Launch,
     pub(crate) inputs: Vec<Vec<f64>>,
@@ -99,7 +99,7 @@ impl Question {
     }
 }
 
-/// NaN where there is one.
+/// The largest value; NaN if one is.
 pub(crate) fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
     let larger = |worst: f64, x: f64| if worst.is_nan() || x <= worst { worst } else { x };
     values.into_iter().fold(0.0, larger)

@@ -55,7 +55,7 @@ fn moments() -> [Question; 2] {
         let plane = &inputs[0][plane * pixels..(plane + 1) * pixels];
         let lane = plane.iter().skip(i % LANES).step_by(LANES);
         let sum = Answer::sum(lane.map(|x| (x - mean).powi(2)));
-        // A deviation is as exact as the numbers are large.
+        // The error of a deviation is relative to the size of the numbers, not of their difference.
         Answer::sized(sum.value, sum.value + 4.0 * pixels.div_ceil(LANES) as f64)
     });
     let inputs = vec![numbers(planes, 32), numbers(planes, 33).iter().map(|x| x.abs()).collect()];

@@ -14,7 +14,7 @@ use crate::{
 /// How a tensor lies in a flax file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FlaxLayout {
-    /// As here.
+    /// In the order of this crate.
     Same,
     /// A convolution, (height, width, in, out).
     Conv,

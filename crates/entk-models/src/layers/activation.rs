@@ -1,4 +1,4 @@
-//! An activation as a layer of its own, without parameters.
+//! An activation as a layer of its own, without parameters: one pass over memory each way.
 
 use candle_core::Tensor;
 use entk_device::Activation;

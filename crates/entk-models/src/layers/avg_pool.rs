@@ -12,7 +12,7 @@ use crate::{
     params::Params,
 };
 
-/// Mean over windows that tile the image: the stride equals the window.
+/// Mean over windows that tile the image: the stride equals the window. Cost: one pass over memory.
 #[derive(Debug, Clone, Copy)]
 pub struct AvgPool2d {
     window: usize,

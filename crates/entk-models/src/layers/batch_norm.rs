@@ -100,9 +100,9 @@ impl BatchNorm2d {
         Ok(Tensor::stack(&[params.get(&self.weight)?, params.get(&self.bias)?], 0)?)
     }
 
-    /// Batch mode: means over batch and pixels of (u, u x_hat), (2, C), from the gradients that
-    /// belong to a cotangent u; frozen: zeros. A cotangent and a tangent need the same two
-    /// numbers, the normalisation being a symmetric map.
+    /// Means over batch and pixels of u and u x_hat, (2, C), from the gradients that belong to a
+    /// cotangent u; zeros where frozen. A tangent u needs the same two means, since the
+    /// normalisation is a symmetric map.
     fn projections(&self, cache: &Cache, gradients: Option<&Tensor>) -> Result<Tensor> {
         let x = cache.input()?;
         match gradients.filter(|_| batch_moments(cache).is_some()) {
@@ -131,7 +131,7 @@ impl BatchNorm2d {
         combine(dx.unwrap_or(x), x, &maps, &factors, mask)
     }
 
-    /// The cotangent of z and its tangent, frozen.
+    /// The cotangent of z and its tangent, with frozen statistics.
     fn mixed_before_activation(
         &self,
         at: &MixedPoint<'_>,

@@ -10,7 +10,7 @@ use crate::{
     params::Params,
 };
 
-/// (N, C, H, W) -> (N, C H W), channel-major.
+/// (N, C, H, W) -> (N, C H W), channel-major. Contiguous images are not copied.
 #[derive(Debug, Clone, Copy)]
 pub struct Flatten;
 

@@ -12,7 +12,7 @@ use crate::{
     params::Params,
 };
 
-/// Mean over all pixels, (N, C, H, W) -> (N, C).
+/// Mean over all pixels, (N, C, H, W) -> (N, C). Cost: one pass over memory.
 #[derive(Debug, Clone, Copy)]
 pub struct GlobalMean;
 

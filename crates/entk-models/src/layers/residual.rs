@@ -15,8 +15,8 @@ use crate::{
 
 /// Two paths from one input, added: `y = act(shortcut(x) + branch(x))`.
 ///
-/// The shortcut is the identity unless one is given, and so is the activation. The two paths'
-/// parameters are in that order: branch, then shortcut.
+/// Shortcut and activation are the identity unless given. Parameters are those of the branch, then
+/// those of the shortcut.
 ///
 /// ```
 /// # use entk_models::{Activation, BatchNorm2d, Conv2d, Residual, Sequential};
@@ -64,7 +64,7 @@ impl Residual {
     }
 }
 
-/// What the two paths gave, kept where the activation needs it.
+/// The outputs of the two paths, which are kept where there is an activation.
 fn summands(cache: &Cache) -> Result<&[Tensor; 2]> {
     cache.tensors.as_slice().try_into().map_err(|_| ModelError::Cache { what: "two summands" })
 }

@@ -101,7 +101,7 @@ impl Pointwise for Relu {
     fn derivative<T: Real>(self, x: T) -> T {
         if x <= T::zero() { T::zero() } else { T::one() }
     }
-    /// 0 everywhere: that of either side.
+    /// 0, as on either side of the corner.
     fn curvature<T: Real>(self, _: T) -> T {
         T::zero()
     }

@@ -39,8 +39,8 @@ impl HostOp for PixelSum {
     }
 }
 
-/// Lanes that a GPU sums a plane in: neighbouring threads then read neighbouring pixels. Few pixels
-/// are summed by one thread.
+/// Number of partial sums of a plane on a GPU, so that neighbouring threads read neighbouring
+/// pixels; one where pixels are few.
 pub(crate) fn lanes(pixels: usize) -> usize {
     if pixels > 64 { 32 } else { 1 }
 }

@@ -86,7 +86,7 @@ pub(crate) fn derivative_product(activation: Activation, x: &Tensor, d: &Tensor)
     apply(Entrywise::Derivative, Some(activation), &[x, d])
 }
 
-/// act''(x) a b, entry by entry: how act'(x) a moves with x along b.
+/// act''(x) a b, entry by entry: the tangent of act'(x) a for a tangent b of x.
 fn curvature_product(activation: Activation, x: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     apply(Entrywise::Curvature, Some(activation), &[x, a, b])
 }
@@ -115,7 +115,7 @@ pub(crate) fn sum_derivative_product(
     apply(Entrywise::SumDerivative, Some(activation), &[a, b, d])
 }
 
-/// `act'(z) dy`, and how it moves with z along `dz` (`None`: not at all) and with dy along `ddy`.
+/// `act'(z) dy` and its tangent, for tangents `dz` of z (`None`: zero) and `ddy` of dy.
 pub(crate) fn mixed_product(
     activation: Activation,
     z: &Tensor,

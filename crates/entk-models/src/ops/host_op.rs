@@ -9,8 +9,8 @@ use entk_device::Launch;
 
 use crate::{error::Result, ops::real::Real};
 
-/// A map from contiguous slices to a new one: what a hot loop is written as, for the host as a
-/// function and for a GPU as the launch of a kernel or as other operations of tensors.
+/// A hot loop, from contiguous slices to a new one: a function on the host, and on a GPU the launch
+/// of a kernel or other operations of tensors.
 ///
 /// Loops are deterministic: the same input gives the same bits for any number of threads.
 pub trait HostOp: Sized + Send + Sync {

@@ -3,7 +3,7 @@
 use candle_core::WithDType;
 use faer::traits::RealField;
 
-/// The element types of the CPU kernels: f32 and f64.
+/// The element types of the host's loops: f32 and f64.
 pub trait Real: WithDType + RealField + Copy {
     /// 1 / (1 + exp(-x)), to a few units in the last place; NaN stays NaN. In f32 it is
     /// straight-line arithmetic, so that loops over it vectorise.

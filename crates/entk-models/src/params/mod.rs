@@ -316,7 +316,7 @@ impl Params {
         Ok(Self { theta, summary: HostSummary::default(), ..self.clone() })
     }
 
-    /// Sorts named gradient tensors into this set's order; absent leaves are zero.
+    /// Sorts named gradient tensors into this set's order; absent tensors are zero.
     pub(crate) fn gradient_from(&self, mut parts: Vec<(String, Tensor)>) -> Result<Self> {
         let mut theta = Vec::with_capacity(self.theta.len());
         for (name, like) in &self.theta {

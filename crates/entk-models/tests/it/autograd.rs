@@ -8,7 +8,7 @@ use entk_models::NormMode;
 /// A forward pass; networks without batch norm ignore the mode.
 pub type Autograd = fn(&Weights, &Tensor, NormMode) -> candle_core::Result<Tensor>;
 
-/// That of the case of this name, if there is one.
+/// The forward pass of the case of this name, if there is one.
 pub fn of(name: &str) -> Option<Autograd> {
     match name {
         "mlp relu" => Some(mlp_autograd),

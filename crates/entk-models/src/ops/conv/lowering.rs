@@ -1,13 +1,13 @@
-//! Images lowered by rows, cut into blocks: what the products of a convolution see.
+//! Images lowered by rows and cut into blocks, as the products of a convolution read them.
 //!
 //! Only the horizontal taps are unrolled: row (c, dj) of the lowered image holds channel c read
 //! at horizontal tap dj, for every input row. The vertical tap di is then a shift by whole rows,
 //! so that y = sum_di W_di L[shifted by di], one product a vertical tap, and the lowered image is
 //! k times the input instead of k k. With a vertical stride s, input rows are kept in s phases.
 //!
-//! A *block* is what one product sees: some output rows of one large image, or several small
-//! images side by side, each followed by the few rows that only its last taps read. Those gap
-//! columns hold numbers that nobody reads.
+//! One product reads one *block*: some output rows of one large image, or several small images side
+//! by side, each followed by the few rows that only its last taps read. Those gap columns hold
+//! numbers that nobody reads.
 
 use std::ops::Range;
 
@@ -45,7 +45,7 @@ impl ImageBlocks {
         Self { geometry, stack: geometry.channels, images, rows: rows.clamp(1, height) }
     }
 
-    /// For images of more channels, of which the geometry has some.
+    /// These blocks for images of `stack` channels, of which the geometry covers a range.
     pub(crate) fn of_stack(self, stack: usize) -> Self {
         Self { stack, ..self }
     }
@@ -73,13 +73,13 @@ struct Plane {
     above: usize,
     /// Entries of all its rows.
     len: usize,
-    /// The tap, and the one that moves nothing.
+    /// The horizontal tap, and the tap at which a row lies where it was read from.
     shift: [usize; 2],
 }
 
 impl Plane {
-    /// Which lowered entries, and the same number of the channel's: those less what a shift by
-    /// some columns moves out. What it moves into the next row is
+    /// The range of lowered entries that are read from the channel, and the range that they are
+    /// read from. Those that the shift moves into the next row are
     /// [outside](Self::for_each_outside).
     fn overlap(&self) -> (Range<usize>, Range<usize>) {
         let [tap, centre] = self.shift;
@@ -233,8 +233,8 @@ impl ImageBlock {
         });
     }
 
-    /// Whether a lowered row is a whole channel, moved: no stride, and output rows as long as
-    /// those of the input.
+    /// Whether a lowered row is a whole channel, shifted: there is no stride, and output rows are
+    /// as long as input rows.
     fn shifts_planes(self) -> bool {
         let g = self.geometry;
         g.stride == [1, 1] && g.output[1] == g.input[1]

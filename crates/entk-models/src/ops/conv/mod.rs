@@ -23,8 +23,8 @@ use crate::{
     },
 };
 
-/// Weights up to this size are summed over the batch by tasks of whole examples: with fewer
-/// filters than make several tasks, those of some filters would leave threads idle.
+/// Weights up to this size are summed over the batch by tasks of whole examples, since tasks of
+/// some channels each would be too few for all threads.
 const SMALL_WEIGHT: usize = 1 << 18;
 /// Number of example tasks for small weights; fixed, so that bits do not depend on the threads.
 const EXAMPLE_TASKS: usize = 8;

@@ -6,7 +6,8 @@ use entk_device::{Geometry, ImageSizes, Launch};
 
 use crate::ops::{host_op::HostOp, real::Real};
 
-/// Calls `visit(entry of the patches, entry of the images)` for all that belong to one another.
+/// Calls `visit(entry of the patches, entry of the images)` for every patch entry that is a copy of
+/// an image entry.
 fn for_each_pair(g: &Geometry, batch: usize, mut visit: impl FnMut(usize, usize)) {
     for pixel in 0..batch * g.output_pixels() {
         let (n, at) = (pixel / g.output_pixels(), pixel % g.output_pixels());
@@ -41,7 +42,7 @@ impl HostOp for Patches {
     }
 }
 
-/// The transpose of [`Patches`]: every pixel sums the patch entries that it is.
+/// The transpose of [`Patches`]: every pixel sums the patch entries that are copies of it.
 pub(super) struct PatchesTransposed {
     pub(super) geometry: Geometry,
     pub(super) batch: usize,

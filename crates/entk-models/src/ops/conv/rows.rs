@@ -56,7 +56,7 @@ pub struct ConvRows<T> {
 }
 
 impl<T: Real> ConvRows<T> {
-    /// No memory is taken yet.
+    /// A writer for this geometry; it takes memory when it first writes.
     pub fn new(geometry: Geometry) -> Self {
         Self { geometry, patches: Vec::new(), scratch: ConvScratch::new() }
     }

@@ -1,4 +1,4 @@
-//! What a normalisation knows of each channel: moments of a batch, maps, and the factors of a
+//! The numbers of a normalisation for each channel: moments of a batch, maps, and the factors of a
 //! derivative. Sums within a plane (one channel of one example) are in the element type, those over
 //! planes in f64, in the order of the batch.
 
@@ -27,7 +27,7 @@ pub(super) fn sizes(x: &Tensor) -> Result<ImageSizes> {
 }
 
 /// The map of one channel, `z = (x - mean) slope + bias`, and `inverse = 1 / sqrt(variance +
-/// 1e-5)`; of all channels a tensor (4, C) in this order.
+/// 1e-5)`; the maps of all channels are a tensor (4, C), its rows in this order.
 #[derive(Clone, Copy)]
 pub(super) struct ChannelMap<T> {
     pub(super) mean: T,
@@ -48,7 +48,8 @@ impl<T: Real> ChannelMap<T> {
     }
 }
 
-/// Maps (4, C) of mean and variance, (2, C), and weight and bias, (2, C).
+/// The [maps](ChannelMap) of all channels. Inputs: mean and variance, (2, C), and weight and bias,
+/// (2, C).
 struct Maps {
     channels: usize,
 }
@@ -137,7 +138,7 @@ fn plane_moments<T: Real>(plane: &[T]) -> (f64, f64) {
     (mean, squares)
 }
 
-/// Squared deviations from the planes' means, summed in lanes; of x and the planes' sums.
+/// Squared deviations from the planes' means, summed in lanes. Inputs: x and the planes' sums.
 struct Squares {
     planes: usize,
     pixels: usize,
@@ -200,8 +201,8 @@ impl HostOp for Merge {
 }
 
 /// Per channel the factors, (3, C), of u, x - mean and 1 in
-/// `inverse weight (u - mean(u) - x_hat mean(u x_hat)) + weight' x_hat + bias'`; of the maps, the
-/// means of u and u x_hat, (2, C), and weight' and bias', (2, C).
+/// `inverse weight (u - mean(u) - x_hat mean(u x_hat)) + weight' x_hat + bias'`. Inputs: the maps,
+/// the means of u and u x_hat, (2, C), and weight' and bias', (2, C).
 struct Factors {
     channels: usize,
     with_u: bool,

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// The layer's values; of x and the maps.
+/// The layer's values. Inputs: x and the [maps](ChannelMap).
 struct Normalize {
     activation: Option<Activation>,
     shape: Shape,
@@ -61,7 +61,7 @@ impl HostOp for Normalize {
 }
 
 /// Gradients per example, (2, N, C): of the bias `sum_p d`, of the scale
-/// `sum_p d (x - mean) inverse`, with `d = act'(z) dy`; of dy, x and the maps.
+/// `sum_p d (x - mean) inverse`, with `d = act'(z) dy`. Inputs: dy, x and the [maps](ChannelMap).
 struct Gradients {
     activation: Option<Activation>,
     sizes: ImageSizes,
@@ -157,15 +157,15 @@ impl HostOp for LaneGradients {
 /// Where the activation's derivative multiplies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mask {
-    /// The tangent or cotangent that comes in: the transposed map.
+    /// The cotangent that comes in, as in a VJP.
     Input(Activation),
-    /// The result: the map itself.
+    /// The result, as in a JVP.
     Output(Activation),
     /// Nowhere.
     None,
 }
 
-/// `first u + second (x - mean) + third`; of u, x, and the maps followed by the factors, (7, C).
+/// `first u + second (x - mean) + third`. Inputs: u, x, and maps followed by factors, (7, C).
 struct Combine {
     mask: Mask,
     shape: Shape,
