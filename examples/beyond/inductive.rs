@@ -30,7 +30,7 @@ struct Own {
     shown: IndexFlags,
 }
 
-/// One eigenfunction, as both kinds have it.
+/// The inductive and the transductive eigenfunction of one index.
 #[derive(Serialize, Clone, Copy)]
 struct Row {
     /// Counted from 1.

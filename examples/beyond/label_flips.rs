@@ -1,11 +1,11 @@
 //! Beyond the paper: how far the labels sign(phi_j) can be trusted when the kernel at
 //! initialisation is computed in f32.
 //!
-//! Left, the labels that are others in f64, for the kernel as it is and with the mean gradient of
-//! the sample taken out, under what a certificate allows. With r = ||K phi - lambda phi|| for a
+//! Left: how many labels differ in f64, for the kernel as it is and without the mean gradient of
+//! the sample, and how many a certificate allows to differ. With r = ||K phi - lambda phi|| for a
 //! pair (lambda, phi) of f32 and the kernel K of f64, and lambda at a distance d from all other
-//! eigenvalues of K, phi is off by at most sqrt(2) r / d (Davis and Kahan), so that only
-//! entries smaller than that can have the wrong sign. Right, r and d themselves.
+//! eigenvalues of K, phi is off by at most sqrt(2) r / d (Davis and Kahan), so that only entries
+//! smaller than that can have the wrong sign. Right: r and d themselves.
 //!
 //! Writes `label_flips.csv`, the picture `labels` and `record.json`.
 
@@ -86,7 +86,7 @@ fn main() -> Result<()> {
         let input = [channels, height, width];
         experiment.network = common.model.network(input, common.width, Activation::Gelu)?;
     }
-    // Weights and images are those of f32 in both.
+    // Both kernels are of the f32 weights and images.
     let double = experiment.to_dtype(DType::F64)?.kernel(&run)?;
     let single = experiment.kernel(&run)?;
     let rows = rows(&run, &double, &single, &indices)?;
@@ -107,7 +107,7 @@ fn rows(
     indices: &[usize],
 ) -> Result<Vec<Row>> {
     let k = indices.last().copied().unwrap_or(1);
-    // One more, to know the gap below the last.
+    // One pair more gives the gap below the last.
     let (truth, found) = (double.eigenpairs(run, k + 1)?, single.eigenpairs(run, k + 1)?);
     let truth_centred = double.centred()?.eigenpairs(run, k)?;
     let found_centred = single.centred()?.eigenpairs(run, k)?;

@@ -28,7 +28,7 @@ use serde_json::json;
 /// Eigenfunctions whose share of the class task is recorded, as in Table 1.
 const TOP: usize = 50;
 
-/// What is compared; the last one with --frozen only.
+/// The models compared; the last one is trained with --frozen only.
 const MODELS: [&str; 3] = ["network", "linearization", "network, frozen statistics"];
 
 /// Accuracy of a network and its linearization on the eigenfunctions of its kernel (Figures 2, 11,

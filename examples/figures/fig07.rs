@@ -54,7 +54,7 @@ struct End {
     test_accuracy: f64,
     /// How many times the alignment of the trained eigenfunction has grown, if it is shown.
     growth: Option<f64>,
-    /// The median of the same over the eigenfunctions shown.
+    /// The median growth over the eigenfunctions shown.
     median_growth: Option<f64>,
 }
 

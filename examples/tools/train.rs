@@ -128,8 +128,7 @@ fn main() -> Result<()> {
     });
     let checkpoint = run.folder().file(CHECKPOINT);
     run.finish(flags.common.seed, &flags, &results)?;
-    // All that it held is in the results; left behind, it would only refuse the next run's
-    // settings.
+    // The results hold all of it; a checkpoint left behind would refuse a run with other settings.
     if checkpoint.exists() {
         std::fs::remove_dir_all(&checkpoint)
             .with_context(|| format!("cannot remove {}", checkpoint.display()))?;

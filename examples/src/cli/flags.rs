@@ -141,7 +141,7 @@ impl Size {
     }
 }
 
-/// What a program takes where the user says nothing.
+/// The values of flags that are not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defaults {
     /// Network.
@@ -193,7 +193,7 @@ pub fn parse_flags<C: Parser>(defaults: &Defaults) -> C {
     parse_command(C::command(), defaults)
 }
 
-/// [`parse_flags`] by `command`, which is that of `C` or one with another name or text.
+/// [`parse_flags`] with `command`: that of `C`, or one with another name or text.
 pub(crate) fn parse_command<C: Parser>(command: Command, defaults: &Defaults) -> C {
     match try_parse(command, defaults, std::env::args_os()) {
         Ok(flags) => flags,

@@ -76,7 +76,7 @@ pub struct FigureFlags<F: Args> {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
 
-    /// What this program alone has.
+    /// The program's own flags.
     #[command(flatten)]
     #[serde(flatten)]
     pub own: F,

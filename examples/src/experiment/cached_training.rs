@@ -92,7 +92,7 @@ struct TrainingRun<'a> {
 
 impl TrainingRun<'_> {
     /// Trains to the end, with a checkpoint at every epoch to keep and at the end; also says
-    /// whether all of them were there.
+    /// whether all checkpoints were there.
     fn run_to_end(
         &self,
         folder: &Path,
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(weights(&all.kept[0])?, weights(&experiment()?.theta0)?);
         assert_eq!((all.kept.len(), all.fit.history.epochs.len()), (2, 6));
 
-        // What another figure kept changes nothing, and is used.
+        // Epochs that another figure has kept are used again and change no bit.
         let (cache, plain) = (ResultCache::new(root.path()), tempfile::tempdir()?);
         let end = trained(&cache, &[])?;
         assert_eq!(cache.uses(), CacheUse { reused: 1, computed: 0 });

@@ -142,9 +142,9 @@ impl<F: Args> OneSeed<'_, F> {
         data.experiment(&CommonFlags { train, ..self.flags.common.clone() })
     }
 
-    /// Rows along the training of a network, once on the class task and once on the eigenfunction
-    /// `index`, from 1, of the kernel at theta_0: those of `rows_at` at the start, on the way
-    /// (close to each other at first) and at the end.
+    /// Trains a network on the class task and on the eigenfunction `index`, from 1, of the kernel
+    /// at theta_0, and collects the rows of `rows_at` at the start, at epochs that are dense at
+    /// first, and at the end.
     ///
     /// # Errors
     /// As [`Experiment::eigen_tasks`] and [`Experiment::train`], and when `rows_at` fails.
@@ -173,13 +173,13 @@ impl<F: Args> OneSeed<'_, F> {
     }
 }
 
-/// Epochs at which a network under training is looked at, of `last` in all.
+/// The epochs, up to `last`, at which a network under training is measured.
 fn looked_at(last: usize) -> Vec<usize> {
     const EPOCHS: [usize; 11] = [0, 1, 2, 3, 5, 10, 20, 40, 60, 100, 150];
     EPOCHS.into_iter().filter(|epoch| *epoch < last).chain([last]).collect()
 }
 
-/// A network on its way through a training.
+/// A network at one epoch of its training.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     /// Images and network.
@@ -190,7 +190,7 @@ pub struct Moment<'a> {
     pub task: &'a BinaryTask,
     /// Epochs done.
     pub epoch: usize,
-    /// Its parameters then.
+    /// Its parameters after these epochs.
     pub params: &'a Params,
     /// What was measured after every epoch of the whole training.
     pub history: &'a History,

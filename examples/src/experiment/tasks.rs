@@ -101,7 +101,7 @@ impl Experiment {
             if model.operations() > SMALL {
                 return tasks.iter().map(one).collect();
             }
-            // In order, so that the first error is the one that is told.
+            // Collected in order, so that the first error is the one reported.
             let fits: Vec<Result<Fit>> = tasks.par_iter().with_max_len(1).map(one).collect();
             fits.into_iter().collect()
         })

@@ -85,14 +85,14 @@ impl ResultCache {
         }
     }
 
-    /// What was found and what was not, so far.
+    /// How many entries were found and how many computed, so far.
     pub fn uses(&self) -> CacheUse {
         let load = |count: &AtomicUsize| count.load(Ordering::Relaxed);
         CacheUse { reused: load(&self.reused), computed: load(&self.computed) }
     }
 
-    /// What `work` makes of the folder under `key`, whose content checks itself; `work` also says
-    /// whether all of it was there. A folder in which it finds damage is removed and made anew.
+    /// The value that `work` reads from the folder under `key` or computes into it; `work` also
+    /// says whether all of it was there. A folder with damage is removed and filled anew.
     ///
     /// # Errors
     /// When `work` fails, or a damaged folder cannot be removed.
@@ -119,7 +119,7 @@ impl ResultCache {
 
     /// The value under `key`; computed and kept if it is not there.
     ///
-    /// Fresh or not, it has gone through JSON, which keeps every bit of a finite f64.
+    /// It has gone through JSON in either case, which keeps every bit of a finite f64.
     ///
     /// # Errors
     /// When `compute` fails, or the folder cannot be written.

@@ -108,7 +108,7 @@ impl Run {
         Self { cache: folder.map_or(self.cache, ResultCache::new), ..self }
     }
 
-    /// What earlier runs have left.
+    /// The cache, with what earlier runs have left.
     pub fn cache(&self) -> &ResultCache {
         &self.cache
     }

@@ -116,7 +116,7 @@ pub struct Record {
     pub settings: Value,
     /// Numbers the program found that belong to no table; `null` when none.
     pub results: Value,
-    /// What was found in the cache: times are those of the rest.
+    /// What was found in the cache; the times are those of what was computed.
     #[serde(default)]
     pub cache: CacheUse,
     /// Times stage by stage.

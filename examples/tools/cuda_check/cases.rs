@@ -5,16 +5,16 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use entk::models::{LeNet5Config, MlpConfig, Model, Network, Params, ResNetConfig};
 
-/// Images that all others are combinations of.
+/// Number of images of which all others are combinations.
 const BASE: usize = 256;
 /// Length of the steps away from the initial parameters, relative to standard normal ones.
 const MOVE: f64 = 0.02;
 
-/// A network at the parameters at which it is looked at.
+/// A network with the parameters at which it is checked.
 pub struct Case {
     pub name: &'static str,
     pub network: Network,
-    /// In f64 on the CPU.
+    /// The parameters, in f64 on the CPU.
     pub theta: Params,
     /// Numbers of images whose Gram is timed.
     pub grams: Vec<usize>,

@@ -16,9 +16,9 @@ use entk_examples::{Run, by_name, parse_device};
 use report::Results;
 use serde::Serialize;
 
-/// There is no GPU to check.
+/// Exit code: there is no GPU to check.
 const UNAVAILABLE: u8 = 69;
-/// A number that is not what the CPU says.
+/// Exit code: a number is not what the CPU computes.
 const WRONG: u8 = 70;
 
 /// Verifies a GPU, then times it.
@@ -38,7 +38,7 @@ pub struct Flags {
     #[serde(serialize_with = "by_name")]
     device: DeviceChoice,
 
-    /// CheckSizes of seconds on a CPU
+    /// Sizes of seconds on a CPU
     #[arg(long)]
     quick: bool,
 

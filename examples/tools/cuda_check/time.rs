@@ -26,7 +26,7 @@ const COLUMNS: usize = 8192;
 /// Entries that are compared with gradients in f64.
 const CHECKED: usize = 4;
 
-/// How large everything is.
+/// The sizes of all that is timed.
 pub struct CheckSizes {
     pub quick: bool,
     pub max_n: usize,
@@ -50,7 +50,7 @@ impl CheckSizes {
     }
 }
 
-/// What a device was seen to do a second.
+/// What a device was measured to do in a second.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Rates {
     /// Bytes read and written by copies on the device.
@@ -68,7 +68,7 @@ impl Rates {
     }
 }
 
-/// One time beside its floor.
+/// A measured time beside its floor.
 #[derive(Clone, Debug, Serialize)]
 pub struct Time {
     pub what: String,
@@ -107,7 +107,7 @@ pub fn rates(device: &Device, sizes: &CheckSizes) -> Result<Rates> {
         let (edge, sum) = (sizes.edge, Tensor::zeros((sizes.edge, sizes.edge), dtype, device)?);
         let rows = Operand::new(&sum.ones_like()?, precision)?;
         let seconds = fastest(device, || Ok(add_product(&sum, &rows, &rows.t()?)?))?;
-        // A split product counts once: its three are what it costs.
+        // A split product counts as one product; that it takes three is its cost.
         Ok((precision.to_string(), 2.0 * (edge as f64).powi(3) / seconds))
     });
     Ok(Rates {

@@ -17,15 +17,15 @@ use crate::cases::{Case, cases, images};
 /// Round-off of sums of a few hundred thousand terms in f32, relative to the norms of what is
 /// multiplied.
 const SINGLE: f64 = 1e-5;
-/// A step follows the gradient of batch statistics, and its momentum: a few times the round-off of
-/// one product.
+/// Gradients through batch statistics and momentum add up to a few times the round-off of one
+/// product in a step.
 const STEP: f64 = 5e-5;
-/// Products of pixels cancel where rows do not.
+/// How much larger rounded inputs may make an error: products of pixels cancel where rows do not.
 const CANCELLATION: f64 = 4.0;
 /// Eigenvalues that are compared.
 const PAIRS: usize = 4;
 
-/// A number beside what it may be.
+/// An error beside its tolerance.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     pub what: String,
@@ -35,7 +35,7 @@ pub struct Check {
 }
 
 impl Check {
-    /// Not so for NaN.
+    /// Whether the error is within the tolerance; false for NaN.
     pub fn passed(&self) -> bool {
         self.error <= self.tolerance
     }
@@ -94,7 +94,7 @@ impl<'a> Comparison<'a> {
         Ok(Assembly::new(&self.case.network, &self.theta, &self.images[1], &config)?)
     }
 
-    /// The Gram in every precision of f32 numbers, in both shapes, tile by tile.
+    /// The Gram in every precision of f32 numbers, tile by tile.
     fn grams(&self) -> Result<Vec<Check>> {
         let (n, config) = (self.expected.n(), GramConfig::default());
         let mut checks = Vec::new();
@@ -138,7 +138,8 @@ impl<'a> Comparison<'a> {
         ])
     }
 
-    /// Where one epoch of two steps leads, relative to how far it goes.
+    /// The distance of the parameters after an epoch of two steps from those of the CPU, over the
+    /// length of the move.
     fn training_step(&self) -> Result<Check> {
         let n = self.expected.n();
         let labels: Vec<u8> = (0..n).map(|i| (i * i % 3 % 2) as u8).collect();
@@ -175,7 +176,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// In f64 on the CPU.
+/// The parameters in f64 on the CPU.
 fn on_host(parameters: &Params) -> Result<Params> {
     Ok(parameters.to_device(&Device::Cpu)?.to_dtype(DType::F64)?)
 }

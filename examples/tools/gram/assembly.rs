@@ -32,7 +32,7 @@ pub struct GramJob<'a> {
     pub products: Option<&'a InputGram>,
 }
 
-/// What an assembly left.
+/// The result of an assembly.
 pub enum Assembled {
     /// The kernel in memory.
     Memory(Gram),
@@ -43,7 +43,7 @@ pub enum Assembled {
 }
 
 impl GramJob<'_> {
-    /// Without progress.
+    /// The assembly, which reports no progress.
     pub fn assembly(&self) -> Result<Assembly<'_>> {
         let config = config(self.flags, self.inputs);
         let assembly = Assembly::new(self.network, self.params, self.inputs, &config)?;
@@ -54,7 +54,7 @@ impl GramJob<'_> {
         })
     }
 
-    /// Memory, disk, operations and time.
+    /// The plan of memory, disk, operations and time.
     pub fn plan(&self) -> Result<Plan> {
         let edge = self.flags.edge;
         let target = if self.flags.store { Target::Store { edge } } else { Target::Memory };
@@ -140,7 +140,7 @@ pub fn show(plan: &Plan, flags: &Flags) -> Result<()> {
     check(plan, flags)
 }
 
-/// --part, or the task of a Slurm array, or all.
+/// The part of --part, else that of the task in a Slurm array, else all.
 fn part(flags: &Flags) -> Result<Part> {
     let variable = |name: &str| std::env::var(format!("SLURM_ARRAY_TASK_{name}")).ok();
     Ok(match (flags.part, variable("ID"), variable("MIN"), variable("COUNT")) {

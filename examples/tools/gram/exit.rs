@@ -18,13 +18,13 @@ use signal_hook::{
     iterator::Signals,
 };
 
-/// Stopped by a signal: nothing is wrong, run it again.
+/// Exit code: a signal stopped the run, and the same command goes on.
 const STOPPED: u8 = 75;
-/// A file or a disk.
+/// Exit code: a file could not be read or written.
 const FILES: u8 = 74;
-/// Bad input.
+/// Exit code: an input is wrong.
 const INPUT: u8 = 65;
-/// A device that is not there.
+/// Exit code: there is no such device.
 const UNAVAILABLE: u8 = 69;
 
 /// Time after a signal for the tile in hand; whatever is not written by then is computed again.

@@ -70,7 +70,7 @@ fn compute(flags: &Flags) -> Result<()> {
     results::clear(run.folder())?;
     let products = assembly::products(&run, flags, inputs, stop)?;
     job.products = products.as_ref();
-    // Products that are given need not be computed.
+    // Planned again: products that are given need not be computed.
     let plan = if products.is_some() { job.plan()? } else { plan };
 
     match outcome(&run, &job, &plan)? {
@@ -169,7 +169,7 @@ fn read_gram(run: &Run, flags: &Flags, store: &Store) -> Result<Option<Gram>> {
     if flags.no_eigen { Ok(None) } else { Ok(Some(store.gram()?)) }
 }
 
-/// Leading eigenvectors of the energies; refuses more than there are, before any work.
+/// Number of leading eigenvectors for the energies; more than there are is refused before any work.
 fn leading(flags: &Flags, sample: &Sample) -> Result<usize> {
     let n = sample.inputs.dim(0)?;
     let top = flags.top.unwrap_or(TOP.min(n));

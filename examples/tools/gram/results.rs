@@ -30,14 +30,13 @@ pub struct GramSummary {
     /// Time of the assembly alone.
     pub kernel_s: f64,
     pub cpu_s: Option<f64>,
-    /// Operations of sweeps and contraction, 1e9 a second of kernel_s; nothing for tiles that were
-    /// kept.
+    /// Operations of sweeps and contraction, 1e9 a second of kernel_s; none where tiles were kept.
     pub gflops: Option<f64>,
     /// The rate of a large matrix product on this machine, with --rate.
     pub product_gflops: Option<f64>,
     /// Memory of the process when the Gram was there.
     pub peak_rss_mb: Option<f64>,
-    /// What the plan expected it to be, or what reading the inputs took if that is more.
+    /// The memory that the plan expected, or that reading the inputs took if that is more.
     pub planned_mb: f64,
     /// Tiles of the store that an earlier run had computed.
     pub kept_tiles: Option<usize>,
@@ -71,7 +70,7 @@ pub struct LabelSummary {
 }
 
 impl LabelSummary {
-    /// The alignments are those of the gradients, and need no Gram.
+    /// Alignments come from the Jacobian and need no Gram; energies need `pairs`.
     pub fn new(
         jacobian: &Jacobian<'_>,
         pairs: Option<&Eigenpairs>,
@@ -96,7 +95,7 @@ impl LabelSummary {
     }
 }
 
-/// Removes the files of an earlier run, so that what is there at the end is of this one.
+/// Removes the files of an earlier run, so that all files at the end are of this one.
 pub fn clear(folder: &RunFolder) -> Result<()> {
     for name in FILES {
         let path = folder.file(name);
