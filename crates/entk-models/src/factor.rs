@@ -23,6 +23,7 @@ use crate::{
 /// VJP, the expanded rows are the Jacobian, and a Gram tile of a dense layer is
 /// `(a a'^T + 1) * (d d'^T)` without any row being formed.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Factor {
     /// A dense layer: gradient of W is `d (x) a`, of the bias `d`.
     Dense {
@@ -113,6 +114,35 @@ impl Factor {
             None => Ok(weight),
             Some(bias) => Ok(Tensor::cat(&[&weight, &bias?], 1)?),
         }
+    }
+
+    /// The tensors, each with one row an example: inputs and cotangents, or rows.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        match self {
+            Self::Dense { inputs, cotangents, .. } | Self::Conv { inputs, cotangents, .. } => {
+                vec![inputs, cotangents]
+            }
+            Self::Rows { rows, .. } => vec![rows],
+        }
+    }
+
+    /// This factor for other examples; `f` sees the tensors in the order of
+    /// [`tensors`](Factor::tensors).
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn map<E>(
+        mut self,
+        mut f: impl FnMut(&Tensor) -> std::result::Result<Tensor, E>,
+    ) -> std::result::Result<Self, E> {
+        match &mut self {
+            Self::Dense { inputs, cotangents, .. } | Self::Conv { inputs, cotangents, .. } => {
+                *inputs = f(inputs)?;
+                *cotangents = f(cotangents)?;
+            }
+            Self::Rows { rows, .. } => *rows = f(rows)?,
+        }
+        Ok(self)
     }
 
     /// Names of the parameters, in the order of [`rows`](Factor::rows).

@@ -20,6 +20,7 @@ use crate::error::{DeviceError, Result};
 /// is left; the product of x and y is high high' + high low' + low high', and low low' is dropped.
 /// [`input_error`](Self::input_error) bounds what all this does to a sum of products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Precision {
     /// Double precision.
     F64,
@@ -48,6 +49,15 @@ impl Precision {
             Self::F32 => 23,
             Self::Tf32 | Self::Tf32x3 => 10,
             Self::Bf16 | Self::Bf16x3 => 7,
+        }
+    }
+
+    /// Bytes of one input as products read it, in all its parts.
+    pub fn operand_bytes(self) -> usize {
+        match self {
+            Self::Bf16 => 2,
+            Self::F32 | Self::Tf32 | Self::Bf16x3 => 4,
+            Self::F64 | Self::Tf32x3 => 8,
         }
     }
 

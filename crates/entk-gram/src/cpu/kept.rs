@@ -77,12 +77,13 @@ impl CpuLayer {
     }
 
     fn to_host<T: Real>(&self, factor: &Factor, count: usize) -> Result<HostFactor<T>> {
-        let (inputs, cotangents) = match (&self.contraction, factor) {
-            (Contraction::Rows, _) | (_, Factor::Rows { .. }) => {
-                return Ok(HostFactor::Rows(host(&factor.rows()?, count)?));
+        let (inputs, cotangents) = match factor {
+            Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. }
+                if !matches!(self.contraction, Contraction::Rows) =>
+            {
+                (inputs, cotangents)
             }
-            (_, Factor::Dense { inputs, cotangents, .. })
-            | (_, Factor::Conv { inputs, cotangents, .. }) => (inputs, cotangents),
+            _ => return Ok(HostFactor::Rows(host(&factor.rows()?, count)?)),
         };
         let (inputs, cotangents) = (host(inputs, count)?, host(cotangents, count)?);
         Ok(match (&self.contraction, self.layer.shape) {

@@ -73,7 +73,7 @@ impl KeptFactor {
 
     /// Rows of the kernel.
     pub(crate) fn count(&self) -> usize {
-        self.tensors()[0].dims()[0]
+        self.factor.tensors()[0].dims()[0]
     }
 
     /// Some rows, contiguous.
@@ -89,7 +89,7 @@ impl KeptFactor {
         if rest.is_empty() {
             return Ok(first.clone());
         }
-        let tensors = parts.iter().map(Self::tensors).collect::<Vec<_>>();
+        let tensors = parts.iter().map(|part| part.factor.tensors()).collect::<Vec<_>>();
         let mut at = 0;
         first.map(|_| {
             let column: Vec<_> = tensors.iter().map(|tensors| tensors[at]).collect();
@@ -102,7 +102,6 @@ impl KeptFactor {
     pub(crate) fn rows(&self, channels: &Range<usize>) -> Result<Tensor> {
         let part = |t: &Tensor| t.narrow(1, channels.start, channels.len())?.contiguous();
         Ok(match self.factor.clone() {
-            Factor::Rows { rows, .. } => part(&rows)?,
             Factor::Dense { weight, inputs, cotangents, .. } => {
                 Factor::Dense { weight, bias: None, inputs: part(&inputs)?, cotangents }.rows()?
             }
@@ -111,31 +110,13 @@ impl KeptFactor {
                 let inputs = part(&inputs)?;
                 Factor::Conv { weight, bias: None, inputs, cotangents, geometry }.rows()?
             }
+            factor => part(&factor.rows()?)?,
         })
     }
 
-    /// Inputs and cotangents, or rows.
-    fn tensors(&self) -> Vec<&Tensor> {
-        match &self.factor {
-            Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
-                vec![inputs, cotangents]
-            }
-            Factor::Rows { rows, .. } => vec![rows],
-        }
-    }
-
-    /// This layer for other rows; `f` sees the tensors in the order of
-    /// [`tensors`](Self::tensors).
-    fn map(&self, mut f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        let mut factor = self.factor.clone();
-        match &mut factor {
-            Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
-                *inputs = f(inputs)?;
-                *cotangents = f(cotangents)?;
-            }
-            Factor::Rows { rows, .. } => *rows = f(rows)?,
-        }
-        Ok(Self { factor, form: self.form })
+    /// This layer for other rows; `f` sees the tensors of the factor.
+    fn map(&self, f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
+        Ok(Self { factor: self.factor.clone().map(f)?, form: self.form })
     }
 
     /// One layer for several outputs, the rows of one example side by side.
@@ -146,7 +127,7 @@ impl KeptFactor {
         if rest.is_empty() {
             return Ok(first.clone());
         }
-        let tensors = outputs.iter().map(Self::tensors).collect::<Vec<_>>();
+        let tensors = outputs.iter().map(|output| output.factor.tensors()).collect::<Vec<_>>();
         let mut at = 0;
         first.map(|_| {
             let each: Vec<_> = tensors.iter().map(|tensors| tensors[at]).collect();

@@ -68,7 +68,7 @@ pub(crate) fn workload(
         keeps_tiles: false,
         tile,
         bytes_per_kept: item,
-        bytes_per_operand: operand_bytes(precision(ntk, config)),
+        bytes_per_operand: precision(ntk, config).operand_bytes() as u64,
         held: (inputs + ntk.params.count()) as u64 * item,
         sweep: (ntk.config.micro_batch * in_flight(layers)) as u64 * item,
         scratch: SCRATCH_TILES * tile,
@@ -115,13 +115,4 @@ fn memory(device: &Device, config: &DeviceConfig) -> Result<u64> {
         return Ok(properties.free_bytes as u64);
     }
     Ok(MemoryLimit::detect(None).map_or(u64::MAX, |limit| limit.bytes))
-}
-
-/// Bytes of one number as products read it.
-fn operand_bytes(precision: Precision) -> u64 {
-    match precision {
-        Precision::Bf16 => 2,
-        Precision::F32 | Precision::Tf32 | Precision::Bf16x3 => 4,
-        Precision::F64 | Precision::Tf32x3 => 8,
-    }
 }

@@ -74,7 +74,7 @@ impl FactorSizes {
                 FactorShape::Dense { inputs: inputs.dims()[1], outputs: cotangents.dims()[1] }
             }
             Factor::Conv { geometry, .. } => FactorShape::Conv(*geometry),
-            Factor::Rows { rows, .. } => FactorShape::Rows { columns: rows.dims()[1] },
+            _ => FactorShape::Rows { columns: factor.width() },
         };
         Self { names, shape }
     }
@@ -147,7 +147,7 @@ impl FactorSizes {
         let bias = match self.shape {
             FactorShape::Dense { outputs, .. } => outputs,
             FactorShape::Conv(g) => g.filters,
-            FactorShape::Rows { .. } => 0,
+            FactorShape::Rows { .. } => return vec![(self.clone(), form)],
         };
         match self.names.as_slice() {
             [weight, name] if (costs.bias_is_separate)(form) => {
@@ -207,7 +207,7 @@ pub(crate) fn split_bias(mut factor: Factor) -> Result<(Factor, Option<Factor>)>
             Some(name) => (Some(name), cotangents.sum((2, 3))?),
             None => return Ok((factor, None)),
         },
-        Factor::Rows { .. } => return Ok((factor, None)),
+        _ => return Ok((factor, None)),
     };
     Ok((factor, name.map(|name| Factor::Rows { name, rows })))
 }
