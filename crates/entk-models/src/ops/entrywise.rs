@@ -26,26 +26,28 @@ struct Entries {
 }
 
 impl Entries {
-    /// A loop over some entries of one to three tensors a, b, c.
-    #[inline(always)]
+    /// A loop over some entries of one to three tensors a, b, c: one for each rule, compiled for
+    /// vectors by itself, since a loop among others is not.
     fn fill<T: Real>(&self, act: impl Pointwise, [a, b, c]: [&[T]; 3], out: &mut [T]) {
         let pairs = a.iter().zip(b);
         match self.rule {
-            Entrywise::Value => out.iter_mut().zip(a).for_each(|(o, a)| *o = act.value(*a)),
-            Entrywise::Derivative => {
+            Entrywise::Value => vectorised(|| {
+                out.iter_mut().zip(a).for_each(|(o, a)| *o = act.value(*a));
+            }),
+            Entrywise::Derivative => vectorised(|| {
                 out.iter_mut().zip(pairs).for_each(|(o, (a, b))| *o = act.derivative(*a) * *b);
-            }
-            Entrywise::Curvature => out
-                .iter_mut()
-                .zip(pairs.zip(c))
-                .for_each(|(o, ((a, b), c))| *o = act.curvature(*a) * *b * *c),
-            Entrywise::Sum => {
+            }),
+            Entrywise::Curvature => vectorised(|| {
+                let triples = out.iter_mut().zip(pairs.zip(c));
+                triples.for_each(|(o, ((a, b), c))| *o = act.curvature(*a) * *b * *c);
+            }),
+            Entrywise::Sum => vectorised(|| {
                 out.iter_mut().zip(pairs).for_each(|(o, (a, b))| *o = act.value(*a + *b));
-            }
-            Entrywise::SumDerivative => out
-                .iter_mut()
-                .zip(pairs.zip(c))
-                .for_each(|(o, ((a, b), c))| *o = act.derivative(*a + *b) * *c),
+            }),
+            Entrywise::SumDerivative => vectorised(|| {
+                let triples = out.iter_mut().zip(pairs.zip(c));
+                triples.for_each(|(o, ((a, b), c))| *o = act.derivative(*a + *b) * *c);
+            }),
         }
     }
 }
@@ -62,7 +64,7 @@ impl HostOp for Entries {
             let range = task * TASK..task * TASK + out.len();
             let part = |at: usize| inputs.get(at).map_or(&[][..], |input| &input[range.clone()]);
             let parts = array::from_fn(part);
-            specialise!(self.activation, act => vectorised(|| self.fill(act, parts, out)));
+            specialise!(self.activation, act => self.fill(act, parts, out));
         });
     }
 
