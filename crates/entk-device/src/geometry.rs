@@ -22,42 +22,50 @@ pub struct Geometry {
 
 impl Geometry {
     /// Pixels of one input channel.
+    #[inline]
     pub fn input_pixels(&self) -> usize {
         self.input[0] * self.input[1]
     }
 
     /// Pixels of one output channel.
+    #[inline]
     pub fn output_pixels(&self) -> usize {
         self.output[0] * self.output[1]
     }
 
     /// Taps of one channel of a filter, k k.
+    #[inline]
     pub fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
 
     /// Entries of one patch, C k k.
+    #[inline]
     pub fn patch(&self) -> usize {
         self.channels * self.taps()
     }
 
     /// Numbers in one input image.
+    #[inline]
     pub fn input_len(&self) -> usize {
         self.channels * self.input_pixels()
     }
 
     /// Numbers in one output image.
+    #[inline]
     pub fn output_len(&self) -> usize {
         self.filters * self.output_pixels()
     }
 
     /// Operations of the values of one image, two a multiply-add: as many as of either gradient.
+    #[inline]
     pub fn operations(&self) -> f64 {
         2.0 * (self.patch() * self.output_len()) as f64
     }
 
     /// The input pixel that a tap of an output pixel reads, all counted row by row; none outside
     /// the image.
+    #[inline]
     pub fn input_pixel(&self, output: usize, tap: usize) -> Option<usize> {
         let places = [output / self.output[1], output % self.output[1]];
         let taps = [tap / self.kernel[1], tap % self.kernel[1]];
@@ -82,6 +90,7 @@ pub struct Windows {
 
 impl Windows {
     /// Input height and width.
+    #[inline]
     pub fn input(&self) -> [usize; 2] {
         [self.output[0] * self.window[0], self.output[1] * self.window[1]]
     }
