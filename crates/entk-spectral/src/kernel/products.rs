@@ -65,9 +65,9 @@ pub(crate) fn widen<T: Scalar>(
     width: usize,
     panel: &mut Vec<f64>,
 ) {
-    panel.clear();
-    for row in rows {
+    panel.resize(rows.len() * width, 0.0);
+    for (row, wide) in rows.zip(panel.chunks_exact_mut(width)) {
         let at = row * cols + start;
-        panel.extend(k[at..at + width].iter().map(|x| x.widen()));
+        wide.iter_mut().zip(&k[at..at + width]).for_each(|(wide, k)| *wide = k.widen());
     }
 }
