@@ -65,7 +65,7 @@ pub fn derivative_cases() -> Result<Vec<Case>> {
 /// # Errors
 /// Those of [`Case::new`].
 pub fn kernel_cases() -> Result<Vec<Case>> {
-    KERNELS.into_iter().map(|name| Case::new(name, 83, 1)).collect()
+    KERNELS.iter().map(|name| Case::new(name, 83, 1)).collect()
 }
 
 /// `params` with running means of size 0.3 and running variances between 0.5 and 1.5.

@@ -35,7 +35,7 @@ fn path(file: &str) -> PathBuf {
 
 fn cases() -> Result<Vec<Case>> {
     let expected: Value = serde_json::from_str(&std::fs::read_to_string(path("expected.json"))?)?;
-    (networks::REFERENCES.into_iter())
+    (networks::REFERENCES.iter())
         .map(|(name, network)| {
             let network = networks::named(network)?;
             let file = path(&format!("{name}.safetensors"));
