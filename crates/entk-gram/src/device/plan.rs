@@ -71,6 +71,7 @@ pub(crate) fn workload(
         bytes_per_operand: precision(ntk, config).operand_bytes() as u64,
         held: (inputs + ntk.params.count()) as u64 * item,
         sweep: (ntk.config.micro_batch * in_flight(layers)) as u64 * item,
+        waiting: 0,
         scratch: SCRATCH_TILES * tile,
         sweeps_end_first: false,
         depth: if item == entry { DEPTH } else { WIDE_DEPTH },

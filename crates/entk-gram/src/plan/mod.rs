@@ -273,19 +273,8 @@ impl Plan {
             }
         };
         let tile = edge * edge * self.entry;
-        let buffers: u64 = match &self.place {
-            Place::Host { contracting, .. } => contracting.iter().map(|buffer| buffer.bytes).sum(),
-            Place::Device { .. } => 0,
-        };
         let mut plan = Self { target, ..self.clone() };
-        plan.work = Workload {
-            rows: n,
-            tiles,
-            tile,
-            scratch: buffers + waiting * tile,
-            limit: bytes,
-            ..self.work.clone()
-        };
+        plan.work = Workload { rows: n, tiles, tile, waiting, limit: bytes, ..self.work.clone() };
         if matches!(plan.place, Place::Host { .. }) {
             let work = &plan.work;
             plan.schedule = Schedule::new(work).unwrap_or_else(|_| Schedule::smallest(work));

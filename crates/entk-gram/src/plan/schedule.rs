@@ -51,7 +51,8 @@ impl Schedule {
                 Some(schedule) => return Ok(schedule),
                 None if tiles > 1 => tiles = tiles.div_ceil(2),
                 None => {
-                    let needed = (least(work) as f64 / work.share).ceil() as u64;
+                    let least = least(work).min(whole.peak);
+                    let needed = (least as f64 / work.share).ceil() as u64;
                     return Err(GramError::Memory { needed, limit: work.limit });
                 }
             }
@@ -67,7 +68,9 @@ impl Schedule {
 
     /// The schedule that takes the least memory.
     pub(crate) fn smallest(work: &Workload) -> Self {
-        Self::split(work, 1, least(work)).unwrap_or_else(|| Self::whole(work))
+        let whole = Self::whole(work);
+        let split = Self::split(work, 1, least(work));
+        split.filter(|split| split.peak < whole.peak).unwrap_or(whole)
     }
 
     /// So many tiles resident; `None` if that does not fit.
@@ -164,6 +167,7 @@ mod tests {
             bytes_per_operand: 4,
             held: 10_000,
             sweep: 20_000,
+            waiting: 0,
             scratch: 160_000,
             sweeps_end_first: false,
             depth: 200,

@@ -33,10 +33,12 @@ pub(crate) struct Workload {
     pub(crate) held: u64,
     /// The sweeps that run at a time.
     pub(crate) sweep: u64,
-    /// Tiles and buffers beside the resident tiles.
+    /// Tiles on their way elsewhere, beside those that are resident.
+    pub(crate) waiting: u64,
+    /// Buffers of products.
     pub(crate) scratch: u64,
-    /// Whether the sweeps' memory is free again before the first tile is touched, as long as all
-    /// operands are resident.
+    /// Whether a sweep's memory is free again before products begin, so that it and their buffers
+    /// are never held at once.
     pub(crate) sweeps_end_first: bool,
     /// Columns that one product sums before the next adds to it.
     pub(crate) depth: usize,
@@ -75,10 +77,15 @@ pub(crate) type ColumnBlock = Vec<ChannelRange>;
 impl Workload {
     /// Memory that is needed whatever the operands, with so many tiles.
     pub(crate) fn fixed(&self, tiles: usize) -> u64 {
-        self.held + self.sweep + self.scratch + self.resident(tiles)
+        let at_once = match self.sweeps_end_first {
+            true => self.sweep.max(self.scratch),
+            false => self.sweep + self.scratch,
+        };
+        self.held + at_once + self.resident(tiles)
     }
 
-    /// Memory with all operands: each tile is finished at once.
+    /// Memory with all operands: each tile is finished at once, and none begins before the sweeps
+    /// end.
     pub(crate) fn whole(&self) -> u64 {
         let sum = |of: fn(&LayerSize) -> usize| -> u64 {
             self.layers.iter().map(|size| of(size) as u64).sum()
@@ -94,7 +101,8 @@ impl Workload {
     }
 
     fn resident(&self, tiles: usize) -> u64 {
-        self.tile * if self.keeps_tiles { self.tiles } else { tiles } as u64
+        let tiles = if self.keeps_tiles { self.tiles } else { tiles };
+        self.tile.saturating_mul(tiles as u64 + self.waiting)
     }
 
     /// The factors of some layers for all rows, those of one block twice.
