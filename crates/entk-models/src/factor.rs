@@ -7,7 +7,7 @@ use entk_device::Geometry;
 
 use crate::{
     error::Result,
-    ops::{
+    loops::{
         channel::{batch_sum, pixel_sum},
         conv::{rows::weight_rows, weight_vjp},
         matmul::matmul_at,

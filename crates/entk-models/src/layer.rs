@@ -9,8 +9,8 @@ use crate::{
     cache::Cache,
     error::{ModelError, Result},
     factor::Factor,
+    loops::entrywise::add,
     mixed::{MixedFactor, MixedPoint, MixedSink, with_inputs},
-    ops::entrywise::add,
     params::{
         Params,
         spec::{ParamKind, ParamSpec},

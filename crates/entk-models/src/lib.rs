@@ -35,11 +35,11 @@ mod files;
 mod frozen;
 mod layer;
 mod layers;
+mod loops;
 mod mixed;
 mod model;
 mod nets;
 mod network;
-mod ops;
 mod params;
 mod sweep;
 
@@ -54,13 +54,13 @@ pub use layer::{FactorSink, Layer, NormMode, bilinear_mixed_vjp};
 pub use layers::{
     AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, Residual, Sequential,
 };
+pub use loops::{conv::rows::ConvRows, host_op::HostOp, padding::Padding, real::Real};
 pub use mixed::{MixedFactor, MixedPoint, MixedSink};
 pub use model::Model;
 #[doc(hidden)]
 pub use model::sealed;
 pub use nets::{LeNet5Config, MlpConfig, ResNetConfig};
 pub use network::Network;
-pub use ops::{conv::rows::ConvRows, host_op::HostOp, padding::Padding, real::Real};
 pub use params::{
     Params,
     active::ActiveParameters,

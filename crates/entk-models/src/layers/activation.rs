@@ -7,8 +7,8 @@ use crate::{
     cache::Cache,
     error::Result,
     layer::{FactorSink, Layer, NormMode},
+    loops::entrywise::{derivative_product, mixed_product, value},
     mixed::{MixedPoint, MixedSink},
-    ops::entrywise::{derivative_product, mixed_product, value},
     params::Params,
 };
 

@@ -7,8 +7,8 @@ use crate::{
     cache::Cache,
     error::{ModelError, Result},
     layer::{FactorSink, Layer, NormMode, bilinear_mixed_vjp},
+    loops::pool::{average, average_vjp},
     mixed::{MixedPoint, MixedSink},
-    ops::pool::{average, average_vjp},
     params::Params,
 };
 

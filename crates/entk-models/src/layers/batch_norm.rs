@@ -9,8 +9,7 @@ use crate::{
     error::{ModelError, Result},
     factor::Factor,
     layer::{FactorSink, Layer, NormMode},
-    mixed::{MixedFactor, MixedPoint, MixedSink},
-    ops::{
+    loops::{
         entrywise::{add, mixed_product},
         norm::{
             Mask,
@@ -18,6 +17,7 @@ use crate::{
             combine, gradients, normalize,
         },
     },
+    mixed::{MixedFactor, MixedPoint, MixedSink},
     params::{Params, init::Initializer, spec::ParamSpec},
 };
 

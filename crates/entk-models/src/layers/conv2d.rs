@@ -8,11 +8,11 @@ use crate::{
     error::{ModelError, Result},
     factor::Factor,
     layer::{FactorSink, Layer, NormMode, add_tangents, bilinear_mixed_vjp},
-    mixed::{MixedPoint, MixedSink},
-    ops::{
+    loops::{
         conv::{conv2d, input_vjp},
         padding::Padding,
     },
+    mixed::{MixedPoint, MixedSink},
     params::{Params, init::Initializer, spec::ParamSpec},
 };
 

@@ -7,8 +7,8 @@ use crate::{
     error::{ModelError, Result},
     factor::Factor,
     layer::{FactorSink, Layer, NormMode, add_tangents, bilinear_mixed_vjp},
+    loops::matmul::{matmul, matmul_bt},
     mixed::{MixedPoint, MixedSink},
-    ops::matmul::{matmul, matmul_bt},
     params::{Params, init::Initializer, spec::ParamSpec},
 };
 

@@ -7,8 +7,8 @@ use crate::{
     cache::Cache,
     error::{ModelError, Result},
     layer::{FactorSink, Layer, NormMode, bilinear_mixed_vjp},
+    loops::{channel::pixel_sum, pool::average_vjp},
     mixed::{MixedPoint, MixedSink},
-    ops::{channel::pixel_sum, pool::average_vjp},
     params::Params,
 };
 

@@ -8,8 +8,8 @@ use crate::{
     error::{ModelError, Result},
     layer::{FactorSink, Layer, NormMode, add_tangents},
     layers::sequential::Sequential,
+    loops::entrywise::{activated_sum, add, mixed_product, sum_derivative_product},
     mixed::{MixedPoint, MixedSink},
-    ops::entrywise::{activated_sum, add, mixed_product, sum_derivative_product},
     params::{Params, spec::ParamSpec},
 };
 

@@ -5,8 +5,8 @@ use entk_device::Activation;
 use crate::{
     error::{ModelError, Result},
     layers::{BatchNorm2d, Conv2d, Dense, GlobalMean, Residual, Sequential},
+    loops::padding::Padding,
     network::Network,
-    ops::padding::Padding,
 };
 
 /// The paper's ResNet for small images: a 3x3 convolution at stride 1 without max-pooling, stages

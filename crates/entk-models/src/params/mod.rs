@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::{
     check::ensure_finite,
     error::{ModelError, Result},
-    ops::add_scaled::add_scaled,
+    loops::add_scaled::add_scaled,
     params::{
         host_summary::HostSummary,
         init::Initializer,

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     error::Result,
-    ops::{
+    loops::{
         channel::{LaneSum, lanes, plane_sums, sum_slice},
         host_op::{HostOp, vectorised},
         real::Real,
@@ -274,7 +274,7 @@ pub(super) mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::ops::host_op::testing::{assert_device_agrees, numbers};
+    use crate::loops::host_op::testing::{assert_device_agrees, numbers};
 
     pub(crate) const SIZES: ImageSizes = ImageSizes { batch: 3, channels: 4, pixels: 77 };
     /// Sums of 77 numbers, three roundings each, with activations in between.

@@ -5,7 +5,7 @@ use candle_core::{DType, Shape, Tensor};
 
 use crate::{
     error::Result,
-    ops::{
+    loops::{
         host_op::{HostOp, vectorised},
         real::Real,
     },

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::{
     error::Result,
-    ops::{
+    loops::{
         conv::{ConvScratch, WeightVjp, lowering::columns_inside, products::Products},
         host_op::HostOp,
         matmul::{rows, rows_mut},
@@ -144,7 +144,7 @@ mod tests {
     use entk_testing::normal;
 
     use super::*;
-    use crate::ops::{channel::batch_sum, conv::weight_vjp, padding::Padding};
+    use crate::loops::{channel::batch_sum, conv::weight_vjp, padding::Padding};
 
     /// f64 round-off of a sum over a few thousand terms of size 1.
     const TOLERANCE: f64 = 1e-11;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::{
     error::Result,
-    ops::{host_op::HostOp, real::Real},
+    loops::{host_op::HostOp, real::Real},
 };
 
 /// Rows of the result that one task computes; fixed, so that bits do not depend on the threads.

@@ -8,7 +8,7 @@ use entk_device::{Geometry, ImageSizes};
 
 use crate::{
     error::Result,
-    ops::{
+    loops::{
         conv::patches::{AddBias, Patches, PatchesTransposed, Transpose},
         host_op::HostOp,
     },
@@ -156,7 +156,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::ops::{
+    use crate::loops::{
         conv::{conv2d, input_vjp, rows::weight_rows, weight_vjp},
         host_op::testing::numbers,
         padding::Padding,

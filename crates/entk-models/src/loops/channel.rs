@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::{
     error::Result,
-    ops::{
+    loops::{
         host_op::{HostOp, vectorised},
         matmul::matmul,
         real::Real,
@@ -133,7 +133,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::ops::host_op::testing::{assert_device_agrees, numbers};
+    use crate::loops::host_op::testing::{assert_device_agrees, numbers};
 
     #[test]
     fn kernels_of_the_device_agree() {

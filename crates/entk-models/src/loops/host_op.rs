@@ -7,7 +7,7 @@ use candle_core::{
 };
 use entk_device::Launch;
 
-use crate::{error::Result, ops::real::Real};
+use crate::{error::Result, loops::real::Real};
 
 /// A hot loop, from contiguous slices to a new one: a function on the host, and on a GPU the launch
 /// of a kernel or other operations of tensors.

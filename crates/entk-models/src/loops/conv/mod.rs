@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::{
     error::Result,
-    ops::{
+    loops::{
         conv::{lowering::ImageBlocks, products::Products},
         host_op::HostOp,
         matmul::{add_product, rows, rows_mut},

@@ -5,7 +5,7 @@ use entk_device::Activation;
 
 use crate::{
     error::{ModelError, Result},
-    ops::real::Real,
+    loops::real::Real,
 };
 
 /// sqrt(2/pi).
@@ -28,7 +28,7 @@ pub(crate) trait Pointwise: Copy + Send + Sync {
 macro_rules! specialise {
     ($activation:expr, $f:ident => $body:expr) => {{
         use entk_device::Activation;
-        use $crate::ops::activation as pointwise;
+        use $crate::loops::activation as pointwise;
         match $activation {
             None => {
                 let $f = pointwise::Identity;

@@ -14,7 +14,7 @@ use std::ops::Range;
 use entk_device::Geometry;
 use faer::{MatMut, MatRef};
 
-use crate::ops::{
+use crate::loops::{
     host_op::vectorised,
     matmul::{rows, rows_mut},
     real::Real,

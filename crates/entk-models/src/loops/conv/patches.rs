@@ -4,7 +4,7 @@
 use candle_core::Shape;
 use entk_device::{Geometry, ImageSizes, Launch};
 
-use crate::ops::{host_op::HostOp, real::Real};
+use crate::loops::{host_op::HostOp, real::Real};
 
 /// Calls `visit(entry of the patches, entry of the images)` for every patch entry that is a copy of
 /// an image entry.
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::{
         error::Result,
-        ops::{
+        loops::{
             host_op::testing::{assert_device_agrees, numbers},
             padding::Padding,
         },

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     error::Result,
-    ops::{
+    loops::{
         host_op::{HostOp, vectorised},
         real::Real,
     },
@@ -126,7 +126,7 @@ pub(crate) fn average_vjp(dy: &Tensor, windows: Windows) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::host_op::testing::{assert_device_agrees, numbers};
+    use crate::loops::host_op::testing::{assert_device_agrees, numbers};
 
     #[test]
     fn kernels_of_the_device_agree() {

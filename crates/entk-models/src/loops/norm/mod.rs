@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::{
     error::Result,
-    ops::{
+    loops::{
         activation::{Pointwise, ensure_supported, specialise},
         channel::{dot_slice, lanes, plane_sums, sum_slice},
         host_op::{HostOp, vectorised},
@@ -280,7 +280,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
-    use crate::ops::{
+    use crate::loops::{
         host_op::testing::{assert_device_agrees, numbers},
         norm::channels::tests::{SIZES, TOLERANCE, assert_close, images, maps},
     };

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     error::Result,
-    ops::{
+    loops::{
         activation::{Pointwise, ensure_supported, specialise},
         host_op::{HostOp, vectorised},
         real::Real,
@@ -135,7 +135,7 @@ pub(crate) fn mixed_product(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::host_op::testing::{assert_device_agrees, numbers};
+    use crate::loops::host_op::testing::{assert_device_agrees, numbers};
 
     /// Exponentials good to a few units, with arguments up to 30 and factors up to 4.
     const TOLERANCE: f64 = 256.0;
