@@ -3,7 +3,7 @@
 
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult,
-    Shape, Tensor,
+    Shape, Storage, Tensor, op::BackpropOp,
 };
 use entk_device::Launch;
 
@@ -36,7 +36,8 @@ pub trait HostOp: Sized + Send + Sync {
         Err(candle_core::Error::Msg(format!("{}: runs on the host only", Self::NAME)).into())
     }
 
-    /// The result for one to three tensors of one element type, f32 or f64, on one device.
+    /// The result for tensors of one element type, f32 or f64, on one device: any number on the
+    /// host, one to three for a [`launch`](Self::launch).
     ///
     /// # Errors
     /// Other tensors, and those of the device.
@@ -49,7 +50,7 @@ pub trait HostOp: Sized + Send + Sync {
             [a] => a.contiguous()?.apply_op1_no_bwd(&op),
             [a, b] => a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &op),
             [a, b, c] => a.contiguous()?.apply_op3_no_bwd(&b.contiguous()?, &c.contiguous()?, &op),
-            _ => Err(candle_core::Error::Msg(format!("{}: takes 1 to 3 tensors", Self::NAME))),
+            _ => op.of_many(inputs),
         };
         Ok(result?)
     }
@@ -85,6 +86,20 @@ impl<K: HostOp> Op<K> {
             Some((CpuStorage::F64(_), _)) => self.typed::<f64>(inputs),
             _ => Err(candle_core::Error::Msg(format!("{}: needs f32 or f64", K::NAME))),
         }
+    }
+
+    /// The host's result for any number of tensors; candle's own interface takes three.
+    fn of_many(&self, inputs: &[&Tensor]) -> CandleResult<Tensor> {
+        let inputs = inputs.iter().map(|x| x.contiguous()).collect::<CandleResult<Vec<_>>>()?;
+        let guards: Vec<_> = inputs.iter().map(Tensor::storage_and_layout).collect();
+        let arguments = (guards.iter())
+            .map(|(storage, layout)| match &**storage {
+                Storage::Cpu(storage) => Ok((storage, *layout)),
+                _ => Err(candle_core::Error::Msg(format!("{}: takes 1 to 3 tensors", K::NAME))),
+            })
+            .collect::<CandleResult<Vec<_>>>()?;
+        let (storage, shape) = self.on_host(&arguments)?;
+        Ok(Tensor::from_storage(Storage::Cpu(storage), shape, BackpropOp::none(), false))
     }
 
     fn typed<T: Real>(&self, inputs: &[Argument<'_>]) -> CandleResult<(CpuStorage, Shape)> {
