@@ -3,11 +3,14 @@
 
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult,
-    Shape, Storage, Tensor, op::BackpropOp,
+    Shape, Storage, Tensor, WithDType, op::BackpropOp,
 };
 use entk_device::Launch;
 
-use crate::{error::Result, loops::real::Real};
+use crate::{
+    error::Result,
+    loops::{axis::strided::contiguous, real::Real},
+};
 
 /// A hot loop, from contiguous slices to a new one: a function on the host, and on a GPU the launch
 /// of a kernel or other operations of tensors.
@@ -46,11 +49,12 @@ pub trait HostOp: Sized + Send + Sync {
             return self.composed(inputs);
         }
         let op = Op(self);
-        let result = match inputs {
-            [a] => a.contiguous()?.apply_op1_no_bwd(&op),
-            [a, b] => a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, &op),
-            [a, b, c] => a.contiguous()?.apply_op3_no_bwd(&b.contiguous()?, &c.contiguous()?, &op),
-            _ => op.of_many(inputs),
+        let inputs = inputs.iter().map(|x| contiguous(x)).collect::<Result<Vec<_>>>()?;
+        let result = match &inputs[..] {
+            [a] => a.apply_op1_no_bwd(&op),
+            [a, b] => a.apply_op2_no_bwd(b, &op),
+            [a, b, c] => a.apply_op3_no_bwd(b, c, &op),
+            many => op.of_many(many),
         };
         Ok(result?)
     }
@@ -70,7 +74,8 @@ pub(crate) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
 
 struct Op<K>(K);
 
-type Argument<'a> = (&'a CpuStorage, &'a Layout);
+/// A tensor on the host: storage and layout.
+pub(crate) type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
 impl<K: HostOp> Op<K> {
     fn on_device(&self, inputs: &[(&CudaStorage, &Layout)]) -> CandleResult<(CudaStorage, Shape)> {
@@ -89,8 +94,7 @@ impl<K: HostOp> Op<K> {
     }
 
     /// The host's result for any number of tensors; candle's own interface takes three.
-    fn of_many(&self, inputs: &[&Tensor]) -> CandleResult<Tensor> {
-        let inputs = inputs.iter().map(|x| x.contiguous()).collect::<CandleResult<Vec<_>>>()?;
+    fn of_many(&self, inputs: &[Tensor]) -> CandleResult<Tensor> {
         let guards: Vec<_> = inputs.iter().map(Tensor::storage_and_layout).collect();
         let arguments = (guards.iter())
             .map(|(storage, layout)| match &**storage {
@@ -111,7 +115,10 @@ impl<K: HostOp> Op<K> {
     }
 }
 
-fn host_slice<'a, T: Real>((storage, layout): &Argument<'a>) -> CandleResult<&'a [T]> {
+/// The entries of a contiguous tensor of this type on the host.
+pub(crate) fn host_slice<'a, T: WithDType>(
+    (storage, layout): &Argument<'a>,
+) -> CandleResult<&'a [T]> {
     let (start, end) = layout
         .contiguous_offsets()
         .ok_or_else(|| candle_core::Error::Msg("kernel input is not contiguous".into()))?;

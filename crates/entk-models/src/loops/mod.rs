@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod add_scaled;
+pub(crate) mod axis;
 pub(crate) mod channel;
 pub(crate) mod conv;
 pub(crate) mod entrywise;
