@@ -2,7 +2,9 @@
 
 pub(crate) mod activation;
 pub(crate) mod add_scaled;
+pub(crate) mod attention;
 pub(crate) mod axis;
+pub(crate) mod batched;
 pub(crate) mod channel;
 pub(crate) mod conv;
 pub(crate) mod entrywise;

@@ -5,6 +5,8 @@
 //! type, in eight lanes.
 
 pub(crate) mod channels;
+pub(crate) mod group_derivatives;
+pub(crate) mod groups;
 
 use candle_core::{Shape, Tensor};
 use entk_device::{Activation, ImageSizes, Launch, MaskPlace};
