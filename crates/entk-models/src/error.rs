@@ -69,6 +69,58 @@ pub enum ModelError {
         /// The largest magnitude found.
         largest: f64,
     },
+    /// An operation with too few or too many inputs.
+    #[error("{operation}: cannot take {got} inputs")]
+    Arity {
+        /// The operation.
+        operation: String,
+        /// How many it was given.
+        got: usize,
+    },
+    /// A value of another graph, or an input that was not given.
+    #[error(
+        "value {asked} asked for, there are {values}; values belong to the graph that made them"
+    )]
+    NoValue {
+        /// Which, counted from 0.
+        asked: usize,
+        /// How many there are.
+        values: usize,
+    },
+    /// A weight with a structured gradient that is no parameter and depends on the input.
+    #[error(
+        "{operation}: its weight depends on the input; use `MatMul` for a product of two values"
+    )]
+    WeightOfInput {
+        /// The operation.
+        operation: String,
+    },
+    /// A graph that is no function of one input.
+    #[error("the output must depend on the graph's one input; there are {inputs} inputs")]
+    OneInput {
+        /// How many there are.
+        inputs: usize,
+    },
+    /// An operation whose results are not what it says.
+    #[error(
+        "{operation}: its {what} has shape {got:?}, promised is {promised:?}; correct the operation"
+    )]
+    Promise {
+        /// The operation.
+        operation: String,
+        /// Of what.
+        what: String,
+        /// What it has to be.
+        promised: Vec<usize>,
+        /// What it is.
+        got: Vec<usize>,
+    },
+    /// An operation without the factor that it says it has.
+    #[error("{operation}: gives no factor for its structured inputs; implement `factor`")]
+    NoFactor {
+        /// The operation.
+        operation: String,
+    },
     /// An activation that has no loop on the host.
     #[error("the activation {0:?} is not implemented")]
     Activation(Activation),
@@ -177,6 +229,10 @@ impl ModelError {
         got: &[usize],
     ) -> Self {
         Self::Shape { what: what.into(), expected: expected.into(), got: got.to_vec() }
+    }
+
+    pub(crate) fn arity(operation: &dyn std::fmt::Debug, got: usize) -> Self {
+        Self::Arity { operation: format!("{operation:?}"), got }
     }
 
     pub(crate) fn zero(what: impl Into<String>) -> Self {

@@ -6,10 +6,11 @@ use candle_core::Tensor;
 use entk_device::Geometry;
 
 use crate::{
-    error::Result,
+    error::{ModelError, Result},
     loops::{
         channel::{batch_sum, pixel_sum},
         conv::{rows::weight_rows, weight_vjp},
+        entrywise::add,
         matmul::matmul_at,
     },
 };
@@ -153,5 +154,40 @@ impl Factor {
             }
             Self::Rows { name, .. } => vec![name],
         }
+    }
+}
+
+impl Factor {
+    /// The factor of the weight, and that of the bias as [`Factor::Rows`] where there is one.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn split_bias(mut self) -> Result<(Self, Option<Self>)> {
+        let (name, rows) = match &mut self {
+            Self::Dense { bias, cotangents, .. } => match bias.take() {
+                Some(name) if cotangents.rank() == 3 => (name, cotangents.sum(1)?),
+                Some(name) => (name, cotangents.clone()),
+                None => return Ok((self, None)),
+            },
+            Self::Conv { bias, cotangents, .. } => match bias.take() {
+                Some(name) => (name, pixel_sum(cotangents)?),
+                None => return Ok((self, None)),
+            },
+            _ => return Ok((self, None)),
+        };
+        Ok((self, Some(Self::Rows { name, rows })))
+    }
+
+    /// One factor of a parameter that is used several times, from those of each use.
+    ///
+    /// # Errors
+    /// Those of the device, or no factor at all.
+    pub fn join(factors: Vec<Self>) -> Result<Self> {
+        let mut factors = factors.into_iter();
+        let first = factors.next().ok_or(ModelError::Cache { what: "factor" })?;
+        factors.try_fold(first, |sum, next| {
+            let name = sum.names().concat();
+            Ok(Self::Rows { name, rows: add(&sum.rows()?, &next.rows()?)? })
+        })
     }
 }

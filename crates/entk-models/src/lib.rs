@@ -27,12 +27,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod cache;
 mod check;
 mod error;
 mod factor;
 mod files;
 mod frozen;
+mod graph;
 mod layer;
 mod layers;
 mod loops;
@@ -40,27 +40,36 @@ mod mixed;
 mod model;
 mod nets;
 mod network;
+mod operation;
+mod operations;
 mod params;
 mod sweep;
 
-pub use cache::Cache;
 pub use check::ensure_finite;
 pub use entk_device::{Activation, Geometry};
 pub use error::{ModelError, Result};
 pub use factor::Factor;
 pub use files::flax::FlaxTable;
 pub use frozen::FrozenNorms;
-pub use layer::{FactorSink, Layer, NormMode, bilinear_mixed_vjp};
-pub use layers::{
-    AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, Residual, Sequential,
-};
+pub use graph::{Graph, InputKind, Value, backward::FactorSink};
+pub use layer::Layer;
+pub use layers::{BatchNorm2d, Conv2d, Dense, Residual, Sequential};
 pub use loops::{conv::rows::ConvRows, host_op::HostOp, padding::Padding, real::Real};
-pub use mixed::{MixedFactor, MixedPoint, MixedSink};
+pub use mixed::{MixedFactor, MixedSink};
 pub use model::Model;
 #[doc(hidden)]
 pub use model::sealed;
 pub use nets::{LeNet5Config, MlpConfig, ResNetConfig};
 pub use network::Network;
+pub use operation::{MixedCotangents, NormMode, Operation, Parts, linear_mixed_vjp, only_tangent};
+pub use operations::{
+    entrywise::AddActivated,
+    linear::{Affine, Convolve},
+    norm::NormalizeBatch,
+    pooling::AvgPool2d,
+    reduce::GlobalMean,
+    shape::Flatten,
+};
 pub use params::{
     Params,
     active::ActiveParameters,

@@ -1,34 +1,9 @@
-//! Mixed second derivatives: how a backward sweep moves along a tangent.
+//! Mixed second derivatives of one parameter's gradients: how a factor moves along a tangent. Made
+//! by a mixed sweep, summed or expanded by whoever asked for it.
 
 use candle_core::Tensor;
 
-use crate::{cache::Cache, error::Result, factor::Factor, params::Params};
-
-/// The point at which [`Layer::mixed_vjp`](crate::Layer::mixed_vjp) is evaluated: parameters, what
-/// the forward pass kept, and the tangents of both.
-#[derive(Debug, Clone, Copy)]
-pub struct MixedPoint<'a> {
-    /// theta.
-    pub params: &'a Params,
-    /// The tangent of theta.
-    pub tangent: &'a Params,
-    /// What [`Layer::forward`](crate::Layer::forward) kept.
-    pub cache: &'a Cache,
-    /// The tangents that [`Layer::tangents`](crate::Layer::tangents) kept.
-    pub moved: &'a Cache,
-}
-
-impl MixedPoint<'_> {
-    /// The point for the layer of this index inside.
-    pub(crate) fn child(&self, index: usize) -> Result<Self> {
-        Ok(Self { cache: self.cache.child(index)?, moved: self.moved.child(index)?, ..*self })
-    }
-
-    /// The tangent of the layer's input; `None` where it is zero.
-    pub fn input_tangent(&self) -> Option<&Tensor> {
-        self.moved.tensors.first()
-    }
-}
+use crate::{error::Result, factor::Factor};
 
 /// Takes the factors of a mixed backward sweep one by one, last layer first.
 pub type MixedSink<'a> = dyn FnMut(MixedFactor) -> Result<()> + 'a;
@@ -70,19 +45,5 @@ impl MixedFactor {
         let part = inputs.rows()?;
         let bias = rows.dim(1)? - part.dim(1)?;
         Ok((rows + part.pad_with_zeros(1, 0, bias)?)?)
-    }
-}
-
-/// The weight's part of a factor for the inputs `to`; `None` for rows.
-pub(crate) fn with_inputs(factor: Factor, to: &Tensor) -> Option<Factor> {
-    let inputs = to.clone();
-    match factor {
-        Factor::Dense { weight, cotangents, .. } => {
-            Some(Factor::Dense { weight, bias: None, inputs, cotangents })
-        }
-        Factor::Conv { weight, cotangents, geometry, .. } => {
-            Some(Factor::Conv { weight, bias: None, inputs, cotangents, geometry })
-        }
-        Factor::Rows { .. } => None,
     }
 }

@@ -70,7 +70,7 @@ pub trait Model: Debug + Send + Sync + sealed::SealedModel {
 
     /// Name, shape and initial law of every tensor.
     fn specs(&self) -> Vec<ParamSpec> {
-        self.network().specs.clone()
+        self.network().specs().to_vec()
     }
 
     /// Shape of one input, (C, H, W).

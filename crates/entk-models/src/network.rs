@@ -1,24 +1,27 @@
-//! A stack of layers with its input shape: it checks parameters and batches once, then passes them
+//! A graph with its output as a model: it checks parameters and batches once, then passes them
 //! through. What [`Model`](crate::Model) promises for a network is computed here.
 
-use candle_core::Tensor;
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
 
 use crate::{
-    cache::Cache,
     check::ensure_batch,
     error::{ModelError, Result},
-    layer::{Layer, NormMode},
+    graph::{Graph, InputKind, Source, Value, flow::Flow},
+    layer::Layer,
     layers::Sequential,
+    operation::NormMode,
     params::{
         Params,
         active::{ActiveParameters, ensure_zero_outside},
         init::Initializer,
         spec::{ParamSpec, name_differences},
     },
-    sweep::{Sweep, TrainingSweep},
+    sweep::{Route, Sweep, TrainingSweep},
 };
 
-/// A stack of layers with a fixed input shape: any architecture built from this crate's layers.
+/// A function f(theta, x) with one input and C outputs, as a graph of operations: any architecture.
 ///
 /// ```
 /// # use entk_models::{Activation, Conv2d, Dense, Flatten, Model, Network, Sequential};
@@ -34,30 +37,24 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Network {
     pub(crate) input: Vec<usize>,
+    pub(crate) kind: InputKind,
     pub(crate) outputs: usize,
-    layers: Sequential,
-    pub(crate) specs: Vec<ParamSpec>,
+    route: Route,
+    in_parts: Option<Route>,
     skip: bool,
 }
 
 impl Network {
-    /// Checks that the shapes fit through all layers and that the result is a vector.
+    /// Layers one after another, for inputs of this shape.
     ///
     /// # Errors
     /// The first layer that cannot take its input, two parameters of one name, or an output that
     /// is no vector.
     pub fn new(input: &[usize], layers: Sequential) -> Result<Self> {
-        let output = layers.output_shape(input)?;
-        let &[outputs] = output.as_slice() else {
-            return Err(ModelError::shape("network output", "(N, outputs)", &output));
-        };
-        let specs = layers.specs();
-        for (at, spec) in specs.iter().enumerate() {
-            if specs[..at].iter().any(|other| other.name == spec.name) {
-                return Err(ModelError::DuplicateName { name: spec.name.clone() });
-            }
-        }
-        Ok(Self { input: input.to_vec(), outputs, layers, specs, skip: true })
+        let mut graph = Graph::new();
+        let x = graph.input(input);
+        let output = layers.add_to(&mut graph, x)?;
+        graph.network(output)
     }
 
     /// Computes every derivative, also those that are exactly zero for sure ([`ActiveParameters`]).
@@ -67,38 +64,60 @@ impl Network {
         Self { skip: false, ..self }
     }
 
-    fn pass(&self, params: &Params, x: &Tensor, mode: NormMode) -> Result<(Tensor, Cache)> {
-        self.check(params, x)?;
-        let (outputs, mut cache) = self.layers.forward(params, x, mode)?;
-        if !self.skip {
-            cache.enter_all();
-        }
-        Ok((outputs, cache))
+    /// Name, shape, initial law and kind of every tensor.
+    pub(crate) fn specs(&self) -> &[ParamSpec] {
+        &self.route.graph.specs
     }
 
-    fn check(&self, params: &Params, x: &Tensor) -> Result<()> {
-        ensure_batch(x, &self.input, params.dtype(), "network input")?;
+    fn pass<'a>(&self, params: &'a Params, x: &Tensor, mode: NormMode) -> Result<Sweep<'a>> {
+        let x = self.check(params, x)?;
+        Sweep::new(&self.route, self.in_parts.as_ref(), params, vec![x], mode, self.skip)
+    }
+
+    /// Checks parameters and batch; gives the batch as operations read it.
+    fn check(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+        let x = match self.kind {
+            InputKind::Ids if x.dtype().is_int() => x.to_dtype(DType::U32)?,
+            _ => x.clone(),
+        };
+        let dtype = if self.kind == InputKind::Ids { DType::U32 } else { params.dtype() };
+        ensure_batch(&x, &self.input, dtype, "network input")?;
+        self.check_params(params)?;
+        Ok(x)
+    }
+
+    fn check_params(&self, params: &Params) -> Result<()> {
+        let specs = self.specs();
         let found: Vec<_> =
             params.iter().chain(params.statistics()).map(|(n, t)| (n, t.dims())).collect();
-        let fits = found.len() == self.specs.len()
-            && (self.specs.iter())
-                .all(|s| found.iter().any(|(n, d)| *n == s.name && *d == s.shape));
+        let fits = found.len() == specs.len()
+            && (specs.iter()).all(|s| found.iter().any(|(n, d)| *n == s.name && *d == s.shape));
         if fits {
-            return Ok(());
+            return self.check_variances(params);
         }
         let expected: Vec<_> =
-            self.specs.iter().map(|s| (s.name.as_str(), s.shape.as_slice())).collect();
+            specs.iter().map(|s| (s.name.as_str(), s.shape.as_slice())).collect();
         Err(name_differences(&expected, &found))
+    }
+
+    fn check_variances(&self, params: &Params) -> Result<()> {
+        let graph = &self.route.graph;
+        for name in graph.variances.iter().map(|at| &graph.specs[*at].name) {
+            let lowest = params.lowest_statistic(name)?;
+            if lowest < 0.0 {
+                return Err(ModelError::NegativeVariance { name: name.clone(), lowest });
+            }
+        }
+        Ok(())
     }
 
     /// Operations of the matrix products of one input's values.
     pub(crate) fn operations_of_one(&self) -> f64 {
-        self.layers.operations(&self.input).unwrap_or(0.0)
+        self.route.graph.operations()
     }
 
     pub(crate) fn frozen_sweep<'a>(&'a self, params: &'a Params, x: &Tensor) -> Result<Sweep<'a>> {
-        let (outputs, cache) = self.pass(params, x, NormMode::Frozen)?;
-        Ok(Sweep::new(outputs, &self.layers, params, cache))
+        self.pass(params, x, NormMode::Frozen)
     }
 
     pub(crate) fn batch_sweep<'a>(
@@ -106,22 +125,29 @@ impl Network {
         params: &'a Params,
         x: &Tensor,
     ) -> Result<TrainingSweep<'a>> {
-        let (outputs, cache) = self.pass(params, x, NormMode::Batch)?;
-        let statistics = self.layers.new_statistics(params, &cache)?;
-        Ok(TrainingSweep::new(Sweep::new(outputs, &self.layers, params, cache), statistics))
+        let sweep = self.pass(params, x, NormMode::Batch)?;
+        let statistics = sweep.new_statistics()?;
+        Ok(TrainingSweep::new(sweep, statistics))
     }
 
-    /// Outputs without a sweep: activations are freed as soon as the next layer has read them.
+    /// Outputs without a sweep: activations are freed as soon as the next operation has read them.
     pub(crate) fn value(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
-        self.check(params, x)?;
-        self.layers.value(params, x, NormMode::Frozen)
+        let x = self.check(params, x)?;
+        self.route.graph.value(self.route.output, params, &[x])
     }
 
     pub(crate) fn active(&self, params: &Params) -> Result<ActiveParameters> {
         if !self.skip {
-            return Ok(ActiveParameters::all(&self.specs));
+            return Ok(ActiveParameters::all(self.specs()));
         }
-        Ok(ActiveParameters::new(&self.specs, &self.layers.active(params)?))
+        let Route { graph, output } = &self.route;
+        let flow = Flow::new(graph, *output, params, true)?;
+        let nodes = graph.nodes.iter().enumerate().filter(|(at, _)| flow.reached[*at]);
+        let names = nodes.filter_map(|(_, node)| match node.source {
+            Source::Parameter(at) => Some(graph.specs[at].name.clone()),
+            _ => None,
+        });
+        Ok(ActiveParameters::new(self.specs(), &names.collect::<Vec<_>>()))
     }
 
     pub(crate) fn verified_active(&self, params: &Params, x: &Tensor) -> Result<ActiveParameters> {
@@ -139,5 +165,28 @@ impl Network {
         let values = Initializer::Normal.draw("probe", batch * self.outputs, 0);
         let values = Tensor::from_vec(values, (batch, self.outputs), params.device())?;
         Ok(values.to_dtype(params.dtype())?)
+    }
+}
+
+impl Graph {
+    /// The network whose output is this value.
+    ///
+    /// # Errors
+    /// An output that is no vector or depends on no input, a graph of several inputs, or a value of
+    /// another graph.
+    pub fn network(self, output: Value) -> Result<Network> {
+        let &[outputs] = self.shape(output)? else {
+            return Err(ModelError::shape("network output", "(N, outputs)", self.shape(output)?));
+        };
+        let (graph, at) = self.leading_to(output.0, false)?;
+        let (&[kind], false) = (graph.inputs.as_slice(), graph.nodes[at].shared) else {
+            return Err(ModelError::OneInput { inputs: graph.inputs.len() });
+        };
+        let input = graph.nodes.iter().find(|node| matches!(node.source, Source::Input(_)));
+        let input = input.map_or_else(Vec::new, |node| node.shape.clone());
+        let in_parts = self.has_parts()?.then(|| self.leading_to(output.0, true)).transpose()?;
+        let route = |(graph, output)| Route { graph: Arc::new(graph), output };
+        let (route, in_parts) = (route((graph, at)), in_parts.map(route));
+        Ok(Network { input, kind, outputs, route, in_parts, skip: true })
     }
 }

@@ -2,34 +2,63 @@
 //! factors, and the tangents of these. Made by [`Model::sweep`](crate::Model::sweep); in come
 //! tangents and cotangents, out go tensors, parameters or factors one by one.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 
 use crate::{
-    cache::Cache,
     error::{ModelError, Result},
     factor::Factor,
-    layer::{FactorSink, Layer},
-    mixed::{MixedPoint, MixedSink},
+    graph::{
+        Graph,
+        backward::{FactorSink, Wanted},
+        flow::Flow,
+        forward::Kept,
+        mixed::MixedPoint,
+    },
+    mixed::MixedSink,
+    operation::NormMode,
     params::Params,
 };
+
+/// A graph with its output.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) graph: Arc<Graph>,
+    pub(crate) output: usize,
+}
 
 /// A forward pass over one batch, ready for derivatives at the same theta and x.
 #[derive(Debug)]
 pub struct Sweep<'a> {
     outputs: Tensor,
-    layers: &'a dyn Layer,
+    route: Route,
+    /// The route for mixed derivatives, where it is another.
+    in_parts: Option<Route>,
     params: &'a Params,
-    cache: Cache,
+    inputs: Vec<Tensor>,
+    kept: Kept,
+    flow: Flow,
 }
 
 impl<'a> Sweep<'a> {
+    /// Passes forward; without `skip` no derivative is taken to be zero.
     pub(crate) fn new(
-        outputs: Tensor,
-        layers: &'a dyn Layer,
+        route: &Route,
+        in_parts: Option<&Route>,
         params: &'a Params,
-        cache: Cache,
-    ) -> Self {
-        Self { outputs, layers, params, cache }
+        inputs: Vec<Tensor>,
+        mode: NormMode,
+        skip: bool,
+    ) -> Result<Self> {
+        let (route, in_parts) = (route.clone(), in_parts.cloned());
+        let flow = Flow::new(&route.graph, route.output, params, skip)?;
+        let (outputs, kept) = route.graph.forward(route.output, params, &inputs, mode)?;
+        Ok(Self { outputs, route, in_parts, params, inputs, kept, flow })
+    }
+
+    pub(crate) fn new_statistics(&self) -> Result<Vec<(String, Tensor)>> {
+        self.route.graph.new_statistics(&self.kept)
     }
 
     /// The outputs, (N, C).
@@ -57,7 +86,8 @@ impl<'a> Sweep<'a> {
     /// A tangent of other names or shapes.
     pub fn jvp(&self, tangent: &Params) -> Result<Tensor> {
         self.params.check_same_shape(tangent)?;
-        let dy = self.layers.jvp(self.params, tangent, &self.cache, None)?;
+        let Route { graph, output } = &self.route;
+        let dy = graph.output_tangent(*output, &self.kept, &self.flow, tangent)?;
         Ok(dy.map_or_else(|| self.outputs.zeros_like(), Ok)?)
     }
 
@@ -67,7 +97,7 @@ impl<'a> Sweep<'a> {
     /// A cotangent of another shape.
     pub fn vjp(&self, cotangent: &Tensor) -> Result<Params> {
         let mut parts = Vec::new();
-        self.for_each_factor(cotangent, &mut |factor| {
+        self.backward(cotangent, Wanted::Sum, &mut |factor| {
             parts.extend(factor.sum()?);
             Ok(())
         })?;
@@ -116,12 +146,19 @@ impl<'a> Sweep<'a> {
             }
             None => self.params.zeros_like()?,
         };
-        let mut cache = self.cache.clone();
+        let (route, kept) = match &self.in_parts {
+            None => (self.route.clone(), self.kept.clone()),
+            Some(route) => {
+                let Route { graph, output } = route;
+                let mode = self.kept.mode;
+                (route.clone(), graph.forward(*output, self.params, &self.inputs, mode)?.1)
+            }
+        };
         // A value that does not depend on the input may have a derivative by weight and input.
-        cache.enter_all();
-        let (_, moved) = self.layers.tangents(self.params, &tangent, &cache, dx)?;
+        let flow = Flow::new(&route.graph, route.output, self.params, false)?;
+        let tangents = route.graph.tangents(&kept, &flow, &tangent, dx)?;
         let ones = self.outputs.ones_like()?;
-        Ok(MixedSweep::new(self.layers, self.params, tangent, cache, moved, ones))
+        Ok(MixedSweep { route, params: self.params, kept, flow, tangents, ones })
     }
 
     /// Passes each factor to `sink` as the backward sweep reaches its layer.
@@ -129,9 +166,13 @@ impl<'a> Sweep<'a> {
     /// # Errors
     /// A cotangent of another shape, or those of `sink`.
     pub fn for_each_factor(&self, cotangent: &Tensor, sink: &mut FactorSink<'_>) -> Result<()> {
-        ensure_like("cotangent", &self.outputs, cotangent)?;
-        self.layers.vjp(self.params, &self.cache, cotangent, false, sink)?;
-        Ok(())
+        self.backward(cotangent, Wanted::PerExample, sink)
+    }
+
+    fn backward(&self, dy: &Tensor, wanted: Wanted, sink: &mut FactorSink<'_>) -> Result<()> {
+        ensure_like("cotangent", &self.outputs, dy)?;
+        let Route { graph, output } = &self.route;
+        graph.backward(*output, (&self.kept, &self.flow), dy, wanted, sink)
     }
 }
 
@@ -191,31 +232,21 @@ impl<'a> TrainingSweep<'a> {
 /// ```
 #[derive(Debug)]
 pub struct MixedSweep<'a> {
-    layers: &'a dyn Layer,
+    route: Route,
     params: &'a Params,
-    tangent: Params,
-    cache: Cache,
-    moved: Cache,
+    kept: Kept,
+    flow: Flow,
+    tangents: Vec<Option<Tensor>>,
     ones: Tensor,
 }
 
-impl<'a> MixedSweep<'a> {
-    pub(crate) fn new(
-        layers: &'a dyn Layer,
-        params: &'a Params,
-        tangent: Params,
-        cache: Cache,
-        moved: Cache,
-        ones: Tensor,
-    ) -> Self {
-        Self { layers, params, tangent, cache, moved, ones }
-    }
-
+impl MixedSweep<'_> {
     /// Passes to `sink`, layer by layer, the tangent of the per-example gradient of the sum of the
     /// outputs.
     ///
     /// # Errors
-    /// A layer without a rule ([`Layer::mixed_vjp`]), or those of `sink`.
+    /// An operation without a rule ([`Operation::mixed_vjp`](crate::Operation::mixed_vjp)), or
+    /// those of `sink`.
     pub fn for_each_factor(&self, sink: &mut MixedSink<'_>) -> Result<()> {
         self.backward(false, sink).map(|_| ())
     }
@@ -240,24 +271,14 @@ impl<'a> MixedSweep<'a> {
     /// # Errors
     /// As [`for_each_factor`](Self::for_each_factor).
     pub fn input_gradient(&self) -> Result<Tensor> {
-        let cotangents = self.backward(true, &mut |_| Ok(()))?;
-        cotangents
-            .map(|(_, moved)| moved)
-            .ok_or_else(|| ModelError::Cache { what: "input gradient" })
+        let moved = self.backward(true, &mut |_| Ok(()))?;
+        moved.ok_or_else(|| ModelError::Cache { what: "input gradient" })
     }
 
-    fn backward(
-        &self,
-        needs_dx: bool,
-        sink: &mut MixedSink<'_>,
-    ) -> Result<Option<(Tensor, Tensor)>> {
-        let at = MixedPoint {
-            params: self.params,
-            tangent: &self.tangent,
-            cache: &self.cache,
-            moved: &self.moved,
-        };
-        self.layers.mixed_vjp(&at, &self.ones, &self.ones.zeros_like()?, needs_dx, sink)
+    fn backward(&self, of_inputs: bool, sink: &mut MixedSink<'_>) -> Result<Option<Tensor>> {
+        let at =
+            MixedPoint { kept: &self.kept, flow: &self.flow, tangents: &self.tangents, of_inputs };
+        self.route.graph.mixed_backward(self.route.output, at, &self.ones, sink)
     }
 }
 

@@ -6,8 +6,8 @@
 use candle_core::{DType, Device, Tensor};
 use entk_linearize::{Jacobian, LinearizeError, MixedDerivative};
 use entk_models::{
-    Activation, Cache, Dense, FactorSink, Flatten, Layer, Model, Network, NormMode, Params,
-    ResNetConfig, Result as ModelResult, Sequential,
+    Activation, Dense, Flatten, Model, Network, NormMode, Operation, Params, ResNetConfig,
+    Result as ModelResult, Sequential, only_tangent,
 };
 use entk_testing::{networks, normal, normals};
 
@@ -111,43 +111,32 @@ fn relu_at_zero_has_no_directions() {
     assert!(gram.iter().all(|&x| x == 0.0));
 }
 
-/// x / 2, as a user writes a layer: without a rule for mixed derivatives.
-#[derive(Debug)]
+/// x / 2, as a user writes an operation: without a rule for mixed derivatives.
+#[derive(Debug, Clone)]
 struct Halve;
 
-impl Layer for Halve {
-    fn output_shape(&self, input: &[usize]) -> ModelResult<Vec<usize>> {
-        Ok(input.to_vec())
+impl Operation for Halve {
+    type Cache = ();
+
+    fn output_shape(&self, inputs: &[&[usize]]) -> ModelResult<Vec<usize>> {
+        Ok(inputs.concat())
     }
 
-    fn forward(&self, _: &Params, x: &Tensor, _: NormMode) -> ModelResult<(Tensor, Cache)> {
-        Ok(((x * 0.5)?, Cache::default()))
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> ModelResult<(Tensor, ())> {
+        Ok(((inputs[0] * 0.5)?, ()))
     }
 
-    fn jvp(
-        &self,
-        _: &Params,
-        _: &Params,
-        _: &Cache,
-        dx: Option<&Tensor>,
-    ) -> ModelResult<Option<Tensor>> {
-        Ok(dx.map(|dx| dx * 0.5).transpose()?)
+    fn jvp(&self, (): &(), tangents: &[Option<&Tensor>]) -> ModelResult<Tensor> {
+        Ok((only_tangent(tangents)? * 0.5)?)
     }
 
-    fn vjp(
-        &self,
-        _: &Params,
-        _: &Cache,
-        dy: &Tensor,
-        needs_dx: bool,
-        _: &mut FactorSink<'_>,
-    ) -> ModelResult<Option<Tensor>> {
-        Ok(needs_dx.then(|| dy * 0.5).transpose()?)
+    fn vjp(&self, (): &(), dy: &Tensor, _: &[bool]) -> ModelResult<Vec<Option<Tensor>>> {
+        Ok(vec![Some((dy * 0.5)?)])
     }
 }
 
 #[test]
-fn bad_directions_and_layers_without_a_rule_are_errors() {
+fn bad_directions_and_operations_without_a_rule_are_errors() {
     let network = mlp(Activation::Gelu);
     let theta = theta(&network, 16);
     let mixed = MixedDerivative::at_zero(&network, &theta).unwrap();

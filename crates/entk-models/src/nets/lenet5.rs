@@ -4,8 +4,9 @@ use entk_device::Activation;
 
 use crate::{
     error::{ModelError, Result},
-    layers::{AvgPool2d, Conv2d, Dense, Flatten, Sequential},
+    layers::{Conv2d, Dense, Sequential},
     network::Network,
+    operations::{pooling::AvgPool2d, shape::Flatten},
 };
 
 /// The paper's LeNet: two 5x5 SAME convolutions, each followed by the activation and 2x2 average

@@ -4,8 +4,9 @@ use entk_device::Activation;
 
 use crate::{
     error::{ModelError, Result},
-    layers::{Dense, Flatten, Sequential},
+    layers::{Dense, Sequential},
     network::Network,
+    operations::shape::Flatten,
 };
 
 /// The multilayer perceptron of the paper: flatten, then dense layers `fc1`, `fc2`, ... with an

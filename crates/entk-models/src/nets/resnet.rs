@@ -4,9 +4,10 @@ use entk_device::Activation;
 
 use crate::{
     error::{ModelError, Result},
-    layers::{BatchNorm2d, Conv2d, Dense, GlobalMean, Residual, Sequential},
+    layers::{BatchNorm2d, Conv2d, Dense, Residual, Sequential},
     loops::padding::Padding,
     network::Network,
+    operations::reduce::GlobalMean,
 };
 
 /// The paper's ResNet for small images: a 3x3 convolution at stride 1 without max-pooling, stages

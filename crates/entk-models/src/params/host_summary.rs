@@ -73,7 +73,9 @@ impl HostSummary {
         let lowest = match self.0.lowest.get() {
             Some(lowest) => lowest,
             None => {
-                let all = read(statistics, usize::MAX)?;
+                // Variances are vectors; beside them may be large tensors that are not trained.
+                let vectors = statistics.iter().filter(|(_, tensor)| tensor.rank() == 1);
+                let all = read(&vectors.cloned().collect::<Vec<_>>(), usize::MAX)?;
                 let least = |entries: Vec<f64>| entries.into_iter().fold(f64::INFINITY, smaller);
                 let all = all.into_iter().map(|(name, entries)| (name, least(entries)));
                 self.0.lowest.get_or_init(|| all.collect())

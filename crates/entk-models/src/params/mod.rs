@@ -129,12 +129,13 @@ impl Params {
         self.statistics.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// The trainable tensor called `name`.
+    /// The tensor called `name`, trainable or not.
     ///
     /// # Errors
     /// [`ModelError::UnknownName`], listing the names there are.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
-        find(&self.theta, name)
+        let fixed = || self.statistics.iter().find_map(|(n, t)| (n == name).then_some(t));
+        find(&self.theta, name).or_else(|error| fixed().ok_or(error))
     }
 
     /// The statistic called `name`.

@@ -3,7 +3,8 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use entk_models::{
-    Activation, BatchNorm2d, Cache, FrozenNorms, Layer, Model, NormMode, Params, Result,
+    Activation, BatchNorm2d, Flatten, FrozenNorms, Model, Network, NormMode, NormalizeBatch,
+    Operation, Params, Result, Sequential,
 };
 use entk_testing::{
     derivative_cases, moved_statistics, networks::two_stages, normal, tensor_error,
@@ -67,13 +68,14 @@ fn gradient_equals_candle_autograd() -> Result<()> {
 
 #[test]
 fn running_statistics_move_by_a_tenth_with_the_biased_variance() -> Result<()> {
-    let norm = BatchNorm2d::new("n", 2);
-    let theta = Params::init(&norm.specs(), 0, DType::F64, &Device::Cpu)?;
+    let layers = Sequential::new().then(BatchNorm2d::new("n", 2)).then(Flatten);
+    let network = Network::new(&[2, 1, 2], layers)?;
+    let theta = network.init(0, DType::F64, &Device::Cpu)?;
     // Channel 0 holds 1, 2, 3, 6 (mean 3, biased variance 3.5), channel 1 holds 5 throughout.
     let x = Tensor::new(&[[1.0, 2.0, 5.0, 5.0], [3.0, 6.0, 5.0, 5.0]], &Device::Cpu)?;
-    let (y, cache) = norm.forward(&theta, &x.reshape((2, 2, 1, 2))?, NormMode::Batch)?;
-    let new = norm.new_statistics(&theta, &cache)?;
-    for ((name, tensor), (expected, values)) in new.iter().zip([
+    let x = x.reshape((2, 2, 1, 2))?;
+    let sweep = network.training_sweep(&theta, &x)?;
+    for ((name, tensor), (expected, values)) in sweep.statistics().iter().zip([
         ("n.running_mean", [0.1 * 3.0, 0.1 * 5.0]),
         ("n.running_var", [0.9 + 0.1 * 3.5, 0.9]),
     ]) {
@@ -82,39 +84,35 @@ fn running_statistics_move_by_a_tenth_with_the_biased_variance() -> Result<()> {
             assert!((got - want).abs() <= 1e-15, "{name}: {got} {want}");
         }
     }
-    let y = y.flatten_all()?.to_vec1::<f64>()?;
+    assert_eq!(sweep.statistics().len(), 2);
+    let y = sweep.outputs().flatten_all()?.to_vec1::<f64>()?;
     assert!((y[0] + 2.0 / (3.5f64 + 1e-5).sqrt()).abs() <= 1e-15);
     assert_eq!(&y[2..4], [0.0, 0.0]);
-    let frozen = norm.forward(&theta, &x.reshape((2, 2, 1, 2))?, NormMode::Frozen)?.1;
-    assert!(norm.new_statistics(&theta, &frozen)?.is_empty());
+    let frozen = FrozenNorms::new(&network);
+    assert!(frozen.training_sweep(&theta, &x)?.statistics().is_empty());
     Ok(())
 }
 
 #[test]
 fn a_norm_is_adjoint_to_itself_in_both_modes() -> Result<()> {
     for activation in [None, Some(Activation::Gelu), Some(Activation::Relu)] {
-        let norm = match activation {
-            Some(activation) => BatchNorm2d::new("n", 3).with_activation(activation),
-            None => BatchNorm2d::new("n", 3),
-        };
-        let specs = norm.specs();
-        let noise = Params::standard_normal(&specs, 1, DType::F64, &Device::Cpu)?;
-        let theta = Params::init(&specs, 0, DType::F64, &Device::Cpu)?.add_scaled(0.3, &noise)?;
-        let theta = moved_statistics(&theta, 2)?;
+        let norm = NormalizeBatch { activation };
+        let x = normal(&[4, 3, 3, 7], 3)?;
+        let of_channels = |seed| normal(&[1, 3], seed);
+        let variance = ((of_channels(10)?.tanh()? * 0.5)? + 1.0)?;
+        let inputs = [x, of_channels(7)?, of_channels(8)?, of_channels(9)?, variance];
+        let (dx, dy) = (normal(&[4, 3, 3, 7], 4)?, normal(&[4, 3, 3, 7], 5)?);
+        let (dweight, dbias) = (of_channels(11)?, of_channels(12)?);
         for mode in [NormMode::Frozen, NormMode::Batch] {
-            let normal = |seed| normal(&[4, 3, 3, 7], seed);
-            let (x, dx, dy) = (normal(3)?, normal(4)?, normal(5)?);
-            let tangent = Params::standard_normal(&specs, 6, DType::F64, &Device::Cpu)?;
-            let cache: Cache = norm.forward(&theta, &x, mode)?.1;
-            let moved = norm.jvp(&theta, &tangent, &cache, Some(&dx))?.expect("a tangent");
+            let cache = norm.forward(&inputs.iter().collect::<Vec<_>>(), mode)?.1;
+            let tangents = [Some(&dx), Some(&dweight), Some(&dbias), None, None];
+            let moved = norm.jvp(&cache, &tangents)?;
+            let back = norm.vjp(&cache, &dy, &[true, true, true, false, false])?;
             let mut right = 0.0;
-            let back = norm.vjp(&theta, &cache, &dy, true, &mut |factor| {
-                for (name, gradient) in factor.sum()? {
-                    right += (gradient * tangent.get(&name)?)?.sum_all()?.to_scalar::<f64>()?;
-                }
-                Ok(())
-            })?;
-            right += (back.expect("a cotangent") * &dx)?.sum_all()?.to_scalar::<f64>()?;
+            for (cotangent, tangent) in back.into_iter().flatten().zip([&dx, &dweight, &dbias]) {
+                let product = cotangent.broadcast_mul(tangent)?;
+                right += product.sum_all()?.to_scalar::<f64>()?;
+            }
             let left = (moved * &dy)?.sum_all()?.to_scalar::<f64>()?;
             assert!((left - right).abs() <= ROUND_OFF * left.abs().max(1.0), "{mode:?}");
         }

@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use entk_models::{
-    Activation, Cache, Conv2d, Dense, FactorSink, GlobalMean, Layer, Model, ModelError, Network,
-    NormMode, Params, ResNetConfig, Result, Sequential,
+    Activation, Conv2d, Dense, GlobalMean, Model, ModelError, Network, NormMode, Operation, Params,
+    ResNetConfig, Result, Sequential, only_tangent,
 };
 use entk_testing::{derivative_cases, normal};
 
@@ -75,41 +75,30 @@ fn zero_weights_stop_gradients_too() -> Result<()> {
 }
 
 /// Claims to be constant, and is the identity.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Liar;
 
-impl Layer for Liar {
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
-        Ok(input.to_vec())
+impl Operation for Liar {
+    type Cache = ();
+
+    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        Ok(inputs.concat())
     }
 
-    fn forward(&self, _: &Params, x: &Tensor, _: NormMode) -> Result<(Tensor, Cache)> {
-        Ok((x.clone(), Cache::default()))
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, ())> {
+        Ok((inputs[0].clone(), ()))
     }
 
-    fn jvp(
-        &self,
-        _: &Params,
-        _: &Params,
-        _: &Cache,
-        dx: Option<&Tensor>,
-    ) -> Result<Option<Tensor>> {
-        Ok(dx.cloned())
+    fn jvp(&self, (): &(), tangents: &[Option<&Tensor>]) -> Result<Tensor> {
+        Ok(only_tangent(tangents)?.clone())
     }
 
-    fn vjp(
-        &self,
-        _: &Params,
-        _: &Cache,
-        dy: &Tensor,
-        _: bool,
-        _: &mut FactorSink<'_>,
-    ) -> Result<Option<Tensor>> {
-        Ok(Some(dy.clone()))
+    fn vjp(&self, (): &(), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(dy.clone())])
     }
 
-    fn stops(&self, _: &Params) -> Result<bool> {
-        Ok(true)
+    fn blocks(&self, zero: &[bool]) -> Vec<bool> {
+        vec![true; zero.len()]
     }
 }
 

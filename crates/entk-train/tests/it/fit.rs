@@ -5,8 +5,8 @@ use std::{
 
 use candle_core::{DType, Device, Tensor};
 use entk_models::{
-    Activation, Cache, Dense, FactorSink, Flatten, Initializer, Layer, Model, Network, NormMode,
-    ParamSpec, Params, Result as ModelResult, Sequential,
+    Activation, Dense, Flatten, Graph, Initializer, Layer, Model, Network, NormMode, Operation,
+    ParamSpec, Result as ModelResult, Sequential, Value, only_tangent,
 };
 use entk_testing::normals;
 use entk_train::{
@@ -182,45 +182,45 @@ fn evaluation_is_as_frequent_as_asked() {
 
 /// The identity, with a statistic that counts the examples of training passes.
 #[derive(Debug)]
+struct Count;
+
+impl Operation for Count {
+    /// Examples, and how many were seen before.
+    type Cache = (usize, Tensor);
+
+    fn output_shape(&self, inputs: &[&[usize]]) -> ModelResult<Vec<usize>> {
+        Ok(inputs[0].to_vec())
+    }
+
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> ModelResult<(Tensor, Self::Cache)> {
+        Ok((inputs[0].clone(), (inputs[0].dim(0)?, inputs[1].clone())))
+    }
+
+    fn jvp(&self, _: &Self::Cache, tangents: &[Option<&Tensor>]) -> ModelResult<Tensor> {
+        Ok(only_tangent(tangents)?.clone())
+    }
+
+    fn vjp(&self, _: &Self::Cache, dy: &Tensor, _: &[bool]) -> ModelResult<Vec<Option<Tensor>>> {
+        Ok(vec![Some(dy.clone()), None])
+    }
+
+    fn takes_shared(&self, input: usize) -> bool {
+        input == 1
+    }
+
+    fn new_statistics(&self, (batch, seen): &Self::Cache) -> ModelResult<Vec<(usize, Tensor)>> {
+        Ok(vec![(1, (seen + *batch as f64)?)])
+    }
+}
+
+/// Writes a [`Count`].
+#[derive(Debug)]
 struct Counter;
 
 impl Layer for Counter {
-    fn specs(&self) -> Vec<ParamSpec> {
-        vec![ParamSpec::statistic("seen", &[1], Initializer::Zeros)]
-    }
-
-    fn output_shape(&self, input: &[usize]) -> ModelResult<Vec<usize>> {
-        Ok(input.to_vec())
-    }
-
-    fn forward(&self, _: &Params, x: &Tensor, _: NormMode) -> ModelResult<(Tensor, Cache)> {
-        Ok((x.clone(), Cache::of([x.clone()])))
-    }
-
-    fn jvp(
-        &self,
-        _: &Params,
-        _: &Params,
-        _: &Cache,
-        dx: Option<&Tensor>,
-    ) -> ModelResult<Option<Tensor>> {
-        Ok(dx.cloned())
-    }
-
-    fn vjp(
-        &self,
-        _: &Params,
-        _: &Cache,
-        dy: &Tensor,
-        needs_dx: bool,
-        _: &mut FactorSink<'_>,
-    ) -> ModelResult<Option<Tensor>> {
-        Ok(needs_dx.then(|| dy.clone()))
-    }
-
-    fn new_statistics(&self, params: &Params, cache: &Cache) -> ModelResult<Vec<(String, Tensor)>> {
-        let batch = cache.tensors[0].dims()[0] as f64;
-        Ok(vec![("seen".to_string(), (params.statistic("seen")? + batch)?)])
+    fn add_to(&self, graph: &mut Graph, x: Value) -> ModelResult<Value> {
+        let seen = graph.parameter(ParamSpec::statistic("seen", &[1], Initializer::Zeros))?;
+        graph.apply(Count, &[x, seen])
     }
 }
 

@@ -1,15 +1,12 @@
-//! Average pooling as a layer; LeNet5 has two.
+//! Average pooling over windows that tile the image; LeNet5 has two.
 
 use candle_core::Tensor;
 use entk_device::Windows;
 
 use crate::{
-    cache::Cache,
     error::{ModelError, Result},
-    layer::{FactorSink, Layer, NormMode, bilinear_mixed_vjp},
     loops::pool::{average, average_vjp},
-    mixed::{MixedPoint, MixedSink},
-    params::Params,
+    operation::{MixedCotangents, NormMode, Operation, linear_mixed_vjp, only_tangent},
 };
 
 /// Mean over windows that tile the image: the stride equals the window. Cost: one pass over memory.
@@ -39,54 +36,46 @@ impl AvgPool2d {
             }
         }
     }
+
+    fn average(&self, x: &Tensor) -> Result<Tensor> {
+        average(x, self.windows(&x.dims()[1..], x.dim(0)?)?)
+    }
 }
 
-impl Layer for AvgPool2d {
-    fn output_shape(&self, input: &[usize]) -> Result<Vec<usize>> {
-        let windows = self.windows(input, 1)?;
+impl Operation for AvgPool2d {
+    type Cache = ();
+
+    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let windows = self.windows(&inputs.concat(), 1)?;
         Ok(vec![windows.planes[1], windows.output[0], windows.output[1]])
     }
 
-    fn forward(&self, _: &Params, x: &Tensor, _: NormMode) -> Result<(Tensor, Cache)> {
-        let windows = self.windows(&x.dims()[1..], x.dim(0)?)?;
-        Ok((average(x, windows)?, Cache::default()))
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, ())> {
+        Ok((self.average(inputs[0])?, ()))
     }
 
-    fn jvp(
-        &self,
-        _: &Params,
-        _: &Params,
-        _: &Cache,
-        dx: Option<&Tensor>,
-    ) -> Result<Option<Tensor>> {
-        dx.map(|dx| average(dx, self.windows(&dx.dims()[1..], dx.dim(0)?)?)).transpose()
+    fn jvp(&self, (): &(), tangents: &[Option<&Tensor>]) -> Result<Tensor> {
+        self.average(only_tangent(tangents)?)
     }
 
-    fn vjp(
-        &self,
-        _: &Params,
-        _: &Cache,
-        dy: &Tensor,
-        needs_dx: bool,
-        _: &mut FactorSink<'_>,
-    ) -> Result<Option<Tensor>> {
+    fn vjp(&self, (): &(), dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
         let (batch, channels, height, width) = dy.dims4()?;
         let windows = Windows {
             planes: [batch, channels],
             output: [height, width],
             window: [self.window; 2],
         };
-        needs_dx.then(|| average_vjp(dy, windows)).transpose()
+        Ok(vec![Some(average_vjp(dy, windows)?)])
     }
 
     fn mixed_vjp(
         &self,
-        at: &MixedPoint<'_>,
+        (): &(),
+        _: &[Option<&Tensor>],
         dy: &Tensor,
         ddy: &Tensor,
-        needs_dx: bool,
-        sink: &mut MixedSink<'_>,
-    ) -> Result<Option<(Tensor, Tensor)>> {
-        bilinear_mixed_vjp(self, at, dy, ddy, needs_dx, sink)
+        wanted: &[bool],
+    ) -> Result<MixedCotangents> {
+        linear_mixed_vjp(self, &(), dy, ddy, wanted)
     }
 }

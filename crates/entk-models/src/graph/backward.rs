@@ -1,0 +1,274 @@
+//! The pass backward over a graph: a cotangent of the output goes in, the gradient factors of the
+//! parameters come out one by one. Called by sweeps.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+
+use crate::{
+    error::{ModelError, Result},
+    factor::Factor,
+    graph::{
+        Graph, Source,
+        flow::Flow,
+        forward::{Kept, expanded},
+    },
+    operation::{AnyCache, ErasedOperation, add_tangents},
+};
+
+/// Takes the factors of a backward sweep one by one, last layer first.
+pub type FactorSink<'a> = dyn FnMut(Factor) -> Result<()> + 'a;
+
+/// What becomes of the factors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Each example's gradient: one factor a parameter, or a weight with its bias.
+    PerExample,
+    /// Their sum over the batch: factors of one parameter may come one after another.
+    Sum,
+}
+
+/// A pass backward under way.
+pub(crate) struct Backward<'g, 's> {
+    pub(crate) graph: &'g Graph,
+    pub(crate) kept: &'g Kept,
+    pub(crate) flow: &'g Flow,
+    pub(crate) wanted: Wanted,
+    pub(crate) sink: &'s mut FactorSink<'s>,
+    readers: Vec<usize>,
+    cotangents: Vec<Option<Tensor>>,
+    /// Factors of parameters that are used several times, until their last use is reached.
+    waiting: Vec<Vec<Factor>>,
+}
+
+impl Graph {
+    /// Passes the factors of `dy`, a cotangent of `output`, to `sink`.
+    pub(crate) fn backward<'s>(
+        &self,
+        output: usize,
+        (kept, flow): (&Kept, &Flow),
+        dy: &Tensor,
+        wanted: Wanted,
+        sink: &'s mut FactorSink<'s>,
+    ) -> Result<()> {
+        let count = self.nodes.len();
+        let mut pass = Backward {
+            graph: self,
+            kept,
+            flow,
+            wanted,
+            sink,
+            readers: self.readers(),
+            cotangents: vec![None; count],
+            waiting: vec![Vec::new(); count],
+        };
+        pass.cotangents[output] = Some(dy.clone());
+        (0..=output).rev().filter(|at| flow.carries(*at, false)).try_for_each(|at| pass.visit(at))
+    }
+}
+
+impl Backward<'_, '_> {
+    fn visit(&mut self, at: usize) -> Result<()> {
+        let graph = self.graph;
+        let dy = self.cotangents[at].take();
+        match (&graph.nodes[at].source, dy) {
+            (Source::Parameter(spec), dy) => self.parameter(at, *spec, dy),
+            (Source::Result { operation, inputs }, Some(dy)) => {
+                self.result(at, &**operation, inputs, dy)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands over what has arrived at a parameter: the rows of its gradient, and waiting factors.
+    fn parameter(&mut self, at: usize, spec: usize, dy: Option<Tensor>) -> Result<()> {
+        let mut factors = std::mem::take(&mut self.waiting[at]);
+        if let Some(dy) = dy {
+            let name = self.graph.specs[spec].name.clone();
+            factors.push(Factor::Rows { name, rows: dy.flatten_from(1)? });
+        }
+        if !factors.is_empty() {
+            (self.sink)(Factor::join(factors)?)?;
+        }
+        Ok(())
+    }
+
+    fn result(
+        &mut self,
+        at: usize,
+        operation: &dyn ErasedOperation,
+        inputs: &[usize],
+        dy: Tensor,
+    ) -> Result<()> {
+        let (cache, dy) = self.point(at, operation, inputs, dy)?;
+        let mut wanted = self.flow.wanted(at, inputs, false);
+        let structured = operation.structured();
+        if inputs.iter().enumerate().any(|(place, _)| structured.contains(&place) && wanted[place])
+        {
+            self.structured(operation, &cache, inputs, &wanted, &dy)?;
+        }
+        wanted.iter_mut().enumerate().for_each(|(at, wanted)| *wanted &= !structured.contains(&at));
+        if !wanted.contains(&true) {
+            return Ok(());
+        }
+        let cotangents = operation.vjp(&cache, &dy, &wanted)?;
+        ensure_one_each(operation, cotangents.len(), inputs.len())?;
+        for ((&input, cotangent), wanted) in inputs.iter().zip(cotangents).zip(wanted) {
+            if let Some(cotangent) = cotangent.filter(|_| wanted) {
+                self.arrive(operation, input, cotangent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What an operation kept, and the cotangent of its result. What follows from parameters alone
+    /// was computed once: for the gradients of each example it is computed again for all of them;
+    /// for their sum the cotangent has been summed.
+    fn point(
+        &self,
+        at: usize,
+        operation: &dyn ErasedOperation,
+        inputs: &[usize],
+        dy: Tensor,
+    ) -> Result<(AnyCache, Tensor)> {
+        let cache = self.kept.caches[at].clone().ok_or(ModelError::Cache { what: "pass" })?;
+        if !self.graph.nodes[at].shared {
+            return Ok((cache, dy));
+        }
+        if self.wanted == Wanted::Sum {
+            return Ok((cache, dy));
+        }
+        let inputs = self.kept.expanded_inputs(inputs, &operation.structured())?;
+        let refs: Vec<&Tensor> = inputs.iter().collect();
+        Ok((operation.forward(&refs, self.kept.mode)?.1, dy))
+    }
+
+    /// A cotangent that arrives at a value.
+    fn arrive(
+        &mut self,
+        operation: &dyn ErasedOperation,
+        input: usize,
+        cotangent: Tensor,
+    ) -> Result<()> {
+        let shape = self.graph.nodes[input].shape.as_slice();
+        let dims = cotangent.dims();
+        if dims.len() != shape.len() + 1 || dims[1..] != *shape {
+            let promised = [&[self.kept.batch], shape].concat();
+            return Err(broken(operation, "cotangent", promised, dims));
+        }
+        let sum = self.cotangents[input].take();
+        let is_shared_result =
+            self.graph.nodes[input].shared && !self.graph.read_by(input).is_empty();
+        let differ = sum.as_ref().is_some_and(|sum| sum.dims()[0] != dims[0]);
+        let sums_batch = self.wanted == Wanted::Sum && (is_shared_result || differ);
+        let one = |t: Tensor| if sums_batch { t.sum_keepdim(0) } else { Ok(t) };
+        self.cotangents[input] = add_tangents(sum.map(one).transpose()?, Some(one(cotangent)?))?;
+        Ok(())
+    }
+
+    /// The factor of a weight and maybe a bias.
+    fn structured(
+        &mut self,
+        operation: &dyn ErasedOperation,
+        cache: &AnyCache,
+        inputs: &[usize],
+        wanted: &[bool],
+        dy: &Tensor,
+    ) -> Result<()> {
+        let names = self.graph.names(inputs);
+        let Some(factor) = operation.factor(cache, &names, dy)? else {
+            return Err(ModelError::NoFactor { operation: format!("{operation:?}") });
+        };
+        let weights: Vec<usize> =
+            operation.structured().filter(|place| *place < inputs.len()).collect();
+        let count = |place: usize| self.graph.nodes[inputs[place]].shape.iter().product::<usize>();
+        let width: usize = weights.iter().map(|place| count(*place)).sum();
+        if factor.width() != width {
+            return Err(broken(operation, "factor", vec![width], &[factor.width()]));
+        }
+        let alone = |place: &usize| {
+            wanted[*place] && self.readers[inputs[*place]] == 1 && !names[*place].is_empty()
+        };
+        if weights.iter().all(alone) {
+            return (self.sink)(factor);
+        }
+        let (weight, bias) = factor.split_bias()?;
+        for (place, factor) in weights.into_iter().zip([Some(weight), bias]) {
+            if let Some(factor) = factor.filter(|_| wanted[place]) {
+                self.one_of_several(operation, inputs[place], factor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The factor of a parameter that other factors may join, or of a value that follows from
+    /// parameters, where its rows go on.
+    fn one_of_several(
+        &mut self,
+        operation: &dyn ErasedOperation,
+        input: usize,
+        factor: Factor,
+    ) -> Result<()> {
+        let node = &self.graph.nodes[input];
+        match (&node.source, self.wanted) {
+            (Source::Parameter(_), Wanted::Sum) => (self.sink)(factor),
+            (Source::Parameter(_), Wanted::PerExample) => {
+                self.waiting[input].push(factor);
+                Ok(())
+            }
+            (_, Wanted::Sum) => {
+                let sums = factor.sum()?;
+                let sum = sums.into_iter().next().map(|(_, sum)| sum);
+                let sum = sum.ok_or(ModelError::Cache { what: "sum of a factor" })?;
+                let shape = [&[1], node.shape.as_slice()].concat();
+                self.arrive(operation, input, sum.reshape(shape)?)
+            }
+            (_, Wanted::PerExample) => {
+                let shape = [&[self.kept.batch], node.shape.as_slice()].concat();
+                self.arrive(operation, input, factor.rows()?.reshape(shape)?)
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// Values that follow from parameters alone, once for each example, without copies; those at
+    /// `structured` places as they are.
+    pub(crate) fn expanded_inputs(
+        &self,
+        inputs: &[usize],
+        structured: &Range<usize>,
+    ) -> Result<Vec<Tensor>> {
+        let value = |(place, input): (usize, &usize)| {
+            let value = self.shared[*input].as_ref().ok_or(ModelError::Cache { what: "value" })?;
+            if structured.contains(&place) {
+                Ok(value.clone())
+            } else {
+                expanded(value, self.batch)
+            }
+        };
+        inputs.iter().enumerate().map(value).collect()
+    }
+}
+
+pub(crate) fn ensure_one_each(
+    operation: &dyn ErasedOperation,
+    got: usize,
+    inputs: usize,
+) -> Result<()> {
+    if got == inputs {
+        return Ok(());
+    }
+    Err(broken(operation, "number of cotangents", vec![inputs], &[got]))
+}
+
+/// A promise that an operation has not kept.
+pub(crate) fn broken(
+    operation: &dyn ErasedOperation,
+    what: &str,
+    promised: Vec<usize>,
+    got: &[usize],
+) -> ModelError {
+    let operation = format!("{operation:?}");
+    ModelError::Promise { operation, what: what.to_owned(), promised, got: got.to_vec() }
+}

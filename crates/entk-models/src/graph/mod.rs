@@ -1,0 +1,278 @@
+//! A network as a graph: inputs, parameters and results of operations, each a value, in an order in
+//! which every operation comes after what it reads. Layers write it; networks pass over it.
+
+pub(crate) mod backward;
+pub(crate) mod flow;
+pub(crate) mod forward;
+pub(crate) mod mixed;
+pub(crate) mod tangent;
+
+use std::sync::Arc;
+
+use crate::{
+    error::{ModelError, Result},
+    operation::{ErasedOperation, Operation},
+    params::spec::{ParamKind, ParamSpec},
+};
+
+/// A value of a [`Graph`]: an input, a parameter, or the result of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value(pub(crate) usize);
+
+/// Where a value comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The input of this number.
+    Input(usize),
+    /// The parameter of this number.
+    Parameter(usize),
+    /// An operation on values.
+    Result { operation: Arc<dyn ErasedOperation>, inputs: Vec<usize> },
+}
+
+/// One value of a graph.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) source: Source,
+    /// Of one example.
+    pub(crate) shape: Vec<usize>,
+    /// Whether it follows from parameters alone, and so is one for all examples.
+    pub(crate) shared: bool,
+}
+
+/// What kind of numbers an input holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InputKind {
+    /// Numbers of the parameters' element type.
+    Real,
+    /// Whole numbers, as of tokens.
+    Ids,
+}
+
+/// A graph of operations, written node by node.
+///
+/// ```
+/// # use entk_models::{Activation, AddActivated, Dense, Graph};
+/// // Two branches that share their first layer: tanh(h) + dense(h).
+/// let mut graph = Graph::new();
+/// let x = graph.input(&[8]);
+/// let h = graph.add(&Dense::new("first", 8, 4), x)?;
+/// let left = graph.apply(Activation::Tanh, &[h])?;
+/// let right = graph.add(&Dense::new("second", 4, 4), h)?;
+/// let sum = graph.apply(AddActivated::default(), &[left, right])?;
+/// let output = graph.add(&Dense::new("head", 4, 1), sum)?;
+/// let network = graph.network(output)?;
+/// # Ok::<(), entk_models::ModelError>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) specs: Vec<ParamSpec>,
+    pub(crate) inputs: Vec<InputKind>,
+    /// Statistics that may not be below zero, by number.
+    pub(crate) variances: Vec<usize>,
+}
+
+impl Graph {
+    /// No value yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An input; `shape` is that of one example.
+    pub fn input(&mut self, shape: &[usize]) -> Value {
+        self.input_of(shape, InputKind::Real)
+    }
+
+    /// An input of whole numbers, as of tokens.
+    pub fn ids(&mut self, shape: &[usize]) -> Value {
+        self.input_of(shape, InputKind::Ids)
+    }
+
+    /// An input of this kind.
+    pub fn input_of(&mut self, shape: &[usize], kind: InputKind) -> Value {
+        self.inputs.push(kind);
+        let source = Source::Input(self.inputs.len() - 1);
+        self.push(Node { source, shape: shape.to_vec(), shared: false })
+    }
+
+    /// A parameter or statistic of its own name. To use one twice, use its value twice, or find it
+    /// by [`existing`](Graph::existing).
+    ///
+    /// # Errors
+    /// A name that another one has.
+    pub fn parameter(&mut self, spec: ParamSpec) -> Result<Value> {
+        if self.specs.iter().any(|other| other.name == spec.name) {
+            return Err(ModelError::DuplicateName { name: spec.name });
+        }
+        let node = Node {
+            source: Source::Parameter(self.specs.len()),
+            shape: spec.shape.clone(),
+            shared: true,
+        };
+        self.specs.push(spec);
+        Ok(self.push(node))
+    }
+
+    /// A running statistic that may not be below zero.
+    ///
+    /// # Errors
+    /// A name that another parameter has.
+    pub fn variance(&mut self, spec: ParamSpec) -> Result<Value> {
+        let value = self.parameter(ParamSpec { kind: ParamKind::Statistic, ..spec })?;
+        self.variances.push(self.specs.len() - 1);
+        Ok(value)
+    }
+
+    /// The parameter of this name, to use it once more.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownName`], listing the names there are.
+    pub fn existing(&self, name: &str) -> Result<Value> {
+        let found = self.nodes.iter().position(|node| match node.source {
+            Source::Parameter(at) => self.specs[at].name == name,
+            _ => false,
+        });
+        found.map(Value).ok_or_else(|| ModelError::UnknownName {
+            name: name.to_owned(),
+            known: self.specs.iter().map(|spec| spec.name.clone()).collect(),
+        })
+    }
+
+    /// The result of an operation on values.
+    ///
+    /// # Errors
+    /// Values of another graph, those that the operation refuses, or a structured weight that
+    /// depends on an input.
+    pub fn apply(&mut self, operation: impl Operation, inputs: &[Value]) -> Result<Value> {
+        let inputs: Vec<usize> = inputs.iter().map(|value| value.0).collect();
+        self.append(Arc::new(operation), inputs)
+    }
+
+    pub(crate) fn append(
+        &mut self,
+        operation: Arc<dyn ErasedOperation>,
+        inputs: Vec<usize>,
+    ) -> Result<Value> {
+        if let Some(&asked) = inputs.iter().find(|at| **at >= self.nodes.len()) {
+            return Err(ModelError::NoValue { asked, values: self.nodes.len() });
+        }
+        let weights = operation.structured();
+        if inputs.iter().enumerate().any(|(at, v)| weights.contains(&at) && !self.nodes[*v].shared)
+        {
+            return Err(ModelError::WeightOfInput { operation: format!("{operation:?}") });
+        }
+        let shape = operation.output_shape(&self.shapes(&inputs))?;
+        let shared = inputs.iter().all(|at| self.nodes[*at].shared);
+        Ok(self.push(Node { source: Source::Result { operation, inputs }, shape, shared }))
+    }
+
+    /// Shape of one example of a value.
+    ///
+    /// # Errors
+    /// A value of another graph.
+    pub fn shape(&self, value: Value) -> Result<&[usize]> {
+        let node = self.nodes.get(value.0);
+        let values = self.nodes.len();
+        node.map(|n| n.shape.as_slice()).ok_or(ModelError::NoValue { asked: value.0, values })
+    }
+
+    pub(crate) fn shapes(&self, values: &[usize]) -> Vec<&[usize]> {
+        values.iter().map(|at| self.nodes[*at].shape.as_slice()).collect()
+    }
+
+    /// Names of values that are parameters; empty for others.
+    pub(crate) fn names(&self, values: &[usize]) -> Vec<&str> {
+        let name = |at: &usize| match self.nodes[*at].source {
+            Source::Parameter(spec) => self.specs[spec].name.as_str(),
+            _ => "",
+        };
+        values.iter().map(name).collect()
+    }
+
+    /// Operations of the matrix products of one example.
+    pub(crate) fn operations(&self) -> f64 {
+        let of = |node: &Node| match &node.source {
+            Source::Result { operation, inputs } => operation.operations(&self.shapes(inputs)),
+            _ => 0.0,
+        };
+        self.nodes.iter().map(of).sum()
+    }
+
+    /// The values that a value follows from at once.
+    pub(crate) fn read_by(&self, at: usize) -> &[usize] {
+        match &self.nodes[at].source {
+            Source::Result { inputs, .. } => inputs,
+            _ => &[],
+        }
+    }
+
+    /// How often each value is read.
+    pub(crate) fn readers(&self) -> Vec<usize> {
+        let mut readers = vec![0; self.nodes.len()];
+        for at in 0..self.nodes.len() {
+            self.read_by(at).iter().for_each(|input| readers[*input] += 1);
+        }
+        readers
+    }
+
+    fn push(&mut self, node: Node) -> Value {
+        self.nodes.push(node);
+        Value(self.nodes.len() - 1)
+    }
+
+    /// The values that `output` follows from, numbered anew without the others, and the number of
+    /// `output` among them. Operations that have [`parts`](Operation::parts) are replaced by them
+    /// if `in_parts`.
+    pub(crate) fn leading_to(&self, output: usize, in_parts: bool) -> Result<(Self, usize)> {
+        let is_result = |node: &Node| matches!(node.source, Source::Result { .. });
+        let mut read: Vec<bool> = self.nodes.iter().map(|node| !is_result(node)).collect();
+        read[output] = true;
+        for at in (0..self.nodes.len()).rev() {
+            if read[at] {
+                self.read_by(at).iter().for_each(|input| read[*input] = true);
+            }
+        }
+        let mut graph = Self { nodes: Vec::new(), ..self.clone() };
+        let mut moved = vec![0; self.nodes.len()];
+        for (at, node) in self.nodes.iter().enumerate().filter(|(at, _)| read[*at]) {
+            moved[at] = match &node.source {
+                Source::Result { operation, inputs } => {
+                    let inputs: Vec<usize> = inputs.iter().map(|input| moved[*input]).collect();
+                    graph.append_parts(operation, inputs, in_parts)?.0
+                }
+                _ => graph.push(node.clone()).0,
+            };
+        }
+        Ok((graph, moved[output]))
+    }
+
+    /// Whether an operation has [`parts`](Operation::parts).
+    pub(crate) fn has_parts(&self) -> Result<bool> {
+        for node in &self.nodes {
+            if let Source::Result { operation, inputs } = &node.source
+                && operation.parts(&self.shapes(inputs))?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn append_parts(
+        &mut self,
+        operation: &Arc<dyn ErasedOperation>,
+        inputs: Vec<usize>,
+        in_parts: bool,
+    ) -> Result<Value> {
+        let parts = operation.parts(&self.shapes(&inputs))?.filter(|_| in_parts);
+        let Some(parts) = parts else { return self.append(operation.clone(), inputs) };
+        let mut values = inputs;
+        for (operation, inputs) in parts.steps {
+            let inputs: Vec<usize> = inputs.iter().map(|at| values[*at]).collect();
+            values.push(self.append_parts(&operation, inputs, true)?.0);
+        }
+        Ok(Value(values.last().copied().unwrap_or(0)))
+    }
+}

@@ -1,0 +1,317 @@
+//! What an operation is: values of some inputs go in, a value and what its derivatives need come
+//! out. Written once for every kind of step of a network, yours among them; called by
+//! [`Graph`](crate::Graph) and by the sweeps over it.
+
+use std::{any::Any, fmt::Debug, ops::Range, sync::Arc};
+
+use candle_core::Tensor;
+
+use crate::{
+    error::{ModelError, Result},
+    factor::Factor,
+    loops::entrywise::add,
+};
+
+/// Where batch norms take their mean and variance from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormMode {
+    /// The stored running statistics: examples do not interact.
+    Frozen,
+    /// The statistics of the batch at hand, as in training.
+    Batch,
+}
+
+/// For every input of an operation that asked for it a cotangent and its tangent.
+pub type MixedCotangents = Vec<Option<(Tensor, Tensor)>>;
+
+/// One differentiable operation on values.
+///
+/// Four functions are required: [`output_shape`](Operation::output_shape),
+/// [`forward`](Operation::forward), [`jvp`](Operation::jvp) and [`vjp`](Operation::vjp). One that
+/// is to have anisotropy directions says its [`mixed_vjp`](Operation::mixed_vjp) too; the others
+/// have defaults that cost speed at most.
+///
+/// Every tensor has a leading axis of examples, which never interact; shapes that are asked for or
+/// promised leave it out. Tensors may be strided. A parameter is an input like any other, and its
+/// cotangent, example by example, is all that a kernel needs to know of it.
+///
+/// An operation of one input is also a [`Layer`](crate::Layer).
+pub trait Operation: Debug + Send + Sync + 'static {
+    /// What the derivatives need of a forward pass. A clone of a tensor is cheap.
+    type Cache: Send + Sync + 'static;
+
+    /// Shape of one example's result for the shapes of one example's inputs.
+    ///
+    /// # Errors
+    /// Inputs that the operation cannot take.
+    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>>;
+
+    /// The result for a batch, and what the derivatives need.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn forward(&self, inputs: &[&Tensor], mode: NormMode) -> Result<(Tensor, Self::Cache)>;
+
+    /// Forward-mode derivative: the tangent of the result for tangents of the inputs, `None` for
+    /// an exactly zero one; at least one is not.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn jvp(&self, cache: &Self::Cache, tangents: &[Option<&Tensor>]) -> Result<Tensor>;
+
+    /// Reverse-mode derivative: for the cotangent `dy` of the result the cotangent of every input
+    /// that is `wanted`, example by example; `None` for the others.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn vjp(&self, cache: &Self::Cache, dy: &Tensor, wanted: &[bool])
+    -> Result<Vec<Option<Tensor>>>;
+
+    /// How [`vjp`](Operation::vjp) moves when the inputs move along `tangents` and `dy` along
+    /// `ddy`: for every wanted input its cotangent and the tangent of that.
+    /// [`linear_mixed_vjp`](crate::linear_mixed_vjp) is the rule of an operation that is linear in
+    /// all its inputs together.
+    ///
+    /// # Errors
+    /// By default, where the operation has no [`parts`](Operation::parts), that there is no rule.
+    fn mixed_vjp(
+        &self,
+        _cache: &Self::Cache,
+        _tangents: &[Option<&Tensor>],
+        _dy: &Tensor,
+        _ddy: &Tensor,
+        _wanted: &[bool],
+    ) -> Result<MixedCotangents> {
+        Err(ModelError::NoMixedDerivative { layer: format!("{self:?}"), note: "" })
+    }
+
+    /// Operations of the matrix products of one example's result, two a multiply-add.
+    fn operations(&self, _inputs: &[&[usize]]) -> f64 {
+        0.0
+    }
+
+    /// Whether an input may come with a leading axis of 1 beside others of N, as what depends on
+    /// parameters alone does. Elsewhere it is expanded, without a copy, before it is handed over.
+    fn takes_shared(&self, _input: usize) -> bool {
+        false
+    }
+
+    /// For each input whether the result does not depend on it, exactly, given which inputs are
+    /// parameters that are exactly zero: a zero weight blocks what it multiplies. What lies below
+    /// a blocked input alone has gradient zero and is left out of kernels.
+    fn blocks(&self, zero: &[bool]) -> Vec<bool> {
+        vec![false; zero.len()]
+    }
+
+    /// The inputs whose gradients come from [`factor`](Operation::factor), a weight and maybe its
+    /// bias: none by default.
+    fn structured(&self) -> Range<usize> {
+        0..0
+    }
+
+    /// The gradients of the [`structured`](Operation::structured) inputs as a factor of sums of
+    /// products, which is shorter than their rows. `names` are those of all inputs.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn factor(
+        &self,
+        _cache: &Self::Cache,
+        _names: &[&str],
+        _dy: &Tensor,
+    ) -> Result<Option<Factor>> {
+        Ok(None)
+    }
+
+    /// The part of the derivative of [`factor`](Operation::factor) along tangents of the inputs in
+    /// which `dy` stays: for `d (x) a` the factor `d (x) a'`, without a bias. `None` where zero.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn moved_factor(
+        &self,
+        _cache: &Self::Cache,
+        _names: &[&str],
+        _tangents: &[Option<&Tensor>],
+        _dy: &Tensor,
+    ) -> Result<Option<Factor>> {
+        Ok(None)
+    }
+
+    /// What a forward pass in [`NormMode::Batch`] makes of inputs that are running statistics: the
+    /// number of the input and its new value.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn new_statistics(&self, _cache: &Self::Cache) -> Result<Vec<(usize, Tensor)>> {
+        Ok(Vec::new())
+    }
+
+    /// Simpler operations that give the same result one after another, where there are: mixed
+    /// derivatives are taken through them, and they are an oracle.
+    ///
+    /// # Errors
+    /// Inputs that the operation cannot take.
+    fn parts(&self, _inputs: &[&[usize]]) -> Result<Option<Parts>> {
+        Ok(None)
+    }
+}
+
+/// Operations one after another that stand for one: values are numbered from 0, first the inputs,
+/// then the results in order; the last is that of the whole.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    inputs: usize,
+    pub(crate) steps: Vec<(Arc<dyn ErasedOperation>, Vec<usize>)>,
+}
+
+impl Parts {
+    /// No operation yet on so many inputs.
+    pub fn new(inputs: usize) -> Self {
+        Self { inputs, steps: Vec::new() }
+    }
+
+    /// Appends an operation on values of these numbers and gives the number of its result.
+    pub fn apply(&mut self, operation: impl Operation, inputs: &[usize]) -> usize {
+        self.steps.push((Arc::new(operation), inputs.to_vec()));
+        self.inputs + self.steps.len() - 1
+    }
+}
+
+/// [`Operation::mixed_vjp`] of an operation that is linear in all its inputs together, or locally
+/// so, as a maximum is: its reverse-mode derivative does not move.
+///
+/// # Errors
+/// As [`Operation::vjp`].
+pub fn linear_mixed_vjp<O: Operation>(
+    operation: &O,
+    cache: &O::Cache,
+    dy: &Tensor,
+    ddy: &Tensor,
+    wanted: &[bool],
+) -> Result<MixedCotangents> {
+    let fixed = operation.vjp(cache, dy, wanted)?;
+    let moved = operation.vjp(cache, ddy, wanted)?;
+    Ok(fixed.into_iter().zip(moved).map(|(fixed, moved)| fixed.zip(moved)).collect())
+}
+
+/// The tangent of an operation's one input.
+///
+/// # Errors
+/// [`ModelError::Cache`] where none is given.
+pub fn only_tangent<'t>(tangents: &[Option<&'t Tensor>]) -> Result<&'t Tensor> {
+    tangents.iter().flatten().next().copied().ok_or(ModelError::Cache { what: "tangent" })
+}
+
+/// Sum of two optional tangents or cotangents.
+pub(crate) fn add_tangents(a: Option<Tensor>, b: Option<Tensor>) -> Result<Option<Tensor>> {
+    Ok(match (a, b) {
+        (Some(a), Some(b)) => Some(add(&a, &b)?),
+        (a, b) => a.or(b),
+    })
+}
+
+/// What the forward pass of one operation kept.
+pub(crate) type AnyCache = Arc<dyn Any + Send + Sync>;
+
+/// An [`Operation`] whose cache has no type.
+pub(crate) trait ErasedOperation: Debug + Send + Sync {
+    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>>;
+    fn forward(&self, inputs: &[&Tensor], mode: NormMode) -> Result<(Tensor, AnyCache)>;
+    fn jvp(&self, cache: &AnyCache, tangents: &[Option<&Tensor>]) -> Result<Tensor>;
+    fn vjp(&self, cache: &AnyCache, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>>;
+    fn mixed_vjp(
+        &self,
+        cache: &AnyCache,
+        tangents: &[Option<&Tensor>],
+        dy: &Tensor,
+        ddy: &Tensor,
+        wanted: &[bool],
+    ) -> Result<MixedCotangents>;
+    fn operations(&self, inputs: &[&[usize]]) -> f64;
+    fn takes_shared(&self, input: usize) -> bool;
+    fn blocks(&self, zero: &[bool]) -> Vec<bool>;
+    fn structured(&self) -> Range<usize>;
+    fn factor(&self, cache: &AnyCache, names: &[&str], dy: &Tensor) -> Result<Option<Factor>>;
+    fn moved_factor(
+        &self,
+        cache: &AnyCache,
+        names: &[&str],
+        tangents: &[Option<&Tensor>],
+        dy: &Tensor,
+    ) -> Result<Option<Factor>>;
+    fn new_statistics(&self, cache: &AnyCache) -> Result<Vec<(usize, Tensor)>>;
+    fn parts(&self, inputs: &[&[usize]]) -> Result<Option<Parts>>;
+}
+
+impl<O: Operation> ErasedOperation for O {
+    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        Operation::output_shape(self, inputs)
+    }
+
+    fn forward(&self, inputs: &[&Tensor], mode: NormMode) -> Result<(Tensor, AnyCache)> {
+        let (result, cache) = Operation::forward(self, inputs, mode)?;
+        Ok((result, Arc::new(cache)))
+    }
+
+    fn jvp(&self, cache: &AnyCache, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
+        Operation::jvp(self, typed::<O>(cache)?, tangents)
+    }
+
+    fn vjp(&self, cache: &AnyCache, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Operation::vjp(self, typed::<O>(cache)?, dy, wanted)
+    }
+
+    fn mixed_vjp(
+        &self,
+        cache: &AnyCache,
+        tangents: &[Option<&Tensor>],
+        dy: &Tensor,
+        ddy: &Tensor,
+        wanted: &[bool],
+    ) -> Result<MixedCotangents> {
+        Operation::mixed_vjp(self, typed::<O>(cache)?, tangents, dy, ddy, wanted)
+    }
+
+    fn operations(&self, inputs: &[&[usize]]) -> f64 {
+        Operation::operations(self, inputs)
+    }
+
+    fn takes_shared(&self, input: usize) -> bool {
+        Operation::takes_shared(self, input)
+    }
+
+    fn blocks(&self, zero: &[bool]) -> Vec<bool> {
+        Operation::blocks(self, zero)
+    }
+
+    fn structured(&self) -> Range<usize> {
+        Operation::structured(self)
+    }
+
+    fn factor(&self, cache: &AnyCache, names: &[&str], dy: &Tensor) -> Result<Option<Factor>> {
+        Operation::factor(self, typed::<O>(cache)?, names, dy)
+    }
+
+    fn moved_factor(
+        &self,
+        cache: &AnyCache,
+        names: &[&str],
+        tangents: &[Option<&Tensor>],
+        dy: &Tensor,
+    ) -> Result<Option<Factor>> {
+        Operation::moved_factor(self, typed::<O>(cache)?, names, tangents, dy)
+    }
+
+    fn new_statistics(&self, cache: &AnyCache) -> Result<Vec<(usize, Tensor)>> {
+        Operation::new_statistics(self, typed::<O>(cache)?)
+    }
+
+    fn parts(&self, inputs: &[&[usize]]) -> Result<Option<Parts>> {
+        Operation::parts(self, inputs)
+    }
+}
+
+fn typed<O: Operation>(cache: &AnyCache) -> Result<&O::Cache> {
+    cache.downcast_ref().ok_or(ModelError::Cache { what: "cache of its own type" })
+}

@@ -1,0 +1,174 @@
+//! The dense map over the last axis: inputs, a weight and maybe a bias go in. Its factor is the
+//! pair (a, d) of inputs and cotangents.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+
+use crate::{
+    error::{ModelError, Result},
+    factor::Factor,
+    loops::{
+        entrywise::add,
+        matmul::{matmul, matmul_bt},
+    },
+    operation::{MixedCotangents, NormMode, Operation, add_tangents},
+};
+
+/// `y = x W^T + b` over the last axis: x (.., in), W (out, in), and b (out) if it is given. The
+/// weight follows from parameters alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Affine;
+
+/// What derivatives of an [`Affine`] need.
+#[derive(Debug)]
+pub struct AffineCache {
+    x: Tensor,
+    /// (out, in).
+    weight: Tensor,
+}
+
+/// x W^T over the last axis.
+fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let last = x.rank() - 1;
+    if last == 1 {
+        return matmul_bt(x, weight);
+    }
+    let y = matmul_bt(&x.flatten_to(last - 1)?, weight)?;
+    Ok(y.reshape([&x.dims()[..last], &[weight.dims()[0]]].concat())?)
+}
+
+/// d W over the last axis.
+fn transposed_product(d: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let last = d.rank() - 1;
+    if last == 1 {
+        return matmul(d, weight);
+    }
+    let x = matmul(&d.flatten_to(last - 1)?, weight)?;
+    Ok(x.reshape([&d.dims()[..last], &[weight.dims()[1]]].concat())?)
+}
+
+fn add_bias(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    match bias {
+        Some(bias) => Ok(y.broadcast_add(&bias.squeeze(0)?)?),
+        None => Ok(y),
+    }
+}
+
+/// (N, .., width) as (N, width), or as (N, T, width) with all axes between in one.
+fn tokens(t: &Tensor) -> Result<Tensor> {
+    Ok(if t.rank() > 3 { t.flatten(1, t.rank() - 2)? } else { t.clone() })
+}
+
+fn pair(names: &[&str], inputs: &Tensor, cotangents: &Tensor, bias: bool) -> Result<Factor> {
+    Ok(Factor::Dense {
+        weight: names[1].to_owned(),
+        bias: names.get(2).filter(|_| bias).map(|name| (*name).to_owned()),
+        inputs: tokens(inputs)?,
+        cotangents: tokens(cotangents)?,
+    })
+}
+
+impl Operation for Affine {
+    type Cache = AffineCache;
+
+    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        let (&[x, &[outputs, width]], bias) = (match inputs {
+            [x, weight] => (&[*x, *weight], None),
+            [x, weight, bias] => (&[*x, *weight], Some(*bias)),
+            _ => return Err(ModelError::arity(self, inputs.len())),
+        }) else {
+            return Err(ModelError::shape("dense weight", "(out, in)", inputs[1]));
+        };
+        if x.last() != Some(&width) {
+            return Err(ModelError::shape("dense input", format!("(N, .., {width})"), x));
+        }
+        if let Some(bias) = bias.filter(|bias| **bias != [outputs]) {
+            return Err(ModelError::shape("dense bias", format!("({outputs})"), bias));
+        }
+        Ok([&x[..x.len() - 1], &[outputs]].concat())
+    }
+
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, AffineCache)> {
+        let (x, weight) = (inputs[0].clone(), inputs[1].squeeze(0)?);
+        let y = add_bias(product(&x, &weight)?, inputs.get(2).copied())?;
+        Ok((y, AffineCache { x, weight }))
+    }
+
+    fn jvp(&self, cache: &AffineCache, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
+        let moved = tangents[1].map(|w| product(&cache.x, &w.squeeze(0)?)).transpose()?;
+        let bias = tangents.get(2).copied().flatten();
+        let moved = moved.map(|moved| add_bias(moved, bias)).transpose()?;
+        let through = tangents[0].map(|dx| product(dx, &cache.weight)).transpose()?;
+        let sum = add_tangents(moved, through)?;
+        match (sum, bias.filter(|_| tangents[1].is_none())) {
+            (Some(sum), bias) => add_bias(sum, bias),
+            (None, bias) => {
+                let shape =
+                    [&cache.x.dims()[..cache.x.rank() - 1], &[cache.weight.dims()[0]]].concat();
+                add_bias(Tensor::zeros(shape, cache.x.dtype(), cache.x.device())?, bias)
+            }
+        }
+    }
+
+    fn vjp(
+        &self,
+        cache: &AffineCache,
+        dy: &Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
+        let dx = wanted[0].then(|| transposed_product(dy, &cache.weight)).transpose()?;
+        Ok(std::iter::once(dx).chain(wanted[1..].iter().map(|_| None)).collect())
+    }
+
+    /// The input's cotangent `d W` moves by `d' W + d W'`.
+    fn mixed_vjp(
+        &self,
+        cache: &AffineCache,
+        tangents: &[Option<&Tensor>],
+        dy: &Tensor,
+        ddy: &Tensor,
+        wanted: &[bool],
+    ) -> Result<MixedCotangents> {
+        let mut cotangents = vec![None; wanted.len()];
+        if wanted[0] {
+            let mut moved = transposed_product(ddy, &cache.weight)?;
+            if let Some(weight) = tangents[1] {
+                moved = add(&moved, &transposed_product(dy, &weight.squeeze(0)?)?)?;
+            }
+            cotangents[0] = Some((transposed_product(dy, &cache.weight)?, moved));
+        }
+        Ok(cotangents)
+    }
+
+    fn operations(&self, inputs: &[&[usize]]) -> f64 {
+        let outputs = inputs[1].first().copied().unwrap_or(0);
+        2.0 * (inputs[0].iter().product::<usize>() * outputs) as f64
+    }
+
+    fn takes_shared(&self, input: usize) -> bool {
+        input > 0
+    }
+
+    fn blocks(&self, zero: &[bool]) -> Vec<bool> {
+        (0..zero.len()).map(|input| input == 0 && zero[1]).collect()
+    }
+
+    fn structured(&self) -> Range<usize> {
+        1..3
+    }
+
+    fn factor(&self, cache: &AffineCache, names: &[&str], dy: &Tensor) -> Result<Option<Factor>> {
+        pair(names, &cache.x, dy, true).map(Some)
+    }
+
+    fn moved_factor(
+        &self,
+        _: &AffineCache,
+        names: &[&str],
+        tangents: &[Option<&Tensor>],
+        dy: &Tensor,
+    ) -> Result<Option<Factor>> {
+        tangents[0].map(|dx| pair(names, dx, dy, false)).transpose()
+    }
+}

@@ -1,0 +1,8 @@
+//! The operations, one file each, by kind.
+
+pub(crate) mod entrywise;
+pub(crate) mod linear;
+pub(crate) mod norm;
+pub(crate) mod pooling;
+pub(crate) mod reduce;
+pub(crate) mod shape;

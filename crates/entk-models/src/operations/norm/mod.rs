@@ -1,0 +1,5 @@
+//! Normalisations.
+
+mod normalize_batch;
+
+pub use normalize_batch::NormalizeBatch;

@@ -1,0 +1,5 @@
+//! Operations that move numbers and compute none.
+
+mod flatten;
+
+pub use flatten::Flatten;
