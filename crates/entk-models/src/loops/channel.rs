@@ -27,9 +27,14 @@ impl HostOp for PixelSum {
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
         let pixels = inputs[0].len() / out.len();
-        (out.par_iter_mut().with_min_len(64))
-            .zip(inputs[0].par_chunks(pixels))
-            .for_each(|(sum, plane)| *sum = vectorised(|| sum_slice(plane)));
+        (out.par_iter_mut().with_min_len(64)).zip(inputs[0].par_chunks(pixels)).for_each(
+            |(sum, plane)| {
+                *sum = vectorised(
+                    #[inline(always)]
+                    || sum_slice(plane),
+                )
+            },
+        );
     }
 
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {

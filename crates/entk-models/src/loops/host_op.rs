@@ -67,7 +67,8 @@ pub(crate) fn on_host(tensor: &Tensor) -> bool {
 }
 
 /// Runs a loop compiled for this machine's vectors: AVX2 where there is. Nothing is contracted or
-/// reordered, so the bits are those of the plain loop. What `f` calls has to be inlined into it.
+/// reordered, so the bits are those of the plain loop. `f` and what it calls have to be inlined, or
+/// they stay compiled for the plain machine: mark closures `#[inline(always)]` too.
 pub(crate) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }

@@ -14,3 +14,4 @@ pub(crate) mod norm;
 pub(crate) mod padding;
 pub(crate) mod pool;
 pub(crate) mod real;
+pub(crate) mod row;

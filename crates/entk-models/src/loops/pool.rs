@@ -62,17 +62,21 @@ impl HostOp for Average {
         (out.par_chunks_mut(w.output[0] * w.output[1]))
             .zip(inputs[0].par_chunks(w.input()[0] * w.input()[1]))
             .for_each(|(out, plane)| {
-                vectorised(|| {
-                    for_each_row(&w, |from, to| match w.window[1] {
-                        2 => add_windows::<2, T>(&plane[from], &mut out[to]),
-                        width => {
-                            for (o, window) in out[to].iter_mut().zip(plane[from].chunks(width)) {
-                                window.iter().for_each(|v| *o += *v);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for_each_row(&w, |from, to| match w.window[1] {
+                            2 => add_windows::<2, T>(&plane[from], &mut out[to]),
+                            width => {
+                                for (o, window) in out[to].iter_mut().zip(plane[from].chunks(width))
+                                {
+                                    window.iter().for_each(|v| *o += *v);
+                                }
                             }
-                        }
-                    });
-                    out.iter_mut().for_each(|o| *o *= scale);
-                });
+                        });
+                        out.iter_mut().for_each(|o| *o *= scale);
+                    },
+                );
             });
     }
 
@@ -95,16 +99,20 @@ impl HostOp for Spread {
         (out.par_chunks_mut(w.input()[0] * w.input()[1]))
             .zip(inputs[0].par_chunks(w.output[0] * w.output[1]))
             .for_each(|(plane, dy)| {
-                vectorised(|| {
-                    for_each_row(&w, |to, from| match w.window[1] {
-                        2 => fill_windows::<2, T>(&dy[from], scale, &mut plane[to]),
-                        width => {
-                            for (d, window) in dy[from].iter().zip(plane[to].chunks_mut(width)) {
-                                window.fill(*d * scale);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for_each_row(&w, |to, from| match w.window[1] {
+                            2 => fill_windows::<2, T>(&dy[from], scale, &mut plane[to]),
+                            width => {
+                                for (d, window) in dy[from].iter().zip(plane[to].chunks_mut(width))
+                                {
+                                    window.fill(*d * scale);
+                                }
                             }
-                        }
-                    });
-                });
+                        });
+                    },
+                );
             });
     }
 

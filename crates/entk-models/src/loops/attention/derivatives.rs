@@ -31,12 +31,15 @@ struct Scratch<T> {
 /// `scale p (d - <p, d>)` in place of d, row by row.
 fn score_derivative<T: Real>(p: &[T], d: &mut [T], seen: usize, scale: f64) {
     let scale = T::from_f64(scale);
-    vectorised(|| {
-        for (p, d) in p.chunks_exact(seen).zip(d.chunks_exact_mut(seen)) {
-            softmax_derivative_row(p, d);
-            d.iter_mut().for_each(|d| *d *= scale);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for (p, d) in p.chunks_exact(seen).zip(d.chunks_exact_mut(seen)) {
+                softmax_derivative_row(p, d);
+                d.iter_mut().for_each(|d| *d *= scale);
+            }
+        },
+    );
 }
 
 /// The tangent `dp v + p dv` with `dp = p (ds - <p, ds>)`, `ds = scale (dq k^T + q dk^T)`. Inputs:

@@ -126,18 +126,21 @@ fn probabilities<T: Real>(
     let keys = some_rows(head.k, &(0..seen), heads.width);
     set_product(out, some_rows(head.q, block, heads.width), keys.transpose());
     let scale = T::from_f64(heads.scale);
-    vectorised(|| {
-        for (row, query) in out.chunks_exact_mut(seen).zip(block.clone()) {
-            let (row, unseen) = row.split_at_mut(heads.seen(query + 1));
-            row.iter_mut().for_each(|score| *score *= scale);
-            if let Some(mask) = head.mask {
-                let mask = part(mask, query, heads.keys);
-                row.iter_mut().zip(mask).for_each(|(score, mask)| *score += *mask);
+    vectorised(
+        #[inline(always)]
+        || {
+            for (row, query) in out.chunks_exact_mut(seen).zip(block.clone()) {
+                let (row, unseen) = row.split_at_mut(heads.seen(query + 1));
+                row.iter_mut().for_each(|score| *score *= scale);
+                if let Some(mask) = head.mask {
+                    let mask = part(mask, query, heads.keys);
+                    row.iter_mut().zip(mask).for_each(|(score, mask)| *score += *mask);
+                }
+                softmax_row(row);
+                unseen.fill(T::zero());
             }
-            softmax_row(row);
-            unseen.fill(T::zero());
-        }
-    });
+        },
+    );
 }
 
 /// Inputs: q, k, v and the mask, if there is one.

@@ -7,47 +7,34 @@ use rayon::prelude::*;
 use crate::{
     error::Result,
     loops::{
-        channel::{dot_slice, sum_slice},
         host_op::{HostOp, vectorised},
         real::Real,
+        row::{row_dot, row_max, row_sum},
     },
 };
 
 /// Entries that one task should at least work on.
 const TASK: usize = 1 << 13;
 
-/// The largest entry, in eight lanes; NaN counts as none, and comes back by the exponentials.
-#[inline(always)]
-fn largest<T: Real>(x: &[T]) -> T {
-    let mut lanes = [T::from_f64(f64::NEG_INFINITY); 8];
-    let chunks = x.chunks_exact(8);
-    let rest = chunks.remainder();
-    let larger = |a: &mut T, b: &T| *a = if *b > *a { *b } else { *a };
-    chunks.for_each(|chunk| lanes.iter_mut().zip(chunk).for_each(|(lane, x)| larger(lane, x)));
-    let [mut most, others @ ..] = lanes;
-    others.iter().chain(rest).for_each(|x| larger(&mut most, x));
-    most
-}
-
 /// `exp(x - largest)` in place, and its sum.
 #[inline(always)]
 fn exponentials<T: Real>(row: &mut [T], largest: T) -> T {
     row.iter_mut().for_each(|x| *x = Real::exp(*x - largest));
-    sum_slice(row)
+    row_sum(row)
 }
 
 /// The softmax of a row, in place.
 #[inline(always)]
-pub(super) fn softmax_row<T: Real>(row: &mut [T]) {
-    let most = largest(row);
+pub(crate) fn softmax_row<T: Real>(row: &mut [T]) {
+    let most = row_max(row);
     let inverse = T::one() / exponentials(row, most);
     row.iter_mut().for_each(|x| *x *= inverse);
 }
 
 /// `y (u - <y, u>)` in place of u: the derivative of a softmax y along u, and its transpose.
 #[inline(always)]
-pub(super) fn softmax_derivative_row<T: Real>(y: &[T], u: &mut [T]) {
-    let along = dot_slice(y, u, T::zero());
+pub(crate) fn softmax_derivative_row<T: Real>(y: &[T], u: &mut [T]) {
+    let along = row_dot(y, u, T::zero());
     y.iter().zip(u).for_each(|(y, u)| *u = *y * (*u - along));
 }
 
@@ -61,15 +48,18 @@ fn for_each_row<T: Real>(
 ) {
     let rows = (TASK / length).max(1);
     out.par_chunks_mut(rows * length).enumerate().for_each(|(task, part)| {
-        vectorised(|| {
-            for (at, out) in part.chunks_exact_mut(length).enumerate() {
-                let start = (task * rows + at) * length;
-                let row = |input: usize| {
-                    inputs.get(input).map_or(&[][..], |input| &input[start..start + length])
-                };
-                f([row(0), row(1), row(2)], out);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (at, out) in part.chunks_exact_mut(length).enumerate() {
+                    let start = (task * rows + at) * length;
+                    let row = |input: usize| {
+                        inputs.get(input).map_or(&[][..], |input| &input[start..start + length])
+                    };
+                    f([row(0), row(1), row(2)], out);
+                }
+            },
+        );
     });
 }
 
@@ -87,7 +77,7 @@ impl Rows {
         if !self.logarithm {
             return softmax_row(out);
         }
-        let most = largest(out);
+        let most = row_max(out);
         let logarithm = T::from_f64(exponentials(out, most).to_f64().ln());
         out.iter_mut().zip(x).for_each(|(out, x)| *out = *x - most - logarithm);
     }
@@ -101,7 +91,13 @@ impl HostOp for Rows {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        for_each_row(length(&self.shape), inputs, out, |[x, ..], out| self.one(x, out));
+        for_each_row(
+            length(&self.shape),
+            inputs,
+            out,
+            #[inline(always)]
+            |[x, ..], out| self.one(x, out),
+        );
     }
 
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
@@ -143,11 +139,11 @@ impl Derivative {
             }
             Rule::LogarithmTangent => {
                 out.iter_mut().zip(y).for_each(|(out, y)| *out = Real::exp(*y));
-                let along = dot_slice(out, u, T::zero());
+                let along = row_dot(out, u, T::zero());
                 out.iter_mut().zip(u).for_each(|(out, u)| *out = *u - along);
             }
             Rule::LogarithmCotangent => {
-                let sum = sum_slice(u);
+                let sum = row_sum(u);
                 let pairs = y.iter().zip(u);
                 out.iter_mut().zip(pairs).for_each(|(out, (y, u))| *out = *u - Real::exp(*y) * sum);
             }
@@ -163,7 +159,13 @@ impl HostOp for Derivative {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        for_each_row(length(&self.shape), inputs, out, |[y, u, _], out| self.one(y, u, out));
+        for_each_row(
+            length(&self.shape),
+            inputs,
+            out,
+            #[inline(always)]
+            |[y, u, _], out| self.one(y, u, out),
+        );
     }
 
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
@@ -186,13 +188,13 @@ struct DerivativeTangent {
 impl DerivativeTangent {
     #[inline(always)]
     fn one<T: Real>([y, u, t]: [&[T]; 3], out: &mut [T]) {
-        let (along_u, along_t) = (dot_slice(y, u, T::zero()), dot_slice(y, t, T::zero()));
+        let (along_u, along_t) = (row_dot(y, u, T::zero()), row_dot(y, t, T::zero()));
         let pairs = u.iter().zip(t);
         for (out, (y, (u, t))) in out.iter_mut().zip(y.iter().zip(pairs)) {
             *out = *y * (*t - along_t) * (*u - along_u);
         }
         // <y (t - <t>) (u - <u>)> is <q, u>, since <q> is zero.
-        let both = sum_slice(out);
+        let both = row_sum(out);
         out.iter_mut().zip(y).for_each(|(out, y)| *out -= *y * both);
     }
 }

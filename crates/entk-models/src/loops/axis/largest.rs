@@ -116,7 +116,10 @@ impl Largest<'_> {
         (out.par_chunks_mut(outputs).zip(x.par_chunks(inputs)))
             .with_min_len((TASK / inputs).max(1))
             .for_each_init(Vec::new, |scratch, (out, x)| {
-                vectorised(|| self.windows.largest(x, scratch, out));
+                vectorised(
+                    #[inline(always)]
+                    || self.windows.largest(x, scratch, out),
+                );
             });
         u32::to_cpu_storage_owned(out)
     }

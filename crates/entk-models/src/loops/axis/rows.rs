@@ -67,7 +67,10 @@ impl LookUp {
             .zip(rows.par_chunks(to * self.width))
             .with_min_len((TASK / self.table()).max(1))
             .for_each(|((out, ids), rows)| {
-                vectorised(|| add_rows(rows, ids, self.width, out));
+                vectorised(
+                    #[inline(always)]
+                    || add_rows(rows, ids, self.width, out),
+                );
             });
     }
 

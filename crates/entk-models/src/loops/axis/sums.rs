@@ -62,16 +62,19 @@ impl HostOp for AxisSum {
         (out.par_chunks_mut(axis.inner).zip(inputs[0].par_chunks(axis.size * axis.inner)))
             .with_min_len(axis.least())
             .for_each(|(out, x)| {
-                vectorised(|| {
-                    if let [out] = out {
-                        *out = sum_slice(x);
-                    } else {
-                        for x in x.chunks_exact(axis.inner) {
-                            out.iter_mut().zip(x).for_each(|(out, x)| *out += *x);
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        if let [out] = out {
+                            *out = sum_slice(x);
+                        } else {
+                            for x in x.chunks_exact(axis.inner) {
+                                out.iter_mut().zip(x).for_each(|(out, x)| *out += *x);
+                            }
                         }
-                    }
-                    out.iter_mut().for_each(|out| *out *= scale);
-                });
+                        out.iter_mut().for_each(|out| *out *= scale);
+                    },
+                );
             });
     }
 
@@ -103,12 +106,15 @@ impl HostOp for Repeat {
         (out.par_chunks_mut(axis.size * axis.inner).zip(inputs[0].par_chunks(axis.inner)))
             .with_min_len(axis.least())
             .for_each(|(out, x)| {
-                vectorised(|| match x {
-                    [x] => out.fill(*x * scale),
-                    x => (out.chunks_exact_mut(axis.inner)).for_each(|out| {
-                        out.iter_mut().zip(x).for_each(|(out, x)| *out = *x * scale);
-                    }),
-                });
+                vectorised(
+                    #[inline(always)]
+                    || match x {
+                        [x] => out.fill(*x * scale),
+                        x => (out.chunks_exact_mut(axis.inner)).for_each(|out| {
+                            out.iter_mut().zip(x).for_each(|(out, x)| *out = *x * scale);
+                        }),
+                    },
+                );
             });
     }
 

@@ -42,11 +42,14 @@ impl HostOp for WeightedSum<'_> {
         (out.par_chunks_mut(rows * inner).enumerate()).for_each(|(task, out)| {
             let first = task * rows;
             let turns = taps.iter().cycle().skip(first % outputs).zip(first..);
-            vectorised(|| {
-                for (out, (taps, row)) in out.chunks_exact_mut(inner).zip(turns) {
-                    add_taps(&inputs[0][row / outputs * plane..], taps, out);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (out, (taps, row)) in out.chunks_exact_mut(inner).zip(turns) {
+                        add_taps(&inputs[0][row / outputs * plane..], taps, out);
+                    }
+                },
+            );
         });
     }
 

@@ -218,9 +218,12 @@ impl ImageBlock {
                 plane.for_each_outside(g.output[1], |at| inside[at] = T::zero());
                 let target = &mut images[plane.from..plane.from + plane.len];
                 let (to, from) = plane.overlap();
-                vectorised(|| {
-                    target[from].iter_mut().zip(&inside[to]).for_each(|(t, v)| *t += *v);
-                });
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        target[from].iter_mut().zip(&inside[to]).for_each(|(t, v)| *t += *v);
+                    },
+                );
             });
         }
         self.for_each_row(|row, tap, at| {

@@ -98,7 +98,12 @@ impl HostOp for Moments {
         let ImageSizes { channels, pixels, .. } = self.sizes;
         let planes: Vec<(f64, f64)> = (inputs[0].par_chunks(pixels))
             .with_min_len(planes_of_task(pixels))
-            .map(|plane| vectorised(|| plane_moments(plane)))
+            .map(|plane| {
+                vectorised(
+                    #[inline(always)]
+                    || plane_moments(plane),
+                )
+            })
             .collect();
         for channel in 0..channels {
             let (mut mean, mut squares, mut count) = (0.0, 0.0, 0.0);

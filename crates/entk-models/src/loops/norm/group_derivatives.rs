@@ -9,10 +9,10 @@ use rayon::prelude::*;
 use crate::{
     error::Result,
     loops::{
-        channel::{dot_slice, sum_slice},
         host_op::{HostOp, vectorised},
         norm::groups::{Groups, examples, for_each_channel, shape_of},
         real::Real,
+        row::{row_dot, row_sum},
     },
 };
 
@@ -43,8 +43,8 @@ impl Project {
         }
         let (mean, inverse) = g.moments(x);
         let share = T::from_f64(1.0 / x.len() as f64);
-        let first = if g.centred { sum_slice(out) * share } else { T::zero() };
-        let second = dot_slice(out, x, mean) * inverse * inverse * share;
+        let first = if g.centred { row_sum(out) * share } else { T::zero() };
+        let second = row_dot(out, x, mean) * inverse * inverse * share;
         for (out, x) in out.iter_mut().zip(x) {
             *out = (*out - first - (*x - mean) * second) * inverse;
         }
@@ -71,7 +71,11 @@ impl HostOp for Project {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        self.groups.for_each_run(out, |at, out| self.one(inputs, at, out));
+        self.groups.for_each_run(
+            out,
+            #[inline(always)]
+            |at, out| self.one(inputs, at, out),
+        );
     }
 
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
@@ -115,8 +119,8 @@ impl GroupGradients {
         }
         let channels = dy.chunks_exact(pixels).zip(x.chunks_exact(pixels));
         for ((dy, x), (weight, bias)) in channels.zip(weight.iter_mut().zip(bias)) {
-            *weight += dot_slice(dy, x, mean) * inverse;
-            *bias += sum_slice(dy);
+            *weight += row_dot(dy, x, mean) * inverse;
+            *bias += row_sum(dy);
         }
     }
 
@@ -145,7 +149,10 @@ impl HostOp for GroupGradients {
         let (weights, biases) = out.split_at_mut(self.examples * width);
         (weights.par_chunks_mut(width).zip(biases.par_chunks_mut(width))).enumerate().for_each(
             |(n, (weight, bias))| {
-                vectorised(|| self.example(inputs, n, [weight, bias]));
+                vectorised(
+                    #[inline(always)]
+                    || self.example(inputs, n, [weight, bias]),
+                );
             },
         );
     }
@@ -173,10 +180,10 @@ impl ProjectionTangent {
         let [u, t, x] = [0, 1, 2].map(|input| g.run_of(inputs[input], at));
         let (mean, inverse) = g.moments(x);
         let share = T::from_f64(1.0 / x.len() as f64);
-        let centre = |a: &[T]| if g.centred { sum_slice(a) * share } else { T::zero() };
-        let along = |a: &[T]| dot_slice(a, x, mean) * inverse * share;
+        let centre = |a: &[T]| if g.centred { row_sum(a) * share } else { T::zero() };
+        let along = |a: &[T]| row_dot(a, x, mean) * inverse * share;
         let (mean_u, mean_t, along_u, along_t) = (centre(u), centre(t), along(u), along(t));
-        let both = dot_slice(u, t, mean_t) * share - along_u * along_t;
+        let both = row_dot(u, t, mean_t) * share - along_u * along_t;
         for (out, (x, (u, t))) in out.iter_mut().zip(x.iter().zip(u.iter().zip(t))) {
             let hat = (*x - mean) * inverse;
             let projected_u = *u - mean_u - hat * along_u;
@@ -195,7 +202,11 @@ impl HostOp for ProjectionTangent {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        self.groups.for_each_run(out, |at, out| self.one(inputs, at, out));
+        self.groups.for_each_run(
+            out,
+            #[inline(always)]
+            |at, out| self.one(inputs, at, out),
+        );
     }
 
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use crate::{
     error::Result,
     loops::{
-        channel::sum_slice,
         host_op::{HostOp, vectorised},
         real::Real,
+        row::{row_squares, row_sum},
     },
 };
 
@@ -66,11 +66,11 @@ impl Groups {
 
     /// Mean and inverse deviation of a run.
     #[inline(always)]
-    pub(super) fn moments<T: Real>(&self, x: &[T]) -> (T, T) {
+    pub(crate) fn moments<T: Real>(&self, x: &[T]) -> (T, T) {
         let count = x.len() as f64;
-        let mean = if self.centred { sum_slice(x).to_f64() / count } else { 0.0 };
+        let mean = if self.centred { row_sum(x).to_f64() / count } else { 0.0 };
         let mean = T::from_f64(mean);
-        let variance = square_sum(x, mean).to_f64() / count;
+        let variance = row_squares(x, mean).to_f64() / count;
         (mean, T::from_f64((variance + self.eps).sqrt().recip()))
     }
 
@@ -83,11 +83,14 @@ impl Groups {
     ) {
         let runs = (TASK / self.run()).max(1);
         out.par_chunks_mut(runs * self.run()).enumerate().for_each(|(task, part)| {
-            vectorised(|| {
-                for (at, out) in part.chunks_exact_mut(self.run()).enumerate() {
-                    each(task * runs + at, out);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (at, out) in part.chunks_exact_mut(self.run()).enumerate() {
+                        each(task * runs + at, out);
+                    }
+                },
+            );
         });
     }
 
@@ -116,23 +119,6 @@ impl Groups {
     pub(super) fn beside_channels(&self, weights: &Tensor) -> Result<Tensor> {
         Ok(weights.contiguous()?.reshape(((), 1, self.groups, self.channels, 1))?)
     }
-}
-
-/// `sum_i (x_i - center)^2`, in the order of [`sum_slice`].
-#[inline(always)]
-fn square_sum<T: Real>(x: &[T], center: T) -> T {
-    let mut lanes = [T::zero(); 8];
-    let chunks = x.chunks_exact(8);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *lane += (*x - center) * (*x - center);
-        }
-    }
-    let mut sum = T::zero();
-    lanes.iter().for_each(|lane| sum += *lane);
-    rest.iter().for_each(|x| sum += (*x - center) * (*x - center));
-    sum
 }
 
 /// Applies `f(entry, its channel's weight)` to the entries of a run.
@@ -181,7 +167,11 @@ impl HostOp for NormalizeGroups {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        self.groups.for_each_run(out, |at, out| self.one(inputs, at, out));
+        self.groups.for_each_run(
+            out,
+            #[inline(always)]
+            |at, out| self.one(inputs, at, out),
+        );
     }
 
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {

@@ -53,7 +53,10 @@ impl HostOp for Normalize {
             .with_min_len(planes_of_task(pixels))
             .for_each(|(plane, (out, x))| {
                 let line = ChannelMap::of(inputs[1], plane % channels, channels);
-                vectorised(|| self.plane(line, x, out));
+                vectorised(
+                    #[inline(always)]
+                    || self.plane(line, x, out),
+                );
             });
     }
 
@@ -110,7 +113,10 @@ impl HostOp for Gradients {
             .with_min_len(planes_of_task(pixels))
             .for_each_init(Vec::new, |masked, (plane, ((bias, scale), (dy, x)))| {
                 let line = ChannelMap::of(inputs[2], plane % channels, channels);
-                (*bias, *scale) = vectorised(|| self.plane(line, dy, x, masked));
+                (*bias, *scale) = vectorised(
+                    #[inline(always)]
+                    || self.plane(line, dy, x, masked),
+                );
             });
     }
 
@@ -215,7 +221,10 @@ impl HostOp for Combine {
                 let channel = plane % channels;
                 let line = ChannelMap::of(inputs[2], channel, channels);
                 let factors = [4, 5, 6].map(|row| inputs[2][row * channels + channel]);
-                vectorised(|| self.plane(line, factors, [u, x], out));
+                vectorised(
+                    #[inline(always)]
+                    || self.plane(line, factors, [u, x], out),
+                );
             });
     }
 
