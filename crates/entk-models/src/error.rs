@@ -152,6 +152,24 @@ pub enum ModelError {
         /// Size of the padded input on the axis where it does not fit.
         padded: usize,
     },
+    /// A pooling whose padding is more than half of its window.
+    #[error("{what}: padding {padding} is more than half of the window of {window} entries")]
+    PaddingTooLarge {
+        /// The operation.
+        what: String,
+        /// Entries added at both ends of an axis.
+        padding: usize,
+        /// Entries from the first to the last of a window.
+        window: usize,
+    },
+    /// An id that is no row of its table.
+    #[error("embedding: id {id} is outside of the table of {rows} rows")]
+    IdTooLarge {
+        /// The largest id.
+        id: u32,
+        /// Rows of the table.
+        rows: usize,
+    },
     /// Two parameters of one name in a network.
     #[error("{name}: two parameters have this name")]
     DuplicateName {

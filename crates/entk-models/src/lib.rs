@@ -53,7 +53,7 @@ pub use files::flax::FlaxTable;
 pub use frozen::FrozenNorms;
 pub use graph::{Graph, InputKind, Value, backward::FactorSink};
 pub use layer::Layer;
-pub use layers::{BatchNorm2d, Conv2d, Dense, Residual, Sequential};
+pub use layers::{BatchNorm2d, Conv2d, Dense, Embedding, Residual, Sequential};
 pub use loops::{conv::rows::ConvRows, host_op::HostOp, padding::Padding, real::Real};
 pub use mixed::{MixedFactor, MixedSink};
 pub use model::Model;
@@ -66,9 +66,15 @@ pub use operations::{
     entrywise::AddActivated,
     linear::{Affine, Convolve},
     norm::NormalizeBatch,
-    pooling::AvgPool2d,
-    reduce::GlobalMean,
-    shape::Flatten,
+    pooling::{
+        AvgPool, AvgPool1d, AvgPool2d, Interpolation, MaxPool, MaxPool1d, MaxPool2d, PerAxis,
+        PoolWindows, Upsample, Upsample1d, Upsample2d,
+    },
+    reduce::{GlobalMean, Max, Mean, Sum, Variance},
+    shape::{
+        Concat, Embed, Expand, Flatten, FlattenAxes, IndexSelect, Pad, PadWith, Permute, Reshape,
+        Roll, Select, Slice, Stack,
+    },
 };
 pub use params::{
     Params,

@@ -3,11 +3,13 @@
 mod batch_norm;
 mod conv2d;
 mod dense;
+mod embedding;
 mod residual;
 mod sequential;
 
 pub use batch_norm::BatchNorm2d;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
+pub use embedding::Embedding;
 pub use residual::Residual;
 pub use sequential::Sequential;

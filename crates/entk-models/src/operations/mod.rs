@@ -1,7 +1,9 @@
 //! The operations, one file each, by kind.
 
+pub(crate) mod axes;
 pub(crate) mod entrywise;
 pub(crate) mod linear;
+pub(crate) mod linear_map;
 pub(crate) mod norm;
 pub(crate) mod pooling;
 pub(crate) mod reduce;

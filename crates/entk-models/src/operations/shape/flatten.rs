@@ -1,45 +1,70 @@
-//! From images to vectors, in row-major order; before the first dense layer.
+//! Neighbouring axes as one, or all of them: before the first dense layer, and from images to
+//! tokens.
+
+use std::ops::Range;
 
 use candle_core::Tensor;
 
 use crate::{
-    error::Result,
-    operation::{MixedCotangents, NormMode, Operation, linear_mixed_vjp, only_tangent},
+    error::{ModelError, Result},
+    operations::{
+        axes::reshaped,
+        linear_map::{LinearMap, linear_operation},
+    },
 };
 
-/// (N, C, H, W) -> (N, C H W), channel-major. Contiguous images are not copied.
+/// (N, C, H, W) -> (N, C H W), in row-major order. Contiguous inputs are not copied.
 #[derive(Debug, Clone, Copy)]
 pub struct Flatten;
 
-impl Operation for Flatten {
-    /// Shape of the input.
-    type Cache = Vec<usize>;
-
-    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        Ok(vec![inputs.concat().iter().product()])
+impl LinearMap for Flatten {
+    fn shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        Ok(vec![input.iter().product()])
     }
 
-    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Vec<usize>)> {
-        Ok((inputs[0].flatten_from(1)?, inputs[0].dims().to_vec()))
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        reshaped(x, &[x.dims()[0], x.dims()[1..].iter().product()])
     }
 
-    fn jvp(&self, _: &Vec<usize>, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
-        Ok(only_tangent(tangents)?.flatten_from(1)?)
-    }
-
-    fn vjp(&self, shape: &Vec<usize>, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let shape = [&[dy.dims()[0]], &shape[1..]].concat();
-        Ok(vec![Some(dy.reshape(shape)?)])
-    }
-
-    fn mixed_vjp(
-        &self,
-        shape: &Vec<usize>,
-        _: &[Option<&Tensor>],
-        dy: &Tensor,
-        ddy: &Tensor,
-        wanted: &[bool],
-    ) -> Result<MixedCotangents> {
-        linear_mixed_vjp(self, shape, dy, ddy, wanted)
+    fn transposed(&self, input: &[usize], dy: &Tensor) -> Result<Tensor> {
+        reshaped(dy, input)
     }
 }
+
+linear_operation!(Flatten);
+
+/// Neighbouring axes of one example as one, `torch.flatten` with axes counted from 0 behind N: a
+/// view where `x` is contiguous, else a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlattenAxes {
+    axes: Range<usize>,
+}
+
+impl FlattenAxes {
+    /// Makes one of these axes.
+    pub fn new(axes: Range<usize>) -> Self {
+        Self { axes }
+    }
+}
+
+impl LinearMap for FlattenAxes {
+    fn shape(&self, input: &[usize]) -> Result<Vec<usize>> {
+        let Range { start, end } = self.axes;
+        if start >= end || end > input.len() {
+            let expected = format!("the axes {start}..{end}, counted from 0 behind N");
+            return Err(ModelError::shape("flatten", expected, input));
+        }
+        let size = input[self.axes.clone()].iter().product();
+        Ok([&input[..start], &[size], &input[end..]].concat())
+    }
+
+    fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        reshaped(x, &[&x.dims()[..1], &self.shape(&x.dims()[1..])?].concat())
+    }
+
+    fn transposed(&self, input: &[usize], dy: &Tensor) -> Result<Tensor> {
+        reshaped(dy, input)
+    }
+}
+
+linear_operation!(FlattenAxes);

@@ -1,5 +1,21 @@
-//! Operations that move numbers and compute none.
+//! Other shapes, orders and choices of the same entries, and rows of tables.
 
+mod concat;
+mod embed;
+mod expand;
 mod flatten;
+mod index_select;
+mod pad;
+mod permute;
+mod reshape;
+mod slice;
 
-pub use flatten::Flatten;
+pub use concat::{Concat, Stack};
+pub use embed::Embed;
+pub use expand::Expand;
+pub use flatten::{Flatten, FlattenAxes};
+pub use index_select::{IndexSelect, Roll};
+pub use pad::{Pad, PadWith};
+pub use permute::Permute;
+pub use reshape::Reshape;
+pub use slice::{Select, Slice};
