@@ -115,6 +115,36 @@ pub enum ModelError {
         /// What it is.
         got: Vec<usize>,
     },
+    /// An operation whose derivatives contradict each other or its values.
+    #[error(
+        "{operation}: {what}: relative error {error:.1e}, at most {tolerance:.0e} allowed; correct the operation and try `entk::models::check`"
+    )]
+    WrongDerivative {
+        /// The operation.
+        operation: String,
+        /// What was compared.
+        what: String,
+        /// The error.
+        error: f64,
+        /// The largest that round-off explains.
+        tolerance: f64,
+    },
+    /// A tensor error inside an operation from elsewhere.
+    #[error("{operation}: {source}")]
+    InOperation {
+        /// The operation.
+        operation: String,
+        /// The error.
+        source: candle_core::Error,
+    },
+    /// A factor under other names than those of the operation's inputs.
+    #[error("{operation}: gives a factor of {got:?}; use the names that it is handed")]
+    FactorNames {
+        /// The operation.
+        operation: String,
+        /// Names of the factor.
+        got: String,
+    },
     /// An operation without the factor that it says it has.
     #[error("{operation}: gives no factor for its structured inputs; implement `factor`")]
     NoFactor {

@@ -27,7 +27,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod check;
+pub mod check;
+mod ensure;
 mod error;
 mod factor;
 mod files;
@@ -45,7 +46,7 @@ mod operations;
 mod params;
 mod sweep;
 
-pub use check::ensure_finite;
+pub use ensure::ensure_finite;
 pub use entk_device::{Activation, Geometry};
 pub use error::{ModelError, Result};
 pub use factor::Factor;
@@ -81,5 +82,6 @@ pub use params::{
     active::ActiveParameters,
     init::Initializer,
     spec::{ParamKind, ParamSpec},
+    trainable::Trainable,
 };
 pub use sweep::{MixedSweep, Sweep, TrainingSweep};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use crate::{
-    check::ensure_batch,
+    check::guard::guard,
+    ensure::ensure_batch,
     error::{ModelError, Result},
     graph::{Graph, InputKind, Source, Value, flow::Flow},
     layer::Layer,
@@ -17,6 +18,7 @@ use crate::{
         active::{ActiveParameters, ensure_zero_outside},
         init::Initializer,
         spec::{ParamSpec, name_differences},
+        trainable::Trainable,
     },
     sweep::{Route, Sweep, TrainingSweep},
 };
@@ -64,9 +66,28 @@ impl Network {
         Self { skip: false, ..self }
     }
 
+    /// This network with some parameters frozen: what they alone follow from costs nothing in a
+    /// sweep backward.
+    ///
+    /// # Errors
+    /// A pattern that matches no parameter, or no parameter that would be trained.
+    pub fn with_trainable(mut self, trainable: &Trainable) -> Result<Self> {
+        for route in std::iter::once(&mut self.route).chain(&mut self.in_parts) {
+            let mut graph = (*route.graph).clone();
+            trainable.apply(&mut graph.specs)?;
+            route.graph = Arc::new(graph);
+        }
+        Ok(self)
+    }
+
     /// Name, shape, initial law and kind of every tensor.
     pub(crate) fn specs(&self) -> &[ParamSpec] {
         &self.route.graph.specs
+    }
+
+    /// The graph, and the number of its output.
+    pub(crate) fn graph(&self) -> (&Graph, usize) {
+        (&self.route.graph, self.route.output)
     }
 
     fn pass<'a>(&self, params: &'a Params, x: &Tensor, mode: NormMode) -> Result<Sweep<'a>> {
@@ -75,7 +96,7 @@ impl Network {
     }
 
     /// Checks parameters and batch; gives the batch as operations read it.
-    fn check(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn check(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
         let x = match self.kind {
             InputKind::Ids if x.dtype().is_int() => x.to_dtype(DType::U32)?,
             _ => x.clone(),
@@ -152,6 +173,7 @@ impl Network {
 
     pub(crate) fn verified_active(&self, params: &Params, x: &Tensor) -> Result<ActiveParameters> {
         let active = self.active(params)?;
+        guard(&self.route.graph, self.route.output, params, &[self.check(params, x)?])?;
         if active.count() < active.total() {
             let entered = self.clone().without_skipping();
             let cotangent = self.probe(params, x.dim(0)?)?;

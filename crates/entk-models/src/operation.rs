@@ -203,6 +203,16 @@ pub fn only_tangent<'t>(tangents: &[Option<&'t Tensor>]) -> Result<&'t Tensor> {
     tangents.iter().flatten().next().copied().ok_or(ModelError::Cache { what: "tangent" })
 }
 
+/// A result of an operation from elsewhere, whose error names it.
+pub(crate) fn in_operation<T>(operation: &dyn ErasedOperation, result: Result<T>) -> Result<T> {
+    result.map_err(|source| match source {
+        ModelError::Tensor(source) if !operation.is_ours() => {
+            ModelError::InOperation { operation: format!("{operation:?}"), source }
+        }
+        other => other,
+    })
+}
+
 /// Sum of two optional tangents or cotangents.
 pub(crate) fn add_tangents(a: Option<Tensor>, b: Option<Tensor>) -> Result<Option<Tensor>> {
     Ok(match (a, b) {
@@ -216,6 +226,8 @@ pub(crate) type AnyCache = Arc<dyn Any + Send + Sync>;
 
 /// An [`Operation`] whose cache has no type.
 pub(crate) trait ErasedOperation: Debug + Send + Sync {
+    /// Whether it is an operation of this crate, whose tests check it.
+    fn is_ours(&self) -> bool;
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>>;
     fn forward(&self, inputs: &[&Tensor], mode: NormMode) -> Result<(Tensor, AnyCache)>;
     fn jvp(&self, cache: &AnyCache, tangents: &[Option<&Tensor>]) -> Result<Tensor>;
@@ -245,6 +257,11 @@ pub(crate) trait ErasedOperation: Debug + Send + Sync {
 }
 
 impl<O: Operation> ErasedOperation for O {
+    fn is_ours(&self) -> bool {
+        let of_crate = module_path!().split("::").next();
+        std::any::type_name::<O>().split("::").next() == of_crate
+    }
+
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         Operation::output_shape(self, inputs)
     }

@@ -156,7 +156,7 @@ impl<'a> Sweep<'a> {
         };
         // A value that does not depend on the input may have a derivative by weight and input.
         let flow = Flow::new(&route.graph, route.output, self.params, false)?;
-        let tangents = route.graph.tangents(&kept, &flow, &tangent, dx)?;
+        let tangents = route.graph.tangents(&kept, &flow, &tangent, &[dx.cloned()])?;
         let ones = self.outputs.ones_like()?;
         Ok(MixedSweep { route, params: self.params, kept, flow, tangents, ones })
     }
@@ -172,7 +172,8 @@ impl<'a> Sweep<'a> {
     fn backward(&self, dy: &Tensor, wanted: Wanted, sink: &mut FactorSink<'_>) -> Result<()> {
         ensure_like("cotangent", &self.outputs, dy)?;
         let Route { graph, output } = &self.route;
-        graph.backward(*output, (&self.kept, &self.flow), dy, wanted, sink)
+        graph.backward(*output, (&self.kept, &self.flow), dy, (wanted, false), sink)?;
+        Ok(())
     }
 }
 
@@ -272,10 +273,11 @@ impl MixedSweep<'_> {
     /// As [`for_each_factor`](Self::for_each_factor).
     pub fn input_gradient(&self) -> Result<Tensor> {
         let moved = self.backward(true, &mut |_| Ok(()))?;
+        let moved = moved.into_iter().next().flatten();
         moved.ok_or_else(|| ModelError::Cache { what: "input gradient" })
     }
 
-    fn backward(&self, of_inputs: bool, sink: &mut MixedSink<'_>) -> Result<Option<Tensor>> {
+    fn backward(&self, of_inputs: bool, sink: &mut MixedSink<'_>) -> Result<Vec<Option<Tensor>>> {
         let at =
             MixedPoint { kept: &self.kept, flow: &self.flow, tangents: &self.tangents, of_inputs };
         self.route.graph.mixed_backward(self.route.output, at, &self.ones, sink)

@@ -13,7 +13,7 @@ use crate::{
         flow::Flow,
         forward::{Kept, expanded},
     },
-    operation::{AnyCache, ErasedOperation, add_tangents},
+    operation::{AnyCache, ErasedOperation, add_tangents, in_operation},
 };
 
 /// Takes the factors of a backward sweep one by one, last layer first.
@@ -35,6 +35,8 @@ pub(crate) struct Backward<'g, 's> {
     pub(crate) flow: &'g Flow,
     pub(crate) wanted: Wanted,
     pub(crate) sink: &'s mut FactorSink<'s>,
+    /// Whether the inputs' cotangents are asked for.
+    of_inputs: bool,
     readers: Vec<usize>,
     cotangents: Vec<Option<Tensor>>,
     /// Factors of parameters that are used several times, until their last use is reached.
@@ -42,15 +44,16 @@ pub(crate) struct Backward<'g, 's> {
 }
 
 impl Graph {
-    /// Passes the factors of `dy`, a cotangent of `output`, to `sink`.
+    /// Passes the factors of `dy`, a cotangent of `output`, to `sink`; returns the cotangents of
+    /// inputs if they are asked for, `None` where zero.
     pub(crate) fn backward<'s>(
         &self,
         output: usize,
         (kept, flow): (&Kept, &Flow),
         dy: &Tensor,
-        wanted: Wanted,
+        (wanted, of_inputs): (Wanted, bool),
         sink: &'s mut FactorSink<'s>,
-    ) -> Result<()> {
+    ) -> Result<Vec<Option<Tensor>>> {
         let count = self.nodes.len();
         let mut pass = Backward {
             graph: self,
@@ -58,12 +61,20 @@ impl Graph {
             flow,
             wanted,
             sink,
+            of_inputs,
             readers: self.readers(),
             cotangents: vec![None; count],
             waiting: vec![Vec::new(); count],
         };
         pass.cotangents[output] = Some(dy.clone());
-        (0..=output).rev().filter(|at| flow.carries(*at, false)).try_for_each(|at| pass.visit(at))
+        let mut inputs = vec![None; self.inputs.len()];
+        for at in (0..=output).rev().filter(|at| flow.carries(*at, of_inputs)) {
+            match self.nodes[at].source {
+                Source::Input(number) => inputs[number] = pass.cotangents[at].take(),
+                _ => pass.visit(at)?,
+            }
+        }
+        Ok(inputs)
     }
 }
 
@@ -101,7 +112,7 @@ impl Backward<'_, '_> {
         dy: Tensor,
     ) -> Result<()> {
         let (cache, dy) = self.point(at, operation, inputs, dy)?;
-        let mut wanted = self.flow.wanted(at, inputs, false);
+        let mut wanted = self.flow.wanted(at, inputs, self.of_inputs);
         let structured = operation.structured();
         if inputs.iter().enumerate().any(|(place, _)| structured.contains(&place) && wanted[place])
         {
@@ -111,11 +122,11 @@ impl Backward<'_, '_> {
         if !wanted.contains(&true) {
             return Ok(());
         }
-        let cotangents = operation.vjp(&cache, &dy, &wanted)?;
+        let cotangents = in_operation(operation, operation.vjp(&cache, &dy, &wanted))?;
         ensure_one_each(operation, cotangents.len(), inputs.len())?;
         for ((&input, cotangent), wanted) in inputs.iter().zip(cotangents).zip(wanted) {
             if let Some(cotangent) = cotangent.filter(|_| wanted) {
-                self.arrive(operation, input, cotangent)?;
+                self.arrive(operation, input, dy.dims()[0], cotangent)?;
             }
         }
         Ok(())
@@ -143,23 +154,22 @@ impl Backward<'_, '_> {
         Ok((operation.forward(&refs, self.kept.mode)?.1, dy))
     }
 
-    /// A cotangent that arrives at a value.
+    /// A cotangent of so many examples that arrives at a value.
     fn arrive(
         &mut self,
         operation: &dyn ErasedOperation,
         input: usize,
+        count: usize,
         cotangent: Tensor,
     ) -> Result<()> {
-        let shape = self.graph.nodes[input].shape.as_slice();
-        let dims = cotangent.dims();
-        if dims.len() != shape.len() + 1 || dims[1..] != *shape {
-            let promised = [&[self.kept.batch], shape].concat();
-            return Err(broken(operation, "cotangent", promised, dims));
+        let promised = [&[count], self.graph.nodes[input].shape.as_slice()].concat();
+        if cotangent.dims() != promised {
+            return Err(broken(operation, "cotangent", promised, cotangent.dims()));
         }
         let sum = self.cotangents[input].take();
         let is_shared_result =
             self.graph.nodes[input].shared && !self.graph.read_by(input).is_empty();
-        let differ = sum.as_ref().is_some_and(|sum| sum.dims()[0] != dims[0]);
+        let differ = sum.as_ref().is_some_and(|sum| sum.dims()[0] != count);
         let sums_batch = self.wanted == Wanted::Sum && (is_shared_result || differ);
         let one = |t: Tensor| if sums_batch { t.sum_keepdim(0) } else { Ok(t) };
         self.cotangents[input] = add_tangents(sum.map(one).transpose()?, Some(one(cotangent)?))?;
@@ -176,15 +186,24 @@ impl Backward<'_, '_> {
         dy: &Tensor,
     ) -> Result<()> {
         let names = self.graph.names(inputs);
-        let Some(factor) = operation.factor(cache, &names, dy)? else {
+        let factor = in_operation(operation, operation.factor(cache, &names, dy))?;
+        let Some(factor) = factor else {
             return Err(ModelError::NoFactor { operation: format!("{operation:?}") });
         };
         let weights: Vec<usize> =
             operation.structured().filter(|place| *place < inputs.len()).collect();
         let count = |place: usize| self.graph.nodes[inputs[place]].shape.iter().product::<usize>();
+        if !weights.iter().map(|place| names[*place]).eq(factor.names()) {
+            let (operation, got) = (format!("{operation:?}"), factor.names().join(", "));
+            return Err(ModelError::FactorNames { operation, got });
+        }
         let width: usize = weights.iter().map(|place| count(*place)).sum();
         if factor.width() != width {
             return Err(broken(operation, "factor", vec![width], &[factor.width()]));
+        }
+        if factor.tensors().iter().any(|t| t.dims()[0] != dy.dims()[0]) {
+            let got = factor.tensors()[0].dims()[0];
+            return Err(broken(operation, "examples of its factor", vec![dy.dims()[0]], &[got]));
         }
         let alone = |place: &usize| {
             wanted[*place] && self.readers[inputs[*place]] == 1 && !names[*place].is_empty()
@@ -221,11 +240,11 @@ impl Backward<'_, '_> {
                 let sum = sums.into_iter().next().map(|(_, sum)| sum);
                 let sum = sum.ok_or(ModelError::Cache { what: "sum of a factor" })?;
                 let shape = [&[1], node.shape.as_slice()].concat();
-                self.arrive(operation, input, sum.reshape(shape)?)
+                self.arrive(operation, input, 1, sum.reshape(shape)?)
             }
             (_, Wanted::PerExample) => {
                 let shape = [&[self.kept.batch], node.shape.as_slice()].concat();
-                self.arrive(operation, input, factor.rows()?.reshape(shape)?)
+                self.arrive(operation, input, self.kept.batch, factor.rows()?.reshape(shape)?)
             }
         }
     }

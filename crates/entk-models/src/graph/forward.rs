@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use crate::{
     error::{ModelError, Result},
     graph::{Graph, Source},
-    operation::{AnyCache, ErasedOperation, NormMode},
+    operation::{AnyCache, ErasedOperation, NormMode, in_operation},
     params::Params,
 };
 
@@ -85,7 +85,7 @@ impl Graph {
             caches: vec![None; self.nodes.len()],
             shared: vec![None; self.nodes.len()],
         };
-        let result = self.pass(output, params, inputs, mode, |at, cache, read| {
+        let result = self.visit(output, params, inputs, mode, |at, cache, read| {
             kept.caches[at] = Some(cache);
             if let (true, Source::Result { inputs, .. }) =
                 (self.nodes[at].shared, &self.nodes[at].source)
@@ -105,10 +105,11 @@ impl Graph {
         params: &Params,
         inputs: &[Tensor],
     ) -> Result<Tensor> {
-        self.pass(output, params, inputs, NormMode::Frozen, |_, _, _| {})
+        self.visit(output, params, inputs, NormMode::Frozen, |_, _, _| {})
     }
 
-    fn pass(
+    /// Hands what each operation kept, and what it read, to `keep`, and gives the value `output`.
+    pub(crate) fn visit(
         &self,
         output: usize,
         params: &Params,
@@ -130,7 +131,8 @@ impl Graph {
                 Source::Result { operation, inputs } => {
                     let read = values.read(&**operation, inputs, node.shared)?;
                     let refs: Vec<&Tensor> = read.iter().collect();
-                    let (result, cache) = operation.forward(&refs, mode)?;
+                    let passed = operation.forward(&refs, mode);
+                    let (result, cache) = in_operation(&**operation, passed)?;
                     self.ensure_promised(at, operation, &result, batch)?;
                     keep(at, cache, read);
                     result

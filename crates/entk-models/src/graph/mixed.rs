@@ -27,7 +27,7 @@ pub(crate) struct MixedPoint<'g> {
     pub(crate) kept: &'g Kept,
     pub(crate) flow: &'g Flow,
     pub(crate) tangents: &'g [Option<Tensor>],
-    /// Whether the input's gradient is asked for.
+    /// Whether the inputs' gradients are asked for.
     pub(crate) of_inputs: bool,
 }
 
@@ -40,15 +40,15 @@ struct MixedBackward<'g, 's> {
 }
 
 impl Graph {
-    /// Passes the tangents of the factors of `dy` to `sink`; returns that of the first input's
-    /// gradient if it is asked for and not zero.
+    /// Passes the tangents of the factors of `dy` to `sink`; returns those of the gradients of
+    /// inputs if they are asked for, `None` where zero.
     pub(crate) fn mixed_backward<'s>(
         &self,
         output: usize,
         at: MixedPoint<'_>,
         dy: &Tensor,
         sink: &'s mut MixedSink<'s>,
-    ) -> Result<Option<Tensor>> {
+    ) -> Result<Vec<Option<Tensor>>> {
         let mut pass = MixedBackward {
             graph: self,
             at,
@@ -57,18 +57,18 @@ impl Graph {
             cotangents: vec![None; self.nodes.len()],
         };
         pass.cotangents[output] = Some((dy.clone(), dy.zeros_like()?));
-        let mut of_input = None;
+        let mut of_inputs = vec![None; self.inputs.len()];
         for value in (0..=output).rev().filter(|value| at.flow.carries(*value, at.of_inputs)) {
             let Some(pair) = pass.cotangents[value].take() else { continue };
             match &self.nodes[value].source {
-                Source::Input(_) => of_input = Some(pair.1),
+                Source::Input(number) => of_inputs[*number] = Some(pair.1),
                 Source::Parameter(spec) => pass.parameter(*spec, pair.1)?,
                 Source::Result { operation, inputs } => {
                     pass.result(value, &**operation, inputs, &pair)?;
                 }
             }
         }
-        Ok(of_input)
+        Ok(of_inputs)
     }
 }
 

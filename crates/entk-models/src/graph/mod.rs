@@ -12,7 +12,10 @@ use std::sync::Arc;
 use crate::{
     error::{ModelError, Result},
     operation::{ErasedOperation, Operation},
-    params::spec::{ParamKind, ParamSpec},
+    params::{
+        init::Initializer,
+        spec::{ParamKind, ParamSpec},
+    },
 };
 
 /// A value of a [`Graph`]: an input, a parameter, or the result of an operation.
@@ -198,6 +201,25 @@ impl Graph {
             _ => 0.0,
         };
         self.nodes.iter().map(of).sum()
+    }
+
+    /// The number of an operation's result, in a graph of it alone: inputs of the graph for values
+    /// of each example, parameters called `input 0`, `input 1`, ... for shared ones.
+    pub(crate) fn alone(
+        operation: &Arc<dyn ErasedOperation>,
+        inputs: &[(Vec<usize>, InputKind, bool)],
+    ) -> Result<(Self, usize)> {
+        let mut graph = Self::new();
+        let mut values = Vec::with_capacity(inputs.len());
+        for (at, (shape, kind, shared)) in inputs.iter().enumerate() {
+            let name = format!("input {at}");
+            values.push(match shared {
+                true => graph.parameter(ParamSpec::trainable(name, shape, Initializer::Normal))?.0,
+                false => graph.input_of(shape, *kind).0,
+            });
+        }
+        let output = graph.append(operation.clone(), values)?.0;
+        Ok((graph, output))
     }
 
     /// The values that a value follows from at once.

@@ -1,4 +1,4 @@
-//! The pass forward of tangents over a graph: a tangent of the parameters, and maybe of the input,
+//! The pass forward of tangents over a graph: a tangent of the parameters, and maybe of inputs,
 //! goes in, that of the output comes out, or those of all values.
 
 use candle_core::Tensor;
@@ -7,24 +7,27 @@ use crate::{
     error::{ModelError, Result},
     graph::{
         Graph, Source,
+        backward::broken,
         flow::Flow,
         forward::{Kept, expanded},
     },
+    operation::in_operation,
     params::{Params, spec::ParamKind},
 };
 
 impl Graph {
-    /// The tangents of all values that move, for tangents of the parameters and of the input;
+    /// The tangents of all values that move, for tangents of the parameters and of the inputs;
     /// `None` is exactly zero.
     pub(crate) fn tangents(
         &self,
         kept: &Kept,
         flow: &Flow,
         tangent: &Params,
-        dx: Option<&Tensor>,
+        dx: &[Option<Tensor>],
     ) -> Result<Vec<Option<Tensor>>> {
         let mut tangents: Vec<Option<Tensor>> = vec![None; self.nodes.len()];
-        for at in (0..self.nodes.len()).filter(|at| flow.carries(*at, dx.is_some())) {
+        let of_inputs = dx.iter().any(Option::is_some);
+        for at in (0..self.nodes.len()).filter(|at| flow.carries(*at, of_inputs)) {
             tangents[at] = self.tangent(at, kept, flow, tangent, dx, &tangents)?;
         }
         Ok(tangents)
@@ -43,7 +46,7 @@ impl Graph {
         let mut readers = self.readers();
         readers[output] += 1;
         for at in (0..self.nodes.len()).filter(|at| flow.carries(*at, false)) {
-            tangents[at] = self.tangent(at, kept, flow, tangent, None, &tangents)?;
+            tangents[at] = self.tangent(at, kept, flow, tangent, &[], &tangents)?;
             for input in self.read_by(at) {
                 readers[*input] -= 1;
                 tangents[*input].take_if(|_| readers[*input] == 0);
@@ -58,11 +61,11 @@ impl Graph {
         kept: &Kept,
         flow: &Flow,
         tangent: &Params,
-        dx: Option<&Tensor>,
+        dx: &[Option<Tensor>],
         tangents: &[Option<Tensor>],
     ) -> Result<Option<Tensor>> {
         match &self.nodes[at].source {
-            Source::Input(_) => Ok(dx.cloned()),
+            Source::Input(number) => Ok(dx.get(*number).cloned().flatten()),
             Source::Parameter(spec) => match &self.specs[*spec] {
                 spec if spec.kind == ParamKind::Trainable => {
                     Ok(Some(tangent.get(&spec.name)?.unsqueeze(0)?))
@@ -76,7 +79,14 @@ impl Graph {
                 }
                 let cache = kept.caches[at].as_ref().ok_or(ModelError::Cache { what: "pass" })?;
                 let moving: Vec<Option<&Tensor>> = moving.iter().map(Option::as_ref).collect();
-                Ok(Some(operation.jvp(cache, &moving)?))
+                let tangent = in_operation(&**operation, operation.jvp(cache, &moving))?;
+                let node = &self.nodes[at];
+                let count = if node.shared { 1 } else { kept.batch };
+                let promised = [&[count], node.shape.as_slice()].concat();
+                if tangent.dims() != promised {
+                    return Err(broken(&**operation, "tangent", promised, tangent.dims()));
+                }
+                Ok(Some(tangent))
             }
         }
     }

@@ -4,7 +4,7 @@
 use candle_core::DType;
 
 use crate::{
-    check::all_zero,
+    ensure::all_zero,
     error::{ModelError, Result},
     params::{
         Params,

@@ -9,7 +9,7 @@ use std::{
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{check::all_zero, error::Result, loops::host_op::on_host};
+use crate::{ensure::all_zero, error::Result, loops::host_op::on_host};
 
 /// Leading entries of a tensor that are read to see whether it is zero; the rest of it is read only
 /// if these are.

@@ -5,11 +5,12 @@ pub(crate) mod active;
 pub(crate) mod host_summary;
 pub(crate) mod init;
 pub(crate) mod spec;
+pub(crate) mod trainable;
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
-    check::ensure_finite,
+    ensure::ensure_finite,
     error::{ModelError, Result},
     loops::add_scaled::add_scaled,
     params::{
@@ -19,7 +20,8 @@ use crate::{
     },
 };
 
-/// The parameters theta of a model, in a fixed order, with the batch-norm statistics beside them.
+/// The parameters theta of a model, in a fixed order, with what training does not change by a
+/// gradient beside them: the statistics of batch norms, and frozen parameters.
 ///
 /// All tensors have one dtype and live on one device. Vector-space operations (`dot`, `norm`,
 /// `add_scaled`, ...) see theta alone, as one flat vector of [`count`](Params::count) numbers;
@@ -92,7 +94,7 @@ impl Params {
     ) -> Result<Self> {
         Self::from_fn(specs, dtype, device, |spec| match spec.kind {
             ParamKind::Trainable => Initializer::Normal.draw(&spec.name, spec.elem_count(), seed),
-            ParamKind::Statistic => vec![0.0; spec.elem_count()],
+            _ => vec![0.0; spec.elem_count()],
         })
     }
 
@@ -113,7 +115,7 @@ impl Params {
                 .to_device(device)?;
             match spec.kind {
                 ParamKind::Trainable => theta.push((spec.name.clone(), tensor)),
-                ParamKind::Statistic => statistics.push((spec.name.clone(), tensor)),
+                _ => statistics.push((spec.name.clone(), tensor)),
             }
         }
         Self::new(theta, statistics)
@@ -124,7 +126,7 @@ impl Params {
         self.theta.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// The batch-norm statistics, in order.
+    /// The batch-norm statistics and frozen parameters, in order.
     pub fn statistics(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.statistics.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
@@ -186,12 +188,22 @@ impl Params {
         })
     }
 
-    /// This theta with other statistics, as a training sweep returns them.
+    /// This theta with other statistics, as a training sweep returns them; those that are not given
+    /// stay.
     ///
     /// # Errors
-    /// [`ModelError::Names`] if names or shapes differ from the present ones.
-    pub fn with_statistics(&self, statistics: Vec<(String, Tensor)>) -> Result<Self> {
-        check_same_names(&self.statistics, &statistics)?;
+    /// [`ModelError::UnknownName`] or [`ModelError::Shape`] if a name or shape is not a present
+    /// one.
+    pub fn with_statistics(&self, new: Vec<(String, Tensor)>) -> Result<Self> {
+        let mut statistics = self.statistics.clone();
+        for (name, tensor) in new {
+            let old = self.statistic(&name)?;
+            if old.dims() != tensor.dims() {
+                return Err(ModelError::shape(name, format!("{:?}", old.dims()), tensor.dims()));
+            }
+            let place = statistics.iter_mut().find(|(other, _)| *other == name);
+            place.into_iter().for_each(|(_, statistic)| *statistic = tensor.clone());
+        }
         Ok(Self { statistics, summary: HostSummary::default(), ..self.clone() })
     }
 

@@ -5,9 +5,12 @@ use crate::{error::ModelError, params::init::Initializer};
 
 /// Whether training changes a tensor through its gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ParamKind {
     /// Part of theta.
     Trainable,
+    /// A parameter that keeps its value: no part of theta.
+    Frozen,
     /// A running statistic of a batch norm: state beside theta.
     Statistic,
 }
@@ -21,7 +24,7 @@ pub struct ParamSpec {
     pub shape: Vec<usize>,
     /// How it is drawn.
     pub init: Initializer,
-    /// Trainable or statistic.
+    /// Trainable, frozen or statistic.
     pub kind: ParamKind,
 }
 

@@ -3,6 +3,8 @@
 mod autograd;
 mod derivatives;
 mod flax_weights;
+mod graph;
+mod lies;
 mod mixed;
 mod residual_properties;
 mod training;

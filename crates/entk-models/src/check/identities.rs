@@ -1,0 +1,74 @@
+//! What must hold between an operation's derivatives, and between them and its values: an operation
+//! with inputs goes in, errors come out. Called by the public checks and by the guard of kernels.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+
+use crate::{
+    check::point::{Direction, Point, distance, dot, normal},
+    error::{ModelError, Result},
+    graph::{Graph, InputKind, backward::Wanted},
+    operation::ErasedOperation,
+    params::Params,
+};
+
+/// An input of an operation under check.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// A value of each example, (N, ..).
+    Each(Tensor),
+    /// A value that follows from parameters alone, without an axis of examples.
+    Shared(Tensor),
+}
+
+/// The graph of an operation alone, at these inputs.
+pub(crate) fn alone(operation: Arc<dyn ErasedOperation>, inputs: &[Input]) -> Result<Point> {
+    let (mut shapes, mut each, mut shared) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, input) in inputs.iter().enumerate() {
+        match input {
+            Input::Each(x) => {
+                let kind = if x.dtype().is_float() { InputKind::Real } else { InputKind::Ids };
+                shapes.push((x.dims()[1..].to_vec(), kind, false));
+                each.push(x.clone());
+            }
+            Input::Shared(x) => {
+                shapes.push((x.dims().to_vec(), InputKind::Real, true));
+                shared.push((format!("input {at}"), x.clone()));
+            }
+        }
+    }
+    let first = each.iter().find(|x| x.dtype().is_float()).or(shared.first().map(|(_, x)| x));
+    let like = first.ok_or(ModelError::NoParameters)?;
+    if shared.is_empty() {
+        shared.push(("unused".to_owned(), Tensor::zeros(1, like.dtype(), like.device())?));
+    }
+    let (graph, output) = Graph::alone(&operation, &shapes)?;
+    Ok(Point { graph, output, params: Params::new(shared, Vec::new())?, inputs: each })
+}
+
+/// For each input and parameter that moves alone the error of the adjoint identity, with a
+/// cotangent near the tangent of the output, for which both sides are as large as can be.
+pub(crate) fn adjoint(at: &Point, along: &Direction) -> Result<Vec<(String, f64)>> {
+    let check = |(name, along): (String, Direction)| {
+        let moved = at.jvp(&along)?;
+        let scale = (dot(&moved, &moved)? / moved.elem_count() as f64).sqrt();
+        let noise = normal(&moved, 3)?;
+        let u = if scale > 0.0 { (&moved + (noise * scale)?)? } else { noise };
+        let gradient = at.vjp(&u, Wanted::PerExample)?;
+        let (left, right) = (dot(&moved, &u)?, gradient.dot(&along)?);
+        let other = (gradient.dot(&gradient)? * along.dot(&along)?).sqrt();
+        let scale =
+            (dot(&moved, &moved)? * dot(&u, &u)?).sqrt().max(if scale > 0.0 { 0.0 } else { other });
+        let error = (left - right).abs();
+        Ok((name, if error == 0.0 { 0.0 } else { error / scale }))
+    };
+    along.one_by_one()?.into_iter().map(check).collect()
+}
+
+/// The tangent of the output against central differences.
+pub(crate) fn differences(at: &Point, along: &Direction, step: f64) -> Result<f64> {
+    let value = |step| Ok::<_, ModelError>(at.moved(step, along)?.forward()?.0);
+    let difference = ((value(step)? - value(-step)?)? / (2.0 * step))?;
+    distance(&difference, &at.jvp(along)?)
+}

@@ -1,0 +1,143 @@
+//! Checks of operations and networks, yours among them: an operation with inputs, or a network with
+//! parameters and a batch, goes in, relative errors come out. Also what is asked of operations from
+//! elsewhere before a kernel is made of them.
+
+pub(crate) mod guard;
+mod identities;
+mod point;
+mod report;
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+pub use identities::Input;
+pub use report::Report;
+
+use crate::{
+    check::{
+        identities::{adjoint, alone, differences},
+        point::{Direction, Point, distance, normal},
+    },
+    error::{ModelError, Result},
+    graph::backward::Wanted,
+    network::Network,
+    operation::Operation,
+    params::Params,
+};
+
+/// Checks an operation on inputs that all have the same number N >= 2 of examples: derivatives
+/// against each other and against differences at several steps, rows against sums, one example
+/// against the batch, strided inputs against contiguous ones.
+///
+/// ```
+/// # use candle_core::{Device, Tensor};
+/// # use entk_models::{Activation, check::{self, Input}};
+/// let x = Tensor::randn(0f64, 1.0, (3, 5), &Device::Cpu)?;
+/// let report = check::operation(Activation::Gelu, &[Input::Each(x)])?;
+/// report.ensure()?;
+/// # Ok::<(), entk_models::ModelError>(())
+/// ```
+///
+/// # Errors
+/// Inputs that the operation refuses, and promises about shapes that it does not keep.
+/// Wrong derivatives are no error here: see [`Report::ensure`].
+pub fn operation(operation: impl Operation, inputs: &[Input]) -> Result<Report> {
+    let name = format!("{operation:?}");
+    report(&name, &alone(Arc::new(operation), inputs)?)
+}
+
+/// Checks a whole network at `params` on the batch x.
+///
+/// # Errors
+/// A batch or parameters that do not fit, and promises about shapes that an operation does not
+/// keep. Wrong derivatives are no error here: see [`Report::ensure`].
+pub fn network(network: &Network, params: &Params, x: &Tensor) -> Result<Report> {
+    let x = network.check(params, x)?;
+    let (graph, output) = network.graph();
+    let point = Point { graph: graph.clone(), output, params: params.clone(), inputs: vec![x] };
+    report("network", &point)
+}
+
+/// Steps of central differences, in units of the cube root of the round-off, at which truncation
+/// and cancellation are about equal.
+const STEPS: [f64; 4] = [0.01, 0.1, 1.0, 10.0];
+
+fn report(name: &str, at: &Point) -> Result<Report> {
+    let round_off = at.round_off()?;
+    let (y, _) = at.forward()?;
+    let along = Direction::random(at, 1)?;
+    let u = normal(&y, 7)?;
+    let has_rule = match at.mixed(&u, &along) {
+        Err(ModelError::NoMixedDerivative { .. }) => false,
+        other => other.map(|_| true)?,
+    };
+    let steps = STEPS.map(|step| step * round_off.cbrt());
+    let at_steps = |error: &dyn Fn(f64) -> Result<f64>| {
+        steps.iter().map(|&step| Ok((step, error(step)?))).collect::<Result<Vec<_>>>()
+    };
+    Ok(Report {
+        name: name.to_owned(),
+        round_off,
+        adjoint: adjoint(at, &along)?,
+        differences: at_steps(&|step| differences(at, &along, step))?,
+        rows: at.vjp(&u, Wanted::PerExample)?.distance(&at.vjp(&u, Wanted::Sum)?)?,
+        batches: batches(at, &u)?,
+        strides: strides(at, &u)?,
+        mixed: match has_rule {
+            true => at_steps(&|step| mixed_differences(at, &u, &along, step))?,
+            false => Vec::new(),
+        },
+    })
+}
+
+fn mixed_differences(at: &Point, u: &Tensor, along: &Direction, step: f64) -> Result<f64> {
+    let gradient = |step| at.moved(step, along)?.vjp(u, Wanted::Sum);
+    let (after, before) = (gradient(step)?, gradient(-step)?);
+    let half = |a: &Tensor, b: &Tensor| Ok(((a - b)? / (2.0 * step))?);
+    let inputs = after.inputs.iter().zip(&before.inputs).map(|(a, b)| match (a, b) {
+        (Some(a), Some(b)) => half(a, b).map(Some),
+        _ => Ok(None),
+    });
+    let inputs = inputs.collect::<Result<_>>()?;
+    let difference = Direction { params: after.params.zip(&before.params, half)?, inputs };
+    difference.distance(&at.mixed(u, along)?)
+}
+
+/// The larger of two, NaN where one is.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b <= a { a } else { b }
+}
+
+/// Results and gradients of the first example alone.
+fn batches(at: &Point, u: &Tensor) -> Result<f64> {
+    let Some(first) = at.inputs.first() else { return Ok(0.0) };
+    let (one, batch) = (at.first(1)?, first.dim(0)?);
+    if batch < 2 {
+        return Ok(0.0);
+    }
+    let y = distance(&one.forward()?.0, &at.forward()?.0.narrow(0, 0, 1)?)?;
+    let others = u.narrow(0, 1, batch - 1)?.zeros_like()?;
+    let alone = Tensor::cat(&[&u.narrow(0, 0, 1)?, &others], 0)?;
+    let all = at.vjp(&alone, Wanted::Sum)?;
+    let inputs = all.inputs.iter().map(|x| x.as_ref().map(|x| Ok(x.narrow(0, 0, 1)?)).transpose());
+    let all = Direction { inputs: inputs.collect::<Result<_>>()?, ..all };
+    let gradient = one.vjp(&u.narrow(0, 0, 1)?, Wanted::Sum)?.distance(&all)?;
+    Ok(larger(y, gradient))
+}
+
+/// Results and gradients of inputs whose last axis is not the fastest in memory.
+fn strides(at: &Point, u: &Tensor) -> Result<f64> {
+    let strided = |x: &Tensor| match x.rank() {
+        0 | 1 => Ok(x.clone()),
+        rank => {
+            let turned = x.transpose(rank - 2, rank - 1)?.contiguous()?;
+            Ok(turned.transpose(rank - 2, rank - 1)?)
+        }
+    };
+    let inputs = at.inputs.iter().map(strided).collect::<Result<_>>()?;
+    let other = Point { inputs, ..at.clone() };
+    let y = distance(&other.forward()?.0, &at.forward()?.0)?;
+    let cotangent = strided(u)?;
+    let gradient = other.vjp(&cotangent, Wanted::Sum)?.distance(&at.vjp(u, Wanted::Sum)?)?;
+    Ok(larger(y, gradient))
+}

@@ -1,0 +1,105 @@
+//! What a check found: errors of derivatives go in, a table or a refusal comes out.
+
+use std::fmt;
+
+use crate::error::{ModelError, Result};
+
+/// Relative errors that a check of an operation or a network found. Every comparison is one of two
+/// norms; NaN fails.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Report {
+    /// What was checked.
+    pub name: String,
+    /// Unit round-off of the element type.
+    pub round_off: f64,
+    /// `<u, J v>` against `<J^T u, v>`, for each input and parameter alone: its name and the
+    /// error.
+    pub adjoint: Vec<(String, f64)>,
+    /// `J v` against central differences of the values: step and error.
+    pub differences: Vec<(f64, f64)>,
+    /// Gradients from the rows of each example against their sum.
+    pub rows: f64,
+    /// Results and gradients of the first example alone against those in the batch.
+    pub batches: f64,
+    /// Results and gradients of strided inputs against those of contiguous ones.
+    pub strides: f64,
+    /// How the gradient moves against central differences of it: step and error; none where there
+    /// is no rule.
+    pub mixed: Vec<(f64, f64)>,
+}
+
+/// Errors in units of the round-off that sums of some thousand terms explain.
+const ROUND_OFFS: f64 = 1e4;
+
+impl Report {
+    /// The largest error that round-off explains.
+    pub fn exact(&self) -> f64 {
+        ROUND_OFFS * self.round_off
+    }
+
+    /// The largest error of central differences that truncation and cancellation explain at the
+    /// best step: a few times the root of the round-off.
+    pub fn differencing(&self) -> f64 {
+        32.0 * self.round_off.sqrt()
+    }
+
+    /// The smallest error over the steps. An error of the derivative is the same at all steps; a
+    /// kink that some steps cross shows at these alone.
+    pub fn best(steps: &[(f64, f64)]) -> f64 {
+        let smaller = |least: f64, e: &(f64, f64)| if e.1 <= least { e.1 } else { least };
+        steps.iter().fold(f64::INFINITY, smaller)
+    }
+
+    /// Whether errors of central differences grow with the step as kinks let them, while the best
+    /// step agrees.
+    pub fn has_kinks(&self) -> bool {
+        let largest = self.differences.iter().map(|(_, e)| *e).fold(0.0, f64::max);
+        Self::best(&self.differences) <= self.differencing() && largest > 1e-2
+    }
+
+    /// Refuses errors beyond what round-off explains.
+    ///
+    /// # Errors
+    /// [`ModelError::WrongDerivative`], naming the first comparison that fails.
+    pub fn ensure(&self) -> Result<()> {
+        let exact = self.exact();
+        for (of, error) in &self.adjoint {
+            self.within(&format!("vjp against jvp of {of}"), *error, exact)?;
+        }
+        let (differences, differencing) = (Self::best(&self.differences), self.differencing());
+        self.within("jvp against differences of values", differences, differencing)?;
+        self.within("rows of examples against their sum", self.rows, exact)?;
+        self.within("one example alone against the batch", self.batches, exact)?;
+        self.within("strided against contiguous inputs", self.strides, exact)?;
+        if self.mixed.is_empty() {
+            return Ok(());
+        }
+        self.within("mixed_vjp against differences of vjp", Self::best(&self.mixed), differencing)
+    }
+
+    fn within(&self, what: &str, error: f64, tolerance: f64) -> Result<()> {
+        if error <= tolerance {
+            return Ok(());
+        }
+        let (operation, what) = (self.name.clone(), what.to_owned());
+        Err(ModelError::WrongDerivative { operation, what, error, tolerance })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.name)?;
+        for (of, error) in &self.adjoint {
+            writeln!(f, "  adjoint, {of}: {error:.1e}")?;
+        }
+        for (what, steps) in [("differences", &self.differences), ("mixed", &self.mixed)] {
+            for (step, error) in steps {
+                writeln!(f, "  {what}, step {step:.0e}: {error:.1e}")?;
+            }
+        }
+        writeln!(f, "  rows: {:.1e}", self.rows)?;
+        writeln!(f, "  batches: {:.1e}", self.batches)?;
+        write!(f, "  strides: {:.1e}", self.strides)
+    }
+}

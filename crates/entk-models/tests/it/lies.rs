@@ -1,0 +1,230 @@
+//! Operations that lie, each refused by name before a kernel is made of it.
+
+use candle_core::{DType, Device, Tensor};
+use entk_models::{
+    Activation, Dense, Factor, Graph, Initializer, Layer, Model, ModelError, Network, NormMode,
+    Operation, ParamSpec, Result, Sequential, Value,
+    check::{self, Input},
+    only_tangent,
+};
+use entk_testing::normal;
+
+/// What an operation is wrong about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Lie {
+    Nothing,
+    Shape,
+    ResultOfOneExample,
+    CotangentForgotten,
+    CotangentOfOneExample,
+    CotangentOfOtherShape,
+    CotangentWithWrongSign,
+    TangentForgotten,
+    TangentTooSmall,
+    DerivativesOfAnotherFunction,
+    NumberOfCotangents,
+    WeightForgotten,
+    WeightSummedOverExamples,
+    WeightOfOtherShape,
+    FactorTooWide,
+    FactorForgotten,
+    FactorOfAnotherBatch,
+    FactorOfAnotherName,
+    TangentOfOtherShape,
+    Blocks,
+}
+
+const LIES: [Lie; 19] = [
+    Lie::Shape,
+    Lie::ResultOfOneExample,
+    Lie::CotangentForgotten,
+    Lie::CotangentOfOneExample,
+    Lie::CotangentOfOtherShape,
+    Lie::CotangentWithWrongSign,
+    Lie::TangentForgotten,
+    Lie::TangentTooSmall,
+    Lie::DerivativesOfAnotherFunction,
+    Lie::NumberOfCotangents,
+    Lie::WeightForgotten,
+    Lie::WeightSummedOverExamples,
+    Lie::WeightOfOtherShape,
+    Lie::FactorTooWide,
+    Lie::FactorForgotten,
+    Lie::FactorOfAnotherBatch,
+    Lie::FactorOfAnotherName,
+    Lie::TangentOfOtherShape,
+    Lie::Blocks,
+];
+
+/// `x * w`, entry by entry; with a factor of w where the lie is about one.
+#[derive(Debug)]
+struct Scaled(Lie);
+
+impl Scaled {
+    fn has_factor(&self) -> bool {
+        use Lie::{FactorForgotten, FactorOfAnotherBatch, FactorOfAnotherName, FactorTooWide};
+        [FactorForgotten, FactorOfAnotherBatch, FactorOfAnotherName, FactorTooWide]
+            .contains(&self.0)
+    }
+}
+
+impl Operation for Scaled {
+    type Cache = [Tensor; 2];
+
+    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        Ok(if self.0 == Lie::Shape { vec![inputs[0][0] + 1] } else { inputs[0].to_vec() })
+    }
+
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Self::Cache)> {
+        let y = inputs[0].broadcast_mul(inputs[1])?;
+        let y = if self.0 == Lie::ResultOfOneExample { y.narrow(0, 0, 1)? } else { y };
+        Ok((y, [inputs[0].clone(), inputs[1].clone()]))
+    }
+
+    fn jvp(&self, [x, w]: &Self::Cache, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
+        let of_x = tangents[0].map(|dx| dx.broadcast_mul(w)).transpose()?;
+        let of_w = tangents[1].map(|dw| x.broadcast_mul(dw)).transpose()?;
+        let zero = x.zeros_like()?;
+        let of_w = of_w.unwrap_or(zero.clone());
+        let sum = (of_x.unwrap_or(zero.clone()) + &of_w)?;
+        Ok(match self.0 {
+            Lie::TangentForgotten => of_w,
+            Lie::TangentTooSmall => (sum * 0.5)?,
+            Lie::TangentOfOtherShape => sum.narrow(1, 0, 1)?,
+            Lie::DerivativesOfAnotherFunction => (sum * 2.0)?,
+            _ => sum,
+        })
+    }
+
+    fn vjp(&self, [x, w]: &Self::Cache, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let (dx, dw) = (dy.broadcast_mul(w)?, (dy * x)?);
+        Ok(match self.0 {
+            Lie::CotangentForgotten => vec![None, Some(dw)],
+            Lie::CotangentOfOneExample => vec![Some(dx.narrow(0, 0, 1)?), Some(dw)],
+            Lie::CotangentOfOtherShape => vec![Some(Tensor::cat(&[&dx, &dx], 1)?), Some(dw)],
+            Lie::CotangentWithWrongSign => vec![Some(dx.neg()?), Some(dw)],
+            Lie::DerivativesOfAnotherFunction => vec![Some((dx * 2.0)?), Some((dw * 2.0)?)],
+            Lie::NumberOfCotangents => vec![Some(dx)],
+            Lie::WeightForgotten => vec![Some(dx), None],
+            Lie::WeightSummedOverExamples => {
+                vec![Some(dx), Some(dw.sum_keepdim(0)?.broadcast_as(dw.shape())?)]
+            }
+            Lie::WeightOfOtherShape => vec![Some(dx), Some(dw.narrow(1, 0, 1)?)],
+            _ => vec![Some(dx), Some(dw)],
+        })
+    }
+
+    fn takes_shared(&self, input: usize) -> bool {
+        input == 1
+    }
+
+    fn blocks(&self, zero: &[bool]) -> Vec<bool> {
+        zero.iter().map(|_| self.0 == Lie::Blocks).collect()
+    }
+
+    fn structured(&self) -> std::ops::Range<usize> {
+        if self.has_factor() { 1..2 } else { 0..0 }
+    }
+
+    fn factor(&self, [x, _]: &Self::Cache, names: &[&str], dy: &Tensor) -> Result<Option<Factor>> {
+        let (name, rows) = (names[1].to_owned(), (dy * x)?);
+        Ok(match self.0 {
+            Lie::FactorTooWide => {
+                Some(Factor::Rows { name, rows: Tensor::cat(&[&rows, &rows], 1)? })
+            }
+            Lie::FactorOfAnotherName => Some(Factor::Rows { name: "fc.weight".to_owned(), rows }),
+            Lie::FactorOfAnotherBatch => Some(Factor::Rows { name, rows: rows.narrow(0, 0, 1)? }),
+            _ => None,
+        })
+    }
+}
+
+/// The layer that writes a [`Scaled`].
+#[derive(Debug)]
+struct Scale(Lie);
+
+impl Layer for Scale {
+    fn add_to(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+        let law = Initializer::Normal;
+        let weight = graph.parameter(ParamSpec::trainable("scale.weight", &[5], law))?;
+        graph.apply(Scaled(self.0), &[x, weight])
+    }
+}
+
+fn network(lie: Lie) -> Result<Network> {
+    let layers = Sequential::new()
+        .then(Dense::new("first", 4, 5))
+        .then(Scale(lie))
+        .then(Activation::Tanh)
+        .then(Dense::new("head", if lie == Lie::Shape { 6 } else { 5 }, 2));
+    Network::new(&[4], layers)
+}
+
+fn refusal(lie: Lie, dtype: DType) -> Result<Option<ModelError>> {
+    let network = network(lie)?;
+    let theta = network.init(1, dtype, &Device::Cpu)?;
+    let x = normal(&[4, 4], 2)?.to_dtype(dtype)?;
+    Ok(network.verify_active_parameters(&theta, &x).err())
+}
+
+#[test]
+fn every_lie_is_refused_by_name_before_a_kernel_is_made() -> Result<()> {
+    for dtype in [DType::F32, DType::F64] {
+        assert!(refusal(Lie::Nothing, dtype)?.is_none());
+        for lie in LIES {
+            let refused = refusal(lie, dtype)?.expect("a refusal").to_string();
+            let names = refused.contains("Scaled(") || lie == Lie::Blocks;
+            assert!(names, "{lie:?}: {refused}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_public_check_tells_truth_from_lies() -> Result<()> {
+    let inputs = [Input::Each(normal(&[3, 5], 1)?), Input::Shared(normal(&[5], 2)?)];
+    check::operation(Scaled(Lie::Nothing), &inputs)?.ensure()?;
+    for lie in [Lie::CotangentWithWrongSign, Lie::TangentTooSmall, Lie::WeightForgotten] {
+        let report = check::operation(Scaled(lie), &inputs)?;
+        let refused = report.ensure().expect_err("a refusal").to_string();
+        assert!(refused.contains("Scaled"), "{refused}");
+    }
+    Ok(())
+}
+
+/// A kink at 0: a step of a difference may cross it.
+#[derive(Debug, Clone)]
+struct Kink;
+
+impl Operation for Kink {
+    type Cache = Tensor;
+
+    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
+        Ok(inputs.concat())
+    }
+
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Tensor)> {
+        Ok((inputs[0].abs()?, inputs[0].clone()))
+    }
+
+    fn jvp(&self, x: &Tensor, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
+        Ok((x.sign()? * only_tangent(tangents)?)?)
+    }
+
+    fn vjp(&self, x: &Tensor, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some((x.sign()? * dy)?)])
+    }
+}
+
+#[test]
+fn kinks_are_told_from_errors() -> Result<()> {
+    // One entry is 1e-6 from the kink: larger steps cross it, smaller ones do not.
+    let x = Tensor::new(&[[1e-6, 0.8], [-0.7, 0.5]], &Device::Cpu)?;
+    let report = check::operation(Kink, &[Input::Each(x)])?;
+    report.ensure()?;
+    assert!(report.has_kinks(), "{report}");
+    let smooth = check::operation(Activation::Tanh, &[Input::Each(normal(&[3, 4], 1)?)])?;
+    smooth.ensure()?;
+    assert!(!smooth.has_kinks(), "{smooth}");
+    Ok(())
+}
