@@ -189,7 +189,7 @@ pub enum ModelError {
         what: String,
         /// Entries added at both ends of an axis.
         padding: usize,
-        /// Entries from the first to the last of a window.
+        /// Entries of a window.
         window: usize,
     },
     /// An id that is no row of its table.

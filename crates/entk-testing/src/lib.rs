@@ -1,11 +1,13 @@
 //! What the tests of the crates share, as a dev-dependency by path: the one list of networks under
-//! test ([`networks`], [`Case`]), random numbers ([`normals`]), distances that fail on NaN
-//! ([`relative_error`]), and the result of a test ([`TestResult`]).
+//! test ([`networks`], [`Case`]) and that of operations ([`operations`]), random numbers
+//! ([`normals`]), distances that fail on NaN ([`relative_error`]), and the result of a test
+//! ([`TestResult`]).
 #![forbid(unsafe_code)]
 
 mod case;
 mod compare;
 pub mod networks;
+pub mod operations;
 mod random;
 
 pub use case::{Case, derivative_cases, kernel_cases, moved_statistics, with_zero_branches};

@@ -138,31 +138,30 @@ fn adaptive(outputs: usize, entries: usize) -> Vec<Window> {
 impl Sliding {
     fn on(self, what: &str, entries: usize) -> Result<Vec<Window>> {
         let Self { window, stride, padding, dilation, ceil } = self;
-        if window * stride * dilation == 0 {
+        if [window, stride, dilation].contains(&0) {
             return Err(ModelError::zero(format!("{what}: window, stride and dilation")));
         }
-        let extent = dilation * (window - 1) + 1;
-        if padding > extent / 2 {
+        if padding > window / 2 {
             let what = what.to_owned();
-            return Err(ModelError::PaddingTooLarge { what, padding, window: extent });
+            return Err(ModelError::PaddingTooLarge { what, padding, window });
         }
-        let padded = entries + 2 * padding;
-        let Some(room) = padded.checked_sub(extent) else {
-            let expected = format!("axes of at least {} entries", extent - 2 * padding);
+        let extent = dilation.saturating_mul(window - 1).saturating_add(1);
+        let padded = padding.saturating_mul(2).saturating_add(entries);
+        let rest = if ceil { stride - 1 } else { 0 };
+        let Some(room) = padded.saturating_add(rest).checked_sub(extent) else {
+            let expected = format!("axes of at least {} entries", extent - rest - 2 * padding);
             return Err(ModelError::shape(what, expected, &[entries]));
         };
-        let steps = if ceil { room.div_ceil(stride) } else { room / stride };
-        let starts = (0..=steps).map(|step| step * stride);
-        Ok(starts
-            .filter(|start| !ceil || *start < entries + padding)
-            .map(|start| {
-                let places = (start..padded.min(start + extent)).step_by(dilation);
-                let inside = places.clone().filter(|at| (padding..padding + entries).contains(at));
-                Window {
-                    with_padding: places.len(),
-                    entries: inside.map(|at| at - padding).collect(),
-                }
-            })
-            .collect())
+        let starts = (0..=room / stride).map(|step| step * stride);
+        let window = |start: usize| {
+            let end = start.saturating_add(extent);
+            let skipped = padding.saturating_sub(start).div_ceil(dilation) * dilation;
+            let inside = (start + skipped..end.min(padding + entries)).step_by(dilation);
+            Window {
+                with_padding: (start..end.min(padded)).step_by(dilation).len(),
+                entries: inside.map(|at| at - padding).collect(),
+            }
+        };
+        Ok(starts.filter(|start| !ceil || *start < entries + padding).map(window).collect())
     }
 }

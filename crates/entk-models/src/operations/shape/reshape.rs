@@ -27,7 +27,7 @@ impl Reshape {
 
 impl LinearMap for Reshape {
     fn shape(&self, input: &[usize]) -> Result<Vec<usize>> {
-        let entries = |shape: &[usize]| shape.iter().product::<usize>();
+        let entries = |shape: &[usize]| shape.iter().fold(1, |n: usize, m| n.saturating_mul(*m));
         if entries(&self.shape) != entries(input) {
             let expected = format!("as many entries as {:?}", self.shape);
             return Err(ModelError::shape("reshape", expected, input));
