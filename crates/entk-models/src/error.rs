@@ -271,11 +271,8 @@ impl From<FileError> for ModelError {
 pub type Result<T> = std::result::Result<T, ModelError>;
 
 impl ModelError {
-    pub(crate) fn shape(
-        what: impl Into<String>,
-        expected: impl Into<String>,
-        got: &[usize],
-    ) -> Self {
+    /// [`ModelError::Shape`].
+    pub fn shape(what: impl Into<String>, expected: impl Into<String>, got: &[usize]) -> Self {
         Self::Shape { what: what.into(), expected: expected.into(), got: got.to_vec() }
     }
 

@@ -96,6 +96,12 @@ pub trait Operation: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Whether an input has to follow from parameters alone, and so always comes with a leading
+    /// axis of 1: the [`structured`](Operation::structured) ones by default.
+    fn needs_shared(&self, input: usize) -> bool {
+        self.structured().contains(&input)
+    }
+
     /// For each input whether the result does not depend on it, exactly, given which inputs are
     /// parameters that are exactly zero: a zero weight blocks what it multiplies. What lies below
     /// a blocked input alone has gradient zero and is left out of kernels.
@@ -242,6 +248,7 @@ pub(crate) trait ErasedOperation: Debug + Send + Sync {
     ) -> Result<MixedCotangents>;
     fn operations(&self, inputs: &[&[usize]]) -> f64;
     fn takes_shared(&self, input: usize) -> bool;
+    fn needs_shared(&self, input: usize) -> bool;
     fn blocks(&self, zero: &[bool]) -> Vec<bool>;
     fn structured(&self) -> Range<usize>;
     fn factor(&self, cache: &AnyCache, names: &[&str], dy: &Tensor) -> Result<Option<Factor>>;
@@ -295,7 +302,11 @@ impl<O: Operation> ErasedOperation for O {
     }
 
     fn takes_shared(&self, input: usize) -> bool {
-        Operation::takes_shared(self, input)
+        Operation::takes_shared(self, input) || Operation::needs_shared(self, input)
+    }
+
+    fn needs_shared(&self, input: usize) -> bool {
+        Operation::needs_shared(self, input)
     }
 
     fn blocks(&self, zero: &[bool]) -> Vec<bool> {

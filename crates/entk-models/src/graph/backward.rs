@@ -1,8 +1,6 @@
 //! The pass backward over a graph: a cotangent of the output goes in, the gradient factors of the
 //! parameters come out one by one. Called by sweeps.
 
-use std::ops::Range;
-
 use candle_core::Tensor;
 
 use crate::{
@@ -149,7 +147,7 @@ impl Backward<'_, '_> {
         if self.wanted == Wanted::Sum {
             return Ok((cache, dy));
         }
-        let inputs = self.kept.expanded_inputs(inputs, &operation.structured())?;
+        let inputs = self.kept.expanded_inputs(inputs, operation)?;
         let refs: Vec<&Tensor> = inputs.iter().collect();
         Ok((operation.forward(&refs, self.kept.mode)?.1, dy))
     }
@@ -251,19 +249,18 @@ impl Backward<'_, '_> {
 }
 
 impl Kept {
-    /// Values that follow from parameters alone, once for each example, without copies; those at
-    /// `structured` places as they are.
+    /// Values that follow from parameters alone, once for each example, without copies; those that
+    /// the operation needs shared as they are.
     pub(crate) fn expanded_inputs(
         &self,
         inputs: &[usize],
-        structured: &Range<usize>,
+        operation: &dyn ErasedOperation,
     ) -> Result<Vec<Tensor>> {
         let value = |(place, input): (usize, &usize)| {
             let value = self.shared[*input].as_ref().ok_or(ModelError::Cache { what: "value" })?;
-            if structured.contains(&place) {
-                Ok(value.clone())
-            } else {
-                expanded(value, self.batch)
+            match operation.needs_shared(place) {
+                true => Ok(value.clone()),
+                false => expanded(value, self.batch),
             }
         };
         inputs.iter().enumerate().map(value).collect()

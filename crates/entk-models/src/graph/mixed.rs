@@ -90,8 +90,7 @@ impl MixedBackward<'_, '_> {
         let cache = self.cache(value, operation, inputs)?;
         let mut moving = self.graph.moving(value, inputs, kept, flow, tangents)?;
         if self.graph.nodes[value].shared {
-            let structured = operation.structured();
-            let each = moving.iter_mut().enumerate().filter(|(at, _)| !structured.contains(at));
+            let each = moving.iter_mut().enumerate().filter(|(at, _)| !operation.needs_shared(*at));
             for tangent in each.filter_map(|(_, tangent)| tangent.as_mut()) {
                 *tangent = expanded(tangent, kept.batch)?;
             }
@@ -124,7 +123,7 @@ impl MixedBackward<'_, '_> {
     ) -> Result<AnyCache> {
         let kept = self.at.kept;
         if self.graph.nodes[value].shared {
-            let inputs = kept.expanded_inputs(inputs, &operation.structured())?;
+            let inputs = kept.expanded_inputs(inputs, operation)?;
             let refs: Vec<&Tensor> = inputs.iter().collect();
             return Ok(operation.forward(&refs, kept.mode)?.1);
         }

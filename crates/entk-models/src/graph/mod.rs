@@ -161,9 +161,9 @@ impl Graph {
         if let Some(&asked) = inputs.iter().find(|at| **at >= self.nodes.len()) {
             return Err(ModelError::NoValue { asked, values: self.nodes.len() });
         }
-        let weights = operation.structured();
-        if inputs.iter().enumerate().any(|(at, v)| weights.contains(&at) && !self.nodes[*v].shared)
-        {
+        let depends =
+            |(at, v): (usize, &usize)| operation.needs_shared(at) && !self.nodes[*v].shared;
+        if inputs.iter().enumerate().any(depends) {
             return Err(ModelError::WeightOfInput { operation: format!("{operation:?}") });
         }
         let shape = operation.output_shape(&self.shapes(&inputs))?;

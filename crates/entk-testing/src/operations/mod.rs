@@ -1,6 +1,9 @@
 //! The operations under test, each with shapes of its inputs and the numbers that these may hold:
 //! one list, visited by tests of derivatives and by whatever else has to hold for all of them.
 
+mod entrywise;
+mod linear;
+mod norm;
 mod pooling;
 mod reduce;
 mod shape;
@@ -18,6 +21,8 @@ pub enum Numbers {
     /// Numbers at least 1/8 apart in any one example, in random order: a small step leaves the
     /// largest of them the largest.
     Apart,
+    /// Numbers in 1/2..2.
+    Positive,
     /// Whole numbers below this one, u32.
     Ids(usize),
 }
@@ -29,12 +34,25 @@ pub struct InputLaw {
     pub shape: Vec<usize>,
     /// What it holds.
     pub numbers: Numbers,
+    /// Whether it may follow from parameters alone.
+    pub shared: bool,
 }
 
 impl InputLaw {
     /// Standard normals of this shape.
     pub fn normal(shape: &[usize]) -> Self {
-        Self { shape: shape.to_vec(), numbers: Numbers::Normal }
+        Self { shape: shape.to_vec(), numbers: Numbers::Normal, shared: false }
+    }
+
+    /// Whole numbers below `count`, of this shape.
+    pub fn ids(count: usize, shape: &[usize]) -> Self {
+        Self { numbers: Numbers::Ids(count), ..Self::normal(shape) }
+    }
+
+    /// One that may follow from parameters alone: a parameter as a rule.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { shared: true, ..self }
     }
 
     /// This many examples, f64 or u32.
@@ -47,6 +65,10 @@ impl InputLaw {
         let normals = normals(count, seed);
         match self.numbers {
             Numbers::Normal => Ok(Tensor::from_vec(normals, shape, &Device::Cpu)?),
+            Numbers::Positive => {
+                let positive = normals.iter().map(|x| 1.25 + 0.75 * x.tanh()).collect();
+                Ok(Tensor::from_vec::<_, f64>(positive, shape, &Device::Cpu)?)
+            }
             Numbers::Apart => {
                 let ranks = normals.chunks((count / examples).max(1)).flat_map(ranks);
                 let apart = ranks.map(|rank| rank as f64 / 8.0 - 2.0).collect();
@@ -85,6 +107,9 @@ pub trait OperationVisitor {
 /// # Errors
 /// The first of a visit.
 pub fn visit_operations(visitor: &mut impl OperationVisitor) -> Result<()> {
+    linear::visit(visitor)?;
+    norm::visit(visitor)?;
+    entrywise::visit(visitor)?;
     pooling::visit(visitor)?;
     shape::visit(visitor)?;
     reduce::visit(visitor)

@@ -33,7 +33,7 @@ pub fn windows() -> Vec<(&'static str, PoolWindows<2>, [usize; 2])> {
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     for (name, windows, [height, width]) in windows() {
         let shape = vec![3, height, width];
-        let apart = InputLaw { shape: shape.clone(), numbers: Numbers::Apart };
+        let apart = InputLaw { numbers: Numbers::Apart, ..InputLaw::normal(&shape) };
         visitor.visit(&format!("max pooling, {name}"), MaxPool2d::new(windows), &[apart])?;
         let name = format!("average pooling, {name}");
         let (pool, input) = (AvgPool2d::new(windows), [InputLaw::normal(&shape)]);
@@ -45,7 +45,7 @@ pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
         )?;
     }
     let sequences = PoolWindows::new(3).with_stride(2).with_padding(1);
-    let apart = |shape: &[usize]| [InputLaw { shape: shape.to_vec(), numbers: Numbers::Apart }];
+    let apart = |shape: &[usize]| [InputLaw { numbers: Numbers::Apart, ..InputLaw::normal(shape) }];
     let normal = |shape: &[usize]| [InputLaw::normal(shape)];
     visitor.visit("max pooling, 1-D", MaxPool1d::new(sequences), &apart(&[2, 9]))?;
     visitor.visit("max pooling, adaptive", MaxPool2d::adaptive([3, 2]), &apart(&[2, 7, 5]))?;

@@ -5,7 +5,7 @@ use entk_models::{
     Result, Roll, Select, Slice, Stack,
 };
 
-use super::{InputLaw, Numbers, OperationVisitor};
+use super::{InputLaw, OperationVisitor};
 
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     let images = [InputLaw::normal(&[3, 4, 5])];
@@ -51,8 +51,8 @@ fn visit_several(visitor: &mut impl OperationVisitor) -> Result<()> {
     visitor.visit("concat along the last axis", Concat::new(1), &equal)?;
     visitor.visit("stack", Stack::new(1), &equal)?;
     visitor.visit("stack behind", Stack::new(2), &equal)?;
-    let ids = |shape: &[usize]| InputLaw { shape: shape.to_vec(), numbers: Numbers::Ids(7) };
-    let table = InputLaw::normal(&[7, 4]);
+    let ids = |shape: &[usize]| InputLaw::ids(7, shape);
+    let table = InputLaw::normal(&[7, 4]).shared();
     visitor.visit("embedding", Embed, &[ids(&[5]), table.clone()])?;
     visitor.visit("embedding of a grid", Embed, &[ids(&[2, 3]), table.clone()])?;
     visitor.visit("embedding of one", Embed, &[ids(&[]), table])

@@ -146,10 +146,6 @@ impl Operation for Affine {
         2.0 * (inputs[0].iter().product::<usize>() * outputs) as f64
     }
 
-    fn takes_shared(&self, input: usize) -> bool {
-        input > 0
-    }
-
     fn blocks(&self, zero: &[bool]) -> Vec<bool> {
         (0..zero.len()).map(|input| input == 0 && zero[1]).collect()
     }

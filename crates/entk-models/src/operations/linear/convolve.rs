@@ -151,10 +151,6 @@ impl Operation for Convolve {
         self.geometry(inputs[0], inputs[1]).map_or(0.0, |geometry| geometry.operations())
     }
 
-    fn takes_shared(&self, input: usize) -> bool {
-        input > 0
-    }
-
     fn blocks(&self, zero: &[bool]) -> Vec<bool> {
         (0..zero.len()).map(|input| input == 0 && zero[1]).collect()
     }

@@ -212,7 +212,7 @@ impl Operation for NormalizeBatch {
         Ok(cotangents)
     }
 
-    fn takes_shared(&self, input: usize) -> bool {
+    fn needs_shared(&self, input: usize) -> bool {
         input > 0
     }
 
