@@ -6,13 +6,12 @@
  * constants of division by multiplication: n / d = (high half of n magic + n) >> shift for n < 2^31. */
 #if DOUBLE
 typedef double REAL;
-#define EXP exp
-#define TANH tanh
+#define MATH(name) name
 #else
 typedef float REAL;
-#define EXP expf
-#define TANH tanhf
+#define MATH(name) name##f
 #endif
+#define EXP MATH(exp)
 
 typedef struct {
   unsigned int value, magic, shift;

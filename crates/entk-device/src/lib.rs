@@ -8,7 +8,8 @@
 //! * [`Precision`], [`Operand`] and [`add_product`]: matrix products in a chosen arithmetic;
 //! * [`Launch`]: a kernel with its sizes, compiled at first use and checked before it starts;
 //! * [`HostCopies`]: copies to the host that overlap with computation;
-//! * [`Geometry`], [`Windows`] and [`Activation`]: what host loops and kernels compute by;
+//! * [`Geometry`], [`Windows`], [`Activation`] and [`Function`]: what host loops and kernels
+//!   compute by;
 //! * [`files`] and [`hash`]: files that are whole or absent, and what tells tensors apart;
 //! * [`memory`]: what a process may have;
 //! * [`self_test`]: known answers of every kernel on random data.
@@ -20,6 +21,7 @@ mod activation;
 mod choice;
 mod error;
 pub mod files;
+mod function;
 mod geometry;
 pub mod hash;
 mod host_copies;
@@ -41,6 +43,7 @@ pub use activation::Activation;
 pub use choice::{DeviceChoice, OpenedDevice};
 pub use device::{Entry, device_count};
 pub use error::{DeviceError, Result};
+pub use function::Function;
 pub use geometry::{Geometry, Windows};
 pub use host_copies::HostCopies;
 #[cfg(any(test, feature = "host-check"))]

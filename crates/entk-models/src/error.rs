@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use entk_device::{Activation, files::FileError};
+use entk_device::{Function, files::FileError};
 
 /// Everything that can go wrong in a model, its parameters or its weight files.
 #[derive(Debug, thiserror::Error)]
@@ -151,9 +151,9 @@ pub enum ModelError {
         /// The operation.
         operation: String,
     },
-    /// An activation that has no loop on the host.
-    #[error("the activation {0:?} is not implemented")]
-    Activation(Activation),
+    /// A function of one number that has no loop on the host.
+    #[error("the function {0:?} is not implemented")]
+    Function(Function),
     /// A layer was handed a cache that its forward pass did not make.
     #[error("the cache of a layer holds no {what}; hand derivatives the cache of their own layer")]
     Cache {

@@ -2,6 +2,7 @@
 
 use crate::{
     activation::Activation,
+    function::Function,
     geometry::{Geometry, Windows},
     launch::{Launch, sources::Source},
 };
@@ -10,15 +11,15 @@ use crate::{
 /// tensors a, b, c.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entrywise {
-    /// act(a).
+    /// f(a).
     Value,
-    /// act'(a) b.
+    /// f'(a) b.
     Derivative,
-    /// act''(a) b c.
+    /// f''(a) b c.
     Curvature,
-    /// act(a + b).
+    /// f(a + b).
     Sum,
-    /// act'(a + b) c.
+    /// f'(a + b) c.
     SumDerivative,
 }
 
@@ -62,16 +63,19 @@ pub enum MaskPlace {
 }
 
 impl Launch {
-    /// A function of the entries of one to three tensors, of `count` entries each.
-    pub fn entrywise(rule: Entrywise, activation: Option<Activation>, count: usize) -> Self {
+    /// A function, the identity unless given, of the entries of one to three tensors of `count`
+    /// entries each.
+    pub fn entrywise(rule: Entrywise, function: Option<Function>, count: usize) -> Self {
         let (name, inputs) = match rule {
-            Entrywise::Value => ("activation", 1),
-            Entrywise::Derivative => ("activation_derivative", 2),
-            Entrywise::Curvature => ("activation_curvature", 3),
+            Entrywise::Value => ("function_value", 1),
+            Entrywise::Derivative => ("function_derivative", 2),
+            Entrywise::Curvature => ("function_curvature", 3),
             Entrywise::Sum => ("sum", 2),
             Entrywise::SumDerivative => ("sum_derivative", 3),
         };
-        let sizes = [Activation::code(activation)];
+        let (code, parameters) = function.map_or((0, [0.0; 2]), Function::code);
+        let sizes: Vec<usize> =
+            std::iter::once(code).chain(parameters.into_iter().flat_map(in_sizes)).collect();
         Self::new(Source::Entrywise, name, &sizes, &[count; 3][..inputs], count)
     }
 
@@ -191,6 +195,11 @@ impl Launch {
         let dropped = 23 - mantissa_bits.clamp(1, 22) as usize;
         Self::new(Source::Precision, "round_to_bits", &[dropped], &[count], count)
     }
+}
+
+/// The bits of a number in three sizes, of 22 bits each.
+fn in_sizes(number: f64) -> [usize; 3] {
+    [0, 22, 44].map(|shift| (number.to_bits() >> shift & ((1 << 22) - 1)) as usize)
 }
 
 /// Sizes in the order of the kernels: input channels, then pairs for both axes.

@@ -4,6 +4,7 @@
 mod conv;
 mod entrywise;
 mod gram;
+mod jet;
 pub(crate) mod known_answers;
 mod norm;
 mod pool;

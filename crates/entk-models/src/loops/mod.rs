@@ -1,6 +1,5 @@
 //! The hot loops behind the layers, and the functions of tensors that call them.
 
-pub(crate) mod activation;
 pub(crate) mod add_scaled;
 pub(crate) mod attention;
 pub(crate) mod axis;

@@ -15,8 +15,11 @@ use rayon::prelude::*;
 use crate::{
     error::Result,
     loops::{
-        activation::{Pointwise, ensure_supported, specialise},
         channel::{dot_slice, lanes, plane_sums, sum_slice},
+        entrywise::{
+            activation::{ensure_supported, specialise},
+            pointwise::Pointwise,
+        },
         host_op::{HostOp, vectorised},
         norm::channels::{ChannelMap, planes_of_task, sizes},
         real::Real,
