@@ -54,7 +54,9 @@ pub use files::flax::FlaxTable;
 pub use frozen::FrozenNorms;
 pub use graph::{Graph, InputKind, Value, backward::FactorSink};
 pub use layer::Layer;
-pub use layers::{BatchNorm2d, Conv2d, Dense, Embedding, Residual, Sequential};
+pub use layers::{
+    BatchNorm2d, Conv2d, Dense, Dropout, Embedding, Residual, Sequential, StochasticDepth,
+};
 pub use loops::{conv::rows::ConvRows, host_op::HostOp, padding::Padding, real::Real};
 pub use mixed::{MixedFactor, MixedSink};
 pub use model::Model;

@@ -4,6 +4,7 @@ mod batch_norm;
 mod conv2d;
 mod dense;
 mod embedding;
+mod evaluation;
 mod residual;
 mod sequential;
 
@@ -11,5 +12,6 @@ pub use batch_norm::BatchNorm2d;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use embedding::Embedding;
+pub use evaluation::{Dropout, StochasticDepth};
 pub use residual::Residual;
 pub use sequential::Sequential;

@@ -34,10 +34,14 @@ pub(crate) fn shape_of_tables(input: &[usize], tables: &[(usize, AxisTaps)]) -> 
     shape
 }
 
-/// Weighted sums along several axes of one example, those first that shorten theirs most.
+/// Weighted sums along several axes of one example, those first that shorten theirs most; of those
+/// that do not, the last ones, whose loops are slower.
 pub(crate) fn along_axes(x: &Tensor, mut tables: Vec<(usize, AxisTaps)>) -> Result<Tensor> {
     let growth = |taps: &AxisTaps| taps.outputs() as f64 / taps.inputs() as f64;
-    tables.sort_by(|(_, a), (_, b)| growth(a).total_cmp(&growth(b)));
+    tables.sort_by(|(first, a), (second, b)| {
+        let order = growth(a).total_cmp(&growth(b));
+        if growth(a) < 1.0 { order } else { order.then(second.cmp(first)) }
+    });
     let along = |x: Tensor, (axis, taps): &(usize, AxisTaps)| weighted_sums(&x, axis + 1, taps);
     tables.iter().try_fold(x.clone(), along)
 }

@@ -10,7 +10,11 @@ use rayon::prelude::*;
 use crate::{
     error::Result,
     loops::{
-        axis::{strided::contiguous, taps::AxisTaps},
+        axis::{
+            phases::{phase, place, split},
+            strided::contiguous,
+            taps::{AxisTaps, Runs},
+        },
         host_op::{host_slice, on_host, vectorised},
         real::Real,
     },
@@ -38,29 +42,9 @@ impl PlaneWindows {
         self.rows.outputs() * self.columns.outputs()
     }
 
-    /// Fills `out` with the positions in `x` of the largest entries: in every row those of its
-    /// windows, then among rows, each time the first of equals, so that the first in row-major
-    /// order is found. A NaN is larger than every number, and the last NaN wins.
-    #[inline(always)]
-    fn largest<T: Real>(&self, x: &[T], scratch: &mut Vec<(T, u32)>, out: &mut [u32]) {
-        let (width, outputs) = (self.columns.inputs(), self.columns.outputs());
-        scratch.clear();
-        for (row, x) in x.chunks_exact(width).enumerate() {
-            for taps in self.columns.iter() {
-                let first = taps[0].0;
-                let mut best = (x[first], first);
-                for (column, _) in &taps[1..] {
-                    best = larger(best, (x[*column], *column));
-                }
-                scratch.push((best.0, (row * width + best.1) as u32));
-            }
-        }
-        for (taps, out) in self.rows.iter().zip(out.chunks_exact_mut(outputs)) {
-            for (column, out) in out.iter_mut().enumerate() {
-                let at = |row: usize| scratch[row * outputs + column];
-                *out = taps[1..].iter().fold(at(taps[0].0), |best, tap| larger(best, at(tap.0))).1;
-            }
-        }
+    /// Whether there is one window, which is the whole plane.
+    fn is_whole(&self) -> bool {
+        self.outputs() == 1 && self.rows.most() * self.columns.most() == self.inputs()
     }
 
     /// From operations of tensors: `x` and the result are (planes, H, W) and (planes, H', W').
@@ -104,24 +88,100 @@ fn largest_along(
     best.ok_or_else(|| candle_core::Error::Msg("largest entries: no window".into()).into())
 }
 
+/// The position of the largest entry of a plane: the first of equals, or the last NaN.
+#[inline(always)]
+fn largest_of_all<T: Real>(x: &[T]) -> u32 {
+    let mut lanes = [T::from_f64(f64::NEG_INFINITY); 16];
+    for chunk in x.chunks(lanes.len()) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = larger((*lane, ()), (*x, ())).0);
+    }
+    let most = lanes.into_iter().fold(lanes[0], |most, x| larger((most, ()), (x, ())).0);
+    let position = match most.partial_cmp(&most) {
+        Some(_) => x.iter().position(|x| *x == most),
+        None => x.iter().rposition(|x| x.partial_cmp(x).is_none()),
+    };
+    position.unwrap_or(0) as u32
+}
+
+/// What the loop over planes needs of the windows.
 struct Largest<'a> {
     windows: &'a PlaneWindows,
     planes: usize,
+    runs: Runs,
+    /// The first column of every window along W.
+    firsts: Vec<u32>,
 }
 
-impl Largest<'_> {
+impl<'a> Largest<'a> {
+    fn new(windows: &'a PlaneWindows, planes: usize) -> Self {
+        let first = |taps: &[(usize, f64)]| taps[0].0 as u32;
+        let firsts = windows.columns.iter().map(first).collect();
+        Self { windows, planes, runs: windows.columns.runs_of_outputs(), firsts }
+    }
+
+    /// Fills `out` with the positions of one plane, window by window in row-major order, so that of
+    /// equals the first is found. A NaN is larger than every number, and the last NaN wins.
+    #[inline(always)]
+    fn plane<T: Real>(&self, x: &[T], scratch: &mut Vec<T>, out: &mut [u32]) {
+        let (width, outputs) = (self.windows.columns.inputs(), self.firsts.len());
+        let step = self.runs.entries;
+        let phases = phase(width, step) * step;
+        scratch.clear();
+        scratch.resize(outputs + x.len() / width * phases, T::zero());
+        let (best, scratch) = scratch.split_at_mut(outputs);
+        let x = if step == 1 { x } else { split_rows(x, width, step, scratch) };
+        for (rows, out) in self.windows.rows.iter().zip(out.chunks_exact_mut(outputs)) {
+            best.fill(T::from_f64(f64::NEG_INFINITY));
+            let start = (rows[0].0 * width) as u32;
+            out.iter_mut().zip(&self.firsts).for_each(|(out, first)| *out = start + first);
+            for (row, _) in rows {
+                for run in &self.runs.runs {
+                    let x = &x[row * phases + place(run.entry, width, step)..][..run.count];
+                    let first = (row * width + run.entry) as u32;
+                    let windows = run.output..run.output + run.count;
+                    update(x, [first, step as u32], &mut best[windows.clone()], &mut out[windows]);
+                }
+            }
+        }
+    }
+
     fn run<T: Real>(&self, x: &[T]) -> CpuStorage {
         let (inputs, outputs) = (self.windows.inputs(), self.windows.outputs());
         let mut out = vec![0; self.planes * outputs];
+        let whole = self.windows.is_whole();
         (out.par_chunks_mut(outputs).zip(x.par_chunks(inputs)))
             .with_min_len((TASK / inputs).max(1))
             .for_each_init(Vec::new, |scratch, (out, x)| {
                 vectorised(
                     #[inline(always)]
-                    || self.windows.largest(x, scratch, out),
+                    || match whole {
+                        true => out[0] = largest_of_all(x),
+                        false => self.plane(x, scratch, out),
+                    },
                 );
             });
         u32::to_cpu_storage_owned(out)
+    }
+}
+
+/// The rows of a plane, each split into phases.
+#[inline(always)]
+fn split_rows<'s, T: Real>(x: &[T], width: usize, step: usize, scratch: &'s mut [T]) -> &'s [T] {
+    let rows = scratch.chunks_exact_mut(phase(width, step) * step).zip(x.chunks_exact(width));
+    rows.for_each(|(phases, row)| split(row, step, phases));
+    scratch
+}
+
+/// Lets windows choose between what they have and an entry each, at positions `first`,
+/// `first + step`, ...
+#[inline(always)]
+fn update<T: Real>(x: &[T], [first, step]: [u32; 2], best: &mut [T], out: &mut [u32]) {
+    let mut position = first;
+    for ((best, out), x) in best.iter_mut().zip(out).zip(x) {
+        let wins = larger((*best, false), (*x, true)).1;
+        *best = if wins { *x } else { *best };
+        *out = if wins { position } else { *out };
+        position = position.wrapping_add(step);
     }
 }
 
@@ -155,7 +215,7 @@ pub(crate) fn largest(x: &Tensor, windows: &PlaneWindows) -> Result<Tensor> {
     }
     let x = contiguous(x)?;
     if on_host(&x) {
-        return Ok(x.apply_op1_no_bwd(&Largest { windows, planes })?);
+        return Ok(x.apply_op1_no_bwd(&Largest::new(windows, planes))?);
     }
     let x = x.reshape((planes, windows.rows.inputs(), windows.columns.inputs()))?;
     Ok(windows.composed(&x)?.reshape((planes, outputs))?)

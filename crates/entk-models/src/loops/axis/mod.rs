@@ -3,6 +3,7 @@
 //! them.
 
 pub(crate) mod largest;
+pub(crate) mod phases;
 pub(crate) mod rows;
 pub(crate) mod strided;
 pub(crate) mod sums;

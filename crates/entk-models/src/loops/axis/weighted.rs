@@ -8,7 +8,10 @@ use rayon::prelude::*;
 use crate::{
     error::Result,
     loops::{
-        axis::taps::AxisTaps,
+        axis::{
+            phases::{merge, phase, place, split},
+            taps::{AxisTaps, Run, Runs},
+        },
         host_op::{HostOp, vectorised},
         real::Real,
     },
@@ -32,25 +35,10 @@ impl HostOp for WeightedSum<'_> {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let (inner, outputs) = (self.inner, self.taps.outputs());
-        let cast = |taps: &[(usize, f64)]| -> Vec<(usize, T)> {
-            taps.iter().map(|(entry, weight)| (entry * inner, T::from_f64(*weight))).collect()
-        };
-        let taps: Vec<_> = self.taps.iter().map(cast).collect();
-        let plane = self.taps.inputs() * inner;
-        let rows = TASK.div_ceil(inner);
-        (out.par_chunks_mut(rows * inner).enumerate()).for_each(|(task, out)| {
-            let first = task * rows;
-            let turns = taps.iter().cycle().skip(first % outputs).zip(first..);
-            vectorised(
-                #[inline(always)]
-                || {
-                    for (out, (taps, row)) in out.chunks_exact_mut(inner).zip(turns) {
-                        add_taps(&inputs[0][row / outputs * plane..], taps, out);
-                    }
-                },
-            );
-        });
+        match self.inner {
+            1 => self.along_last(inputs[0], out),
+            _ => self.along_rows(inputs[0], out),
+        }
     }
 
     /// One selection a tap; outputs of few taps repeat theirs with weight zero.
@@ -75,15 +63,82 @@ impl HostOp for WeightedSum<'_> {
     }
 }
 
-#[inline(always)]
-fn add_taps<T: Real>(x: &[T], taps: &[(usize, T)], out: &mut [T]) {
-    if let [out] = out {
-        taps.iter().for_each(|(entry, weight)| *out += *weight * x[*entry]);
-        return;
+impl WeightedSum<'_> {
+    /// Along the last axis: run by run through every row.
+    fn along_last<T: Real>(&self, x: &[T], out: &mut [T]) {
+        let (entries, outputs) = (self.taps.inputs(), self.taps.outputs());
+        let runs = self.taps.runs();
+        let rows = TASK.div_ceil(outputs);
+        (out.par_chunks_mut(rows * outputs).zip(x.par_chunks(rows * entries))).for_each(
+            |(out, x)| {
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        let mut scratch = Vec::new();
+                        let rows = x.chunks_exact(entries).zip(out.chunks_exact_mut(outputs));
+                        rows.for_each(|(x, out)| add_runs(x, &runs, &mut scratch, out));
+                    },
+                );
+            },
+        );
     }
+
+    /// Along another axis: output by output, whole rows of what lies behind the axis.
+    fn along_rows<T: Real>(&self, x: &[T], out: &mut [T]) {
+        let (inner, outputs) = (self.inner, self.taps.outputs());
+        let taps: Vec<_> = self.taps.iter().collect();
+        let plane = self.taps.inputs() * inner;
+        let rows = TASK.div_ceil(inner);
+        (out.par_chunks_mut(rows * inner).enumerate()).for_each(|(task, out)| {
+            let first = task * rows;
+            let turns = taps.iter().cycle().skip(first % outputs).zip(first..);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (out, (taps, row)) in out.chunks_exact_mut(inner).zip(turns) {
+                        add_rows(&x[row / outputs * plane..], taps, out);
+                    }
+                },
+            );
+        });
+    }
+}
+
+/// Adds the taps of one row; steps other than 1 go through phases in `scratch`.
+#[inline(always)]
+fn add_runs<T: Real>(x: &[T], runs: &Runs, scratch: &mut Vec<T>, out: &mut [T]) {
+    let &Runs { entries, outputs, ref runs } = runs;
+    scratch.clear();
+    if entries > 1 {
+        scratch.resize(phase(x.len(), entries) * entries, T::zero());
+        split(x, entries, scratch);
+        runs.iter().for_each(|run| {
+            add_run(&scratch[place(run.entry, x.len(), entries)..], run, &mut out[run.output..]);
+        });
+    } else if outputs > 1 {
+        scratch.resize(phase(out.len(), outputs) * outputs, T::zero());
+        runs.iter().for_each(|run| {
+            let to = place(run.output, out.len(), outputs);
+            add_run(&x[run.entry..], run, &mut scratch[to..]);
+        });
+        merge(scratch, outputs, out);
+    } else {
+        runs.iter().for_each(|run| add_run(&x[run.entry..], run, &mut out[run.output..]));
+    }
+}
+
+#[inline(always)]
+fn add_run<T: Real>(x: &[T], run: &Run, out: &mut [T]) {
+    let weight = T::from_f64(run.weight);
+    out[..run.count].iter_mut().zip(&x[..run.count]).for_each(|(out, x)| *out += weight * *x);
+}
+
+#[inline(always)]
+fn add_rows<T: Real>(x: &[T], taps: &[(usize, f64)], out: &mut [T]) {
     for (entry, weight) in taps {
-        let row = &x[*entry..*entry + out.len()];
-        out.iter_mut().zip(row).for_each(|(out, x)| *out += *weight * *x);
+        let weight = T::from_f64(*weight);
+        let row = &x[*entry * out.len()..][..out.len()];
+        out.iter_mut().zip(row).for_each(|(out, x)| *out += weight * *x);
     }
 }
 
