@@ -228,7 +228,7 @@ impl MovedColumns {
     fn of(factor: MixedFactor) -> entk_models::Result<Self> {
         let wide = |t: &Tensor| t.to_dtype(DType::F64);
         Ok(match &factor.cotangents {
-            Factor::Dense { inputs, cotangents, bias, .. } => Self::Outer {
+            Factor::Dense { inputs, cotangents, bias, .. } if inputs.rank() == 2 => Self::Outer {
                 moved: match &factor.inputs {
                     Some(Factor::Dense { inputs, cotangents, .. }) => {
                         Some([wide(inputs)?, wide(cotangents)?])

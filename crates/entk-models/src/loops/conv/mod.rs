@@ -2,7 +2,7 @@
 //! over patches ([`products`]). Called by the layer and by its factor.
 
 mod lowering;
-mod patches;
+pub(crate) mod patches;
 mod products;
 pub(crate) mod rows;
 

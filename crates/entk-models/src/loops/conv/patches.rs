@@ -1,10 +1,13 @@
 //! Patches of images as rows, and the moves of memory around their products on a GPU. The host's
 //! functions are plain loops: there [`lowering`] is faster.
 
-use candle_core::Shape;
+use candle_core::{Shape, Tensor};
 use entk_device::{Geometry, ImageSizes, Launch};
 
-use crate::loops::{host_op::HostOp, real::Real};
+use crate::{
+    error::Result,
+    loops::{host_op::HostOp, real::Real},
+};
 
 /// Calls `visit(entry of the patches, entry of the images)` for every patch entry that is a copy of
 /// an image entry.
@@ -40,6 +43,14 @@ impl HostOp for Patches {
     fn launch(&self) -> Option<Launch> {
         Some(Launch::patches(&self.geometry, self.batch))
     }
+}
+
+/// The patches of images (N, C, H, W), one an output pixel: (N, H' W', C k k).
+///
+/// # Errors
+/// Those of the device.
+pub(crate) fn pixel_patches(images: &Tensor, geometry: Geometry) -> Result<Tensor> {
+    Patches { geometry, batch: images.dim(0)? }.apply(&[images])
 }
 
 /// The transpose of [`Patches`]: every pixel sums the patch entries that are copies of it.
@@ -122,12 +133,9 @@ impl HostOp for AddBias {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        error::Result,
-        loops::{
-            host_op::testing::{assert_device_agrees, numbers},
-            padding::Padding,
-        },
+    use crate::loops::{
+        host_op::testing::{assert_device_agrees, numbers},
+        padding::Padding,
     };
 
     #[test]

@@ -1,9 +1,13 @@
-//! Rows of a table by their numbers: token ids and a table go in, one row a token comes out.
+//! Rows of a table by their numbers: token ids and a table go in, one row a token comes out. Its
+//! factor is the pair of ids and cotangents.
+
+use std::ops::Range;
 
 use candle_core::{DType, Tensor};
 
 use crate::{
     error::{ModelError, Result},
+    factor::Factor,
     loops::axis::rows::{LookUp, add_at_rows, take_rows},
     operation::{MixedCotangents, NormMode, Operation, linear_mixed_vjp},
 };
@@ -95,5 +99,22 @@ impl Operation for Embed {
 
     fn takes_shared(&self, input: usize) -> bool {
         input == 1
+    }
+
+    fn structured(&self) -> Range<usize> {
+        1..2
+    }
+
+    /// Ids and cotangents, T (D + 1) numbers an example in place of V D.
+    fn factor(&self, cache: &EmbedCache, names: &[&str], dy: &Tensor) -> Result<Option<Factor>> {
+        let [vocabulary, width] = cache.table;
+        let count = cache.ids.dim(0)?;
+        let tokens = cache.ids.elem_count() / count;
+        Ok(Some(Factor::Embedding {
+            weight: names[1].to_owned(),
+            ids: cache.ids.reshape((count, tokens))?,
+            cotangents: dy.reshape((count, tokens, width))?,
+            vocabulary,
+        }))
     }
 }
