@@ -2,7 +2,7 @@
 
 use entk_models::{Activation, AddActivated, Result};
 
-use super::{InputLaw, OperationVisitor};
+use crate::operations::law::{InputLaw, OperationVisitor};
 
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     let x = InputLaw::normal(&[3, 4]);

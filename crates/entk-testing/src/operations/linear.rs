@@ -2,7 +2,7 @@
 
 use entk_models::{Affine, Convolve, Padding, Result};
 
-use super::{InputLaw, OperationVisitor};
+use crate::operations::law::{InputLaw, OperationVisitor};
 
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     let weight = |shape: &[usize]| InputLaw::normal(shape).shared();

@@ -2,7 +2,7 @@
 
 use entk_models::{Activation, NormalizeBatch, Result};
 
-use super::{InputLaw, Numbers, OperationVisitor};
+use crate::operations::law::{InputLaw, Numbers, OperationVisitor};
 
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     let of_channels = || InputLaw::normal(&[3]).shared();

@@ -5,13 +5,10 @@ use entk_models::{
     Upsample, Upsample1d, Upsample2d,
 };
 
-use super::{InputLaw, Numbers, OperationVisitor};
+use crate::operations::law::{InputLaw, Numbers, OperationVisitor};
 
 /// Windows over two axes with lengths that they fit.
-///
-/// # Panics
-/// Never: the list is fixed.
-pub fn windows() -> Vec<(&'static str, PoolWindows<2>, [usize; 2])> {
+fn windows() -> Vec<(&'static str, PoolWindows<2>, [usize; 2])> {
     let new = |window: [usize; 2]| PoolWindows::new(window);
     vec![
         ("tiles", PoolWindows::new(2), [6, 4]),

@@ -2,7 +2,7 @@
 
 use entk_models::{GlobalMean, Max, Mean, Result, Sum, Variance};
 
-use super::{InputLaw, Numbers, OperationVisitor};
+use crate::operations::law::{InputLaw, Numbers, OperationVisitor};
 
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     let normal = [InputLaw::normal(&[3, 4, 2, 5])];

@@ -5,7 +5,7 @@ use entk_models::{
     Result, Roll, Select, Slice, Stack,
 };
 
-use super::{InputLaw, OperationVisitor};
+use crate::operations::law::{InputLaw, OperationVisitor};
 
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     let images = [InputLaw::normal(&[3, 4, 5])];
