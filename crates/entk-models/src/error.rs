@@ -242,6 +242,12 @@ pub enum ModelError {
         /// When it has none and what to do, or empty.
         note: &'static str,
     },
+    /// A query of an attention that its mask lets see no key.
+    #[error("attention: the mask hides every key from query {query}; let it see one")]
+    NoKey {
+        /// Which, counted from 0.
+        query: usize,
+    },
     /// A parameter that a table of flax names leaves out.
     #[error("{name}: is not in the flax table")]
     NotInTable {

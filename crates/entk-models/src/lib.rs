@@ -66,9 +66,10 @@ pub use nets::{LeNet5Config, MlpConfig, ResNetConfig};
 pub use network::Network;
 pub use operation::{MixedCotangents, NormMode, Operation, Parts, linear_mixed_vjp, only_tangent};
 pub use operations::{
+    attention::{Attend, Softmax},
     entrywise::AddActivated,
-    linear::{Affine, Convolve},
-    norm::NormalizeBatch,
+    linear::{Affine, Convolve, MatMul},
+    norm::{Normalize, NormalizeBatch},
     pooling::{
         AvgPool, AvgPool1d, AvgPool2d, Interpolation, MaxPool, MaxPool1d, MaxPool2d, PerAxis,
         PoolWindows, Upsample, Upsample1d, Upsample2d,

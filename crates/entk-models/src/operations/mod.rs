@@ -1,7 +1,9 @@
 //! The operations, one file each, by kind.
 
+pub(crate) mod attention;
 pub(crate) mod axes;
 pub(crate) mod entrywise;
+pub(crate) mod examples;
 pub(crate) mod linear;
 pub(crate) mod linear_map;
 pub(crate) mod norm;

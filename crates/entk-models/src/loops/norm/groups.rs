@@ -115,6 +115,18 @@ impl Groups {
         Ok(x.contiguous()?.reshape(shape)?)
     }
 
+    /// `u weight`, channel by channel, shaped as u.
+    pub(crate) fn scale_channels(&self, u: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let scaled = self.in_channels(u)?.broadcast_mul(&self.beside_channels(weight)?)?;
+        Ok(scaled.reshape(u.shape())?)
+    }
+
+    /// `sum a b` over repeats and pixels, (N, weights).
+    pub(crate) fn channel_products(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        let products = self.in_channels(a)?.broadcast_mul(&self.in_channels(b)?)?;
+        Ok(products.sum((1, 4))?.reshape(((), self.weights()))?)
+    }
+
     /// Weights (N, groups channels), beside a tensor [`in_channels`](Self::in_channels).
     pub(super) fn beside_channels(&self, weights: &Tensor) -> Result<Tensor> {
         Ok(weights.contiguous()?.reshape(((), 1, self.groups, self.channels, 1))?)

@@ -2,6 +2,8 @@
 
 mod affine;
 mod convolve;
+mod mat_mul;
 
 pub use affine::Affine;
 pub use convolve::Convolve;
+pub use mat_mul::MatMul;
