@@ -171,8 +171,99 @@ def grid():
     print(f"adaptive average: {sum((y * wave(y.shape, torch.sin)).sum().item() for y in y):.10f}")
 
 
+
+def norms():
+    tokens, images = real(5, 2, 6), real(6, 3, 5)
+
+    def channels(weight, x):
+        return weight.reshape(N, -1, *[1] * (x.dim() - 2))
+
+    for name, norm, x, weight in [
+        ("layer norm", lambda x: F.layer_norm(x, (6,)), tokens, real(6)),
+        ("layer norm over two axes", lambda x: F.layer_norm(x, (2, 6), eps=0.1), tokens, real(2, 6)),
+        ("rms norm", lambda x: F.rms_norm(x, (6,)), tokens, real(6)),
+        ("group norm", lambda x: F.group_norm(x, 2), images, real(6)),
+        ("instance norm", F.instance_norm, images, real(6)),
+    ]:
+        if x is images:
+            wide = lambda w, x: channels(w, x)
+        else:
+            wide = lambda w, x: w.reshape(N, *[1] * (x.dim() - w.dim()), *w.shape[1:])
+        show(name, lambda x, w, b: norm(x) * wide(w, x) + wide(b, x), x, weight, weight)
+        show(f"{name}, no bias", lambda x, w: norm(x) * wide(w, x), x, weight)
+        show(f"{name}, no weight", norm, x)
+    affine = lambda norm: lambda x, w, b: norm(x) * channels(w, x) + channels(b, x)
+    show("group norm, 1-D", affine(lambda x: F.group_norm(x, 2)), real(4, 7), real(4), real(4))
+    narrow = affine(lambda x: F.group_norm(x, 2, eps=0.1))
+    show("group norm without pixels", narrow, real(6), real(6), real(6))
+    weights = lambda v, g: torch.stack([torch._weight_norm(v, g, 0) for v, g in zip(v, g)])
+    show("weight norm", weights, real(4, 3, 2), real(4, 1, 1))
+
+
+def products():
+    for name, left, right in [
+        ("matrix product", (3, 4), (4, 5)),
+        ("matrix product, transposed", (3, 4), (5, 4)),
+        ("matrix products", (2, 3, 4), (2, 4, 5)),
+        ("matrix products, transposed", (2, 3, 4), (2, 5, 4)),
+        ("matrix products with one", (2, 3, 4), (4, 5)),
+        ("matrix products of one", (3, 4), (2, 4, 5)),
+        ("matrix products, axes that meet", (2, 1, 3, 4), (3, 4, 2)),
+        ("axes that meet, transposed", (2, 1, 3, 4), (3, 2, 4)),
+        ("row times column", (1, 6), (6, 1)),
+    ]:
+
+        def function(a, b):
+            b = b.mT if "transposed" in name else b
+            return torch.stack([a @ b for a, b in zip(a, b)])
+
+        show(name, function, real(*left), real(*right))
+
+
+def attention():
+    x = real(3, 5, 4)
+    for axis in range(3):
+        show(f"softmax over {axis}", lambda x: x.softmax(axis + 1), x)
+        show(f"log-softmax over {axis}", lambda x: x.log_softmax(axis + 1), x)
+    hidden = -torch.inf
+    added = torch.tensor(
+        [[0.5, hidden, -1], [hidden, 0, hidden], [1, 0, 0.5], [0, 0, hidden]], dtype=torch.float64
+    )
+    chosen = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 1], [1, 1, 0]]).bool()
+    own = [real(2, 4, 5), real(2, 3, 5), real(2, 3, 6)]
+    grouped = [real(6, 4, 5), real(2, 3, 5), real(2, 3, 1)]
+    long = [real(1, 3, 2), real(1, 6, 2), real(1, 6, 2)]
+    attend = F.scaled_dot_product_attention
+    by_group = lambda **keywords: lambda q, k, v: attend(q, k, v, enable_gqa=True, **keywords)
+    show("attention", attend, *own)
+    show("attention, scaled", lambda q, k, v: attend(q, k, v, scale=0.2), *own)
+    show("attention, causal", lambda q, k, v: attend(q, k, v, is_causal=True), *own)
+    show("attention, causal on more keys", lambda q, k, v: attend(q, k, v, is_causal=True), *long)
+    show("attention, masked", lambda q, k, v: attend(q, k, v, added), *own)
+    show("attention, chosen keys", lambda q, k, v: attend(q, k, v, chosen), *own)
+    show("attention, heads in groups", by_group(), *grouped)
+    show("attention in groups, causal", by_group(is_causal=True), *grouped)
+    show("attention in groups, masked", by_group(attn_mask=added), *grouped)
+
+    def packed(**keywords):
+        def function(x):
+            q, k, v = x.reshape(N, 4, 3, 2, 5).permute(2, 0, 3, 1, 4)
+            return attend(q, k, v, **keywords).transpose(1, 2).reshape(N, 4, 10)
+
+        return function
+
+    square = torch.tensor([[0, hidden, 1, 1]] * 4, dtype=torch.float64)
+    square = square.masked_fill(torch.ones(4, 4).tril() == 0, hidden)
+    show("attention, packed", packed(), real(4, 30))
+    show("attention, packed, causal and masked", packed(attn_mask=square), real(4, 30))
+    show("attention, packed, causal", packed(is_causal=True), real(4, 30))
+
+
 pooling()
 upsampling()
 shapes()
 reductions()
 grid()
+norms()
+products()
+attention()

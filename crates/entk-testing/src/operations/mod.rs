@@ -1,6 +1,7 @@
 //! The operations under test, each with shapes of its inputs and the numbers that these may hold:
 //! one list, visited by tests of derivatives and by whatever else has to hold for all of them.
 
+mod attention;
 mod entrywise;
 mod law;
 mod linear;
@@ -22,5 +23,6 @@ pub fn visit_operations(visitor: &mut impl OperationVisitor) -> Result<()> {
     entrywise::visit(visitor)?;
     pooling::visit(visitor)?;
     shape::visit(visitor)?;
-    reduce::visit(visitor)
+    reduce::visit(visitor)?;
+    attention::visit(visitor)
 }
