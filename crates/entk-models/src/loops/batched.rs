@@ -70,16 +70,19 @@ impl HostOp for BatchedProduct {
     }
 
     /// On a GPU the device's own library multiplies copies in which every matrix stands as it is
-    /// read: candle's products of transposed and repeated matrices are wrong in some cases.
+    /// read, along one axis: candle's products of transposed and repeated matrices are wrong in
+    /// some cases, and refused for three or more leading axes.
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let side = |x: &Tensor, matrices: &Matrices| {
             let x = if matrices.transposed { x.t()? } else { x.clone() };
             let mut shape = self.shape.dims().to_vec();
             let axes = shape.len();
             shape[axes - 2..].copy_from_slice(&x.dims()[axes - 2..]);
-            x.broadcast_as(shape)?.contiguous()
+            let (rows, columns) = matrices.shape();
+            x.broadcast_as(shape)?.contiguous()?.reshape(((), rows, columns))
         };
-        Ok(side(inputs[0], &self.left)?.matmul(&side(inputs[1], &self.right)?)?)
+        let product = side(inputs[0], &self.left)?.matmul(&side(inputs[1], &self.right)?)?;
+        Ok(product.reshape(&self.shape)?)
     }
 }
 

@@ -40,3 +40,4 @@ fn visit_examples(visitor: &mut impl OperationVisitor) -> Result<()> {
     visitor.visit("group norm without pixels", normalize, &channels)?;
     let filters = [weight(&[4, 3, 2]), weight(&[4, 1, 1])];
     visitor.visit("weight norm", Normalize::weight(), &filters)
+}
