@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use entk_device::{Function, files::FileError};
 
+use crate::params::names::{misfit, unknown};
+
 /// Everything that can go wrong in a model, its parameters or its weight files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,9 +31,7 @@ pub enum ModelError {
         got: candle_core::DType,
     },
     /// A set of named tensors does not fit the model; every difference is listed at once.
-    #[error(
-        "the parameters do not fit the model: missing {missing:?}, unexpected {unexpected:?}, wrong shape {misshaped:?}"
-    )]
+    #[error("{}", misfit(missing, unexpected, misshaped))]
     Names {
         /// Names that the model has and the set lacks.
         missing: Vec<String>,
@@ -41,7 +41,7 @@ pub enum ModelError {
         misshaped: Vec<String>,
     },
     /// No tensor of this name.
-    #[error("no parameter is named {name:?}; there are {known:?}")]
+    #[error("{}", unknown(name, known))]
     UnknownName {
         /// The name asked for.
         name: String,

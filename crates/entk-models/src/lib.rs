@@ -27,6 +27,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod candle;
 pub mod check;
 mod ensure;
 mod error;
@@ -46,6 +47,7 @@ mod operations;
 mod params;
 mod sweep;
 
+pub use candle::module::AsModule;
 pub use ensure::ensure_finite;
 pub use entk_device::{Activation, Geometry};
 pub use error::{ModelError, Result};

@@ -107,7 +107,7 @@ impl Network {
         Ok(x)
     }
 
-    fn check_params(&self, params: &Params) -> Result<()> {
+    pub(crate) fn check_params(&self, params: &Params) -> Result<()> {
         let specs = self.specs();
         let found: Vec<_> =
             params.iter().chain(params.statistics()).map(|(n, t)| (n, t.dims())).collect();

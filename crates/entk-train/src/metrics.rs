@@ -165,8 +165,8 @@ impl Distance {
     pub fn between(start: &Params, now: &Params) -> Result<Self> {
         start.check_same_shape(now)?;
         let mut sums = Products::default();
-        for ((_, a), (_, b)) in start.iter().zip(now.iter()) {
-            sums.add(&host(a)?, &host(b)?);
+        for (name, a) in start.iter() {
+            sums.add(&host(a)?, &host(now.get(name)?)?);
         }
         let norms = sums.aa.sqrt() * sums.bb.sqrt();
         let cosine = if norms == 0.0 { None } else { Some(1.0 - sums.ab / norms) };

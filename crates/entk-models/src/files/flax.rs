@@ -1,14 +1,14 @@
 //! Weights in flax's names and layouts: a table and a safetensors file go in, parameters come out.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::{ModelError, Result},
-    files::weights::{check_names, read},
+    files::tensors::{read, to_float},
     nets::{LeNet5Config, MlpConfig, ResNetConfig},
-    params::{Params, spec::ParamSpec},
+    params::{Params, by_name::check_names, spec::ParamSpec},
 };
 
 /// How a tensor lies in a flax file.
@@ -132,19 +132,17 @@ impl FlaxTable {
     ) -> Result<Params> {
         let sources: Vec<FlaxSource<'_>> =
             specs.iter().map(|spec| self.source(spec)).collect::<Result<_>>()?;
-        let mut found = read(path.as_ref(), |found| {
-            let expected: Vec<_> =
-                sources.iter().map(|source| (source.flax, source.stored.as_slice())).collect();
-            check_names(&expected, found)
-        })?;
-        let mut turned = HashMap::new();
-        for source in &sources {
-            let values = found.remove(source.flax).unwrap_or_default();
-            turned.insert(source.spec.name.as_str(), source.turn(values)?);
-        }
-        Params::from_fn(specs, dtype, device, |spec| {
-            turned.remove(spec.name.as_str()).unwrap_or_default()
-        })
+        let path = path.as_ref();
+        let expected: Vec<_> =
+            sources.iter().map(|source| (source.flax, source.stored.as_slice())).collect();
+        let mut found = read(path)?;
+        check_names(&expected, &mut found)?;
+        let turned = sources.iter().filter_map(|source| {
+            let stored = found.get(source.flax)?;
+            let turned = to_float(stored, source.flax, path, dtype).and_then(|t| source.turn(&t));
+            Some(turned.and_then(|t| Ok((source.spec.name.clone(), t.to_device(device)?))))
+        });
+        Params::of_kinds(specs, turned.collect::<Result<_>>()?)
     }
 
     fn source<'a>(&'a self, spec: &'a ParamSpec) -> Result<FlaxSource<'a>> {
@@ -177,15 +175,15 @@ struct FlaxSource<'a> {
 }
 
 impl FlaxSource<'_> {
-    /// The values row-major in the order of axes here.
-    fn turn(&self, values: Vec<f64>) -> Result<Vec<f64>> {
+    /// The tensor in the order of axes here.
+    fn turn(&self, stored: &Tensor) -> Result<Tensor> {
         let order: &[usize] = match self.axes.len() {
             4 => &[3, 2, 0, 1],
             2 => &[1, 0],
-            _ => return Ok(values),
+            _ => return Ok(stored.contiguous()?),
         };
-        let stored = Tensor::from_vec(values, self.axes.as_slice(), &Device::Cpu)?;
-        Ok(stored.permute(order)?.flatten_all()?.to_vec1()?)
+        let turned = stored.reshape(self.axes.as_slice())?.permute(order)?;
+        Ok(turned.contiguous()?.reshape(self.spec.shape.as_slice())?)
     }
 }
 

@@ -1,53 +1,52 @@
-//! Parameters to and from safetensors files, in PyTorch's names and layouts. Called by programs,
-//! and by checkpoints for their tensors.
+//! Parameters from files in PyTorch's names and layouts, and to safetensors files. Called by
+//! programs, and by checkpoints for their tensors.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use entk_device::files;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, tensor::TensorView};
 
 use crate::{
-    error::{ModelError, Result},
+    error::Result,
+    files::tensors::{read, refused, to_float},
     params::{
         Params,
-        spec::{ParamKind, ParamSpec, name_differences},
+        by_name::ordered,
+        spec::{ParamKind, ParamSpec},
     },
 };
 
-/// PyTorch's step counter of a batch norm: not a number that anything here depends on.
-const IGNORED_SUFFIX: &str = "num_batches_tracked";
-
 impl Params {
-    /// Reads the tensors of `specs` from a safetensors file, converted to `dtype`.
+    /// Reads the tensors of `specs` from a file, converted to `dtype`: a safetensors file, the
+    /// `.index.json` of several, or a state dict that PyTorch saved (`.pt`, `.pth`), at the top or
+    /// under `state_dict`, `model_state_dict` or `model`. Half precision (f16, bf16) is widened.
     ///
     /// Names and layouts are PyTorch's; `num_batches_tracked` is ignored.
     ///
     /// # Errors
-    /// An unreadable or malformed file, element types other than f32 and f64, non-finite values,
-    /// and [`ModelError::Names`] with every missing, unexpected and wrongly shaped tensor.
+    /// An unreadable or malformed file, element types that are no floating-point numbers,
+    /// non-finite values, and [`ModelError::Names`](crate::ModelError::Names) with every missing,
+    /// unexpected and wrongly shaped tensor.
     pub fn load(
         specs: &[ParamSpec],
         path: impl AsRef<Path>,
         dtype: DType,
         device: &Device,
     ) -> Result<Self> {
-        let mut values = read(path.as_ref(), |found| {
-            let expected: Vec<_> =
-                specs.iter().map(|s| (s.name.as_str(), s.shape.as_slice())).collect();
-            check_names(&expected, found)
-        })?;
-        Self::from_fn(specs, dtype, device, |spec| values.remove(&spec.name).unwrap_or_default())
+        let path = path.as_ref();
+        let mut tensors = ordered(specs, read(path)?)?;
+        for (name, tensor) in &mut tensors {
+            *tensor = to_float(tensor, name, path, dtype)?.contiguous()?.to_device(device)?;
+        }
+        Self::of_kinds(specs, tensors)
     }
 
     /// Writes theta and the statistics to a safetensors file, through a temporary file in the
     /// same folder that is synced and renamed: the file is whole or absent.
     ///
     /// # Errors
-    /// [`ModelError::WeightFile`], naming the file and the reason.
+    /// [`ModelError::WeightFile`](crate::ModelError::WeightFile), naming the file and the reason.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut encoded = Vec::new();
@@ -57,9 +56,9 @@ impl Params {
         let mut views = Vec::new();
         for (name, (dtype, bytes), shape) in &encoded {
             let view = TensorView::new(*dtype, shape.clone(), bytes);
-            views.push((name.clone(), view.map_err(|e| file_error(path, e))?));
+            views.push((name.clone(), view.map_err(|e| refused(path, e))?));
         }
-        let bytes = safetensors::serialize(views, None).map_err(|e| file_error(path, e))?;
+        let bytes = safetensors::serialize(views, None).map_err(|e| refused(path, e))?;
         Ok(files::write(path, &bytes)?)
     }
 
@@ -70,45 +69,6 @@ impl Params {
         };
         let theta = self.iter().map(|entry| list(ParamKind::Trainable, entry));
         theta.chain(self.statistics().map(|entry| list(ParamKind::Statistic, entry))).collect()
-    }
-}
-
-/// Tensors of a safetensors file by name, row-major, once `check` has seen all names and shapes.
-pub(crate) fn read(
-    path: &Path,
-    check: impl FnOnce(&[(&str, &[usize])]) -> Result<()>,
-) -> Result<HashMap<String, Vec<f64>>> {
-    let bytes = std::fs::read(path).map_err(|e| file_error(path, e))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| file_error(path, e))?;
-    let views: Vec<_> = file.iter().filter(|(name, _)| !name.ends_with(IGNORED_SUFFIX)).collect();
-    let found: Vec<_> = views.iter().map(|(name, view)| (*name, view.shape())).collect();
-    check(&found)?;
-    (views.iter())
-        .map(|(name, view)| {
-            let values = decode(view).map_err(|e| file_error(path, format!("{name}: {e}")))?;
-            Ok(((*name).to_string(), values))
-        })
-        .collect()
-}
-
-/// Refuses `found` unless it is `expected`, in any order.
-pub(crate) fn check_names(expected: &[(&str, &[usize])], found: &[(&str, &[usize])]) -> Result<()> {
-    let fits = expected.len() == found.len() && expected.iter().all(|e| found.contains(e));
-    if fits { Ok(()) } else { Err(name_differences(expected, found)) }
-}
-
-fn decode(view: &TensorView<'_>) -> std::result::Result<Vec<f64>, String> {
-    let bytes = view.data();
-    match view.dtype() {
-        Dtype::F32 => Ok(bytes
-            .chunks_exact(4)
-            .map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])))
-            .collect()),
-        Dtype::F64 => Ok(bytes
-            .chunks_exact(8)
-            .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
-            .collect()),
-        other => Err(format!("element type {other:?}; save it as F32 or F64")),
     }
 }
 
@@ -123,8 +83,4 @@ fn encode(tensor: &Tensor) -> Result<(Dtype, Vec<u8>)> {
             (Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect())
         }
     })
-}
-
-fn file_error(path: &Path, reason: impl ToString) -> ModelError {
-    ModelError::WeightFile { path: PathBuf::from(path), reason: reason.to_string() }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
     sync::{Arc, OnceLock},
 };
 
@@ -27,13 +26,6 @@ struct Summary {
     zero_heads: OnceLock<HashSet<String>>,
     /// The smallest entry of every statistic.
     lowest: OnceLock<HashMap<String, f64>>,
-}
-
-/// Without what has been read by now, so that equal parameters print alike.
-impl fmt::Debug for HostSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HostSummary")
-    }
 }
 
 impl HostSummary {

@@ -2,20 +2,26 @@
 //! out. A tangent, a gradient and a step of an optimiser are of this type too.
 
 pub(crate) mod active;
+pub(crate) mod by_name;
 pub(crate) mod host_summary;
 pub(crate) mod init;
+pub(crate) mod list;
+pub(crate) mod names;
 pub(crate) mod spec;
 pub(crate) mod trainable;
+mod vector;
+
+use std::fmt;
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
     ensure::ensure_finite,
     error::{ModelError, Result},
-    loops::add_scaled::add_scaled,
     params::{
         host_summary::HostSummary,
         init::Initializer,
+        list::{find, in_order_of},
         spec::{ParamKind, ParamSpec},
     },
 };
@@ -39,7 +45,7 @@ use crate::{
 /// assert!(moved.cosine_distance(&theta)?.abs() < 1e-12);
 /// # Ok::<(), entk_models::ModelError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Params {
     theta: Vec<(String, Tensor)>,
     statistics: Vec<(String, Tensor)>,
@@ -48,16 +54,30 @@ pub struct Params {
     summary: HostSummary,
 }
 
+/// How many tensors and numbers, without these.
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Params")
+            .field("tensors", &self.theta.len())
+            .field("count", &self.count())
+            .field("statistics", &self.statistics.len())
+            .field("dtype", &self.dtype)
+            .field("device", &self.device.location())
+            .finish()
+    }
+}
+
 impl Params {
     /// Collects named tensors; `theta` and `statistics` keep their order.
     ///
     /// # Errors
-    /// Tensors of differing dtype or device, non-finite entries, or no tensor at all.
+    /// Tensors of differing dtype or device or of other dtypes than f32 and f64, non-finite
+    /// entries, or no tensor at all.
     pub fn new(theta: Vec<(String, Tensor)>, statistics: Vec<(String, Tensor)>) -> Result<Self> {
         let Some((_, first)) = theta.first() else {
             return Err(ModelError::NoParameters);
         };
-        let (dtype, device) = (first.dtype(), first.device().clone());
+        let (dtype, device) = (float_type(first.dtype()), first.device().clone());
         for (name, tensor) in theta.iter().chain(&statistics) {
             if tensor.dtype() != dtype {
                 return Err(ModelError::DType {
@@ -108,17 +128,20 @@ impl Params {
         device: &Device,
         mut values: impl FnMut(&ParamSpec) -> Vec<f64>,
     ) -> Result<Self> {
-        let (mut theta, mut statistics) = (Vec::new(), Vec::new());
-        for spec in specs {
-            let tensor = Tensor::from_vec(values(spec), spec.shape.as_slice(), &Device::Cpu)?
-                .to_dtype(dtype)?
-                .to_device(device)?;
-            match spec.kind {
-                ParamKind::Trainable => theta.push((spec.name.clone(), tensor)),
-                _ => statistics.push((spec.name.clone(), tensor)),
-            }
-        }
-        Self::new(theta, statistics)
+        let tensor = |spec: &ParamSpec| {
+            let tensor = Tensor::from_vec(values(spec), spec.shape.as_slice(), &Device::Cpu)?;
+            Ok((spec.name.clone(), tensor.to_dtype(dtype)?.to_device(device)?))
+        };
+        Self::of_kinds(specs, specs.iter().map(tensor).collect::<Result<_>>()?)
+    }
+
+    /// Tensors in the order of `specs`, each put where its kind belongs.
+    pub(crate) fn of_kinds(specs: &[ParamSpec], tensors: Vec<(String, Tensor)>) -> Result<Self> {
+        let kinds = specs.iter().map(|spec| spec.kind == ParamKind::Trainable);
+        let (theta, statistics): (Vec<_>, Vec<_>) =
+            tensors.into_iter().zip(kinds).partition(|(_, trains)| *trains);
+        let unmarked = |list: Vec<((String, Tensor), bool)>| list.into_iter().map(|(t, _)| t);
+        Self::new(unmarked(theta).collect(), unmarked(statistics).collect())
     }
 
     /// The trainable tensors, in order.
@@ -180,12 +203,9 @@ impl Params {
     /// # Errors
     /// [`ModelError::Names`] if the two sets of statistics differ in names or shapes.
     pub fn with_statistics_of(&self, other: &Params) -> Result<Self> {
-        check_same_names(&self.statistics, &other.statistics)?;
-        Ok(Self {
-            statistics: other.statistics.clone(),
-            summary: HostSummary::default(),
-            ..self.clone()
-        })
+        let others = in_order_of(&self.statistics, &other.statistics)?;
+        let named = self.statistics.iter().zip(others).map(|((n, _), t)| (n.clone(), t.clone()));
+        Ok(Self { statistics: named.collect(), summary: HostSummary::default(), ..self.clone() })
     }
 
     /// This theta with other statistics, as a training sweep returns them; those that are not given
@@ -205,14 +225,6 @@ impl Params {
             place.into_iter().for_each(|(_, statistic)| *statistic = tensor.clone());
         }
         Ok(Self { statistics, summary: HostSummary::default(), ..self.clone() })
-    }
-
-    /// Zero theta of the same shapes, with the same statistics.
-    ///
-    /// # Errors
-    /// An allocation refused by the device.
-    pub fn zeros_like(&self) -> Result<Self> {
-        self.map(|t| Ok(t.zeros_like()?))
     }
 
     /// A copy in another element type.
@@ -236,131 +248,9 @@ impl Params {
         };
         Self::new(convert(&self.theta)?, convert(&self.statistics)?)
     }
-
-    /// `self + alpha * other`.
-    ///
-    /// # Errors
-    /// [`ModelError::Names`] if the two differ in names or shapes.
-    pub fn add_scaled(&self, alpha: f64, other: &Params) -> Result<Self> {
-        self.zip(other, |a, b| add_scaled(a, alpha, b))
-    }
-
-    /// `self - other`.
-    ///
-    /// # Errors
-    /// As [`add_scaled`](Params::add_scaled).
-    pub fn sub(&self, other: &Params) -> Result<Self> {
-        self.add_scaled(-1.0, other)
-    }
-
-    /// `alpha * self`.
-    ///
-    /// # Errors
-    /// An allocation refused by the device.
-    pub fn scale(&self, alpha: f64) -> Result<Self> {
-        self.map(|t| Ok((t * alpha)?))
-    }
-
-    /// Inner product of the flat vectors, summed in f64 whatever the dtype.
-    ///
-    /// # Errors
-    /// As [`add_scaled`](Params::add_scaled).
-    pub fn dot(&self, other: &Params) -> Result<f64> {
-        check_same_names(&self.theta, &other.theta)?;
-        let mut sum = 0.0;
-        for ((_, a), (_, b)) in self.theta.iter().zip(&other.theta) {
-            let product = (a.to_dtype(DType::F64)? * b.to_dtype(DType::F64)?)?;
-            sum += product.sum_all()?.to_scalar::<f64>()?;
-        }
-        Ok(sum)
-    }
-
-    /// The l2 norm of the flat vector.
-    ///
-    /// # Errors
-    /// None but those of the device.
-    pub fn norm(&self) -> Result<f64> {
-        Ok(self.dot(self)?.sqrt())
-    }
-
-    /// `1 - cos(self, other)` of the flat vectors, in 0..=2.
-    ///
-    /// # Errors
-    /// A zero vector has no direction and is refused.
-    pub fn cosine_distance(&self, other: &Params) -> Result<f64> {
-        let norms = self.norm()? * other.norm()?;
-        if norms == 0.0 {
-            return Err(ModelError::ZeroVector);
-        }
-        Ok(1.0 - self.dot(other)? / norms)
-    }
-
-    /// Refuses a set of other names or shapes than this one's theta.
-    ///
-    /// # Errors
-    /// [`ModelError::Names`].
-    pub fn check_same_shape(&self, other: &Params) -> Result<()> {
-        check_same_names(&self.theta, &other.theta)
-    }
-
-    /// Applies `f` to every trainable tensor.
-    ///
-    /// # Errors
-    /// Those of `f`.
-    pub fn map(&self, mut f: impl FnMut(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        let theta =
-            self.theta.iter().map(|(name, t)| Ok((name.clone(), f(t)?))).collect::<Result<_>>()?;
-        Ok(Self { theta, summary: HostSummary::default(), ..self.clone() })
-    }
-
-    /// Applies `f` to every pair of trainable tensors.
-    ///
-    /// # Errors
-    /// Those of `f`, and [`ModelError::Names`] if names or shapes differ.
-    pub fn zip(
-        &self,
-        other: &Params,
-        mut f: impl FnMut(&Tensor, &Tensor) -> Result<Tensor>,
-    ) -> Result<Self> {
-        check_same_names(&self.theta, &other.theta)?;
-        let theta = (self.theta.iter().zip(&other.theta))
-            .map(|((name, a), (_, b))| Ok((name.clone(), f(a, b)?)))
-            .collect::<Result<_>>()?;
-        Ok(Self { theta, summary: HostSummary::default(), ..self.clone() })
-    }
-
-    /// Sorts named gradient tensors into this set's order; absent tensors are zero.
-    pub(crate) fn gradient_from(&self, mut parts: Vec<(String, Tensor)>) -> Result<Self> {
-        let mut theta = Vec::with_capacity(self.theta.len());
-        for (name, like) in &self.theta {
-            let mut sum: Option<Tensor> = None;
-            while let Some(at) = parts.iter().position(|(n, _)| n == name) {
-                let part = parts.swap_remove(at).1.reshape(like.shape())?;
-                sum = Some(match sum {
-                    Some(s) => (s + part)?,
-                    None => part,
-                });
-            }
-            theta.push((name.clone(), sum.map_or_else(|| like.zeros_like(), Ok)?));
-        }
-        Ok(Self { theta, summary: HostSummary::default(), ..self.clone() })
-    }
 }
 
-fn find<'a>(list: &'a [(String, Tensor)], name: &str) -> Result<&'a Tensor> {
-    list.iter().find_map(|(n, t)| (n == name).then_some(t)).ok_or_else(|| ModelError::UnknownName {
-        name: name.to_string(),
-        known: list.iter().map(|(n, _)| n.clone()).collect(),
-    })
-}
-
-fn check_same_names(a: &[(String, Tensor)], b: &[(String, Tensor)]) -> Result<()> {
-    let same = a.len() == b.len()
-        && a.iter().zip(b).all(|((m, s), (n, t))| m == n && s.dims() == t.dims());
-    if same {
-        return Ok(());
-    }
-    let expected: Vec<_> = a.iter().map(|(n, t)| (n.as_str(), t.dims())).collect();
-    let found: Vec<_> = b.iter().map(|(n, t)| (n.as_str(), t.dims())).collect();
-    Err(crate::params::spec::name_differences(&expected, &found))
+/// This type if derivatives can be taken in it, else the one to convert to.
+fn float_type(dtype: DType) -> DType {
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
 }

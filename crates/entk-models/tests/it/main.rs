@@ -1,6 +1,7 @@
 //! Tests of the public interface, one module for each subject.
 
 mod autograd;
+mod by_name;
 mod derivatives;
 mod flax_weights;
 mod graph;
@@ -11,4 +12,5 @@ mod reference_operations;
 mod refused_inputs;
 mod residual_properties;
 mod training;
+mod weight_files;
 mod zero_gradients;
