@@ -464,7 +464,7 @@ def stream(count, seed):
 def direction(theta):
     """One stream over the parameters, names in ascending order."""
     values, start, parts = stream(sum(p.numel() for p in theta.values()), 1), 0, {}
-    for name in sorted(theta):
+    for name in sorted(theta, key=own):
         count = theta[name].numel()
         parts[name] = values[start : start + count].reshape(theta[name].shape)
         start += count
@@ -487,7 +487,7 @@ def differences(f, theta, v, tangent):
 
 def jacobian(f, theta, x):
     """All rows, one example and one output at a time: (N C, P), names in ascending order."""
-    names, rows = sorted(theta), []
+    names, rows = sorted(theta, key=own), []
     parts = {name: theta[name].clone().requires_grad_() for name in names}
     for i in range(len(x)):
         y = f(parts, x[i : i + 1])
@@ -503,7 +503,7 @@ def values(model, x, point):
     """Outputs, derivatives and kernels at the model's weights, in float64."""
     model = model.double()
     theta = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
-    names = sorted(theta)
+    names = sorted(theta, key=own)
 
     def f(parts, x):
         return functional_call(model, parts, (x,), tie_weights=True)
@@ -524,7 +524,7 @@ def values(model, x, point):
     found["ntk_trace"] = torch.einsum("ncmc->nm", four).contiguous()
     for name in names:
         count = theta[name].numel()
-        found[f"vjp/{name}"] = gradient[start : start + count].reshape(theta[name].shape).clone()
+        found[f"vjp/{own(name)}"] = gradient[start : start + count].reshape(theta[name].shape).clone()
         start += count
     print(f"    P {start}, forward mode {errors[0]:.0e}, differences {errors[1]:.0e}")
     return {name: t.detach().contiguous() for name, t in found.items()}
@@ -535,14 +535,17 @@ def state(model):
     seen, kept = set(), {}
     for name, t in model.state_dict().items():
         if t.data_ptr() not in seen:
-            kept[name] = t.clone().contiguous()
+            kept[own(name)] = t.clone().contiguous()
         seen.add(t.data_ptr())
     return kept
 
 
-def own(names):
-    """Names without the wrapper that picks the outputs."""
-    return {name.removeprefix("net.").replace("/net.", "/"): t for name, t in names.items()}
+def own(name):
+    """A name as the files of the package have it: without the wrapper that picks the outputs, the
+    base of a low-rank layer as without it, and peft's adapters as peft saves them."""
+    name, prefix = name.removeprefix("net.").removeprefix("base_model.model."), "base_model.model."
+    name = name.replace(".base_layer.", ".").replace(".default.", ".")
+    return prefix + name if ".lora_" in name else name
 
 
 def write(name, folder):
@@ -552,14 +555,14 @@ def write(name, folder):
     model.eval()
     x = sample(g)
     tensors = {"inputs": x}
-    trainable = sorted(own({n: p for n, p in model.named_parameters() if p.requires_grad}))
+    trainable = sorted(own(n) for n, p in model.named_parameters() if p.requires_grad)
     for point in ("initial", "moved"):
         print(name, point)
         if point == "moved":
             move(model.float(), g)
-        tensors |= {f"{point}/state/{n}": t for n, t in own(state(model)).items()}
+        tensors |= {f"{point}/state/{n}": t for n, t in state(model).items()}
         with sdpa_kernel(SDPBackend.MATH):
-            tensors |= {f"{point}/{n}": t for n, t in own(values(model, x, point)).items()}
+            tensors |= {f"{point}/{n}": t for n, t in values(model, x, point).items()}
     metadata = {"trainable": json.dumps(trainable), "seed": str(SEED), "torch": torch.__version__}
     save_file(tensors, os.path.join(folder, f"{name}.safetensors"), metadata)
 

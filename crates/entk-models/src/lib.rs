@@ -6,7 +6,8 @@
 //! per-example gradients as unexpanded [`Factor`]s, of which every kernel, training step and
 //! alignment is a contraction.
 //!
-//! The paper's networks are configurations: [`MlpConfig`], [`LeNet5Config`] and [`ResNetConfig`].
+//! Published networks are configurations: the paper's [`MlpConfig`], [`LeNet5Config`] and
+//! [`ResNetConfig`], [`WideResNetConfig`], [`VggConfig`].
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -64,7 +65,10 @@ pub use mixed::{MixedFactor, MixedSink};
 pub use model::Model;
 #[doc(hidden)]
 pub use model::sealed;
-pub use nets::{LeNet5Config, MlpConfig, ResNetConfig};
+pub use nets::{
+    LeNet5Config, MlpConfig, ResNetBlock, ResNetConfig, ResNetStem, StridePadding, VggConfig,
+    WideResNetConfig,
+};
 pub use network::Network;
 pub use operation::{MixedCotangents, NormMode, Operation, Parts, linear_mixed_vjp, only_tangent};
 pub use operations::{
@@ -85,7 +89,7 @@ pub use operations::{
 pub use params::{
     Params,
     active::ActiveParameters,
-    init::Initializer,
+    init::{InitialLaw, Initializer},
     spec::{ParamKind, ParamSpec},
     trainable::Trainable,
 };

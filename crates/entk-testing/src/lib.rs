@@ -1,6 +1,6 @@
 //! What the tests of the crates share, as a dev-dependency by path: the one list of networks under
-//! test ([`networks`], [`Case`]) and that of operations ([`operations`]), random numbers
-//! ([`normals`]), distances that fail on NaN ([`relative_error`]), and the result of a test
+//! test ([`networks`], [`published`], [`Case`]) and that of operations ([`operations`]), random
+//! numbers ([`normals`]), distances that fail on NaN ([`relative_error`]), and the result of a test
 //! ([`TestResult`]).
 #![forbid(unsafe_code)]
 
@@ -8,11 +8,14 @@ mod case;
 mod compare;
 pub mod networks;
 pub mod operations;
+pub mod published;
 mod random;
+mod references;
 
 pub use case::{Case, derivative_cases, kernel_cases, moved_statistics, with_zero_branches};
 pub use compare::{entrywise_error, relative_error, tensor_error};
 pub use random::{normal, normals, separable};
+pub use references::{direction, stream};
 
 /// The result of a test: `?` on any error.
 pub type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;

@@ -5,6 +5,7 @@
 use entk_models::{
     Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, LeNet5Config,
     MlpConfig, ModelError, Network, Padding, ResNetConfig, Residual, Result, Sequential,
+    StridePadding,
 };
 
 /// Names of those whose derivatives are tested, and examples for it.
@@ -138,8 +139,9 @@ fn symmetric() -> ResNetConfig {
         width: 2,
         outputs: 2,
         activation: Activation::Gelu,
-        symmetric_padding: true,
+        padding: StridePadding::Symmetric,
         zero_init_residual: false,
+        ..Default::default()
     }
 }
 

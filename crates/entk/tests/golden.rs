@@ -7,11 +7,11 @@ use candle_core::{DType, Device, Tensor};
 use entk::{
     gram::{DeviceConfig, Engine, GramConfig, GramError, Strategy, gram},
     linearize::{Jacobian, Linearized},
-    models::{MlpConfig, Model, Network, ParamKind, Params},
+    models::{MlpConfig, Model, Network, Params},
     spectral::{Gram, alignment, alignments, eigh, energy_concentration, rayleigh_alignment},
     train::logits,
 };
-use entk_testing::{networks, relative_error};
+use entk_testing::{direction, networks, relative_error, stream};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -69,34 +69,6 @@ fn array_of(file: &str, name: &str) -> Result<Vec<f64>> {
     Ok(words.map(|b| b.map(f64::from_le_bytes)).collect::<std::result::Result<_, _>>()?)
 }
 
-/// The counter-based stream of the references: n values in [-1, 1).
-fn stream(n: usize, seed: u64) -> impl Iterator<Item = f64> {
-    (0..n as u64).map(move |i| {
-        let mut z = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
-            .wrapping_add((i + 1).wrapping_mul(0xD134_2543_DE82_EF95));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        (z >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-    })
-}
-
-/// The references' direction in parameter space: one stream over the names in ascending order.
-fn direction(network: &Network) -> Result<Params> {
-    let mut specs = network.specs();
-    specs.retain(|spec| spec.kind == ParamKind::Trainable);
-    specs.sort_by(|a, b| a.name.cmp(&b.name));
-    let total = specs.iter().map(|s| s.elem_count()).sum();
-    let mut values = stream(total, 1);
-    let mut parts: Vec<(String, Vec<f64>)> = (specs.iter())
-        .map(|s| (s.name.clone(), values.by_ref().take(s.elem_count()).collect()))
-        .collect();
-    Ok(Params::from_fn(&network.specs(), DType::F64, &Device::Cpu, |spec| {
-        let part = parts.iter_mut().find(|(name, _)| *name == spec.name);
-        part.map_or_else(|| vec![0.0; spec.elem_count()], |(_, v)| std::mem::take(v))
-    })?)
-}
-
 fn labels(n: usize) -> Vec<f64> {
     stream(n, 4).map(|v| if v >= 0.0 { 1.0 } else { -1.0 }).collect()
 }
@@ -130,7 +102,7 @@ fn outputs_jvp_and_vjp() -> Result<()> {
         let outputs = array(&format!("{}/outputs", case.name))?;
         let found = logits(&case.network, &case.theta, &x, 10)?;
         assert!(relative_error(&found, &outputs) <= DOUBLE, "{}", case.name);
-        let v = direction(&case.network)?;
+        let v = direction(&case.network.specs())?;
         let jvp = array(&format!("{}/jvp", case.name))?;
         assert!(relative_error(&jacobian.jvp(&v)?, &jvp) <= DOUBLE, "{}", case.name);
 
@@ -235,7 +207,7 @@ fn gram_and_products_in_single_precision() -> Result<()> {
         let found = logits(&case.network, &theta, &x, 128)?;
         assert!(relative_error(&found, &outputs) <= SINGLE, "{}", case.name);
         let jvp = array(&format!("{}/jvp", case.name))?;
-        let v = direction(&case.network)?.to_dtype(DType::F32)?;
+        let v = direction(&case.network.specs())?.to_dtype(DType::F32)?;
         assert!(relative_error(&jacobian.jvp(&v)?, &jvp) <= SINGLE, "{}", case.name);
     }
     Ok(())
@@ -279,7 +251,7 @@ fn a_linearization_has_the_same_gram_everywhere() -> Result<()> {
     let x = inputs()?;
     for case in cases()? {
         let linear = Linearized::new(&case.network, case.theta.clone());
-        let far = case.theta.add_scaled(3.0, &direction(&case.network)?)?;
+        let far = case.theta.add_scaled(3.0, &direction(&case.network.specs())?)?;
         let here = gram(&linear, &case.theta, &x, &GramConfig::default())?;
         let there: Gram = gram(&linear, &far, &x, &GramConfig::default())?;
         assert_eq!(here.entries().to_f64_vec(), there.entries().to_f64_vec(), "{}", case.name);

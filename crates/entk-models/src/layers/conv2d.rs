@@ -7,7 +7,7 @@ use crate::{
     layer::Layer,
     loops::padding::Padding,
     operations::linear::Convolve,
-    params::{init::Initializer, spec::ParamSpec},
+    params::{init::InitialLaw, spec::ParamSpec},
 };
 
 /// Two-dimensional cross-correlation with weight (out, in, k, k).
@@ -19,6 +19,7 @@ pub struct Conv2d {
     filters: usize,
     kernel: [usize; 2],
     convolve: Convolve,
+    law: InitialLaw,
 }
 
 impl Conv2d {
@@ -31,6 +32,7 @@ impl Conv2d {
             filters,
             kernel: [kernel; 2],
             convolve: Convolve::default(),
+            law: InitialLaw::default(),
         }
     }
 
@@ -38,6 +40,12 @@ impl Conv2d {
     #[must_use]
     pub fn without_bias(self) -> Self {
         Self { bias: false, ..self }
+    }
+
+    /// Sets the initial law.
+    #[must_use]
+    pub fn with_law(self, law: InitialLaw) -> Self {
+        Self { law, ..self }
     }
 
     /// Sets the stride on both axes.
@@ -56,13 +64,14 @@ impl Conv2d {
 impl Layer for Conv2d {
     fn add_to(&self, graph: &mut Graph, x: Value) -> Result<Value> {
         let Self { name, channels, filters, kernel: [kh, kw], .. } = self;
-        let init = Initializer::LecunNormal { fan_in: channels * kh * kw };
+        let fan_in = channels * kh * kw;
+        let init = self.law.weight(fan_in, filters * kh * kw);
         let shape = [*filters, *channels, *kh, *kw];
         let weight = ParamSpec::trainable(format!("{name}.weight"), &shape, init);
         let mut values = vec![x, graph.parameter(weight)?];
         if self.bias {
-            let bias =
-                ParamSpec::trainable(format!("{name}.bias"), &[*filters], Initializer::Zeros);
+            let init = self.law.bias(fan_in);
+            let bias = ParamSpec::trainable(format!("{name}.bias"), &[*filters], init);
             values.push(graph.parameter(bias)?);
         }
         graph.apply(self.convolve, &values)

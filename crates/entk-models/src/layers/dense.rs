@@ -5,7 +5,7 @@ use crate::{
     graph::{Graph, Value},
     layer::Layer,
     operations::linear::Affine,
-    params::{init::Initializer, spec::ParamSpec},
+    params::{init::InitialLaw, spec::ParamSpec},
 };
 
 /// y = x W^T + b over the last axis, W (out, in).
@@ -15,12 +15,13 @@ pub struct Dense {
     bias: bool,
     inputs: usize,
     outputs: usize,
+    law: InitialLaw,
 }
 
 impl Dense {
     /// A layer with parameters `NAME.weight` and `NAME.bias`.
     pub fn new(name: &str, inputs: usize, outputs: usize) -> Self {
-        Self { name: name.to_owned(), bias: true, inputs, outputs }
+        Self { name: name.to_owned(), bias: true, inputs, outputs, law: InitialLaw::default() }
     }
 
     /// Leaves out the bias.
@@ -28,17 +29,23 @@ impl Dense {
     pub fn without_bias(self) -> Self {
         Self { bias: false, ..self }
     }
+
+    /// Sets the initial law.
+    #[must_use]
+    pub fn with_law(self, law: InitialLaw) -> Self {
+        Self { law, ..self }
+    }
 }
 
 impl Layer for Dense {
     fn add_to(&self, graph: &mut Graph, x: Value) -> Result<Value> {
-        let Self { name, bias, inputs, outputs } = self;
-        let init = Initializer::LecunNormal { fan_in: *inputs };
+        let Self { name, bias, inputs, outputs, law } = self;
+        let init = law.weight(*inputs, *outputs);
         let weight = ParamSpec::trainable(format!("{name}.weight"), &[*outputs, *inputs], init);
         let mut values = vec![x, graph.parameter(weight)?];
         if *bias {
-            let bias =
-                ParamSpec::trainable(format!("{name}.bias"), &[*outputs], Initializer::Zeros);
+            let init = law.bias(*inputs);
+            let bias = ParamSpec::trainable(format!("{name}.bias"), &[*outputs], init);
             values.push(graph.parameter(bias)?);
         }
         graph.apply(Affine, &values)

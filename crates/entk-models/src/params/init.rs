@@ -1,4 +1,5 @@
 //! Initial laws: a name, a count and a seed go in, values come out, the same on every platform.
+//! Layers choose an [`InitialLaw`]; specifications of tensors hold an [`Initializer`].
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::StandardNormal;
@@ -7,15 +8,27 @@ use rand_distr::StandardNormal;
 const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
 
 /// The law from which a tensor is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Initializer {
     /// All entries 0.
     Zeros,
     /// All entries 1.
     Ones,
+    /// All entries this number.
+    Constant(f64),
     /// Independent standard normals.
     Normal,
+    /// Independent normals of mean 0.
+    ScaledNormal {
+        /// Their standard deviation.
+        std: f64,
+    },
+    /// Uniform on `-bound..bound`.
+    Uniform {
+        /// The largest absolute value.
+        bound: f64,
+    },
     /// LeCun normal: a normal truncated to two standard deviations, rescaled to variance
     /// 1/fan_in. `fan_in` is k k C_in for a convolution, the input width for a dense layer.
     LecunNormal {
@@ -25,6 +38,22 @@ pub enum Initializer {
 }
 
 impl Initializer {
+    /// He's law for ReLU (`kaiming_normal_`): normals of variance 2/fan, not truncated.
+    pub fn he_normal(fan: usize) -> Self {
+        Self::ScaledNormal { std: (2.0 / fan as f64).sqrt() }
+    }
+
+    /// Xavier's law (`xavier_uniform_`): uniform of variance 2/(fan_in + fan_out).
+    pub fn xavier_uniform(fan_in: usize, fan_out: usize) -> Self {
+        Self::Uniform { bound: (6.0 / (fan_in + fan_out) as f64).sqrt() }
+    }
+
+    /// PyTorch's default for weights and biases of dense layers and convolutions: uniform of
+    /// variance 1/(3 fan_in), `kaiming_uniform_(a=sqrt(5))`.
+    pub fn torch_default(fan_in: usize) -> Self {
+        Self::Uniform { bound: (fan_in as f64).sqrt().recip() }
+    }
+
     /// Draws the `count` values of the tensor called `name`, row-major.
     ///
     /// Each tensor has a ChaCha8 stream of its own, seeded by `seed` and its name: adding a layer
@@ -35,11 +64,64 @@ impl Initializer {
         match self {
             Self::Zeros => vec![0.0; count],
             Self::Ones => vec![1.0; count],
+            Self::Constant(value) => vec![value; count],
             Self::Normal => (0..count).map(|_| normal()).collect(),
+            Self::ScaledNormal { std } => (0..count).map(|_| std * normal()).collect(),
+            Self::Uniform { bound } => {
+                (0..count).map(|_| bound * (2.0 * rng.random::<f64>() - 1.0)).collect()
+            }
             Self::LecunNormal { fan_in } => {
                 let scale = (fan_in as f64).sqrt().recip() / TRUNCATED_STD;
                 (0..count).map(|_| scale * truncated(&mut normal)).collect()
             }
+        }
+    }
+}
+
+/// The initial law of a dense layer or a convolution, weight and bias.
+///
+/// `fan_in` is the number of inputs that feed one output, `fan_out` that of the outputs that one
+/// input feeds; for a convolution both count the taps of the kernel, and as in PyTorch `fan_out`
+/// counts the filters of all groups.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub enum InitialLaw {
+    /// Truncated normals of variance 1/fan_in; the paper's law.
+    #[default]
+    Lecun,
+    /// Normals of variance 2/fan_in.
+    He,
+    /// Normals of variance 2/fan_out: what torchvision draws convolutions from.
+    HeFanOut,
+    /// Uniform of variance 2/(fan_in + fan_out).
+    Xavier,
+    /// PyTorch's defaults: weight and bias uniform of variance 1/(3 fan_in).
+    Torch,
+    /// Normals of this standard deviation.
+    Normal {
+        /// The standard deviation of the weights.
+        std: f64,
+    },
+}
+
+impl InitialLaw {
+    /// The law of a weight.
+    pub fn weight(self, fan_in: usize, fan_out: usize) -> Initializer {
+        match self {
+            Self::Lecun => Initializer::LecunNormal { fan_in },
+            Self::He => Initializer::he_normal(fan_in),
+            Self::HeFanOut => Initializer::he_normal(fan_out),
+            Self::Xavier => Initializer::xavier_uniform(fan_in, fan_out),
+            Self::Torch => Initializer::torch_default(fan_in),
+            Self::Normal { std } => Initializer::ScaledNormal { std },
+        }
+    }
+
+    /// The law of a bias.
+    pub fn bias(self, fan_in: usize) -> Initializer {
+        match self {
+            Self::Torch => Initializer::torch_default(fan_in),
+            _ => Initializer::Zeros,
         }
     }
 }
@@ -67,4 +149,33 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Means and mean squares of this many draws are off by less than six standard errors.
+    const DRAWS: usize = 40_000;
+
+    #[test]
+    fn weights_have_the_variance_of_their_law() {
+        let (fan_in, fan_out) = (18, 50);
+        for (law, variance) in [
+            (InitialLaw::Lecun, 1f64 / 18.0),
+            (InitialLaw::He, 2.0 / 18.0),
+            (InitialLaw::HeFanOut, 2.0 / 50.0),
+            (InitialLaw::Xavier, 2.0 / 68.0),
+            (InitialLaw::Torch, 1.0 / 54.0),
+            (InitialLaw::Normal { std: 0.02 }, 0.0004),
+        ] {
+            let values = law.weight(fan_in, fan_out).draw("w", DRAWS, 3);
+            let mean = values.iter().sum::<f64>() / DRAWS as f64;
+            let square = values.iter().map(|v| v * v).sum::<f64>() / DRAWS as f64;
+            let error = 6.0 / (DRAWS as f64).sqrt();
+            assert!(mean.abs() <= error * variance.sqrt(), "{law:?}: mean {mean}");
+            let off = (square / variance - 1.0).abs();
+            assert!(off <= 2f64.sqrt() * error, "{law:?}: mean square {square}");
+        }
+    }
 }
