@@ -1,5 +1,6 @@
 /* Convolutions as matrix products: patches of images as rows, and back.
- * Sizes C, H, W, H', W', kernel height and width, stride down and right, zeros above and left. */
+ * Sizes C, H, W, H', W', kernel height and width, stride down and right, zeros above and left,
+ * dilation down and right. */
 
 /* Output (N, H', W', C, kh, kw), zero outside the image; images (N, C, H, W). */
 KERNEL(patches) {
@@ -10,8 +11,8 @@ KERNEL(patches) {
   channel = split(&n, sizes, 0);
   x = split(&n, sizes, 4);
   y = split(&n, sizes, 3);
-  row = (int)(y * SIZE(7) + di) - (int)SIZE(9);
-  column = (int)(x * SIZE(8) + dj) - (int)SIZE(10);
+  row = (int)(y * SIZE(7) + di * SIZE(11)) - (int)SIZE(9);
+  column = (int)(x * SIZE(8) + dj * SIZE(12)) - (int)SIZE(10);
   if (row < 0 || row >= (int)SIZE(1) || column < 0 || column >= (int)SIZE(2)) {
     out[i] = 0;
     return;
@@ -26,12 +27,12 @@ KERNEL(patches_transposed) {
   x = split(&n, sizes, 2) + SIZE(10);
   y = split(&n, sizes, 1) + SIZE(9);
   channel = split(&n, sizes, 0);
-  for (di = 0; di < SIZE(5) && di <= y; di++) {
-    const unsigned int row = quotient(y - di, sizes, 7);
-    if (row * SIZE(7) != y - di || row >= SIZE(3)) continue;
-    for (dj = 0; dj < SIZE(6) && dj <= x; dj++) {
-      const unsigned int column = quotient(x - dj, sizes, 8);
-      if (column * SIZE(8) != x - dj || column >= SIZE(4)) continue;
+  for (di = 0; di < SIZE(5) && di * SIZE(11) <= y; di++) {
+    const unsigned int top = y - di * SIZE(11), row = quotient(top, sizes, 7);
+    if (row * SIZE(7) != top || row >= SIZE(3)) continue;
+    for (dj = 0; dj < SIZE(6) && dj * SIZE(12) <= x; dj++) {
+      const unsigned int left = x - dj * SIZE(12), column = quotient(left, sizes, 8);
+      if (column * SIZE(8) != left || column >= SIZE(4)) continue;
       sum += a[((((n * SIZE(3) + row) * SIZE(4) + column) * SIZE(0) + channel) * SIZE(5) + di) *
                    SIZE(6) + dj];
     }

@@ -18,7 +18,7 @@ typedef struct {
 } Size;
 
 typedef struct {
-  Size at[12];
+  Size at[14];
 } Sizes;
 
 #define SIZE(k) (sizes->at[k].value)

@@ -18,6 +18,8 @@ pub struct Geometry {
     pub stride: [usize; 2],
     /// Zero rows above and zero columns to the left.
     pub before: [usize; 2],
+    /// Rows from one tap to the next below, columns to the next on the right; 1 where they touch.
+    pub dilation: [usize; 2],
 }
 
 impl Geometry {
@@ -37,6 +39,12 @@ impl Geometry {
     #[inline]
     pub fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
+    }
+
+    /// Rows and columns from the first tap to the last, both counted: (k - 1) dilation + 1.
+    #[inline]
+    pub fn reach(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.kernel[axis] - 1) * self.dilation[axis] + 1)
     }
 
     /// Entries of one patch, C k k.
@@ -70,7 +78,7 @@ impl Geometry {
         let places = [output / self.output[1], output % self.output[1]];
         let taps = [tap / self.kernel[1], tap % self.kernel[1]];
         let along = |axis: usize| {
-            let place = places[axis] * self.stride[axis] + taps[axis];
+            let place = places[axis] * self.stride[axis] + taps[axis] * self.dilation[axis];
             place.checked_sub(self.before[axis]).filter(|place| *place < self.input[axis])
         };
         Some(along(0)? * self.input[1] + along(1)?)

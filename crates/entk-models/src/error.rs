@@ -177,7 +177,7 @@ pub enum ModelError {
     KernelTooLarge {
         /// The layer.
         what: String,
-        /// Its kernel.
+        /// Rows and columns that its kernel covers, those that a dilation leaves out among them.
         kernel: [usize; 2],
         /// Size of the padded input on the axis where it does not fit.
         padded: usize,

@@ -203,8 +203,8 @@ fn in_sizes(number: f64) -> [usize; 3] {
 }
 
 /// Sizes in the order of the kernels: input channels, then pairs for both axes.
-fn patch_sizes(g: &Geometry) -> [usize; 11] {
+fn patch_sizes(g: &Geometry) -> [usize; 13] {
     let ([h, w], [oh, ow], [kh, kw]) = (g.input, g.output, g.kernel);
-    let ([sh, sw], [top, left]) = (g.stride, g.before);
-    [g.channels, h, w, oh, ow, kh, kw, sh, sw, top, left]
+    let ([sh, sw], [top, left], [down, right]) = (g.stride, g.before, g.dilation);
+    [g.channels, h, w, oh, ow, kh, kw, sh, sw, top, left, down, right]
 }

@@ -12,7 +12,7 @@ use crate::{error::DeviceError, launch::sources::Source};
 /// Entries of one launch, and of one input: kernels count in 32 bits.
 pub(crate) const MOST_ENTRIES: usize = (1 << 31) - 1;
 /// Sizes that a kernel takes.
-pub(crate) const MOST_SIZES: usize = 12;
+pub(crate) const MOST_SIZES: usize = 14;
 
 /// One kernel launch as plain data: which function, with which sizes, on inputs and an output of
 /// which lengths. Only this crate makes them, each beside its kernel's index arithmetic, so that

@@ -66,6 +66,7 @@ pub(super) fn answers() -> Vec<Question> {
             kernel: [3, 3],
             stride: [1, 1],
             before: [1, 1],
+            dilation: [1, 1],
         },
         2,
     );
@@ -78,6 +79,7 @@ pub(super) fn answers() -> Vec<Question> {
             kernel: [3, 5],
             stride: [2, 3],
             before: [0, 2],
+            dilation: [1, 1],
         },
         3,
     );
@@ -91,10 +93,24 @@ pub(super) fn answers() -> Vec<Question> {
             kernel: [1, 1],
             stride: [2, 2],
             before: [0, 0],
+            dilation: [1, 1],
         },
         2,
     );
-    let mut answers: Vec<_> = [same, strided, point].iter().flat_map(patches).collect();
+    let dilated = (
+        Geometry {
+            filters: 1,
+            channels: 2,
+            input: [8, 7],
+            output: [3, 5],
+            kernel: [3, 2],
+            stride: [2, 1],
+            before: [2, 0],
+            dilation: [3, 2],
+        },
+        2,
+    );
+    let mut answers: Vec<_> = [same, strided, point, dilated].iter().flat_map(patches).collect();
     answers.push(transpose(3, 4, 7));
     answers.push(add_bias(ImageSizes { batch: 2, channels: 5, pixels: 6 }));
     answers

@@ -46,15 +46,25 @@ pub(super) fn answers() -> Vec<Question> {
         kernel: [3, 3],
         stride: [1, 1],
         before: [1, 1],
+        dilation: [1, 1],
     };
     let strided =
         Geometry { input: [5, 3], output: [3, 2], stride: [2, 2], before: [1, 0], ..square };
     let uneven =
         Geometry { input: [2, 6], output: [2, 4], kernel: [1, 3], before: [0, 0], ..square };
+    let dilated = Geometry {
+        input: [5, 4],
+        output: [2, 3],
+        stride: [2, 1],
+        dilation: [1, 2],
+        before: [0, 1],
+        kernel: [3, 2],
+        ..square
+    };
     let tiles = [(1, true), (257, true), (300, false)];
     tiles
         .into_iter()
         .map(|(count, bias)| dense_tile(count, bias))
-        .chain([(square, [3, 5]), (strided, [3, 5]), (uneven, [4, 1])].map(pixel_tile))
+        .chain([(square, [3, 5]), (strided, [3, 5]), (uneven, [4, 1]), (dilated, [2, 3])].map(pixel_tile))
         .collect()
 }

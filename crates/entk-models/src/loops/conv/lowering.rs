@@ -4,6 +4,7 @@
 //! at horizontal tap dj, for every input row. The vertical tap di is then a shift by whole rows,
 //! so that y = sum_di W_di L[shifted by di], one product a vertical tap, and the lowered image is
 //! k times the input instead of k k. With a vertical stride s, input rows are kept in s phases.
+//! A dilation moves the taps apart, and nothing else.
 //!
 //! One product reads one *block*: some output rows of one large image, or several small images side
 //! by side, each followed by the few rows that only its last taps read. Those gap columns hold
@@ -120,7 +121,7 @@ impl ImageBlock {
 
     /// Input rows of one phase per image.
     pub(crate) fn lowered_rows(self) -> usize {
-        self.height + self.geometry.kernel[0].div_ceil(self.geometry.stride[0]) - 1
+        self.height + self.geometry.reach()[0].div_ceil(self.geometry.stride[0]) - 1
     }
 
     /// Columns from one image to the next.
@@ -144,13 +145,13 @@ impl ImageBlock {
     }
 
     pub(crate) fn phases(self) -> usize {
-        self.geometry.stride[0].min(self.geometry.kernel[0])
+        self.geometry.stride[0].min(self.geometry.reach()[0])
     }
 
     /// Phase and column shift of a vertical tap.
     pub(crate) fn shift(self, di: usize) -> (usize, usize) {
-        let stride = self.geometry.stride[0];
-        (di % stride, di / stride * self.geometry.output[1])
+        let (row, stride) = (di * self.geometry.dilation[0], self.geometry.stride[0]);
+        (row % stride, row / stride * self.geometry.output[1])
     }
 
     /// Calls `visit(input row in the image stack, channel tap, start of its columns)` for every
@@ -193,7 +194,7 @@ impl ImageBlock {
         }
         self.for_each_row(|row, tap, at| {
             let target = &mut lowered[at..at + g.output[1]];
-            let dj = tap % g.kernel[1];
+            let dj = tap % g.kernel[1] * g.dilation[1];
             match row.zip(columns_inside(&g, dj)) {
                 None => target.fill(T::zero()),
                 Some((row, (first, last))) => {
@@ -227,7 +228,7 @@ impl ImageBlock {
             });
         }
         self.for_each_row(|row, tap, at| {
-            let dj = tap % g.kernel[1];
+            let dj = tap % g.kernel[1] * g.dilation[1];
             if let Some((row, (first, last))) = row.zip(columns_inside(&g, dj)) {
                 let x = row * g.input[1] + first * g.stride[1] + dj - g.before[1];
                 let target = images[x..].iter_mut().step_by(g.stride[1]);
@@ -248,17 +249,20 @@ impl ImageBlock {
     fn for_each_plane(self, mut visit: impl FnMut(Plane)) {
         let (g, width) = (self.geometry, self.geometry.input[1]);
         // The input rows that this block reads, of which the first and last may be padding.
-        let first = self.from.max(g.before[0]);
-        let last = (self.from + self.lowered_rows()).min(g.input[0] + g.before[0]);
+        let end = self.from + self.lowered_rows();
+        let first = self.from.max(g.before[0]).min(end);
+        let rows = end.min(g.input[0] + g.before[0]).saturating_sub(first);
+        // A block in the padding reads nothing, from no row.
+        let row = if rows == 0 { 0 } else { first - g.before[0] };
         for tap in 0..self.taps() {
             for image in 0..self.images {
                 let channel = image * self.stack + tap / g.kernel[1];
                 visit(Plane {
-                    from: (channel * g.input[0] + first - g.before[0]) * width,
+                    from: (channel * g.input[0] + row) * width,
                     at: tap * self.columns() + image * self.pitch(),
                     above: (first - self.from) * width,
-                    len: last.saturating_sub(first) * width,
-                    shift: [tap % g.kernel[1], g.before[1]],
+                    len: rows * width,
+                    shift: [tap % g.kernel[1] * g.dilation[1], g.before[1]],
                 });
             }
         }
@@ -316,7 +320,7 @@ impl ImageBlock {
     }
 }
 
-/// The output columns `first..last` whose horizontal tap `dj` is inside the image.
+/// The output columns `first..last` whose tap, `dj` columns right of the first, is inside the image.
 pub(super) fn columns_inside(g: &Geometry, dj: usize) -> Option<(usize, usize)> {
     let [pad, stride, width] = [g.before[1], g.stride[1], g.input[1]];
     let first = pad.saturating_sub(dj).div_ceil(stride);

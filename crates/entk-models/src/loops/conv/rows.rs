@@ -25,7 +25,7 @@ const FEW_PIXELS: usize = 64;
 /// memory between them.
 ///
 /// The row of filter c' is the sum over output pixels p, with stride s and zeros z before,
-/// `J[c', (c, t)] = sum_p d[c', p] a[c, s p + t - z]`, for inputs a and cotangents d.
+/// `J[c', (c, t)] = sum_p d[c', p] a[c, s p + e t - z]`, dilation e, for inputs a and cotangents d.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -86,7 +86,8 @@ fn unroll<T: Real>(g: &Geometry, image: &[T], columns: &mut Vec<T>) {
     columns.clear();
     columns.resize(g.patch() * g.output_pixels(), T::zero());
     for (tap, target) in columns.chunks_exact_mut(g.output_pixels()).enumerate() {
-        let (channel, di, dj) = (tap / (kh * kw), tap / kw % kh, tap % kw);
+        let channel = tap / (kh * kw);
+        let (di, dj) = (tap / kw % kh * g.dilation[0], tap % kw * g.dilation[1]);
         let Some((first, last)) = columns_inside(g, dj) else { continue };
         for row in 0..height {
             let y = row * g.stride[0] + di;
