@@ -65,6 +65,9 @@ pub(super) fn answers() -> Vec<Question> {
     tiles
         .into_iter()
         .map(|(count, bias)| dense_tile(count, bias))
-        .chain([(square, [3, 5]), (strided, [3, 5]), (uneven, [4, 1]), (dilated, [2, 3])].map(pixel_tile))
+        .chain(
+            [(square, [3, 5]), (strided, [3, 5]), (uneven, [4, 1]), (dilated, [2, 3])]
+                .map(pixel_tile),
+        )
         .collect()
 }

@@ -17,10 +17,10 @@ const STRIP: usize = 64;
 /// The gradient is a sum over output pixels of outer products, hence
 /// `K(x, x') = sum_{p, q} S_pq D_pq`, where `D_pq = <d_p, d'_q>` over filters and
 /// `S_pq = sum_t <a_{s p + t}, a'_{s q + t}>` over channels and the taps t inside both images
-/// (stride s; zeros before the image and a dilation left out here). All products of input pixels that S needs
-/// have the displacement s (q - p), so that displacement after displacement each is computed
-/// once and added to every S_pq it belongs to. Cost: C (pairs of input pixels) + C' (pairs of
-/// output pixels) multiply-adds, 9 times fewer than rows for 3 x 3 on 4 x 4 pixels.
+/// (stride s; zeros before the image and a dilation left out here). All products of input pixels
+/// that S needs have the displacement s (q - p), so that displacement after displacement each is
+/// computed once and added to every S_pq it belongs to. Cost: C (pairs of input pixels) + C' (pairs
+/// of output pixels) multiply-adds, 9 times fewer than rows for 3 x 3 on 4 x 4 pixels.
 #[derive(Debug, Clone)]
 pub(crate) struct PixelPairs {
     geometry: Geometry,

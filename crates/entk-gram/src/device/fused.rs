@@ -43,9 +43,9 @@ impl HostOp for DenseTile {
 /// pixels: `inputs` (H W n, H W m) over channels and `cotangents` (H' W' n, H' W' m) over filters,
 /// pixels outermost.
 ///
-/// `K(x, x') = sum_{p, q} D_pq S_pq` over output pixels, `S_pq = sum_t G(s p + e t - z, s q + e t - z)`
-/// over the taps t that are inside both images (stride s, dilation e, zeros z before the image).
-/// One task a pair of examples.
+/// `K(x, x') = sum_{p, q} D_pq S_pq` over output pixels, `S_pq = sum_t G(s p + e t - z, s q + e t -
+/// z)` over the taps t that are inside both images (stride s, dilation e, zeros z before the
+/// image). One task a pair of examples.
 pub(super) fn pixel_tile(
     inputs: &Tensor,
     cotangents: &Tensor,

@@ -46,6 +46,12 @@ impl ImageBlocks {
         Self { geometry, stack: geometry.channels, images, rows: rows.clamp(1, height) }
     }
 
+    /// Blocks of images of which neighbours differ in their filters if there are several groups.
+    pub(crate) fn of_groups(geometry: Geometry, groups: usize) -> Self {
+        let blocks = Self::new(geometry);
+        Self { images: if groups == 1 { blocks.images } else { 1 }, ..blocks }
+    }
+
     /// These blocks for images of `stack` channels, of which the geometry covers a range.
     pub(crate) fn of_stack(self, stack: usize) -> Self {
         Self { stack, ..self }
@@ -320,7 +326,8 @@ impl ImageBlock {
     }
 }
 
-/// The output columns `first..last` whose tap, `dj` columns right of the first, is inside the image.
+/// The output columns `first..last` whose tap, `dj` columns right of the first, is inside the
+/// image.
 pub(super) fn columns_inside(g: &Geometry, dj: usize) -> Option<(usize, usize)> {
     let [pad, stride, width] = [g.before[1], g.stride[1], g.input[1]];
     let first = pad.saturating_sub(dj).div_ceil(stride);

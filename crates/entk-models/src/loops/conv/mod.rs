@@ -1,7 +1,11 @@
 //! Convolution and its derivatives as matrix products over lowered images ([`lowering`]); on a GPU
 //! over patches ([`products`]). Called by the layer and by its factor.
 
+mod direct;
+pub(crate) mod grouped;
 mod lowering;
+#[cfg(test)]
+mod oracle;
 pub(crate) mod patches;
 mod products;
 pub(crate) mod rows;
@@ -55,6 +59,11 @@ impl<T: Real> TapWeights<T> {
         let size = self.shape[0] * self.shape[1];
         rows(&self.values[di * size..(di + 1) * size], self.shape[0], self.shape[1])
     }
+
+    /// For each of so many groups of channels.
+    fn of_groups(weights: &[T], g: &Geometry) -> Vec<Self> {
+        weights.chunks_exact(g.filters * g.patch()).map(|weight| Self::new(weight, g)).collect()
+    }
 }
 
 /// Scratch memory of one task.
@@ -71,9 +80,12 @@ impl<T> ConvScratch<T> {
     }
 }
 
+/// The value; geometry and blocks are those of one group of channels, image i is of group
+/// i mod `groups`.
 struct Forward {
     geometry: Geometry,
     batch: usize,
+    groups: usize,
 }
 
 impl HostOp for Forward {
@@ -81,15 +93,18 @@ impl HostOp for Forward {
 
     fn output(&self) -> Shape {
         let g = &self.geometry;
-        (self.batch, g.filters, g.output[0], g.output[1]).into()
+        (self.batch, self.groups * g.filters, g.output[0], g.output[1]).into()
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let (g, blocks) = (self.geometry, ImageBlocks::new(self.geometry));
-        let (weight, bias) = (TapWeights::new(inputs[1], &g), inputs.get(2));
+        let (g, blocks) = (self.geometry, ImageBlocks::of_groups(self.geometry, self.groups));
+        let (weights, bias) = (TapWeights::of_groups(inputs[1], &g), inputs.get(2));
         (out.par_chunks_mut(blocks.images * g.output_len()))
             .zip(inputs[0].par_chunks(blocks.images * g.input_len()))
-            .for_each_init(ConvScratch::new, |scratch, (y, x)| {
+            .enumerate()
+            .for_each_init(ConvScratch::new, |scratch, (task, (y, x))| {
+                let weight = &weights[task % self.groups];
+                let bias = bias.map(|b| &b[task % self.groups * g.filters..][..g.filters]);
                 for block in blocks.of_images(x.len() / g.input_len()) {
                     block.lower(x, &mut scratch.lowered);
                     let (result, width) = (&mut scratch.matrix, block.width());
@@ -108,13 +123,17 @@ impl HostOp for Forward {
     }
 
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
-        Products::new(self.geometry).forward(inputs[0], inputs[1], inputs.get(2).copied())
+        let products = Products::of_groups(self.geometry, self.groups);
+        let y = products.forward(inputs[0], inputs[1], inputs.get(2).copied())?;
+        Ok(y.reshape(self.output())?)
     }
 }
 
+/// The input's cotangent, in groups as [`Forward`].
 struct InputVjp {
     geometry: Geometry,
     batch: usize,
+    groups: usize,
 }
 
 impl HostOp for InputVjp {
@@ -122,15 +141,17 @@ impl HostOp for InputVjp {
 
     fn output(&self) -> Shape {
         let g = &self.geometry;
-        (self.batch, g.channels, g.input[0], g.input[1]).into()
+        (self.batch, self.groups * g.channels, g.input[0], g.input[1]).into()
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let (g, blocks) = (self.geometry, ImageBlocks::new(self.geometry));
-        let weight = TapWeights::new(inputs[1], &g);
+        let (g, blocks) = (self.geometry, ImageBlocks::of_groups(self.geometry, self.groups));
+        let weights = TapWeights::of_groups(inputs[1], &g);
         (out.par_chunks_mut(blocks.images * g.input_len()))
             .zip(inputs[0].par_chunks(blocks.images * g.output_len()))
-            .for_each_init(ConvScratch::new, |scratch, (dx, dy)| {
+            .enumerate()
+            .for_each_init(ConvScratch::new, |scratch, (task, (dx, dy))| {
+                let weight = &weights[task % self.groups];
                 for block in blocks.of_images(dy.len() / g.output_len()) {
                     block.gather(dy, &mut scratch.matrix);
                     let cotangents = rows(&scratch.matrix, g.filters, block.width());
@@ -147,7 +168,8 @@ impl HostOp for InputVjp {
     }
 
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
-        Products::new(self.geometry).input_vjp(inputs[0], inputs[1])
+        let products = Products::of_groups(self.geometry, self.groups);
+        Ok(products.input_vjp(inputs[0], inputs[1])?.reshape(self.output())?)
     }
 }
 
@@ -277,7 +299,7 @@ pub(crate) fn conv2d(
     bias: Option<&Tensor>,
     geometry: Geometry,
 ) -> Result<Tensor> {
-    let op = Forward { geometry, batch: x.dim(0)? };
+    let op = Forward { geometry, batch: x.dim(0)?, groups: 1 };
     match bias {
         Some(bias) => op.apply(&[x, weight, bias]),
         None => op.apply(&[x, weight]),
@@ -286,7 +308,7 @@ pub(crate) fn conv2d(
 
 /// Cotangent of the input from the cotangent dy (N, C', H', W') of the output.
 pub(crate) fn input_vjp(dy: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<Tensor> {
-    InputVjp { geometry, batch: dy.dim(0)? }.apply(&[dy, weight])
+    InputVjp { geometry, batch: dy.dim(0)?, groups: 1 }.apply(&[dy, weight])
 }
 
 /// Gradient of the weight summed over the batch, (C', C, k, k).

@@ -24,7 +24,9 @@ const FEW_PIXELS: usize = 64;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Products {
     geometry: Geometry,
-    /// Images of one chunk.
+    /// Images follow each other in groups of channels, each with its own filters.
+    groups: usize,
+    /// Images of one chunk, a multiple of the groups.
     chunk: usize,
     /// Whether the values of a chunk's images share one product; the cotangents of inputs and
     /// weights always do.
@@ -33,9 +35,15 @@ pub(super) struct Products {
 
 impl Products {
     pub(super) fn new(geometry: Geometry) -> Self {
-        let patches = geometry.output_pixels() * geometry.patch();
-        let chunk = (CHUNK_NUMBERS / patches).max(1);
-        Self { geometry, chunk, shared: geometry.output_pixels() < FEW_PIXELS }
+        Self::of_groups(geometry, 1)
+    }
+
+    /// For images of one group of channels each, image i with the filters i mod `groups`.
+    pub(super) fn of_groups(geometry: Geometry, groups: usize) -> Self {
+        let patches = geometry.output_pixels() * geometry.patch() * groups;
+        let chunk = (CHUNK_NUMBERS / patches).max(1) * groups;
+        let shared = groups == 1 && geometry.output_pixels() < FEW_PIXELS;
+        Self { geometry, groups, chunk, shared }
     }
 
     /// `y = w * x (+ b)`, (N, C', H', W').
@@ -46,11 +54,11 @@ impl Products {
         bias: Option<&Tensor>,
     ) -> Result<Tensor> {
         let g = &self.geometry;
-        let weight = weight.reshape((g.filters, g.patch()))?;
+        let weight = weight.reshape((self.groups, g.filters, g.patch()))?;
         let y = self.by_chunks(&[x], |part, count| {
             let patches = self.patches(&part[0], count)?;
             let y = if self.shared {
-                let rows = patches.flatten(0, 1)?.matmul(&weight.t()?)?;
+                let rows = patches.flatten(0, 1)?.matmul(&weight.squeeze(0)?.t()?)?;
                 self.pixels_last(&rows, count)?
             } else {
                 self.each(&weight, count)?.matmul(&patches.t()?)?
@@ -58,17 +66,22 @@ impl Products {
             Ok(y.reshape((count, g.filters, g.output[0], g.output[1]))?)
         })?;
         let Some(bias) = bias else { return Ok(y) };
-        let (channels, pixels) = (g.filters, g.output_pixels());
-        let sizes = ImageSizes { batch: y.dim(0)?, channels, pixels };
+        let (channels, pixels) = (self.groups * g.filters, g.output_pixels());
+        let sizes = ImageSizes { batch: y.dim(0)? / self.groups, channels, pixels };
         AddBias { shape: y.shape().clone(), sizes }.apply(&[&y, bias])
     }
 
     /// The cotangent of the input.
     pub(super) fn input_vjp(&self, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
         let g = &self.geometry;
-        let weight = weight.reshape((g.filters, g.patch()))?;
+        let weight = weight.reshape((self.groups, g.filters, g.patch()))?;
         self.by_chunks(&[dy], |part, count| {
-            let patches = self.filters_last(&part[0], count)?.matmul(&weight)?;
+            let dy = self.filters_last(&part[0], count)?;
+            let patches = if self.groups == 1 {
+                dy.flatten(0, 1)?.matmul(&weight.squeeze(0)?)?
+            } else {
+                dy.matmul(&self.each(&weight, count)?)?
+            };
             PatchesTransposed { geometry: *g, batch: count }.apply(&[&patches])
         })
     }
@@ -80,7 +93,7 @@ impl Products {
         for (start, count) in self.chunks(x.dim(0)?) {
             let (x, dy) = (x.narrow(0, start, count)?, dy.narrow(0, start, count)?);
             let patches = self.patches(&x, count)?.flatten(0, 1)?;
-            let part = self.filters_last(&dy, count)?.t()?.matmul(&patches)?;
+            let part = self.filters_last(&dy, count)?.flatten(0, 1)?.t()?.matmul(&patches)?;
             sum = Some(match sum {
                 Some(sum) => (sum + part)?,
                 None => part,
@@ -107,16 +120,27 @@ impl Products {
         (0..batch).step_by(chunk).map(move |start| (start, chunk.min(batch - start)))
     }
 
+    /// A batch (N, G C, H, W) as images of one group, (N G, C, H, W).
+    fn split(&self, batch: &Tensor) -> candle_core::Result<Tensor> {
+        if self.groups == 1 {
+            return Ok(batch.clone());
+        }
+        let (count, channels, height, width) = batch.dims4()?;
+        batch.reshape((count * self.groups, channels / self.groups, height, width))
+    }
+
     /// Applies `f` to every chunk of some batches, and joins the results.
     fn by_chunks(
         &self,
         batches: &[&Tensor],
         f: impl Fn(&[Tensor], usize) -> Result<Tensor>,
     ) -> Result<Tensor> {
+        let batches = batches.iter().map(|batch| self.split(batch));
+        let batches = batches.collect::<candle_core::Result<Vec<_>>>()?;
         let parts = self
             .chunks(batches[0].dim(0)?)
             .map(|(start, count)| {
-                let part = |batch: &&Tensor| batch.narrow(0, start, count)?.contiguous();
+                let part = |batch: &Tensor| batch.narrow(0, start, count)?.contiguous();
                 let parts = batches.iter().map(part).collect::<candle_core::Result<Vec<_>>>()?;
                 f(&parts, count)
             })
@@ -131,10 +155,13 @@ impl Products {
         Patches { geometry: self.geometry, batch }.apply(&[x])
     }
 
-    /// The weight once for each image, without a copy.
+    /// The weight (groups, C', C k k) once for each image; without a copy if there is one group.
     fn each(&self, weight: &Tensor, count: usize) -> Result<Tensor> {
-        let (filters, patch) = weight.dims2()?;
-        Ok(weight.unsqueeze(0)?.broadcast_as((count, filters, patch))?)
+        let (groups, filters, patch) = weight.dims3()?;
+        if groups == 1 {
+            return Ok(weight.broadcast_as((count, filters, patch))?);
+        }
+        Ok(weight.repeat((count / groups, 1, 1))?)
     }
 
     /// (N H' W', C') to (N, C', H' W').
@@ -143,11 +170,10 @@ impl Products {
         Transpose { batch, rows: rows_of_one, columns }.apply(&[rows])
     }
 
-    /// (N, C', H', W') to (N H' W', C').
+    /// (N, C', H', W') to (N, H' W', C').
     fn filters_last(&self, dy: &Tensor, batch: usize) -> Result<Tensor> {
         let (rows, columns) = (self.geometry.filters, self.geometry.output_pixels());
-        let swapped = Transpose { batch, rows, columns }.apply(&[dy])?;
-        Ok(swapped.flatten(0, 1)?)
+        Transpose { batch, rows, columns }.apply(&[dy])
     }
 }
 
@@ -195,7 +221,7 @@ mod tests {
             let bias = tensor(&[filters], 3)?;
             let dy = tensor(&[batch, filters, g.output[0], g.output[1]], 4)?;
             for (chunk, shared) in [(batch, true), (batch, false), (2, true), (2, false)] {
-                let products = Products { geometry: g, chunk, shared };
+                let products = Products { geometry: g, groups: 1, chunk, shared };
                 let terms = batch * g.output_pixels() + g.patch();
                 let close = |what: &str, a: Result<Tensor>, b: Result<Tensor>| {
                     assert_close(&format!("{what} {products:?}"), &a?, &b?, terms)
