@@ -9,6 +9,7 @@ use crate::{
             log_softmax, log_softmax_cotangent, log_softmax_tangent, softmax, softmax_derivative,
             softmax_derivative_tangent,
         },
+        axis::strided::contiguous,
         entrywise::add,
     },
     operation::{MixedCotangents, NormMode, Operation, only_tangent},
@@ -38,7 +39,7 @@ impl Softmax {
 
     /// Its axis as the last one, where loops want it, and back.
     fn turned(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.transpose(self.axis + 1, x.rank() - 1)?.contiguous()?)
+        contiguous(&x.transpose(self.axis + 1, x.rank() - 1)?)
     }
 
     fn turned_back(&self, y: &Tensor) -> Result<Tensor> {

@@ -9,6 +9,7 @@ use crate::{
     error::{ModelError, Result},
     factor::Factor,
     loops::{
+        axis::strided::contiguous,
         entrywise::add,
         matmul::{matmul, matmul_bt},
     },
@@ -34,7 +35,7 @@ fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     if last == 1 {
         return matmul_bt(x, weight);
     }
-    let y = matmul_bt(&x.flatten_to(last - 1)?, weight)?;
+    let y = matmul_bt(&contiguous(x)?.flatten_to(last - 1)?, weight)?;
     Ok(y.reshape([&x.dims()[..last], &[weight.dims()[0]]].concat())?)
 }
 
@@ -44,7 +45,7 @@ fn transposed_product(d: &Tensor, weight: &Tensor) -> Result<Tensor> {
     if last == 1 {
         return matmul(d, weight);
     }
-    let x = matmul(&d.flatten_to(last - 1)?, weight)?;
+    let x = matmul(&contiguous(d)?.flatten_to(last - 1)?, weight)?;
     Ok(x.reshape([&d.dims()[..last], &[weight.dims()[1]]].concat())?)
 }
 

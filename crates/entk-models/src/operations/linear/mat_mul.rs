@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use crate::{
     error::{ModelError, Result},
     loops::{
+        axis::strided::contiguous,
         batched::{batched_matmul, broadcast_axes},
         entrywise::add,
     },
@@ -119,7 +120,7 @@ fn reshaped(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     if x.dims()[1..] == *shape {
         return Ok(x.clone());
     }
-    Ok(x.contiguous()?.reshape([&[x.dim(0)?], shape].concat())?)
+    Ok(contiguous(x)?.reshape([&[x.dim(0)?], shape].concat())?)
 }
 
 impl Operation for MatMul {

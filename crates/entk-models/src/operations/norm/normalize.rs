@@ -6,6 +6,7 @@ use candle_core::{DType, Tensor};
 use crate::{
     error::{ModelError, Result},
     loops::{
+        axis::strided::contiguous,
         entrywise::add,
         norm::{
             group_derivatives::{WeightPlace, group_gradients, project, projection_tangent},
@@ -217,7 +218,7 @@ impl Operation for Normalize {
     }
 
     fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, NormalizeCache)> {
-        let x = one_of_equal(inputs[0])?.contiguous()?;
+        let x = contiguous(&one_of_equal(inputs[0])?)?;
         let eps = self.eps.unwrap_or_else(|| unit_round_off(x.dtype()));
         let groups = self.groups_of(&x.dims()[1..], eps)?;
         let mut cache = NormalizeCache {

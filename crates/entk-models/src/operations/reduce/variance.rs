@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::{
     error::{ModelError, Result},
-    loops::entrywise::add,
+    loops::{axis::strided::contiguous, entrywise::add},
     operation::{MixedCotangents, NormMode, Operation, only_tangent},
     operations::{
         axes::reshaped,
@@ -85,7 +85,7 @@ impl Operation for Variance {
     }
 
     fn jvp(&self, centred: &Tensor, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
-        self.summed(centred, &only_tangent(tangents)?.contiguous()?, 2.0)
+        self.summed(centred, &contiguous(only_tangent(tangents)?)?, 2.0)
     }
 
     fn vjp(&self, centred: &Tensor, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {

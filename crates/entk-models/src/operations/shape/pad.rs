@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::{
     error::{ModelError, Result},
-    loops::axis::taps::AxisTaps,
+    loops::axis::{strided::contiguous, taps::AxisTaps},
     operations::{
         axes::{along_axes, along_axes_transposed, ensure_axis},
         linear_map::{LinearMap, linear_operation},
@@ -104,7 +104,7 @@ impl LinearMap for Pad {
                     dims[self.axis + 1] = length;
                     Tensor::full(number, dims, x.device())?.to_dtype(x.dtype())
                 };
-                let parts = [border(self.before)?, x.contiguous()?, border(self.behind)?];
+                let parts = [border(self.before)?, contiguous(x)?, border(self.behind)?];
                 Ok(Tensor::cat(&parts, self.axis + 1)?)
             }
             _ => self.apply(x),
