@@ -20,6 +20,10 @@ def real(*shape):
     return lambda k: torch.round(3 * wave((N, *shape), lambda i: torch.sin(3 * i + k), 0)).requires_grad_()
 
 
+def positive(*shape):
+    return lambda k: (real(*shape)(k).detach().abs() + 1).requires_grad_()
+
+
 def ids(*shape):
     return lambda k: (torch.arange(torch.Size((N, *shape)).numel()) ** 2 % 7).reshape(N, *shape)
 
@@ -118,6 +122,31 @@ def shapes():
     show("concat along the last axis", lambda *x: torch.cat(x, 2), *equal)
     show("stack", lambda *x: torch.stack(x, 2), *equal)
     show("stack behind", lambda *x: torch.stack(x, 3), *equal)
+
+
+PAIRS = [
+    ("equal shapes", (3, 4), (3, 4)),
+    ("a vector", (3, 4), (4,)),
+    ("a scale of channels", (3, 2, 4), (3, 1, 1)),
+    ("one number", (3, 4), ()),
+    ("behind", (4,), (2, 3, 4)),
+    ("both repeat", (3, 1, 2), (1, 4, 1)),
+    ("two axes apart", (3, 2, 4), (1, 2, 1)),
+]
+
+
+def of_two():
+    for name, function in [
+        ("add", torch.add),
+        ("subtract", torch.sub),
+        ("multiply", torch.mul),
+        ("divide", torch.div),
+    ]:
+        for shapes, a, b in PAIRS:
+            rank = max(len(a), len(b))
+            wide = lambda x: x.reshape(N, *[1] * (rank + 1 - x.dim()), *x.shape[1:])
+            second = positive(*b) if name == "divide" else real(*b)
+            show(f"{name}, {shapes}", lambda x, y: function(wide(x), wide(y)), real(*a), second)
 
 
 def first_max(x, axes, keep):
@@ -262,6 +291,7 @@ def attention():
 pooling()
 upsampling()
 shapes()
+of_two()
 reductions()
 grid()
 norms()

@@ -50,7 +50,7 @@ mod sweep;
 
 pub use candle::module::AsModule;
 pub use ensure::ensure_finite;
-pub use entk_device::{Activation, Geometry};
+pub use entk_device::{Activation, Function, Geometry};
 pub use error::{ModelError, Result};
 pub use factor::Factor;
 pub use files::flax::FlaxTable;
@@ -73,7 +73,7 @@ pub use network::Network;
 pub use operation::{MixedCotangents, NormMode, Operation, Parts, linear_mixed_vjp, only_tangent};
 pub use operations::{
     attention::{Attend, Softmax},
-    entrywise::AddActivated,
+    entrywise::{Add, AddActivated, Divide, Multiply, Subtract},
     linear::{Affine, Convolve, MatMul},
     norm::{Normalize, NormalizeBatch},
     pooling::{

@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Tensor};
 use entk_models::{AvgPool1d, MaxPool1d, NormMode, Operation, PoolWindows, Result};
-use entk_testing::operations::{InputLaw, OperationVisitor, visit_operations};
+use entk_testing::operations::{InputLaw, Numbers, OperationVisitor, visit_operations};
 
 /// Name, sum of y_j sin(j + 1) over the result of two examples, and sum of dx_i cos(i + 1) over its
 /// gradient with respect to all inputs.
@@ -77,6 +77,34 @@ const REFERENCES: &[(&str, f64, f64)] = &[
     ("concat along the last axis", 11.482325801583, 0.038750541078),
     ("stack", 11.482325801583, 0.038750541078),
     ("stack behind", 29.989319194606, 0.493063606074),
+    ("add, equal shapes", 1.015272630862, 0.142434954058),
+    ("add, a vector", 0.703478997541, 0.904752306427),
+    ("add, a scale of channels", 0.377934311780, 2.219596798217),
+    ("add, one number", -1.053047132453, -0.079586615732),
+    ("add, behind", 3.360788782807, 2.195340773704),
+    ("add, both repeat", 3.842643864717, -5.168394554598),
+    ("add, two axes apart", -10.279896053148, -1.434536077016),
+    ("subtract, equal shapes", -1.570709572502, 0.000000000000),
+    ("subtract, a vector", -1.258915939181, -0.762317352369),
+    ("subtract, a scale of channels", -5.258721798625, -1.348830087943),
+    ("subtract, one number", 0.497610190813, 0.222021569790),
+    ("subtract, behind", -5.272027570428, 1.324574063430),
+    ("subtract, both repeat", -7.108787717215, -1.615705230278),
+    ("subtract, two axes apart", 5.399108566303, 2.305302787290),
+    ("multiply, equal shapes", 1.479020171974, 0.363639851115),
+    ("multiply, a vector", 6.677557756615, 0.254236181247),
+    ("multiply, a scale of channels", 17.231520868117, 1.556441940414),
+    ("multiply, one number", 3.740585287894, -0.087386753275),
+    ("multiply, behind", -0.762250679587, 0.737690887920),
+    ("multiply, both repeat", -6.603809334840, -10.433953349399),
+    ("multiply, two axes apart", 11.486819748344, -0.212053889759),
+    ("divide, equal shapes", 0.696679172201, -0.136607317776),
+    ("divide, a vector", -1.402513257618, 1.713490258810),
+    ("divide, a scale of channels", -1.059915605854, 0.069370016910),
+    ("divide, one number", -0.145658629378, -0.028905745469),
+    ("divide, behind", -0.788747490605, -0.791161315770),
+    ("divide, both repeat", -0.418198570327, -3.398714908247),
+    ("divide, two axes apart", -0.701624739100, 0.178311624280),
     ("sum over [0]", 3.224822010088, 8.829630820886),
     ("mean over [0]", 1.074940670029, 2.943210273629),
     ("max over [0]", 0.715875586011, 12.871816354718),
@@ -182,7 +210,11 @@ impl OperationVisitor for References {
         self.0 += 1;
         let input = |(k, law): (usize, &InputLaw)| {
             let shape = [&[2], &law.shape[..]].concat();
-            wave(&shape, |i| (3.0 * (3.0 * i + k as f64).sin()).round())
+            let positive = law.numbers == Numbers::Positive;
+            wave(&shape, |i| {
+                let whole = (3.0 * (3.0 * i + k as f64).sin()).round();
+                if positive { whole.abs() + 1.0 } else { whole }
+            })
         };
         let inputs = laws.iter().enumerate().map(input).collect::<Result<Vec<_>>>()?;
         let (y, cache) = operation.forward(&inputs.iter().collect::<Vec<_>>(), NormMode::Frozen)?;

@@ -2,6 +2,7 @@
 //! one such function, and by whatever adds tensors.
 
 pub(crate) mod activation;
+pub(crate) mod broadcast;
 mod function;
 pub(crate) mod pointwise;
 
@@ -132,6 +133,11 @@ fn ensure_known(function: Option<Function>) -> Result<()> {
 /// f(x), entry by entry.
 pub(crate) fn value(f: impl Into<Function>, x: &Tensor) -> Result<Tensor> {
     apply(Entrywise::Value, Some(f.into()), &[x])
+}
+
+/// c x; x itself where c is 1.
+pub(crate) fn scaled(x: &Tensor, c: f64) -> Result<Tensor> {
+    if c == 1.0 { Ok(x.clone()) } else { value(Function::scale(c), x) }
 }
 
 /// f'(x) d, entry by entry: the JVP and the VJP alike.
