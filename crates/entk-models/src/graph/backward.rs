@@ -76,6 +76,15 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// The gradients of a parameter for every example as rows.
+    pub(crate) fn rows(&self, spec: usize, gradients: &Tensor) -> Result<Factor> {
+        let spec = &self.specs[spec];
+        let rows = gradients.reshape((gradients.dim(0)?, spec.elem_count()))?;
+        Ok(Factor::Rows { name: spec.name.clone(), rows })
+    }
+}
+
 impl Backward<'_, '_> {
     fn visit(&mut self, at: usize) -> Result<()> {
         let graph = self.graph;
@@ -93,8 +102,7 @@ impl Backward<'_, '_> {
     fn parameter(&mut self, at: usize, spec: usize, dy: Option<Tensor>) -> Result<()> {
         let mut factors = std::mem::take(&mut self.waiting[at]);
         if let Some(dy) = dy {
-            let name = self.graph.specs[spec].name.clone();
-            factors.push(Factor::Rows { name, rows: dy.flatten_from(1)? });
+            factors.push(self.graph.rows(spec, &dy)?);
         }
         if !factors.is_empty() {
             (self.sink)(Factor::join(factors)?)?;

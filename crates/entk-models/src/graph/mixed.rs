@@ -74,9 +74,8 @@ impl Graph {
 
 impl MixedBackward<'_, '_> {
     fn parameter(&mut self, spec: usize, moved: Tensor) -> Result<()> {
-        let name = self.graph.specs[spec].name.clone();
-        let rows = moved.flatten_from(1)?;
-        (self.sink)(MixedFactor { inputs: None, cotangents: Factor::Rows { name, rows } })
+        let cotangents = self.graph.rows(spec, &moved)?;
+        (self.sink)(MixedFactor { inputs: None, cotangents })
     }
 
     fn result(
