@@ -3,9 +3,9 @@
 //! from here.
 
 use entk_models::{
-    Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, LeNet5Config,
-    MlpConfig, ModelError, Network, Padding, ResNetConfig, Residual, Result, Sequential,
-    StridePadding,
+    Activation, AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, GroupNorm,
+    InstanceNorm, LayerNorm, LeNet5Config, MlpConfig, ModelError, MultiHeadAttention, Network,
+    Padding, ResNetConfig, Residual, Result, RmsNorm, Sequential, StridePadding,
 };
 
 /// Names of those whose derivatives are tested, and examples for it.
@@ -23,6 +23,9 @@ pub const DERIVATIVES: &[(&str, usize)] = &[
     ("resnet gelu, two blocks, symmetric", 4),
     ("resnet, zero branches", 5),
     ("norms and activations apart", 4),
+    ("norms of each example", 4),
+    ("batch norm of sequences", 5),
+    ("attention", 4),
 ];
 
 /// Names of those whose kernels are tested: each form of a factor occurs.
@@ -67,6 +70,9 @@ pub fn named(name: &str) -> Result<Network> {
         "resnet gelu, two blocks, symmetric" => symmetric().network(),
         "resnet, zero branches" => two_stages(Gelu).network(),
         "norms and activations apart" => apart(),
+        "norms of each example" => norms(),
+        "batch norm of sequences" => sequences(),
+        "attention" => attention(),
         "mlp" => mlp([1, 4, 5], &[30, 20], 1, Relu),
         "mlp, three outputs" => mlp([1, 4, 5], &[30], 3, Relu),
         "lenet5" => lenet5([2, 8, 8], [12, 8], Gelu),
@@ -160,6 +166,51 @@ fn apart() -> Result<Network> {
         .then(GlobalMean)
         .then(Dense::new("head", 4, 1));
     Network::new(&[2, 5, 3], layers)
+}
+
+/// Each norm that lets examples alone.
+fn norms() -> Result<Network> {
+    let layers = Sequential::new()
+        .then(Conv2d::new("a", 2, 4, 3))
+        .then(GroupNorm::new("n1", 2, 4))
+        .then(Activation::Tanh)
+        .then(Conv2d::new("b", 4, 3, 3))
+        .then(InstanceNorm::new("n2", 3))
+        .then(Activation::Gelu)
+        .then(LayerNorm::over_channels("n3", 3).with_eps(0.1))
+        .then(Flatten)
+        .then(RmsNorm::new("n4", 60))
+        .then(Dense::new("head", 60, 2));
+    Network::new(&[2, 5, 4], layers)
+}
+
+/// Batch norms with pixels along one axis and without.
+fn sequences() -> Result<Network> {
+    let layers = Sequential::new()
+        .then(BatchNorm1d::new("n1", 3))
+        .then(Flatten)
+        .then(Dense::new("fc", 12, 5))
+        .then(BatchNorm1d::new("n2", 5).with_activation(Activation::Gelu))
+        .then(Dense::new("head", 5, 1));
+    Network::new(&[3, 4], layers)
+}
+
+/// A block of a transformer, norms first.
+fn attention() -> Result<Network> {
+    let attention = Sequential::new()
+        .then(LayerNorm::new("norm1", &[6]))
+        .then(MultiHeadAttention::new("attn", 6, 2).causal());
+    let dense = Sequential::new()
+        .then(LayerNorm::new("norm2", &[6]).without_bias())
+        .then(Dense::new("fc1", 6, 8))
+        .then(Activation::Gelu)
+        .then(Dense::new("fc2", 8, 6));
+    let layers = Sequential::new()
+        .then(Residual::new(attention))
+        .then(Residual::new(dense))
+        .then(Flatten)
+        .then(Dense::new("head", 30, 2));
+    Network::new(&[5, 6], layers)
 }
 
 /// Odd sizes, stride 2, no bias, asymmetric and absent padding.

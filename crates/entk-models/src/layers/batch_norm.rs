@@ -4,26 +4,32 @@
 use entk_device::Activation;
 
 use crate::{
-    error::Result,
+    error::{ModelError, Result},
     graph::{Graph, Value},
     layer::Layer,
     operations::norm::NormalizeBatch,
     params::{init::Initializer, spec::ParamSpec},
 };
 
-/// Batch normalisation of images with an optional activation fused behind it.
+/// Batch normalisation over channels and that many axes of pixels, with an optional activation
+/// fused behind it.
 ///
 /// Parameters `NAME.weight` and `NAME.bias`, statistics `NAME.running_mean` and
 /// `NAME.running_var`.
 #[derive(Debug, Clone)]
-pub struct BatchNorm2d {
+pub struct BatchNorm<const AXES: usize> {
     name: String,
     channels: usize,
     scale: Initializer,
     normalize: NormalizeBatch,
 }
 
-impl BatchNorm2d {
+/// Batch normalisation of sequences (C, L), or of (C) alone.
+pub type BatchNorm1d = BatchNorm<1>;
+/// Batch normalisation of images (C, H, W).
+pub type BatchNorm2d = BatchNorm<2>;
+
+impl<const AXES: usize> BatchNorm<AXES> {
     /// A norm over `channels` channels that starts with scale 1.
     pub fn new(name: &str, channels: usize) -> Self {
         let (scale, normalize) = (Initializer::Ones, NormalizeBatch::default());
@@ -44,8 +50,13 @@ impl BatchNorm2d {
     }
 }
 
-impl Layer for BatchNorm2d {
+impl<const AXES: usize> Layer for BatchNorm<AXES> {
     fn add_to(&self, graph: &mut Graph, x: Value) -> Result<Value> {
+        let axes = graph.shape(x)?.len();
+        if axes != AXES + 1 && (AXES, axes) != (1, 1) {
+            let expected = format!("(N, {}) and {AXES} axes of pixels", self.channels);
+            return Err(ModelError::shape(&self.name, expected, graph.shape(x)?));
+        }
         let (shape, name) = ([self.channels], |part| format!("{}.{part}", self.name));
         let values = [
             x,

@@ -5,13 +5,17 @@ mod conv2d;
 mod dense;
 mod embedding;
 mod evaluation;
+mod multi_head_attention;
+mod norms;
 mod residual;
 mod sequential;
 
-pub use batch_norm::BatchNorm2d;
+pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d};
 pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use embedding::Embedding;
 pub use evaluation::{Dropout, StochasticDepth};
+pub use multi_head_attention::MultiHeadAttention;
+pub use norms::{GroupNorm, InstanceNorm, LayerNorm, RmsNorm};
 pub use residual::Residual;
 pub use sequential::Sequential;

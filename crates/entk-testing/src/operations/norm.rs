@@ -7,12 +7,16 @@ use crate::operations::law::{InputLaw, Numbers, OperationVisitor};
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     let of_channels = || InputLaw::normal(&[3]).shared();
     let variance = InputLaw { numbers: Numbers::Positive, ..of_channels() };
-    let inputs =
-        [InputLaw::normal(&[3, 4, 2]), of_channels(), of_channels(), of_channels(), variance];
+    let inputs = |x: &[usize]| {
+        [InputLaw::normal(x), of_channels(), of_channels(), of_channels(), variance.clone()]
+    };
     for activation in [None, Some(Activation::Gelu)] {
         let name = if activation.is_some() { "batch norm, activated" } else { "batch norm" };
-        visitor.visit(name, NormalizeBatch { activation }, &inputs)?;
+        visitor.visit(name, NormalizeBatch { activation }, &inputs(&[3, 4, 2]))?;
     }
+    let norm = NormalizeBatch::default();
+    visitor.visit("batch norm, 1-D", norm, &inputs(&[3, 5]))?;
+    visitor.visit("batch norm without pixels", norm, &inputs(&[3]))?;
     visit_examples(visitor)
 }
 

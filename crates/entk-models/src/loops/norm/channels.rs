@@ -7,7 +7,7 @@ use entk_device::{ImageSizes, Launch};
 use rayon::prelude::*;
 
 use crate::{
-    error::Result,
+    error::{ModelError, Result},
     loops::{
         channel::{LaneSum, lanes, plane_sums, sum_slice},
         host_op::{HostOp, vectorised},
@@ -20,10 +20,14 @@ const TASK: usize = 1 << 14;
 /// Added to every variance.
 const EPSILON: f64 = 1e-5;
 
-/// Sizes of images (N, C, H, W).
-pub(super) fn sizes(x: &Tensor) -> Result<ImageSizes> {
-    let (batch, channels, height, width) = x.dims4()?;
-    Ok(ImageSizes { batch, channels, pixels: height * width })
+/// Sizes of images (N, C, ...).
+pub(crate) fn sizes(x: &Tensor) -> Result<ImageSizes> {
+    match x.dims() {
+        [batch, channels, pixels @ ..] => {
+            Ok(ImageSizes { batch: *batch, channels: *channels, pixels: pixels.iter().product() })
+        }
+        dims => Err(ModelError::shape("batch norm", "(N, C, ...)", dims)),
+    }
 }
 
 /// The map of one channel, `z = (x - mean) slope + bias`, and `inverse = 1 / sqrt(variance +
@@ -236,7 +240,7 @@ impl HostOp for Factors {
     }
 }
 
-/// Mean and biased variance of every channel of x (N, C, H, W), as (2, C).
+/// Mean and biased variance of every channel of x (N, C, ...), as (2, C).
 pub(crate) fn moments(x: &Tensor) -> Result<Tensor> {
     Moments { sizes: sizes(x)? }.apply(&[x])
 }

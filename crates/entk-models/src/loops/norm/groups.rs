@@ -38,11 +38,6 @@ impl Groups {
         self.channels * self.pixels
     }
 
-    /// Entries of one example.
-    pub(crate) fn entries(&self) -> usize {
-        self.repeats * self.groups * self.run()
-    }
-
     /// Weights: one for each channel of each group.
     pub(crate) fn weights(&self) -> usize {
         self.groups * self.channels
@@ -246,6 +241,13 @@ pub(super) mod tests {
         of([1, 5, 1, 6], false, 0.0),
     ];
     pub(crate) const EXAMPLES: usize = 3;
+
+    impl Groups {
+        /// Entries of one example.
+        pub(crate) fn entries(&self) -> usize {
+            self.repeats * self.groups * self.run()
+        }
+    }
 
     const fn of(sizes: [usize; 4], centred: bool, eps: f64) -> Groups {
         let [repeats, groups, channels, pixels] = sizes;

@@ -10,7 +10,7 @@ use crate::{
         entrywise::{add, mixed_product},
         norm::{
             Mask,
-            channels::{channel_maps, factors, means, moments},
+            channels::{channel_maps, factors, means, moments, sizes},
             combine, gradients, normalize,
         },
     },
@@ -26,7 +26,7 @@ const BIAS: usize = 2;
 const MEAN: usize = 3;
 const VARIANCE: usize = 4;
 
-/// Batch normalisation of images (C, H, W) with an optional activation fused behind it:
+/// Batch normalisation of (C, ...) with an optional activation fused behind it:
 /// `y = act(z)`, `z = x_hat weight + bias`, `x_hat = (x - mean) / sqrt(variance + 1e-5)`, channel
 /// by channel. Inputs are x, weight, bias, and the running mean and variance, (C) each, which
 /// follow from parameters alone.
@@ -69,7 +69,7 @@ impl NormalizeBatchCache {
     /// normalisation is a symmetric map.
     fn projections(&self, gradients: Option<&Tensor>) -> Result<Tensor> {
         match gradients.filter(|_| self.batch.is_some()) {
-            Some(gradients) => means(gradients, self.x.dim(2)? * self.x.dim(3)?),
+            Some(gradients) => means(gradients, sizes(&self.x)?.pixels),
             None => Ok(self.affine.zeros_like()?),
         }
     }
@@ -133,8 +133,8 @@ impl Operation for NormalizeBatch {
             return Err(ModelError::shape("batch norm", format!("({channels})"), other));
         }
         match **x {
-            [c, height, width] if c == channels && height * width > 0 => Ok(x.to_vec()),
-            _ => Err(ModelError::shape("batch norm input", format!("(N, {channels}, H, W)"), x)),
+            [c, ref pixels @ ..] if c == channels && !pixels.contains(&0) => Ok(x.to_vec()),
+            _ => Err(ModelError::shape("batch norm input", format!("(N, {channels}, ...)"), x)),
         }
     }
 
