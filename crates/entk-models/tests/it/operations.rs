@@ -1,6 +1,8 @@
 //! Every operation of the list passes the whole check, in both precisions, with inputs of each
 //! example and with shared ones; run with the feature `mock-device` too, on the path of a device.
 
+use std::collections::BTreeMap;
+
 use candle_core::DType;
 use entk_models::{
     Operation, Result,
@@ -8,6 +10,10 @@ use entk_models::{
 };
 use entk_testing::operations::{InputLaw, Numbers, OperationVisitor, visit_operations};
 use proptest::prelude::*;
+
+/// Around the guide's table.
+const BEGIN: &str = "<!-- table of operations -->";
+const END: &str = "<!-- end of the table -->";
 
 /// Examples of a batch.
 const EXAMPLES: usize = 3;
@@ -67,20 +73,39 @@ proptest! {
     }
 }
 
-/// Draws nothing: counts the list, so that a test that visits no operation fails.
-struct Count(usize);
+/// The operations of the list by the name of their type, with the names of their cases.
+#[derive(Default)]
+struct Table(BTreeMap<String, Vec<String>>);
 
-impl OperationVisitor for Count {
-    fn visit<O: Operation + Clone>(&mut self, _: &str, _: O, laws: &[InputLaw]) -> Result<()> {
-        self.0 += usize::from(!laws.is_empty());
+impl OperationVisitor for Table {
+    fn visit<O: Operation + Clone>(&mut self, name: &str, _: O, _: &[InputLaw]) -> Result<()> {
+        let path = std::any::type_name::<O>().split('<').next().unwrap_or_default();
+        let operation = path.rsplit("::").next().unwrap_or_default().to_owned();
+        self.0.entry(operation).or_default().push(name.to_owned());
         Ok(())
     }
 }
 
+/// The guide's table. After a change of the list, `UPDATE_DOCS=1 cargo test -p entk-models table`
+/// writes it.
 #[test]
-fn the_list_is_not_empty() -> Result<()> {
-    let mut count = Count(0);
-    visit_operations(&mut count)?;
-    assert!(count.0 > 50, "{}", count.0);
+fn the_table_of_the_guide_is_that_of_the_list() -> Result<()> {
+    let mut table = Table::default();
+    visit_operations(&mut table)?;
+    assert!(table.0.len() > 20, "{}", table.0.len());
+    let mut rows = "| operation | checked as |\n| --- | --- |\n".to_owned();
+    for (operation, cases) in &table.0 {
+        rows += &format!("| `{operation}` | {} |\n", cases.join("; "));
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let guide = std::fs::read_to_string(path).expect("the guide");
+    let (before, rest) = guide.split_once(BEGIN).expect("the begin of the table");
+    let (found, after) = rest.split_once(END).expect("the end of the table");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let guide = format!("{before}{BEGIN}\n{rows}{END}{after}");
+        std::fs::write(path, guide).expect("the guide");
+    } else {
+        assert_eq!(found.trim(), rows.trim(), "set UPDATE_DOCS=1 to write the table");
+    }
     Ok(())
 }
