@@ -13,7 +13,7 @@ use crate::{
     error::{ModelError, Result},
     graph::{Graph, Source},
     operation::NormMode,
-    params::Params,
+    params::{Params, spec::ParamKind},
 };
 
 /// Largest error of the adjoint identity, in units of the round-off.
@@ -51,10 +51,15 @@ fn examine(graph: &Graph, at: usize, values: &[Tensor]) -> Result<()> {
     let Source::Result { operation, inputs } = &graph.nodes[at].source else { return Ok(()) };
     let whole = graph.nodes[at].shared;
     let input = |(place, (value, input)): (usize, (&Tensor, &usize))| {
-        let shared = graph.nodes[*input].shared && (whole || operation.takes_shared(place));
-        match shared && !whole {
-            true => Ok(Input::Shared(value.squeeze(0)?)),
-            false => Ok(Input::Each(value.clone())),
+        let shared = graph.nodes[*input].shared && operation.takes_shared(place);
+        let is_statistic = match graph.nodes[*input].source {
+            Source::Parameter(spec) => graph.specs[spec].kind == ParamKind::Statistic,
+            _ => false,
+        };
+        match (shared && !whole, is_statistic) {
+            (true, true) => Ok(Input::Constant(value.squeeze(0)?)),
+            (true, false) => Ok(Input::Shared(value.squeeze(0)?)),
+            _ => Ok(Input::Each(value.clone())),
         }
     };
     let inputs: Vec<Input> =

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use crate::{
     check::point::{Direction, Point, distance, dot, normal},
     error::{ModelError, Result},
-    graph::{Graph, InputKind, backward::Wanted},
+    graph::{Graph, InputKind, Role, backward::Wanted},
     operation::ErasedOperation,
     params::Params,
 };
@@ -20,21 +20,29 @@ pub enum Input {
     Each(Tensor),
     /// A value that follows from parameters alone, without an axis of examples.
     Shared(Tensor),
+    /// A shared value that has no derivative, as a running statistic, without an axis of examples.
+    Constant(Tensor),
 }
 
 /// The graph of an operation alone, at these inputs.
 pub(crate) fn alone(operation: Arc<dyn ErasedOperation>, inputs: &[Input]) -> Result<Point> {
-    let (mut shapes, mut each, mut shared) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut roles, mut each) = (Vec::new(), Vec::new());
+    let (mut shared, mut constant) = (Vec::new(), Vec::new());
     for (at, input) in inputs.iter().enumerate() {
+        let name = format!("input {at}");
         match input {
             Input::Each(x) => {
                 let kind = if x.dtype().is_float() { InputKind::Real } else { InputKind::Ids };
-                shapes.push((x.dims()[1..].to_vec(), kind, false));
+                roles.push((x.dims()[1..].to_vec(), Role::Each(kind)));
                 each.push(x.clone());
             }
             Input::Shared(x) => {
-                shapes.push((x.dims().to_vec(), InputKind::Real, true));
-                shared.push((format!("input {at}"), x.clone()));
+                roles.push((x.dims().to_vec(), Role::Parameter));
+                shared.push((name, x.clone()));
+            }
+            Input::Constant(x) => {
+                roles.push((x.dims().to_vec(), Role::Constant));
+                constant.push((name, x.clone()));
             }
         }
     }
@@ -43,8 +51,8 @@ pub(crate) fn alone(operation: Arc<dyn ErasedOperation>, inputs: &[Input]) -> Re
     if shared.is_empty() {
         shared.push(("unused".to_owned(), Tensor::zeros(1, like.dtype(), like.device())?));
     }
-    let (graph, output) = Graph::alone(&operation, &shapes)?;
-    Ok(Point { graph, output, params: Params::new(shared, Vec::new())?, inputs: each })
+    let (graph, output) = Graph::alone(&operation, &roles)?;
+    Ok(Point { graph, output, params: Params::new(shared, constant)?, inputs: each })
 }
 
 /// For each input and parameter that moves alone the error of the adjoint identity, with a

@@ -53,6 +53,17 @@ pub enum InputKind {
     Ids,
 }
 
+/// What an input of an operation is, in a graph of it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A value of each example.
+    Each(InputKind),
+    /// One value for all examples, which moves.
+    Parameter,
+    /// One value for all examples, which does not.
+    Constant,
+}
+
 /// A graph of operations, written node by node.
 ///
 /// ```
@@ -203,19 +214,20 @@ impl Graph {
         self.nodes.iter().map(of).sum()
     }
 
-    /// The number of an operation's result, in a graph of it alone: inputs of the graph for values
-    /// of each example, parameters called `input 0`, `input 1`, ... for shared ones.
+    /// The number of an operation's result, in a graph of it alone. Parameters are called
+    /// `input 0`, `input 1`, ... by the places of the operation's inputs.
     pub(crate) fn alone(
         operation: &Arc<dyn ErasedOperation>,
-        inputs: &[(Vec<usize>, InputKind, bool)],
+        inputs: &[(Vec<usize>, Role)],
     ) -> Result<(Self, usize)> {
         let mut graph = Self::new();
         let mut values = Vec::with_capacity(inputs.len());
-        for (at, (shape, kind, shared)) in inputs.iter().enumerate() {
-            let name = format!("input {at}");
-            values.push(match shared {
-                true => graph.parameter(ParamSpec::trainable(name, shape, Initializer::Normal))?.0,
-                false => graph.input_of(shape, *kind).0,
+        for (at, (shape, role)) in inputs.iter().enumerate() {
+            let spec = ParamSpec::trainable(format!("input {at}"), shape, Initializer::Normal);
+            values.push(match role {
+                Role::Each(kind) => graph.input_of(shape, *kind).0,
+                Role::Parameter => graph.parameter(spec)?.0,
+                Role::Constant => graph.parameter(ParamSpec { kind: ParamKind::Frozen, ..spec })?.0,
             });
         }
         let output = graph.append(operation.clone(), values)?.0;

@@ -34,7 +34,11 @@ impl WholeCheck {
             Numbers::Ids(_) => tensor,
             _ => tensor.to_dtype(self.dtype)?,
         };
-        Ok(if shared { Input::Shared(tensor.squeeze(0)?) } else { Input::Each(tensor) })
+        Ok(match (shared, law.constant) {
+            (true, true) => Input::Constant(tensor.squeeze(0)?),
+            (true, false) => Input::Shared(tensor.squeeze(0)?),
+            _ => Input::Each(tensor),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use entk_models::{Attend, MatMul, Result, Softmax};
 
-use super::{InputLaw, OperationVisitor};
+use crate::operations::law::{InputLaw, OperationVisitor};
 
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     visit_products(visitor)?;

@@ -29,12 +29,14 @@ pub struct InputLaw {
     pub numbers: Numbers,
     /// Whether it may follow from parameters alone.
     pub shared: bool,
+    /// Whether it always does, and has no derivative, as a running statistic.
+    pub constant: bool,
 }
 
 impl InputLaw {
     /// Standard normals of this shape.
     pub fn normal(shape: &[usize]) -> Self {
-        Self { shape: shape.to_vec(), numbers: Numbers::Normal, shared: false }
+        Self { shape: shape.to_vec(), numbers: Numbers::Normal, shared: false, constant: false }
     }
 
     /// Whole numbers below `count`, of this shape.
@@ -46,6 +48,12 @@ impl InputLaw {
     #[must_use]
     pub fn shared(self) -> Self {
         Self { shared: true, ..self }
+    }
+
+    /// One that follows from parameters and has no derivative.
+    #[must_use]
+    pub fn constant(self) -> Self {
+        Self { shared: true, constant: true, ..self }
     }
 
     /// This many examples, f64 or u32.

@@ -6,9 +6,11 @@ use crate::operations::law::{InputLaw, Numbers, OperationVisitor};
 
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     let of_channels = || InputLaw::normal(&[3]).shared();
-    let variance = InputLaw { numbers: Numbers::Positive, ..of_channels() };
+    let variance = InputLaw { numbers: Numbers::Positive, ..of_channels() }.constant();
+    let mean = of_channels().constant();
     let inputs = |x: &[usize]| {
-        [InputLaw::normal(x), of_channels(), of_channels(), of_channels(), variance.clone()]
+        let (mean, variance) = (mean.clone(), variance.clone());
+        [InputLaw::normal(x), of_channels(), of_channels(), mean, variance]
     };
     for activation in [None, Some(Activation::Gelu)] {
         let name = if activation.is_some() { "batch norm, activated" } else { "batch norm" };
