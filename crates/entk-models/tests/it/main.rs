@@ -11,6 +11,7 @@ mod operations;
 mod reference_operations;
 mod refused_inputs;
 mod residual_properties;
+mod threads;
 mod training;
 mod weight_files;
 mod zero_gradients;

@@ -209,7 +209,7 @@ impl CustomOp1 for Largest<'_> {
 /// Those of the device.
 pub(crate) fn largest(x: &Tensor, windows: &PlaneWindows) -> Result<Tensor> {
     let (inputs, outputs) = (windows.inputs(), windows.outputs());
-    let planes = if inputs == 0 { 0 } else { x.elem_count() / inputs };
+    let planes = x.elem_count().checked_div(inputs).unwrap_or(0);
     if planes * outputs == 0 {
         return Ok(Tensor::zeros((planes, outputs), DType::U32, x.device())?);
     }

@@ -162,7 +162,7 @@ mod tests {
                         rows[run.output + t * runs.outputs].push((entry, run.weight));
                     }
                 }
-                rows.iter_mut().for_each(|row| row.sort_by(|a, b| a.0.cmp(&b.0)));
+                rows.iter_mut().for_each(|row| row.sort_by_key(|tap| tap.0));
                 assert!(rows.iter().map(Vec::as_slice).eq(taps.iter()), "{runs:?}");
             }
         }

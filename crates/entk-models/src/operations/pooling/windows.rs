@@ -118,7 +118,7 @@ impl AxisWindows {
     pub(crate) fn tiling(self, entries: usize) -> Option<usize> {
         match self {
             Self::Sliding(Sliding { window, stride, padding: 0, dilation: 1, .. })
-                if window == stride && window > 0 && entries % window == 0 =>
+                if window == stride && window > 0 && entries.is_multiple_of(window) =>
             {
                 Some(window)
             }
