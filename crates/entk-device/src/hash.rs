@@ -43,8 +43,8 @@ pub fn named_as_f64<'a>(tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) ->
     Ok(hasher.finalize().to_string())
 }
 
-/// The hash of a data set's shape and values, f32 or f64 in their own element type: a hash over
-/// those of blocks of 1024 examples, which all threads compute.
+/// The hash of a data set's shape and values, f32, f64 or u32 in their own element type: a hash
+/// over those of blocks of 1024 examples, which all threads compute.
 ///
 /// # Errors
 /// A scalar, another element type, or a copy that the device refused.
@@ -75,6 +75,7 @@ fn update(hasher: &mut blake3::Hasher, tensor: &Tensor) -> Result<()> {
     let values = tensor.flatten_all()?.to_device(&Device::Cpu)?;
     let bytes: Vec<u8> = match tensor.dtype() {
         DType::F64 => values.to_vec1::<f64>()?.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        DType::U32 => values.to_vec1::<u32>()?.iter().flat_map(|x| x.to_le_bytes()).collect(),
         _ => values.to_vec1::<f32>()?.iter().flat_map(|x| x.to_le_bytes()).collect(),
     };
     hasher.update(&bytes);

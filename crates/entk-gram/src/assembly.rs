@@ -20,7 +20,7 @@ use crate::{
     estimate::ErrorEstimate,
     factors::per_example::PerExampleEngine,
     input_gram::InputGram,
-    ntk::{Ntk, check_inputs},
+    ntk::{Ntk, as_read, check_inputs},
     plan::{Plan, TILES, Target},
     progress::{Observer, Watch},
     store::identity::{CPU, Identity},
@@ -117,10 +117,11 @@ impl<'a> Assembly<'a> {
     /// As [`Assembly::gram`].
     pub fn cross(&self, others: &Tensor) -> Result<CrossGram> {
         check_inputs(others)?;
-        let (m, n) = (self.ntk.rows()?, self.ntk.rows_of(others)?);
+        let others = as_read(others)?;
+        let (m, n) = (self.ntk.rows()?, self.ntk.rows_of(&others)?);
         Ok(match self.dtype() {
-            DType::F64 => CrossGram::from_f64(m, n, self.entries(Some(others))?)?,
-            _ => CrossGram::from_f32(m, n, self.entries(Some(others))?)?,
+            DType::F64 => CrossGram::from_f64(m, n, self.entries(Some(&others))?)?,
+            _ => CrossGram::from_f32(m, n, self.entries(Some(&others))?)?,
         })
     }
 

@@ -32,7 +32,8 @@ impl ErrorEstimate {
         let (n, per) = (ntk.rows()?, ntk.rows_per_example());
         let params = ntk.params.to_dtype(DType::F64)?;
         let gradient = |row: usize| {
-            let x = ntk.inputs.narrow(0, row / per, 1)?.to_dtype(DType::F64)?;
+            let x = ntk.inputs.narrow(0, row / per, 1)?;
+            let x = if x.dtype().is_float() { x.to_dtype(DType::F64)? } else { x };
             Ok::<_, GramError>(gradients(ntk, &params, &x)?.swap_remove(row % per))
         };
         let mut state = seed;

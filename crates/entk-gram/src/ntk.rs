@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::{
     config::{Accumulate, GramConfig, Outputs},
     error::{GramError, Result},
-    factors::form::FactorSizes,
+    factors::form::{FactorSizes, without_single_token},
 };
 
 /// Examples on which left-out gradients are computed.
@@ -57,12 +57,13 @@ impl<'a> Ntk<'a> {
         if !matches!(params.dtype(), DType::F32 | DType::F64) {
             return Err(GramError::DType(params.dtype()));
         }
+        let inputs = as_read(inputs)?;
         let few = inputs.narrow(0, 0, VERIFIED.min(inputs.dim(0)?))?;
         model.verify_active_parameters(params, &few)?;
         Ok(Self {
             model,
             params: params.clone(),
-            inputs: inputs.clone(),
+            inputs,
             config: config.clone(),
             stop: None,
             layers: OnceLock::new(),
@@ -130,13 +131,13 @@ impl<'a> Ntk<'a> {
         let padded = padded(&inputs.narrow(0, start, count)?, batch)?;
         let sweep = self.model.sweep(&self.params, &padded)?;
         ensure_finite(sweep.outputs(), "model outputs")?;
-        let chosen = |factors: Vec<Factor>| -> Vec<Factor> {
+        let chosen = |factors: Vec<Factor>| -> Result<Vec<Factor>> {
             let included = |f: &Factor| f.names().iter().all(|name| self.config.includes(name));
-            factors.into_iter().filter(included).collect()
+            factors.into_iter().filter(included).map(without_single_token).collect()
         };
-        let each = || (0..self.model.outputs()).map(|c| Ok(chosen(sweep.output_factors(c)?)));
+        let each = || (0..self.model.outputs()).map(|c| chosen(sweep.output_factors(c)?));
         let factors_by_row = match self.config.outputs {
-            Outputs::SumOfLogits => vec![chosen(sweep.factors(&sweep.outputs().ones_like()?)?)],
+            Outputs::SumOfLogits => vec![chosen(sweep.factors(&sweep.outputs().ones_like()?)?)?],
             Outputs::Trace => {
                 vec![each().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()]
             }
@@ -163,6 +164,11 @@ fn check_layers(model: &dyn Model, config: &GramConfig) -> Result<()> {
     }
 }
 
+/// Ids of any integer type as u32.
+pub(crate) fn as_read(inputs: &Tensor) -> Result<Tensor> {
+    Ok(if inputs.dtype().is_int() { inputs.to_dtype(DType::U32)? } else { inputs.clone() })
+}
+
 /// Refuses an empty set and NaN or infinity in it.
 pub(crate) fn check_inputs(inputs: &Tensor) -> Result<()> {
     if inputs.elem_count() == 0 {
@@ -170,6 +176,9 @@ pub(crate) fn check_inputs(inputs: &Tensor) -> Result<()> {
     }
     let n = inputs.dim(0)?;
     let example = inputs.elem_count() / n;
+    if inputs.dtype().is_int() {
+        return Ok(());
+    }
     let check = |start: usize| {
         let block = inputs.narrow(0, start, CHECKED.min(n - start))?;
         ensure_finite(&block, "inputs").map_err(|error| match error {

@@ -5,8 +5,8 @@ use candle_core::{DType, Device, Tensor};
 use entk_models::{Model, Network, Params, Result};
 
 use crate::{
-    networks::{DERIVATIVES, KERNELS, named},
-    random::normal,
+    networks::{DERIVATIVES, IDS, KERNELS, named},
+    random::{ids, normal},
 };
 
 /// A network, parameters near its initial law, and inputs.
@@ -19,7 +19,7 @@ pub struct Case {
     /// The initial law plus a tenth of standard normals: biases away from zero, so that their
     /// derivatives show.
     pub theta: Params,
-    /// Standard normal inputs.
+    /// Standard normal inputs, or ids.
     pub x: Tensor,
 }
 
@@ -33,7 +33,20 @@ impl Case {
         let noise = Params::standard_normal(&network.specs(), seed + 1, DType::F64, &Device::Cpu)?;
         let theta = network.init(seed, DType::F64, &Device::Cpu)?.add_scaled(0.1, &noise)?;
         let shape = [&[batch], network.input_shape()].concat();
-        Ok(Self { name, network, theta, x: normal(&shape, seed + 2)? })
+        let x = match IDS.iter().find(|(named, _)| *named == name) {
+            Some((_, count)) => ids(&shape, *count, seed + 2)?,
+            None => normal(&shape, seed + 2)?,
+        };
+        Ok(Self { name, network, theta, x })
+    }
+
+    /// The parameters and inputs in an element type; ids stay as they are.
+    ///
+    /// # Errors
+    /// Those of the tensor library.
+    pub fn to_dtype(&self, dtype: DType) -> Result<(Params, Tensor)> {
+        let x = if self.x.dtype().is_int() { self.x.clone() } else { self.x.to_dtype(dtype)? };
+        Ok((self.theta.to_dtype(dtype)?, x))
     }
 
     /// A standard normal direction in parameter space.

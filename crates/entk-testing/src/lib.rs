@@ -11,6 +11,7 @@ pub mod operations;
 pub mod published;
 mod random;
 mod references;
+mod token_networks;
 
 pub use case::{Case, derivative_cases, kernel_cases, moved_statistics, with_zero_branches};
 pub use compare::{entrywise_error, relative_error, tensor_error};

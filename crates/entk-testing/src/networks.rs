@@ -8,6 +8,8 @@ use entk_models::{
     Padding, ResNetConfig, Residual, Result, RmsNorm, Sequential, StridePadding,
 };
 
+use crate::token_networks::{embedding, few_tokens, recurrent, tied_table, tokens};
+
 /// Names of those whose derivatives are tested, and examples for it.
 pub const DERIVATIVES: &[(&str, usize)] = &[
     ("mlp relu", 5),
@@ -37,7 +39,17 @@ pub const KERNELS: &[&str] = &[
     "convolutions on few pixels",
     "long convolutions",
     "resnet",
+    "tokens",
+    "few tokens, two outputs",
+    "embedding",
+    "embedding of few rows",
+    "tied table",
+    "recurrent",
 ];
+
+/// Names of those whose inputs are ids, and how many there are.
+pub const IDS: &[(&str, usize)] =
+    &[("embedding", 40), ("embedding of few rows", 9), ("tied table", 11)];
 
 /// Names of the sets of weights that reference values exist for, and of their networks.
 pub const REFERENCES: &[(&str, &str)] = &[
@@ -80,6 +92,12 @@ pub fn named(name: &str) -> Result<Network> {
         "convolutions on few pixels" => on_few_pixels(),
         "long convolutions" => long_convolutions(),
         "resnet" => resnet18([2, 8, 8], 6, 2),
+        "tokens" => tokens(),
+        "few tokens, two outputs" => few_tokens(),
+        "embedding" => embedding(5, 40, 9),
+        "embedding of few rows" => embedding(6, 9, 8),
+        "tied table" => tied_table(4, 11, 7),
+        "recurrent" => recurrent(13),
         "paper's mlp" => MlpConfig::default().network(),
         "paper's lenet5" => LeNet5Config::default().network(),
         "paper's lenet5, gelu" => LeNet5Config { activation: Gelu, ..Default::default() }.network(),

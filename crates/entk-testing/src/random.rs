@@ -17,6 +17,16 @@ pub fn normal(shape: &[usize], seed: u64) -> Result<Tensor> {
     Tensor::from_vec(normals(shape.iter().product(), seed), shape, &Device::Cpu)
 }
 
+/// A tensor of ids below `count`, u32, smaller ones more often.
+///
+/// # Errors
+/// Those of the tensor library.
+pub fn ids(shape: &[usize], count: usize, seed: u64) -> Result<Tensor> {
+    let of = |x: f64| ((x.abs() / 3.0).min(0.999) * count as f64) as u32;
+    let ids: Vec<u32> = normals(shape.iter().product(), seed).into_iter().map(of).collect();
+    Tensor::from_vec(ids, shape, &Device::Cpu)
+}
+
 /// N normal images (N, C, H, W) with labels: 1 where the first pixel is positive, which is then
 /// moved out by `margin`.
 ///

@@ -1,22 +1,37 @@
-//! Convolutions whose Jacobian rows are expanded from their factors, some filters at a time.
+//! Convolutions and dense layers over tokens whose Jacobian rows are expanded from their factors,
+//! some filters or outputs at a time.
 
 use std::ops::Range;
 
 use entk_models::{ConvRows, Geometry, Real};
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
-use crate::cpu::rows::{FactorPair, Rows, SHORTEST};
+use crate::{
+    cpu::rows::{FactorPair, Rows, SHORTEST},
+    factors::form::TokenSizes,
+};
 
 /// Columns of a range of filters at least.
 const RANGE_COLUMNS: usize = 512;
 /// Filters of a range at least, as far as there are; see [`SHORTEST`].
 const RANGE_FILTERS: usize = 16;
 
-/// A convolution whose Jacobian rows (C' C k k numbers an example) are longer than the factors
-/// they are made of: the rows of some filters at a time are expanded where they are multiplied.
+/// A layer whose Jacobian rows (of a convolution C' C k k numbers an example) are longer than the
+/// factors they are made of: the rows of some filters, or outputs, at a time are expanded where
+/// they are multiplied.
 #[derive(Debug, Clone)]
 pub(crate) struct Expansion {
-    geometry: Geometry,
+    filters: usize,
+    /// Columns of the rows of one filter.
+    patch: usize,
+    of: Expandable,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Expandable {
+    Conv(Geometry),
+    Tokens(TokenSizes),
 }
 
 /// The expanded rows of some examples for consecutive ranges, in memory that is used again.
@@ -32,15 +47,21 @@ impl<T> Default for Expanded<T> {
 }
 
 impl Expansion {
-    pub(crate) fn new(geometry: Geometry) -> Self {
-        Self { geometry }
+    pub(crate) fn of_conv(geometry: Geometry) -> Self {
+        let (filters, patch) = (geometry.filters, geometry.patch());
+        Self { filters, patch, of: Expandable::Conv(geometry) }
     }
 
-    /// Ranges of filters whose products are added one after the other. A function of the
-    /// geometry alone, so that every entry of K is the same sequence of operations whatever the
+    pub(crate) fn of_tokens(tokens: TokenSizes) -> Self {
+        let TokenSizes { inputs, outputs, .. } = tokens;
+        Self { filters: outputs, patch: inputs, of: Expandable::Tokens(tokens) }
+    }
+
+    /// Ranges of filters whose products are added one after the other. A function of the layer's
+    /// sizes alone, so that every entry of K is the same sequence of operations whatever the
     /// memory.
     pub(crate) fn ranges(&self) -> Vec<Range<usize>> {
-        let (filters, patch) = (self.geometry.filters, self.geometry.patch());
+        let &Self { filters, patch, .. } = self;
         let range = RANGE_COLUMNS.div_ceil(patch).max(RANGE_FILTERS);
         (0..filters).step_by(range).map(|f| f..(f + range).min(filters)).collect()
     }
@@ -65,13 +86,13 @@ impl Expansion {
 
     /// Columns of the rows of these filters.
     pub(crate) fn columns(&self, filters: &Range<usize>) -> usize {
-        filters.len() * self.geometry.patch()
+        filters.len() * self.patch
     }
 }
 
 impl<T: Real> Expanded<T> {
     /// Jacobian rows of a range of examples for consecutive ranges of filters, several examples
-    /// at a time. Cost: one product of inner size H' W' an example.
+    /// at a time. Cost: one product of inner size H' W', or T, an example.
     pub(crate) fn fill(
         &mut self,
         expansion: &Expansion,
@@ -82,15 +103,37 @@ impl<T: Real> Expanded<T> {
         let filters = ranges.first().map_or(0, |u| u.start)..ranges.last().map_or(0, |u| u.end);
         let width = expansion.columns(&filters);
         let rows = self.rows.reused(examples.len(), width);
-        let inputs = pair.inputs.part(examples);
-        let cotangents = pair.cotangents.part(examples);
-        let g = expansion.geometry;
-        (rows.par_chunks_mut(width))
-            .zip(inputs.par_chunks(g.input_len()))
-            .zip(cotangents.par_chunks(g.output_len()))
-            .for_each_init(
+        let (inputs, cotangents) = (pair.inputs.part(examples), pair.cotangents.part(examples));
+        let [input_len, output_len] = match expansion.of {
+            Expandable::Conv(g) => [g.input_len(), g.output_len()],
+            Expandable::Tokens(t) => [t.tokens * t.inputs, t.tokens * t.outputs],
+        };
+        let each = (rows.par_chunks_mut(width))
+            .zip(inputs.par_chunks(input_len))
+            .zip(cotangents.par_chunks(output_len));
+        match expansion.of {
+            Expandable::Conv(g) => each.for_each_init(
                 || ConvRows::new(g),
                 |conv, ((row, x), dy)| conv.write(x, dy, &filters, row),
-            );
+            ),
+            Expandable::Tokens(t) => {
+                each.for_each(|((row, x), dy)| token_rows(&t, x, dy, &filters, row));
+            }
+        }
     }
+}
+
+/// Fills `row`, (outputs, in): the sum over tokens of `d (x) a`.
+fn token_rows<T: Real>(
+    TokenSizes { tokens, inputs, outputs }: &TokenSizes,
+    x: &[T],
+    dy: &[T],
+    filters: &Range<usize>,
+    row: &mut [T],
+) {
+    let x = MatRef::from_row_major_slice(x, *tokens, *inputs);
+    let dy = MatRef::from_row_major_slice(dy, *tokens, *outputs);
+    let dy = dy.subcols(filters.start, filters.len()).transpose();
+    let row = MatMut::from_row_major_slice_mut(row, filters.len(), *inputs);
+    matmul(row, Accum::Replace, dy, x, T::one(), Par::Seq);
 }

@@ -3,25 +3,27 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, WithDType};
 use entk_models::{Factor, Real};
 use rayon::prelude::*;
 
 use crate::{
     cpu::{
+        embedding::EmbeddingRows,
         expansion::Expansion,
         pixels::PixelPairs,
         rows::{FactorPair, Rows},
     },
     error::Result,
-    factors::form::{FactorShape, FactorSizes, Form, FormCosts, split_bias},
+    factors::form::{FactorShape, FactorSizes, Form, FormCosts, TokenSizes},
     ntk::{Ntk, Swept},
 };
 
 /// Examples compared at a time.
 const COMPARED: usize = 1024;
 
-/// Products of pixels are added one by one here; pairs that no tap reads are left out.
+/// Products of pixels are added one by one here; pairs that no tap reads are left out, and tokens
+/// of different ids.
 pub(crate) static COSTS: FormCosts = FormCosts {
     addition: 16,
     all_pixel_pairs: false,
@@ -43,10 +45,12 @@ pub(crate) enum Contraction {
     Rows,
     /// A dense layer: `(a a'^T + bias) * (d d'^T)`.
     Hadamard { bias: bool },
-    /// A convolution on few pixels, both matrices pixel by pixel: products of pairs of pixels.
+    /// A layer on few pixels or tokens, both matrices pixel by pixel: products of pairs of pixels.
     Pixels(PixelPairs),
-    /// A convolution whose rows are expanded, some filters at a time, and multiplied.
+    /// A layer whose rows are expanded, some filters or outputs at a time, and multiplied.
     Expanded(Expansion),
+    /// An embedding: products of sums of cotangents, id by id.
+    Embedding,
 }
 
 impl CpuLayer {
@@ -65,7 +69,14 @@ impl CpuLayer {
         let contraction = match (form, layer.shape) {
             (Form::Dense, _) => Contraction::Hadamard { bias: layer.bias() },
             (Form::Pixels, FactorShape::Conv(g)) => Contraction::Pixels(PixelPairs::new(g)),
-            (Form::Expanded, FactorShape::Conv(g)) => Contraction::Expanded(Expansion::new(g)),
+            (Form::Pixels, FactorShape::Tokens(t)) => {
+                Contraction::Pixels(PixelPairs::new(t.geometry()))
+            }
+            (Form::Expanded, FactorShape::Conv(g)) => Contraction::Expanded(Expansion::of_conv(g)),
+            (Form::Expanded, FactorShape::Tokens(t)) => {
+                Contraction::Expanded(Expansion::of_tokens(t))
+            }
+            (Form::Embedding, _) => Contraction::Embedding,
             _ => Contraction::Rows,
         };
         Self { layer, form, contraction }
@@ -77,15 +88,20 @@ impl CpuLayer {
     }
 
     fn to_host<T: Real>(&self, factor: &Factor, count: usize) -> Result<HostFactor<T>> {
+        let rows = || Ok(HostFactor::Rows(host(&factor.rows()?, count)?));
         let (inputs, cotangents) = match factor {
-            Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. }
-                if !matches!(self.contraction, Contraction::Rows) =>
-            {
-                (inputs, cotangents)
+            _ if matches!(self.contraction, Contraction::Rows) => return rows(),
+            Factor::Embedding { ids, cotangents, .. } => {
+                let (_, tokens, width) = cotangents.dims3()?;
+                let (ids, cotangents) = (host(ids, count)?, host(cotangents, count)?);
+                let rows = EmbeddingRows::of_tokens(&ids, &cotangents, tokens, width);
+                return Ok(HostFactor::Embedding(rows));
             }
-            _ => return Ok(HostFactor::Rows(host(&factor.rows()?, count)?)),
+            Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
+                (host(inputs, count)?, host(cotangents, count)?)
+            }
+            _ => return rows(),
         };
-        let (inputs, cotangents) = (host(inputs, count)?, host(cotangents, count)?);
         Ok(match (&self.contraction, self.layer.shape) {
             (Contraction::Pixels(_), FactorShape::Conv(g)) => HostFactor::Pair {
                 inputs: pixels_first(&inputs, g.channels, g.input_pixels()),
@@ -100,6 +116,7 @@ impl CpuLayer {
 enum HostFactor<T> {
     Rows(Vec<T>),
     Pair { inputs: Vec<T>, cotangents: Vec<T> },
+    Embedding(EmbeddingRows<T>),
 }
 
 /// The wanted factors of a micro-batch, for each row of the kernel that an example has, and the
@@ -111,10 +128,12 @@ type HostBatch<T> = (Vec<Vec<HostFactor<T>>>, usize);
 pub(crate) struct KeptFactors<T> {
     /// Jacobian rows of all layers whose rows are short, side by side: one product.
     pub(crate) rows: Rows<T>,
-    /// Inputs and cotangents of all other layers, in the order of the backward sweep.
+    /// Inputs and cotangents of the layers that have them, in the order of the backward sweep.
     pub(crate) pairs: Vec<FactorPair<T>>,
     /// How each of them is contracted.
     pub(crate) contractions: Vec<Contraction>,
+    /// Gradients of embeddings, in the order of the backward sweep.
+    pub(crate) embeddings: Vec<EmbeddingRows<T>>,
 }
 
 impl<T: Real> KeptFactors<T> {
@@ -151,20 +170,33 @@ impl<T: Real> KeptFactors<T> {
 
     /// No rows yet, and memory for `count`.
     fn empty(layers: &[CpuLayer], group: Option<&[usize]>, count: usize) -> Result<Self> {
-        let (mut width, mut pairs, mut contractions) = (0, Vec::new(), Vec::new());
+        let mut kept = Self {
+            rows: Rows::default(),
+            pairs: Vec::new(),
+            contractions: Vec::new(),
+            embeddings: Vec::new(),
+        };
+        let mut width = 0;
         for (_, layer) in layers.iter().enumerate().filter(|(at, _)| is_in(group, *at)) {
             let widths = match (&layer.contraction, layer.layer.shape) {
                 (Contraction::Rows, _) | (_, FactorShape::Rows { .. }) => {
                     width += layer.kept();
                     continue;
                 }
+                (_, FactorShape::Embedding { tokens, width, .. }) => {
+                    kept.embeddings.push(EmbeddingRows::with_capacity(count, tokens, width)?);
+                    continue;
+                }
                 (_, FactorShape::Dense { inputs, outputs }) => [inputs, outputs],
+                (_, FactorShape::Tokens(TokenSizes { tokens, inputs, outputs })) => {
+                    [tokens * inputs, tokens * outputs]
+                }
                 (_, FactorShape::Conv(g)) => [g.input_len(), g.output_len()],
             };
-            pairs.push(FactorPair::with_capacity(count, widths)?);
-            contractions.push(layer.contraction.clone());
+            kept.pairs.push(FactorPair::with_capacity(count, widths)?);
+            kept.contractions.push(layer.contraction.clone());
         }
-        Ok(Self { rows: Rows::with_capacity(count, width)?, pairs, contractions })
+        Ok(Self { rows: Rows::with_capacity(count, width)?, ..kept })
     }
 
     /// Appends the rows of a micro-batch, those of one example side by side.
@@ -175,7 +207,8 @@ impl<T: Real> KeptFactors<T> {
         };
         for example in 0..*count {
             for factors in outputs {
-                let mut pairs = self.pairs.iter_mut();
+                let (mut pairs, mut embeddings) =
+                    (self.pairs.iter_mut(), self.embeddings.iter_mut());
                 for factor in factors {
                     match factor {
                         HostFactor::Rows(rows) => self.rows.extend(&rows[row(rows, example)]),
@@ -183,6 +216,11 @@ impl<T: Real> KeptFactors<T> {
                             if let Some(pair) = pairs.next() {
                                 pair.inputs.extend(&a[row(a, example)]);
                                 pair.cotangents.extend(&d[row(d, example)]);
+                            }
+                        }
+                        HostFactor::Embedding(rows) => {
+                            if let Some(embedding) = embeddings.next() {
+                                embedding.push(rows, example);
                             }
                         }
                     }
@@ -243,7 +281,7 @@ fn parts(factor: Factor, first: Option<&CpuLayer>) -> Result<Vec<Factor>> {
     if is_whole {
         return Ok(vec![factor]);
     }
-    let (weight, bias) = split_bias(factor)?;
+    let (weight, bias) = factor.split_bias()?;
     Ok(bias.into_iter().chain([weight]).collect())
 }
 
@@ -259,6 +297,6 @@ fn pixels_first<T: Real>(images: &[T], channels: usize, pixels: usize) -> Vec<T>
 }
 
 /// The first `count` rows of a tensor whose first axis is the batch.
-fn host<T: Real>(tensor: &Tensor, count: usize) -> Result<Vec<T>> {
+fn host<T: WithDType>(tensor: &Tensor, count: usize) -> Result<Vec<T>> {
     Ok(tensor.narrow(0, 0, count)?.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<T>()?)
 }

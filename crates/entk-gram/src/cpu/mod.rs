@@ -1,6 +1,7 @@
 //! The engine of the CPU: factors on the host, products by faer on all threads. Called by
 //! [`Assembly`](crate::Assembly); the bits of an entry depend neither on threads nor on memory.
 
+mod embedding;
 mod expansion;
 mod kept;
 mod pixels;

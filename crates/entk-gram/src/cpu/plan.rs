@@ -44,7 +44,8 @@ pub(crate) fn order_of_sums(layers: &[CpuLayer]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..layers.len()).collect();
     order.sort_by_key(|at| match layers[*at].form {
         Form::Rows => 0,
-        Form::Expanded => 2,
+        Form::Embedding => 2,
+        Form::Expanded => 3,
         _ => 1,
     });
     order

@@ -80,9 +80,9 @@ impl<T: Real> TileContraction<'_, T> {
     /// Adds to a tile, in parts, one task each.
     ///
     /// Each entry is one fixed sequence of operations: short layers, dense layers in the order
-    /// of the backward sweep, convolutions filter by filter. It depends neither on the part nor
-    /// on the tile, the threads or the memory. `input_products`, X X^T of the tile, are
-    /// taken where they are given.
+    /// of the backward sweep, embeddings id by id, then expanded layers filter by filter. It
+    /// depends neither on the part nor on the tile, the threads or the memory.
+    /// `input_products`, X X^T of the tile, are taken where they are given.
     pub(crate) fn add_to<A: Sum<T>>(
         &self,
         range: &TileRange,
@@ -133,7 +133,7 @@ impl<T: Real> TileContraction<'_, T> {
         pairs.zip(&self.left.contractions)
     }
 
-    /// The convolutions whose rows are expanded.
+    /// The layers whose rows are expanded.
     fn expanded(&self) -> impl Iterator<Item = (&FactorPair<T>, &FactorPair<T>, &Expansion)> {
         self.layers().filter_map(|([left, right], contraction)| match contraction {
             Contraction::Expanded(expansion) => Some((left, right, expansion)),
@@ -186,8 +186,11 @@ impl<T: Real> TileContraction<'_, T> {
                     let Scratch { tile, pixels, product, .. } = scratch;
                     form.add(pairs, rows, cols, tile, pixels, product);
                 }
-                Contraction::Expanded(_) | Contraction::Rows => {}
+                _ => {}
             }
+        }
+        for (left, right) in self.left.embeddings.iter().zip(&self.right.embeddings) {
+            left.add(right, rows, cols, &mut scratch.tile);
         }
     }
 }

@@ -55,6 +55,21 @@ pub(super) fn pixel_tile(
     Ok(PixelTile { geometry, examples }.apply(&[inputs, cotangents])?)
 }
 
+/// The kernel of an embedding between n and m examples, from the ids of their tokens, (T n) and
+/// (T m), and the products of all pairs of their cotangents, (T n, T m), tokens outermost:
+/// `K(x, x') = sum_{s, t} [id_s = id_t] D_st`.
+pub(super) fn token_tile(
+    left: &Tensor,
+    right: &Tensor,
+    cotangents: &Tensor,
+    [n, m]: [usize; 2],
+) -> Result<Tensor> {
+    let equal = left.unsqueeze(1)?.broadcast_eq(&right.unsqueeze(0)?)?;
+    let products = (equal.to_dtype(cotangents.dtype())? * cotangents)?;
+    let tokens = |t: &Tensor, n: usize| t.elem_count() / n.max(1);
+    Ok(products.reshape((tokens(left, n), n, tokens(right, m), m))?.sum((0, 2))?)
+}
+
 struct PixelTile {
     geometry: Geometry,
     examples: [usize; 2],

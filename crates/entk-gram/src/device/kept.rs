@@ -9,12 +9,12 @@ use entk_models::{Factor, Geometry};
 use crate::{
     config::Strategy,
     error::Result,
-    factors::form::{FactorSizes, Form, FormCosts, split_bias},
+    factors::form::{FactorSizes, Form, FormCosts},
     plan::workload::LayerSize,
 };
 
-/// One product serves all pairs of pixels; the additions of one pair of examples stay in registers
-/// and caches.
+/// One product serves all pairs of pixels or tokens; the additions of one pair of examples stay in
+/// registers and caches.
 pub(crate) static COSTS: FormCosts = FormCosts {
     addition: 1,
     all_pixel_pairs: true,
@@ -56,7 +56,7 @@ impl KeptFactor {
         if !(COSTS.bias_is_separate)(form) {
             return Ok(vec![Self { factor, form }]);
         }
-        let (factor, bias) = split_bias(factor)?;
+        let (factor, bias) = factor.split_bias()?;
         let bias = bias.map(|factor| Self { factor, form: Form::Rows });
         Ok(bias.into_iter().chain([Self { factor, form }]).collect())
     }
@@ -98,19 +98,25 @@ impl KeptFactor {
         })
     }
 
-    /// The rows of some input channels, (rows, columns): all if `channels` are all.
+    /// The rows of some input channels, or columns of a table, (rows, columns): all if `channels`
+    /// are all.
     pub(crate) fn rows(&self, channels: &Range<usize>) -> Result<Tensor> {
-        let part = |t: &Tensor| t.narrow(1, channels.start, channels.len())?.contiguous();
+        let part = |t: &Tensor, axis| t.narrow(axis, channels.start, channels.len())?.contiguous();
         Ok(match self.factor.clone() {
             Factor::Dense { weight, inputs, cotangents, .. } => {
-                Factor::Dense { weight, bias: None, inputs: part(&inputs)?, cotangents }.rows()?
+                let inputs = part(&inputs, inputs.rank() - 1)?;
+                Factor::Dense { weight, bias: None, inputs, cotangents }.rows()?
             }
             Factor::Conv { weight, inputs, cotangents, geometry, .. } => {
                 let geometry = Geometry { channels: channels.len(), ..geometry };
-                let inputs = part(&inputs)?;
+                let inputs = part(&inputs, 1)?;
                 Factor::Conv { weight, bias: None, inputs, cotangents, geometry }.rows()?
             }
-            factor => part(&factor.rows()?)?,
+            Factor::Embedding { weight, ids, cotangents, vocabulary } => {
+                let cotangents = part(&cotangents, 2)?;
+                Factor::Embedding { weight, ids, cotangents, vocabulary }.rows()?
+            }
+            factor => part(&factor.rows()?, 1)?,
         })
     }
 

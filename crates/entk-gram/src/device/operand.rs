@@ -10,11 +10,11 @@ use entk_models::{Factor, Geometry};
 use crate::{
     device::{
         arithmetic::{Arithmetic, plus},
-        fused::{dense_tile, pixel_tile},
+        fused::{dense_tile, pixel_tile, token_tile},
         kept::KeptFactor,
     },
     error::Result,
-    factors::form::Form,
+    factors::form::{Form, TokenSizes},
     plan::workload::ChannelRange,
 };
 
@@ -36,14 +36,22 @@ pub(crate) enum LayerOperand {
     Pixels(Vec<PixelStrip>),
 }
 
-/// A convolution's inputs and cotangents for a few examples, the pixels of all examples one after
+/// What a layer has for each pixel or token of a few examples, the pixels of all examples one after
 /// the other.
 #[derive(Debug)]
 pub(crate) struct PixelStrip {
-    inputs: Operand,
+    inputs: StripInputs,
     cotangents: Operand,
     examples: usize,
-    geometry: Geometry,
+}
+
+/// What stands beside the cotangents of a pixel or token.
+#[derive(Debug)]
+enum StripInputs {
+    /// The inputs of a convolution, or of a dense layer over tokens.
+    Values(Operand, Geometry),
+    /// The ids of an embedding, u32.
+    Ids(Tensor),
 }
 
 impl LayerOperand {
@@ -62,8 +70,8 @@ impl LayerOperand {
                         bias: bias.is_some(),
                     });
                 }
-                (Factor::Conv { inputs, cotangents, geometry, .. }, Form::Pixels) => {
-                    return Ok(Self::Pixels(strips(inputs, cotangents, *geometry, arithmetic)?));
+                (_, Form::Pixels | Form::Embedding) => {
+                    return Ok(Self::Pixels(strips(&kept.factor, arithmetic)?));
                 }
                 _ => {}
             }
@@ -88,18 +96,17 @@ fn in_batches(kept: &KeptFactor, channels: &Range<usize>) -> Result<Tensor> {
     Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
-fn strips(
-    inputs: &Tensor,
-    cotangents: &Tensor,
-    geometry: Geometry,
-    arithmetic: &Arithmetic,
-) -> Result<Vec<PixelStrip>> {
-    let pixels = geometry.input_pixels().max(geometry.output_pixels());
-    let (count, strip) = (inputs.dim(0)?, (PIXEL_SIDE / pixels).max(1));
+/// So many examples at a time that the products of their pixels have [`PIXEL_SIDE`] rows.
+fn strips(factor: &Factor, arithmetic: &Arithmetic) -> Result<Vec<PixelStrip>> {
+    let pixels = match factor {
+        Factor::Conv { geometry: g, .. } => g.input_pixels().max(g.output_pixels()),
+        other => other.tensors()[0].dim(1)?,
+    };
+    let (count, strip) = (factor.tensors()[0].dim(0)?, (PIXEL_SIDE / pixels).max(1));
     let parts = (0..count).step_by(strip).map(|start| {
         let examples = strip.min(count - start);
-        let part = |t: &Tensor| arithmetic.operand(&by_pixel(&t.narrow(0, start, examples)?)?);
-        Ok(PixelStrip { inputs: part(inputs)?, cotangents: part(cotangents)?, examples, geometry })
+        let part = factor.clone().map(|t| t.narrow(0, start, examples))?;
+        PixelStrip::new(&part, examples, arithmetic)
     });
     parts.collect()
 }
@@ -110,6 +117,11 @@ fn by_pixel(images: &Tensor) -> Result<Tensor> {
     let (count, channels, height, width) = images.dims4()?;
     let by_pixel = images.reshape((count, channels, height * width))?.permute((2, 0, 1))?;
     Ok(by_pixel.contiguous()?.reshape((height * width * count, channels))?)
+}
+
+/// Tokens (n, T, width) as (T n, width).
+fn by_token(tokens: &Tensor) -> Result<Tensor> {
+    Ok(tokens.transpose(0, 1)?.contiguous()?.flatten(0, 1)?)
 }
 
 impl LayerOperand {
@@ -153,9 +165,38 @@ fn strip_tiles(
 }
 
 impl PixelStrip {
+    fn new(factor: &Factor, examples: usize, arithmetic: &Arithmetic) -> Result<Self> {
+        let (inputs, cotangents) = match factor {
+            Factor::Conv { inputs, cotangents, geometry, .. } => {
+                let inputs = arithmetic.operand(&by_pixel(inputs)?)?;
+                (StripInputs::Values(inputs, *geometry), by_pixel(cotangents)?)
+            }
+            Factor::Dense { inputs, cotangents, .. } => {
+                let (_, tokens, width) = inputs.dims3()?;
+                let sizes = TokenSizes { tokens, inputs: width, outputs: cotangents.dim(2)? };
+                let inputs = arithmetic.operand(&by_token(inputs)?)?;
+                (StripInputs::Values(inputs, sizes.geometry()), by_token(cotangents)?)
+            }
+            Factor::Embedding { ids, cotangents, .. } => {
+                let ids = ids.t()?.contiguous()?.flatten_all()?;
+                (StripInputs::Ids(ids), by_token(cotangents)?)
+            }
+            _ => return Err(candle_core::Error::Msg("rows have no pixels".into()).into()),
+        };
+        Ok(Self { inputs, cotangents: arithmetic.operand(&cotangents)?, examples })
+    }
+
     fn contracted(&self, other: &Self, arithmetic: &Arithmetic) -> Result<Tensor> {
-        let inputs = arithmetic.product(&self.inputs, &other.inputs)?;
+        let examples = [self.examples, other.examples];
         let cotangents = arithmetic.product(&self.cotangents, &other.cotangents)?;
-        pixel_tile(&inputs, &cotangents, self.geometry, [self.examples, other.examples])
+        match (&self.inputs, &other.inputs) {
+            (StripInputs::Values(left, geometry), StripInputs::Values(right, _)) => {
+                pixel_tile(&arithmetic.product(left, right)?, &cotangents, *geometry, examples)
+            }
+            (StripInputs::Ids(left), StripInputs::Ids(right)) => {
+                token_tile(left, right, &cotangents, examples)
+            }
+            _ => Err(candle_core::Error::Msg("strips of different layers".into()).into()),
+        }
     }
 }

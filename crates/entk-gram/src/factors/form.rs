@@ -17,8 +17,10 @@ pub enum Form {
     Dense,
     /// Inputs and cotangents of a layer, from which rows are expanded in parts.
     Expanded,
-    /// Inputs and cotangents of a convolution on few pixels, multiplied pixel by pixel.
+    /// Inputs and cotangents on few pixels or tokens, multiplied pixel by pixel.
     Pixels,
+    /// Ids and cotangents of an embedding: those of equal ids are multiplied.
+    Embedding,
 }
 
 /// How the parameters of one layer are contracted; numbers are for one row of the kernel.
@@ -41,7 +43,8 @@ pub(crate) struct FormCosts {
     /// Multiply-adds of a large matrix product in the time of one addition to the sum of a pair of
     /// output pixels.
     pub(crate) addition: usize,
-    /// Whether all pairs of input pixels are multiplied, also those that no tap reads.
+    /// Whether all pairs of input pixels are multiplied, also those that no tap reads, and all
+    /// pairs of tokens, also those of different ids.
     pub(crate) all_pixel_pairs: bool,
     /// Whether rows may be expanded from kept factors under
     /// [`Strategy::JacobianContraction`] too.
@@ -62,19 +65,57 @@ pub(crate) struct FactorSizes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FactorShape {
     Dense { inputs: usize, outputs: usize },
+    Tokens(TokenSizes),
     Conv(Geometry),
+    Embedding { tokens: usize, vocabulary: usize, width: usize },
     Rows { columns: usize },
+}
+
+/// Sizes of a dense layer over several tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TokenSizes {
+    pub(crate) tokens: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+}
+
+impl TokenSizes {
+    /// The convolution with kernels of one tap of which the tokens are the pixels.
+    pub(crate) fn geometry(&self) -> Geometry {
+        let pixels = [self.tokens, 1];
+        Geometry {
+            channels: self.inputs,
+            filters: self.outputs,
+            input: pixels,
+            output: pixels,
+            kernel: [1, 1],
+            stride: [1, 1],
+            before: [0, 0],
+            dilation: [1, 1],
+        }
+    }
 }
 
 impl FactorSizes {
     pub(crate) fn of(factor: &Factor) -> Self {
         let names = factor.names().into_iter().map(str::to_owned).collect();
+        let rows = FactorShape::Rows { columns: factor.width() };
         let shape = match factor {
-            Factor::Dense { inputs, cotangents, .. } => {
-                FactorShape::Dense { inputs: inputs.dims()[1], outputs: cotangents.dims()[1] }
-            }
+            Factor::Dense { inputs, cotangents, .. } => match (inputs.dims(), cotangents.dims()) {
+                (&[_, inputs], &[_, outputs]) => FactorShape::Dense { inputs, outputs },
+                (&[_, tokens, inputs], &[.., outputs]) => {
+                    FactorShape::Tokens(TokenSizes { tokens, inputs, outputs })
+                }
+                _ => rows,
+            },
             Factor::Conv { geometry, .. } => FactorShape::Conv(*geometry),
-            _ => FactorShape::Rows { columns: factor.width() },
+            Factor::Embedding { cotangents, vocabulary, .. } => match *cotangents.dims() {
+                [_, tokens, width] => {
+                    FactorShape::Embedding { tokens, vocabulary: *vocabulary, width }
+                }
+                _ => rows,
+            },
+            _ => rows,
         };
         Self { names, shape }
     }
@@ -86,28 +127,50 @@ impl FactorSizes {
 
     /// Number of parameters, P_l.
     pub(crate) fn parameters(&self) -> usize {
-        let (weight, bias) = match self.shape {
-            FactorShape::Dense { inputs, outputs } => (inputs * outputs, outputs),
-            FactorShape::Conv(g) => (g.patch() * g.filters, g.filters),
-            FactorShape::Rows { columns } => (columns, 0),
-        };
-        weight + if self.bias() { bias } else { 0 }
+        self.weights() + if self.bias() { self.outputs() } else { 0 }
+    }
+
+    /// Number of those but for the bias.
+    fn weights(&self) -> usize {
+        match self.shape {
+            FactorShape::Dense { inputs, outputs }
+            | FactorShape::Tokens(TokenSizes { inputs, outputs, .. }) => inputs * outputs,
+            FactorShape::Conv(g) => g.patch() * g.filters,
+            FactorShape::Embedding { vocabulary, width, .. } => vocabulary * width,
+            FactorShape::Rows { columns } => columns,
+        }
+    }
+
+    /// Outputs of a token or pixel: numbers of a bias.
+    fn outputs(&self) -> usize {
+        match self.shape {
+            FactorShape::Dense { outputs, .. }
+            | FactorShape::Tokens(TokenSizes { outputs, .. })
+            | FactorShape::Embedding { width: outputs, .. } => outputs,
+            FactorShape::Conv(g) => g.filters,
+            FactorShape::Rows { .. } => 0,
+        }
     }
 
     /// Numbers of inputs and cotangents of one example.
     pub(crate) fn factor_len(&self) -> usize {
         match self.shape {
             FactorShape::Dense { inputs, outputs } => inputs + outputs,
+            FactorShape::Tokens(t) => t.tokens * (t.inputs + t.outputs),
             FactorShape::Conv(g) => g.input_len() + g.output_len(),
+            FactorShape::Embedding { tokens, width, .. } => tokens * (1 + width),
             FactorShape::Rows { columns } => columns,
         }
     }
 
-    /// Equal parts in which rows may be expanded: inputs, or input channels.
+    /// Equal parts in which rows may be expanded: inputs, input channels, or columns of a table.
     pub(crate) fn channels(&self) -> usize {
         match self.shape {
-            FactorShape::Dense { inputs, .. } => inputs,
+            FactorShape::Dense { inputs, .. } | FactorShape::Tokens(TokenSizes { inputs, .. }) => {
+                inputs
+            }
             FactorShape::Conv(g) => g.channels,
+            FactorShape::Embedding { width, .. } => width,
             FactorShape::Rows { columns } => columns,
         }
     }
@@ -120,38 +183,46 @@ impl FactorSizes {
     /// The cheapest form.
     pub(crate) fn form(&self, strategy: Strategy, costs: &FormCosts) -> Form {
         let structured = strategy == Strategy::Structured;
-        let rows_are_longer = |rows: usize| self.factor_len() < rows;
-        match self.shape {
-            FactorShape::Dense { inputs, outputs } => match structured {
-                true if inputs + outputs + 2 < inputs * outputs => Form::Dense,
-                false if costs.expands_jacobian && rows_are_longer(inputs * outputs) => {
-                    Form::Expanded
-                }
-                _ => Form::Rows,
-            },
-            FactorShape::Conv(g) => {
-                let rows = g.patch() * g.filters;
-                match structured {
-                    true if pixels_are_cheaper(&g, costs) => Form::Pixels,
-                    false if !costs.expands_jacobian => Form::Rows,
-                    _ if rows_are_longer(rows) => Form::Expanded,
-                    _ => Form::Rows,
-                }
+        match if structured { self.shorter_form(costs) } else { None } {
+            Some(form) => form,
+            None if self.expands(structured, costs) && self.factor_len() < self.weights() => {
+                Form::Expanded
             }
-            FactorShape::Rows { .. } => Form::Rows,
+            None => Form::Rows,
+        }
+    }
+
+    /// The form without rows, where its products are cheaper.
+    fn shorter_form(&self, costs: &FormCosts) -> Option<Form> {
+        let (form, is_cheaper) = match self.shape {
+            FactorShape::Dense { inputs, outputs } => {
+                (Form::Dense, inputs + outputs + 2 < inputs * outputs)
+            }
+            FactorShape::Tokens(t) => (Form::Pixels, tokens_are_cheaper(&t, costs)),
+            FactorShape::Conv(g) => (Form::Pixels, pixels_are_cheaper(&g, costs)),
+            FactorShape::Embedding { tokens, vocabulary, .. } => {
+                (Form::Embedding, token_pairs(tokens, costs) < vocabulary)
+            }
+            FactorShape::Rows { .. } => return None,
+        };
+        is_cheaper.then_some(form)
+    }
+
+    /// Whether rows may be expanded from what is kept.
+    fn expands(&self, structured: bool, costs: &FormCosts) -> bool {
+        match self.shape {
+            FactorShape::Tokens(_) | FactorShape::Conv(_) => structured || costs.expands_jacobian,
+            FactorShape::Dense { .. } => !structured && costs.expands_jacobian,
+            FactorShape::Embedding { .. } => costs.expands_jacobian,
+            FactorShape::Rows { .. } => false,
         }
     }
 
     /// The parts that are contracted by themselves: a bias with rows of its own, and the rest.
     pub(crate) fn parts(&self, form: Form, costs: &FormCosts) -> Vec<(Self, Form)> {
-        let bias = match self.shape {
-            FactorShape::Dense { outputs, .. } => outputs,
-            FactorShape::Conv(g) => g.filters,
-            FactorShape::Rows { .. } => return vec![(self.clone(), form)],
-        };
         match self.names.as_slice() {
             [weight, name] if (costs.bias_is_separate)(form) => {
-                let shape = FactorShape::Rows { columns: bias };
+                let shape = FactorShape::Rows { columns: self.outputs() };
                 let bias = Self { names: vec![name.clone()], shape };
                 vec![
                     (bias, Form::Rows),
@@ -167,6 +238,10 @@ impl FactorSizes {
         match (form, self.shape) {
             (Form::Dense, _) => self.factor_len(),
             (Form::Pixels, FactorShape::Conv(g)) => pixel_columns(&g, pixel_pairs(&g).0, costs),
+            (Form::Pixels, FactorShape::Tokens(t)) => t.tokens.pow(2) * (t.inputs + t.outputs),
+            (Form::Embedding, FactorShape::Embedding { tokens, width, .. }) => {
+                token_pairs(tokens, costs) * width
+            }
             _ => self.parameters(),
         }
     }
@@ -193,23 +268,36 @@ impl FactorSizes {
             FactorShape::Dense { inputs, outputs } => (2.0 * (inputs * outputs) as f64, 0.0),
             FactorShape::Conv(g) if form == Form::Pixels => (g.operations(), 0.0),
             FactorShape::Conv(g) => (g.operations(), g.operations()),
-            FactorShape::Rows { .. } => (0.0, 0.0),
+            FactorShape::Tokens(t) => {
+                let cotangent = t.geometry().operations();
+                (cotangent, if form == Form::Pixels { 0.0 } else { cotangent })
+            }
+            FactorShape::Embedding { .. } | FactorShape::Rows { .. } => (0.0, 0.0),
         };
         rows + if first { 0.0 } else { cotangent }
     }
 }
 
-/// Splits a factor into that of the weight and, as [`Factor::Rows`], that of the bias.
-pub(crate) fn split_bias(mut factor: Factor) -> Result<(Factor, Option<Factor>)> {
-    let (name, rows) = match &mut factor {
-        Factor::Dense { bias, cotangents, .. } => (bias.take(), cotangents.clone()),
-        Factor::Conv { bias, cotangents, .. } => match bias.take() {
-            Some(name) => (Some(name), cotangents.sum((2, 3))?),
-            None => return Ok((factor, None)),
-        },
-        _ => return Ok((factor, None)),
-    };
-    Ok((factor, name.map(|name| Factor::Rows { name, rows })))
+/// A factor as engines take it: a dense layer of one token has none.
+pub(crate) fn without_single_token(factor: Factor) -> Result<Factor> {
+    match &factor {
+        Factor::Dense { inputs, .. } if inputs.rank() == 3 && inputs.dim(1)? == 1 => {
+            Ok(factor.map(|t| t.squeeze(1))?)
+        }
+        _ => Ok(factor),
+    }
+}
+
+/// The most products of tokens of equal ids of a pair of examples, where each has an id once; all
+/// products of tokens for an engine that multiplies all.
+fn token_pairs(tokens: usize, costs: &FormCosts) -> usize {
+    if costs.all_pixel_pairs { tokens * tokens } else { tokens }
+}
+
+/// A pair of tokens is multiplied and added once.
+fn tokens_are_cheaper(t: &TokenSizes, costs: &FormCosts) -> bool {
+    let pairs = t.tokens * t.tokens;
+    pairs * (t.inputs + t.outputs + 2 * costs.addition) < t.inputs * t.outputs
 }
 
 fn pixels_are_cheaper(g: &Geometry, costs: &FormCosts) -> bool {

@@ -32,7 +32,7 @@ fn by_device(
     config: &GramConfig,
     device: &DeviceConfig,
 ) -> Result<Gram, GramError> {
-    let (theta, x) = (case.theta.to_dtype(dtype)?, case.x.to_dtype(dtype)?);
+    let (theta, x) = case.to_dtype(dtype)?;
     gram(&case.network, &theta, &x, &on(config, device))
 }
 
@@ -86,7 +86,7 @@ fn memory_changes_the_shape_and_no_bit() -> TestResult {
     let mut shapes = Vec::new();
     for case in kernel_cases()? {
         let config = config(Strategy::Structured, Outputs::Trace);
-        let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
+        let (theta, x) = case.to_dtype(DType::F32)?;
         let first = bits(&by_device(&case, DType::F32, &config, &with_memory(None))?);
         let least = least_memory(&case, DType::F32, &config)?;
         for tenths in [10, 11, 13, 16, 20, 30, 50, 100, 1000] {
@@ -186,7 +186,7 @@ fn rounded_rows_err_within_their_bound() -> TestResult {
     for case in kernel_cases()? {
         let config = config(Strategy::Structured, Outputs::Trace);
         let oracle = gram(&case.network, &case.theta, &case.x, &config)?;
-        let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
+        let (theta, x) = case.to_dtype(DType::F32)?;
         let mut errors = Vec::new();
         for precision in [Precision::Bf16, Precision::Tf32, Precision::Bf16x3, Precision::Tf32x3] {
             let device = DeviceConfig { precision: Some(precision), ..with_memory(None) };
@@ -236,7 +236,7 @@ fn several_devices_give_the_bits_of_one() -> TestResult {
             assert!(bits(&kernel) == one, "{} {count}", case.name);
 
             let stored = StoreConfig { edge: EDGE, ..StoreConfig::default() };
-            let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
+            let (theta, x) = case.to_dtype(DType::F32)?;
             let folder = tempfile::tempdir()?;
             let assembly = Assembly::new(&case.network, &theta, &x, &on(&config, &several))?;
             let store = assembly.store(folder.path(), &stored)?.store;
@@ -252,7 +252,7 @@ fn stores_resume_with_equal_bits() -> TestResult {
     let stored = StoreConfig { edge: EDGE, ..StoreConfig::default() };
     for case in kernel_cases()?.iter().filter(|case| ["mlp", "resnet"].contains(&case.name)) {
         let config = config(Strategy::Structured, Outputs::Trace);
-        let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
+        let (theta, x) = case.to_dtype(DType::F32)?;
         let whole = by_device(case, DType::F32, &config, &with_memory(None))?;
         let least = least_memory(case, DType::F32, &config)?;
         for (memory, resident_tiles) in

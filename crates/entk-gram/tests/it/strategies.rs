@@ -25,7 +25,7 @@ fn every_form_has_a_case() -> TestResult {
         let plan = Assembly::new(&network, &theta, &x, &GramConfig::default())?;
         forms.extend(plan.plan(Target::Memory)?.layers().iter().map(|layer| layer.form));
     }
-    for form in [Form::Rows, Form::Dense, Form::Expanded, Form::Pixels] {
+    for form in [Form::Rows, Form::Dense, Form::Expanded, Form::Pixels, Form::Embedding] {
         assert!(forms.contains(&form), "{form:?}");
     }
     Ok(())
@@ -63,8 +63,7 @@ fn strategies_agree_in_both_precisions() -> TestResult {
                 let error = distance(&double, &oracle);
                 assert!(error <= DOUBLE, "{} {strategy:?} {outputs:?}: {error:e}", case.name);
 
-                let theta = case.theta.to_dtype(DType::F32)?;
-                let x = case.x.to_dtype(DType::F32)?;
+                let (theta, x) = case.to_dtype(DType::F32)?;
                 let single = gram(&case.network, &theta, &x, &config)?;
                 let native = distance(&single, &oracle);
                 assert!(native <= SINGLE, "{} {strategy:?} {outputs:?}: {native:e}", case.name);
@@ -118,8 +117,7 @@ fn entries_are_inner_products_of_central_differences() -> TestResult {
 #[test]
 fn tiles_and_threads_change_no_bit() -> TestResult {
     for case in kernel_cases()? {
-        let theta = case.theta.to_dtype(DType::F32)?;
-        let x = case.x.to_dtype(DType::F32)?;
+        let (theta, x) = case.to_dtype(DType::F32)?;
         let run = |tile: usize, threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
             let expansion = 100_000 * tile; // another number of passes each time
@@ -155,7 +153,7 @@ fn memory_splits_the_parameters_and_changes_no_bit() -> TestResult {
     let (mut split, mut sets) = (0, 0);
     for case in kernel_cases()? {
         for (outputs, dtype) in [(Outputs::Trace, DType::F32), (Outputs::Full, DType::F64)] {
-            let (theta, x) = (case.theta.to_dtype(dtype)?, case.x.to_dtype(dtype)?);
+            let (theta, x) = case.to_dtype(dtype)?;
             let with = |memory| {
                 let cpu = CpuConfig { memory, expansion: 1 << 16, ..CpuConfig::default() };
                 GramConfig {
@@ -289,7 +287,7 @@ fn unknown_layers_are_refused() -> TestResult {
 #[test]
 fn error_estimates_see_round_off_and_mistakes() -> TestResult {
     for case in kernel_cases()? {
-        let (theta, x) = (case.theta.to_dtype(DType::F32)?, case.x.to_dtype(DType::F32)?);
+        let (theta, x) = case.to_dtype(DType::F32)?;
         let assembly = Assembly::new(&case.network, &theta, &x, &GramConfig::default())?;
         let kernel = assembly.gram()?;
         let right = assembly.estimate_error(20, 7, |i, j| Ok(kernel.get(i, j)))?;
