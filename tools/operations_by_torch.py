@@ -288,6 +288,53 @@ def attention():
     show("attention, packed, causal", packed(is_causal=True), real(4, 30))
 
 
+def each(function):
+    return lambda *inputs: torch.cat([function(*(t[n : n + 1] for t in inputs)) for n in range(N)])
+
+
+def convolutions():
+    grouped, back = dict(stride=(1, 2), padding=1), dict(stride=(2, 3), padding=1, output_padding=(1, 0))
+    for name, function, keywords, x, weight in [
+        ("convolution, groups", F.conv2d, dict(grouped, groups=2), (4, 5, 6), (6, 2, 3, 2)),
+        ("convolution, groups of many", F.conv2d, dict(grouped, groups=2), (8, 4, 5), (8, 4, 1, 3)),
+        ("convolution, depthwise", F.conv2d, dict(grouped, groups=3), (3, 5, 6), (3, 1, 3, 3)),
+        ("convolution, depthwise and dilated", F.conv2d, dict(grouped, groups=3, dilation=(1, 2)), (3, 5, 6), (6, 1, 3, 2)),
+        ("convolution, depthwise signals", F.conv1d, dict(stride=2, padding=1, groups=3), (3, 7), (3, 1, 3)),
+        ("transposed convolution, groups", F.conv_transpose2d, dict(back, groups=2), (4, 3, 4), (4, 3, 3, 3)),
+    ]:
+        one = lambda x, w, b=None: function(x, w[0], None if b is None else b[0], **keywords)
+        planes = each(one)(real(*x)(0), real(*weight)(1)).shape[1]
+        show(name, each(one), real(*x), real(*weight), real(planes))
+        show(f"{name}, no bias", each(one), real(*x), real(*weight))
+    convolution_grid()
+
+
+def convolution_grid():
+    """Every size of one axis: how many are taken, and the sum over these of the results' products."""
+    sizes = itertools.product(range(1, 8), range(1, 5), range(1, 4), range(3), range(1, 4), (1, 2))
+    taken, sums = [0, 0, 0], [0.0, 0.0, 0.0]
+
+    def add(kind, function):
+        try:
+            y = function()
+        except (RuntimeError, ValueError):
+            return
+        taken[kind] += 1
+        sums[kind] += (y * wave(y.shape, torch.sin)).sum().item()
+
+    for n, k, stride, padding, dilation, groups in sizes:
+        x = torch.round(3 * wave((1, 2, n), lambda i: torch.sin(3 * i), 0))
+        w = torch.round(3 * wave((2, 2 // groups, k), lambda i: torch.sin(3 * i + 1), 0))
+        keywords = dict(stride=stride, dilation=dilation, groups=groups)
+        add(0, lambda: F.conv1d(x, w, padding=padding, **keywords))
+        if padding == 0:
+            add(1, lambda: F.conv1d(x, w, padding="same", **keywords))
+        for extra in range(3):
+            transpose = lambda: F.conv_transpose1d(x, w, padding=padding, output_padding=extra, **keywords)
+            add(2, transpose)
+    print(*((kind, count, f"{sum:.10f}") for kind, count, sum in zip(["zeros", "same", "transposed"], taken, sums)), sep="\n")
+
+
 pooling()
 upsampling()
 shapes()
@@ -297,3 +344,4 @@ grid()
 norms()
 products()
 attention()
+convolutions()

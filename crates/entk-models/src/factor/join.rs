@@ -162,8 +162,14 @@ mod tests {
     }
 
     fn conv(channels: usize, filters: usize, size: usize, seed: u64) -> Result<Factor> {
-        let input = [channels, size, size];
-        let geometry = Padding::Same.geometry("conv", input, filters, [3, 3], [1, 1])?;
+        let geometry = Padding::Same.geometry(
+            "conv",
+            [channels, filters],
+            [size; 2],
+            [3; 2],
+            [1; 2],
+            [1; 2],
+        )?;
         Ok(Factor::Conv {
             weight: "w".into(),
             bias: None,

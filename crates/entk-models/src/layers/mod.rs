@@ -1,7 +1,7 @@
 //! The layers: what names parameters and writes operations into a graph, one file each.
 
 mod batch_norm;
-mod conv2d;
+mod conv;
 mod dense;
 mod embedding;
 mod evaluation;
@@ -11,7 +11,7 @@ mod residual;
 mod sequential;
 
 pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d};
-pub use conv2d::Conv2d;
+pub use conv::{Conv, Conv1d, Conv2d, ConvTranspose2d};
 pub use dense::Dense;
 pub use embedding::Embedding;
 pub use evaluation::{Dropout, StochasticDepth};

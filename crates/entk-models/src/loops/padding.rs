@@ -27,6 +27,19 @@ pub enum Padding {
     },
 }
 
+impl From<usize> for Padding {
+    fn from(zeros: usize) -> Self {
+        [zeros; 2].into()
+    }
+}
+
+impl From<[usize; 2]> for Padding {
+    /// Zeros above and below, and to the left and right.
+    fn from([rows, columns]: [usize; 2]) -> Self {
+        Self::Explicit { top: rows, bottom: rows, left: columns, right: columns }
+    }
+}
+
 impl Padding {
     /// Zeros (before, after) on an axis.
     fn on_axis(self, vertical: bool, size: usize, reach: usize, stride: usize) -> (usize, usize) {
@@ -42,31 +55,18 @@ impl Padding {
         }
     }
 
-    /// Sizes of a convolution of an input of (channels, height, width), without dilation.
+    /// Sizes of a convolution of an input of this height and width.
     pub(crate) fn geometry(
         self,
         what: &str,
-        input: [usize; 3],
-        filters: usize,
-        kernel: [usize; 2],
-        stride: [usize; 2],
-    ) -> Result<Geometry> {
-        self.dilated_geometry(what, input, filters, kernel, stride, [1; 2])
-    }
-
-    /// Sizes of a convolution of an input of (channels, height, width).
-    pub(crate) fn dilated_geometry(
-        self,
-        what: &str,
-        [channels, height, width]: [usize; 3],
-        filters: usize,
+        [channels, filters]: [usize; 2],
+        input: [usize; 2],
         kernel: [usize; 2],
         stride: [usize; 2],
         dilation: [usize; 2],
     ) -> Result<Geometry> {
-        let input = [height, width];
         let (mut output, mut before) = ([0; 2], [0; 2]);
-        let reach = [0, 1].map(|axis| (kernel[axis] - 1).saturating_mul(dilation[axis]) + 1);
+        let reach = reach(kernel, dilation);
         for axis in 0..2 {
             let (pre, post) = self.on_axis(axis == 0, input[axis], reach[axis], stride[axis]);
             let padded = input[axis] + pre + post;
@@ -79,4 +79,41 @@ impl Padding {
         }
         Ok(Geometry { channels, filters, input, output, kernel, stride, before, dilation })
     }
+
+    /// Sizes of the convolution to an output of this height and width whose transpose gives so many
+    /// rows and columns more than it has to.
+    pub(crate) fn transposed_geometry(
+        self,
+        what: &str,
+        [channels, filters]: [usize; 2],
+        output: [usize; 2],
+        [kernel, stride, dilation]: [[usize; 2]; 3],
+        extra: [usize; 2],
+    ) -> Result<Geometry> {
+        let reach = reach(kernel, dilation);
+        let (mut input, mut before) = ([0; 2], [0; 2]);
+        for axis in 0..2 {
+            if extra[axis] > 0 && extra[axis] >= stride[axis].max(dilation[axis]) {
+                let expected = "less than the stride or the dilation";
+                return Err(ModelError::shape(format!("{what}: output padding"), expected, &extra));
+            }
+            let all = (output[axis] - 1) * stride[axis] + reach[axis];
+            let (pre, post) = self.on_axis(axis == 0, 0, reach[axis], stride[axis]);
+            let size = match self {
+                Self::Same => output[axis] * stride[axis] + extra[axis],
+                _ => (all + extra[axis]).saturating_sub(pre + post),
+            };
+            if size == 0 {
+                let expected = format!("{what}: fewer than {all} rows or columns of padding");
+                return Err(ModelError::shape(what, expected, &[pre, post]));
+            }
+            (input[axis], before[axis]) = (size, pre);
+        }
+        Ok(Geometry { channels, filters, input, output, kernel, stride, before, dilation })
+    }
+}
+
+/// Rows and columns from the first tap to the last, both counted.
+fn reach(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
+    [0, 1].map(|axis| (kernel[axis] - 1).saturating_mul(dilation[axis]) + 1)
 }

@@ -76,15 +76,8 @@ pub(super) fn convolutions() -> Result<Vec<GroupedConv>> {
     let mut all = Vec::new();
     for ([_, channels, filters], input, kernel, stride, dilation, padding) in windows {
         for (groups, times) in [(1, 1), (2, 1), (5, 1), (2, 4)] {
-            let sizes = [channels * times, input[0], input[1]];
-            let geometry = padding.dilated_geometry(
-                "oracle",
-                sizes,
-                filters * times,
-                kernel,
-                stride,
-                dilation,
-            )?;
+            let planes = [channels * times, filters * times];
+            let geometry = padding.geometry("oracle", planes, input, kernel, stride, dilation)?;
             all.push(GroupedConv { geometry, groups });
         }
     }

@@ -3,6 +3,7 @@
 
 use candle_core::{Shape, Tensor};
 use entk_device::{Geometry, ImageSizes, Launch};
+use rayon::prelude::*;
 
 use crate::{
     error::Result,
@@ -105,6 +106,17 @@ impl HostOp for Transpose {
     }
 }
 
+/// Entries that one task adds a bias to.
+const PLANE_ENTRIES: usize = 1 << 14;
+
+/// x (N, C, H, W) + bias, channel by channel; of the bias (1, C), or (N, C).
+pub(crate) fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let ((count, channels, height, width), biases) = (x.dims4()?, bias.dim(0)?);
+    let (batch, channels, pixels) = (count / biases, channels * biases, height * width);
+    let sizes = ImageSizes { batch, channels, pixels };
+    AddBias { shape: x.shape().clone(), sizes }.apply(&[x, bias])
+}
+
 /// x + bias, channel by channel; of x (N, C, ...) and the bias (C).
 pub(super) struct AddBias {
     pub(super) shape: Shape,
@@ -120,9 +132,11 @@ impl HostOp for AddBias {
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
         let ImageSizes { channels, pixels, .. } = self.sizes;
-        for (at, (to, x)) in out.iter_mut().zip(inputs[0]).enumerate() {
-            *to = *x + inputs[1][at / pixels % channels];
-        }
+        let planes = out.par_chunks_mut(pixels).zip(inputs[0].par_chunks(pixels)).enumerate();
+        planes.with_min_len((PLANE_ENTRIES / pixels).max(1)).for_each(|(at, (to, x))| {
+            let bias = inputs[1][at % channels];
+            to.iter_mut().zip(x).for_each(|(to, x)| *to = *x + bias);
+        });
     }
 
     fn launch(&self) -> Option<Launch> {
@@ -148,8 +162,8 @@ mod tests {
             ([5, 2], [1, 3], Padding::Valid),
             ([4, 3], [3, 1], sides),
         ] {
-            let (batch, input) = (2, [3, 8, 7]);
-            let geometry = padding.geometry("conv", input, 4, kernel, stride)?;
+            let batch = 2;
+            let geometry = padding.geometry("conv", [3, 4], [8, 7], kernel, stride, [1, 2])?;
             let there = Patches { geometry, batch };
             assert_device_agrees(&there, &[numbers(batch * geometry.input_len(), 1)], 0.0);
             let back = PatchesTransposed { geometry, batch };

@@ -214,8 +214,7 @@ mod tests {
             (4, [9, 6], [4, 3], [3, 1], sides),
         ] {
             let (batch, filters) = (5, 6);
-            let input = [channels, size[0], size[1]];
-            let g = padding.geometry("conv", input, filters, kernel, stride)?;
+            let g = padding.geometry("conv", [channels, filters], size, kernel, stride, [1; 2])?;
             let x = tensor(&[batch, channels, size[0], size[1]], 1)?;
             let weight = tensor(&[filters, channels, kernel[0], kernel[1]], 2)?;
             let bias = tensor(&[filters], 3)?;
@@ -242,7 +241,7 @@ mod tests {
 
     #[test]
     fn few_pixels_share_a_product_and_chunks_hold_an_image() -> Result<()> {
-        let of = |size| Padding::Same.geometry("c", [64, size, size], 64, [3, 3], [1, 1]);
+        let of = |size| Padding::Same.geometry("c", [64; 2], [size; 2], [3; 2], [1; 2], [1; 2]);
         assert!(Products::new(of(4)?).shared && !Products::new(of(8)?).shared);
         assert_eq!(Products::new(of(32)?).chunk, CHUNK_NUMBERS / (32 * 32 * 576));
         assert_eq!(Products::new(of(1000)?).chunk, 1);

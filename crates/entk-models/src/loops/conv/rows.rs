@@ -157,8 +157,14 @@ mod tests {
             [(3, 5, 12, 1), (3, 5, 6, 2), (70, 20, 5, 2), (130, 240, 4, 1), (200, 150, 9, 2)]
         {
             let (kernel, stride) = ([3, 3], [stride, stride]);
-            let input = [channels, size, size];
-            let g = Padding::Same.geometry("conv", input, filters, kernel, stride)?;
+            let g = Padding::Same.geometry(
+                "c",
+                [channels, filters],
+                [size; 2],
+                kernel,
+                stride,
+                [1; 2],
+            )?;
             let (x, dy) = (
                 normal(&[7, channels, size, size], 1)?,
                 normal(&[7, filters, g.output[0], g.output[1]], 2)?,
