@@ -59,8 +59,8 @@ pub use graph::{Graph, InputKind, Value, backward::FactorSink};
 pub use layer::Layer;
 pub use layers::{
     BatchNorm, BatchNorm1d, BatchNorm2d, Conv, Conv1d, Conv2d, ConvTranspose2d, Dense, Dropout,
-    Embedding, GroupNorm, InstanceNorm, LayerNorm, MultiHeadAttention, Residual, RmsNorm, Sequential,
-    StochasticDepth,
+    Embedding, GroupNorm, InstanceNorm, LayerNorm, MultiHeadAttention, Residual, RmsNorm,
+    Sequential, StochasticDepth,
 };
 pub use loops::{conv::rows::ConvRows, host_op::HostOp, padding::Padding, real::Real};
 pub use mixed::{MixedFactor, MixedSink};

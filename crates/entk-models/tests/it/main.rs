@@ -8,6 +8,7 @@ mod graph;
 mod lies;
 mod mixed;
 mod operations;
+mod reference_convolutions;
 mod reference_operations;
 mod refused_inputs;
 mod residual_properties;

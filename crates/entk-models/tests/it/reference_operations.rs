@@ -179,6 +179,18 @@ const REFERENCES: &[(&str, f64, f64)] = &[
     ("attention, packed", 2.633379725247, -5.123848582771),
     ("attention, packed, causal and masked", 0.239610258122, -5.284482587351),
     ("attention, packed, causal", 9.346623078780, -9.795873306292),
+    ("convolution, groups", 4.615978315029, 9.384740858104),
+    ("convolution, groups, no bias", 3.748644981584, 4.525660059502),
+    ("convolution, groups of many", 166.729134211556, 11.357357063014),
+    ("convolution, groups of many, no bias", 167.579967232057, 15.325496618609),
+    ("convolution, depthwise", 94.684467145127, -7.280183385808),
+    ("convolution, depthwise, no bias", 95.449090464449, -9.255463303374),
+    ("convolution, depthwise and dilated", 12.442259841784, 4.210335420876),
+    ("convolution, depthwise and dilated, no bias", 5.747451308301, 3.040708878546),
+    ("convolution, depthwise signals", -12.294802460549, 1.434798165282),
+    ("convolution, depthwise signals, no bias", -4.974467493654, 1.569992342706),
+    ("transposed convolution, groups", 40.193162197573, -53.850583544534),
+    ("transposed convolution, groups, no bias", 59.218302499399, -55.322973367790),
 ];
 /// Digits of the table, and f64 round-off of a few hundred terms of size 3.
 const TOLERANCE: f64 = 1e-11;
