@@ -137,6 +137,17 @@ pub enum ModelError {
         /// The error.
         source: candle_core::Error,
     },
+    /// An input of a closure that candle's autograd does not reach from the result.
+    #[error(
+        "{operation}: candle gives no gradient of input {input}: it is not used, or through an \
+         operation without derivative such as `softmax_last_dim`"
+    )]
+    NoGradient {
+        /// The operation.
+        operation: String,
+        /// Which input, counted from 0.
+        input: usize,
+    },
     /// A factor under other names than those of the operation's inputs.
     #[error("{operation}: gives a factor of {got:?}; use the names that it is handed")]
     FactorNames {

@@ -75,6 +75,7 @@ pub use network::Network;
 pub use operation::{MixedCotangents, NormMode, Operation, Parts, linear_mixed_vjp, only_tangent};
 pub use operations::{
     attention::{Attend, Softmax},
+    closure::Closure,
     entrywise::{Add, AddActivated, Divide, Multiply, Subtract},
     linear::{Affine, Convolve, MatMul},
     norm::{Normalize, NormalizeBatch},

@@ -2,3 +2,4 @@
 
 pub(crate) mod module;
 mod variables;
+mod wrapped;

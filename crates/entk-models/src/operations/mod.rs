@@ -2,6 +2,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod axes;
+pub(crate) mod closure;
 pub(crate) mod entrywise;
 pub(crate) mod examples;
 pub(crate) mod linear;

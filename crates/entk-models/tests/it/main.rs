@@ -2,6 +2,7 @@
 
 mod autograd;
 mod by_name;
+mod closures;
 mod derivatives;
 mod flax_weights;
 mod graph;
