@@ -48,13 +48,15 @@
 //! ```
 //!
 //! [`prelude`] has the names of everyday work, [`Error`] is what every error here converts into,
-//! and [`candle_core`] is the version of candle whose tensors all signatures take.
+//! and [`candle_core`] and [`candle_nn`] are the versions of candle whose types all signatures
+//! take.
 #![forbid(unsafe_code)]
 
 mod error;
 pub mod prelude;
 
 pub use candle_core;
+pub use candle_nn;
 pub use entk_data as data;
 pub use entk_device as device;
 pub use entk_gram as gram;
