@@ -55,7 +55,11 @@ pub use error::{ModelError, Result};
 pub use factor::Factor;
 pub use files::flax::FlaxTable;
 pub use frozen::FrozenNorms;
-pub use graph::{Graph, InputKind, Value, backward::FactorSink};
+pub use graph::{
+    Graph, InputKind, Value,
+    backward::FactorSink,
+    summary::{NetworkSummary, NodeSummary},
+};
 pub use layer::Layer;
 pub use layers::{
     BatchNorm, BatchNorm1d, BatchNorm2d, Conv, Conv1d, Conv2d, ConvTranspose2d, Dense, Dropout,

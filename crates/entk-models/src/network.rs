@@ -9,7 +9,7 @@ use crate::{
     check::guard::guard,
     ensure::ensure_batch,
     error::{ModelError, Result},
-    graph::{Graph, InputKind, Source, Value, flow::Flow},
+    graph::{Graph, InputKind, Source, Value, flow::Flow, summary::NetworkSummary},
     layer::Layer,
     layers::Sequential,
     operation::NormMode,
@@ -78,6 +78,11 @@ impl Network {
             route.graph = Arc::new(graph);
         }
         Ok(self)
+    }
+
+    /// What the network consists of, to look at: its operations, shapes, parameters and sizes.
+    pub fn summary(&self) -> NetworkSummary {
+        self.route.graph.summary(&self.input)
     }
 
     /// Name, shape, initial law and kind of every tensor.

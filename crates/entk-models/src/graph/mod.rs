@@ -5,6 +5,7 @@ pub(crate) mod backward;
 pub(crate) mod flow;
 pub(crate) mod forward;
 pub(crate) mod mixed;
+pub(crate) mod summary;
 pub(crate) mod tangent;
 
 use std::sync::Arc;

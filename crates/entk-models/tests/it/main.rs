@@ -13,6 +13,7 @@ mod reference_convolutions;
 mod reference_operations;
 mod refused_inputs;
 mod residual_properties;
+mod summary;
 mod threads;
 mod training;
 mod weight_files;
