@@ -20,7 +20,8 @@ impl Params {
     /// # use entk_models::{Dense, Model, Network, Params, Sequential};
     /// let device = Device::Cpu;
     /// let map = VarMap::new();
-    /// let linear = candle_nn::linear(3, 2, VarBuilder::from_varmap(&map, DType::F64, &device).pp("fc"))?;
+    /// let builder = VarBuilder::from_varmap(&map, DType::F64, &device);
+    /// let linear = candle_nn::linear(3, 2, builder.pp("fc"))?;
     ///
     /// let network = Network::new(&[3], Sequential::new().then(Dense::new("fc", 3, 2)))?;
     /// let theta = Params::from_var_map(&network.specs(), &map)?;

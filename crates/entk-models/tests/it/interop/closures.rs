@@ -92,7 +92,7 @@ fn a_closure_passes_every_check_in_both_precisions() -> Result<()> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// `<u, J v> = <J^T u, v>` for a map with products, powers and a sum.
     #[test]
