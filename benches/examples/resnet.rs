@@ -86,7 +86,7 @@ fn skipping(n: usize) -> Result<()> {
     let theta = network.init(0, DType::F64, &Device::Cpu)?;
     let x = images(n, DType::F64)?;
     println!("active {}", network.verify_active_parameters(&theta, &x.narrow(0, 0, 2)?)?.count());
-    let config = GramConfig { micro_batch: 16, ..GramConfig::default() };
+    let config = GramConfig { micro_batch: Some(16), ..GramConfig::default() };
     let skipped = timed("skipped", || Ok(gram(&network, &theta, &x, &config)?))?;
     let entered = network.without_skipping();
     let full = timed("entered", || Ok(gram(&entered, &theta, &x, &config)?))?;

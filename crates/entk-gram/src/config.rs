@@ -49,7 +49,7 @@ pub enum Accumulate {
 }
 
 /// Settings of an assembly. On the CPU none of them changes a bit of the result but `strategy`,
-/// `outputs`, `layers`, `accumulate` and `micro_batch`.
+/// `outputs`, `layers` and `accumulate`; operations from elsewhere may round by `micro_batch`.
 #[derive(Debug, Clone)]
 pub struct GramConfig {
     /// How the kernel is computed.
@@ -59,8 +59,10 @@ pub struct GramConfig {
     /// Weights of the layers whose parameters (weight and bias) are contracted, such as
     /// `["fc1.weight"]`; empty for all. The kernels of all layers, one by one, sum to the whole.
     pub layers: Vec<String>,
-    /// Examples per forward and backward sweep; the last sweep is padded to it.
-    pub micro_batch: usize,
+    /// Examples per forward and backward sweep, never more than there are. By default as many as
+    /// are fast and small: up to 64, fewer of a network with large activations, in parts as equal
+    /// as can be.
+    pub micro_batch: Option<usize>,
     /// The type in which products are summed.
     pub accumulate: Accumulate,
     /// What computes the tiles.
@@ -73,7 +75,7 @@ impl Default for GramConfig {
             strategy: Strategy::default(),
             outputs: Outputs::default(),
             layers: Vec::new(),
-            micro_batch: 64,
+            micro_batch: None,
             accumulate: Accumulate::default(),
             engine: Engine::default(),
         }
@@ -128,7 +130,8 @@ impl GramConfig {
 
     pub(crate) fn check(&self) -> Result<()> {
         let tile = if let Engine::Cpu(cpu) = &self.engine { cpu.tile } else { 1 };
-        for (field, got) in [("tile", tile), ("micro_batch", self.micro_batch)] {
+        let micro_batch = self.micro_batch.unwrap_or(1);
+        for (field, got) in [("tile", tile), ("micro_batch", micro_batch)] {
             if got == 0 {
                 return Err(GramError::Setting { field, got, least: 1 });
             }

@@ -31,7 +31,8 @@ use crate::{assembly::Assembly, config::GramConfig, error::Result, progress::Obs
 ///
 /// # Errors
 /// Inputs or parameters that do not fit the model, NaN or infinity anywhere, an empty data set,
-/// a dtype other than f32 and f64, a tile or micro-batch of 0.
+/// a dtype other than f32 and f64, a tile or micro-batch of 0, and
+/// [`GramError::Memory`](crate::GramError::Memory) where the memory cannot hold what it needs.
 pub fn gram(
     model: &dyn Model,
     params: &Params,

@@ -91,7 +91,7 @@ impl InputGram {
         let found = self.store.identity();
         let (linear, zero) = Self::model(&ntk.inputs)?;
         let config = GramConfig {
-            micro_batch: found.micro_batch,
+            micro_batch: Some(found.micro_batch),
             accumulate: ntk.config.accumulate,
             ..GramConfig::default()
         };

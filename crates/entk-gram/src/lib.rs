@@ -19,6 +19,7 @@ mod factors;
 mod gram;
 mod input_gram;
 mod memory;
+mod micro_batch;
 mod ntk;
 pub mod plan;
 mod progress;

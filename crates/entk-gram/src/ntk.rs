@@ -17,20 +17,16 @@ use crate::{
     factors::form::{FactorSizes, without_single_token},
 };
 
-/// Examples on which left-out gradients are computed.
+/// Examples on which left-out gradients are computed: one of so many, up to a few.
 const VERIFIED: usize = 4;
+const EACH: usize = 16;
 
 /// Examples checked for NaN and infinity at a time, so that no second copy of a large set is made.
 const CHECKED: usize = 1024;
 
-/// The factors of one micro-batch.
-pub(crate) struct Swept {
-    /// At r the factors behind row r of the kernel of every example: one list, or with
-    /// [`Outputs::Full`] one an output.
-    pub(crate) factors_by_row: Vec<Vec<Factor>>,
-    /// How many examples of the batch count.
-    pub(crate) count: usize,
-}
+/// Takes the factors of one output of a micro-batch, and the row of each example to which they
+/// belong: 0, or with [`Outputs::Full`] the number of the output.
+pub(crate) type OutputSink<'a> = dyn FnMut(usize, Vec<Factor>) -> Result<()> + 'a;
 
 /// A kernel, not yet computed.
 pub(crate) struct Ntk<'a> {
@@ -58,7 +54,7 @@ impl<'a> Ntk<'a> {
             return Err(GramError::DType(params.dtype()));
         }
         let inputs = as_read(inputs)?;
-        let few = inputs.narrow(0, 0, VERIFIED.min(inputs.dim(0)?))?;
+        let few = inputs.narrow(0, 0, (inputs.dim(0)? / EACH).clamp(1, VERIFIED))?;
         model.verify_active_parameters(params, &few)?;
         Ok(Self {
             model,
@@ -109,7 +105,7 @@ impl<'a> Ntk<'a> {
     /// example shows them now; for a trace over outputs once for each.
     pub(crate) fn layers(&self) -> Result<&[FactorSizes]> {
         if self.layers.get().is_none() {
-            self.swept(&self.inputs, 0, 1)?;
+            self.sweep(&self.inputs.narrow(0, 0, 1)?, &mut |_, _| Ok(()))?;
         }
         Ok(self.layers.get().map_or(&[], Vec::as_slice))
     }
@@ -122,30 +118,28 @@ impl<'a> Ntk<'a> {
         }
     }
 
-    /// Sweeps `batch` examples from `start` on.
-    ///
-    /// The last micro-batch is filled up with copies of its last example, never shortened: the bits
-    /// of a dense layer depend on how many rows are multiplied at once.
-    pub(crate) fn swept(&self, inputs: &Tensor, start: usize, batch: usize) -> Result<Swept> {
-        let count = batch.min(inputs.dim(0)? - start);
-        let padded = padded(&inputs.narrow(0, start, count)?, batch)?;
-        let sweep = self.model.sweep(&self.params, &padded)?;
+    /// Sweeps a micro-batch, and hands over the factors of one output after the other.
+    pub(crate) fn sweep(&self, batch: &Tensor, sink: &mut OutputSink<'_>) -> Result<()> {
+        let sweep = self.model.sweep(&self.params, batch)?;
         ensure_finite(sweep.outputs(), "model outputs")?;
-        let chosen = |factors: Vec<Factor>| -> Result<Vec<Factor>> {
+        let mut hand_over = |row: usize, factors: Vec<Factor>| {
             let included = |f: &Factor| f.names().iter().all(|name| self.config.includes(name));
-            factors.into_iter().filter(included).map(without_single_token).collect()
+            let factors = factors.into_iter().filter(included).map(without_single_token);
+            let factors = factors.collect::<Result<Vec<_>>>()?;
+            // Every output has the factors of the first.
+            let of_one = || factors.iter().map(FactorSizes::of);
+            let outputs =
+                if self.config.outputs == Outputs::Trace { self.model.outputs() } else { 1 };
+            self.layers.get_or_init(|| (0..outputs).flat_map(|_| of_one()).collect());
+            sink(row, factors)
         };
-        let each = || (0..self.model.outputs()).map(|c| chosen(sweep.output_factors(c)?));
-        let factors_by_row = match self.config.outputs {
-            Outputs::SumOfLogits => vec![chosen(sweep.factors(&sweep.outputs().ones_like()?)?)?],
-            Outputs::Trace => {
-                vec![each().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()]
-            }
-            Outputs::Full => each().collect::<Result<_>>()?,
-        };
-        let layers = || factors_by_row.first().into_iter().flatten().map(FactorSizes::of).collect();
-        self.layers.get_or_init(layers);
-        Ok(Swept { factors_by_row, count })
+        match self.config.outputs {
+            Outputs::SumOfLogits => hand_over(0, sweep.factors(&sweep.outputs().ones_like()?)?),
+            kernel => (0..self.model.outputs()).try_for_each(|output| {
+                let row = if kernel == Outputs::Full { output } else { 0 };
+                hand_over(row, sweep.output_factors(output)?)
+            }),
+        }
     }
 }
 
@@ -195,14 +189,4 @@ pub(crate) fn check_inputs(inputs: &Tensor) -> Result<()> {
     // The first error is the one that is told.
     let results: Vec<_> = starts.into_par_iter().map(check).collect();
     Ok(results.into_iter().collect::<std::result::Result<(), ModelError>>()?)
-}
-
-fn padded(batch: &Tensor, size: usize) -> Result<Tensor> {
-    let count = batch.dim(0)?;
-    if count == size {
-        return Ok(batch.clone());
-    }
-    let last = batch.narrow(0, count - 1, 1)?;
-    let copies = last.repeat([&[size - count][..], &vec![1; last.rank() - 1]].concat())?;
-    Ok(Tensor::cat(&[batch, &copies], 0)?)
 }

@@ -155,7 +155,7 @@ fn gram_on_a_device_in_both_precisions() -> Result<()> {
         let expected = array(&format!("{}/gram", case.name))?;
         for (dtype, tolerance) in [(DType::F64, DOUBLE), (DType::F32, SINGLE)] {
             let (theta, x) = (case.theta.to_dtype(dtype)?, x.to_dtype(dtype)?);
-            let config = GramConfig { micro_batch: 10, ..GramConfig::default() };
+            let config = GramConfig { micro_batch: Some(10), ..GramConfig::default() };
             for device in devices(&case, &theta, &x, &config)? {
                 let engine = Engine::Tensors(device.clone());
                 let config = GramConfig { engine, ..config.clone() };

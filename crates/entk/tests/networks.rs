@@ -118,7 +118,7 @@ fn kernels_of_three_outputs() -> TestResult {
             let expected = reference.get(&format!("{point}/{what}"))?.to_vec2::<f64>()?;
             let n = expected.len();
             let mut check = |config: GramConfig| -> TestResult {
-                let config = GramConfig { outputs, micro_batch: x.dim(0)?, ..config };
+                let config = GramConfig { outputs, micro_batch: Some(x.dim(0)?), ..config };
                 let found = gram(&reference.network, theta, x, &config)?.entries().to_f64_vec();
                 let error = entrywise_error(n, |i, j| found[i * n + j], |i, j| expected[i][j]);
                 let Reference { name, .. } = reference;

@@ -19,7 +19,7 @@ fn leaving_out_zero_gradients_does_not_change_the_gram() -> TestResult {
     let active = network.verify_active_parameters(&theta, &images.narrow(0, 0, 4)?)?;
     assert_eq!((active.count(), active.total()), (180_033, 11_169_345));
 
-    let config = GramConfig { micro_batch: 16, ..GramConfig::default() };
+    let config = GramConfig { micro_batch: Some(16), ..GramConfig::default() };
     let skipped = gram(&network, &theta, &images, &config)?;
     let entered = gram(&network.without_skipping(), &theta, &images, &config)?;
     for i in 0..n {

@@ -135,7 +135,7 @@ pub fn times(device: &Device, sizes: &CheckSizes, rates: &Rates) -> Result<Vec<T
 /// Settings of a kernel in tensor operations.
 fn config(sizes: &CheckSizes, device: DeviceConfig) -> GramConfig {
     let engine = Engine::Tensors(device);
-    GramConfig { micro_batch: sizes.micro_batch, engine, ..GramConfig::default() }
+    GramConfig { micro_batch: Some(sizes.micro_batch), engine, ..GramConfig::default() }
 }
 
 /// A Gram from images on the device to entries on the host.

@@ -16,7 +16,7 @@ use crate::{
     },
     error::Result,
     factors::form::{FactorShape, FactorSizes, Form, FormCosts, TokenSizes},
-    ntk::{Ntk, Swept},
+    ntk::Ntk,
 };
 
 /// Examples compared at a time.
@@ -140,19 +140,25 @@ impl<T: Real> KeptFactors<T> {
     /// One forward and backward sweep over `inputs`; the factors of a group of layers are kept, or
     /// of all.
     ///
-    /// Micro-batches are swept side by side, one a thread, and joined in their order.
+    /// So many micro-batches are swept side by side, and joined in their order.
     pub(crate) fn collect(
         ntk: &Ntk<'_>,
         inputs: &Tensor,
         layers: &OnceLock<Vec<CpuLayer>>,
         group: Option<&[usize]>,
+        side_by_side: usize,
     ) -> Result<Self> {
-        let starts: Vec<usize> = (0..inputs.dim(0)?).step_by(ntk.config.micro_batch).collect();
+        let n = inputs.dim(0)?;
+        let size = ntk.micro_batch(n)?;
+        let starts: Vec<usize> = (0..n).step_by(size).collect();
         // Made once the first sweeps are over, so that it takes the memory that they have freed.
         let mut kept = None;
-        for starts in starts.chunks(rayon::current_num_threads().max(1)) {
+        for starts in starts.chunks(side_by_side.max(1)) {
             ntk.check_stop()?;
-            let batch = |start: &usize| host_batch(ntk, inputs, *start, layers, group);
+            let batch = |start: &usize| {
+                let batch = inputs.narrow(0, *start, size.min(n - start))?;
+                host_batch(ntk, &batch, layers, group)
+            };
             let batches: Vec<_> = starts.par_iter().map(batch).collect::<Result<_>>()?;
             let mut all = match kept.take() {
                 Some(kept) => kept,
@@ -247,27 +253,30 @@ impl<T: Real> KeptFactors<T> {
 /// Sweeps one micro-batch.
 fn host_batch<T: Real>(
     ntk: &Ntk<'_>,
-    inputs: &Tensor,
-    start: usize,
+    batch: &Tensor,
     layers: &OnceLock<Vec<CpuLayer>>,
     group: Option<&[usize]>,
 ) -> Result<HostBatch<T>> {
-    let Swept { factors_by_row, count } = ntk.swept(inputs, start, ntk.config.micro_batch)?;
-    let layers = CpuLayer::all(ntk, layers)?;
-    // One factor after the other, so that the tensors of each are freed before the next is copied.
-    let kept = |factors: Vec<Factor>| {
-        let (mut at, mut kept) = (0, Vec::new());
+    let count = batch.dim(0)?;
+    let (mut rows, mut at) = (Vec::new(), 0);
+    ntk.sweep(batch, &mut |row, factors| {
+        let layers = CpuLayer::all(ntk, layers)?;
+        if row == rows.len() {
+            rows.push(Vec::new());
+            at = 0;
+        }
+        // One after the other, so that the tensors of each are freed before the next is copied.
         for factor in factors {
             for part in parts(factor, layers.get(at))? {
                 if let Some(layer) = layers.get(at).filter(|_| is_in(group, at)) {
-                    kept.push(layer.to_host(&part, count)?);
+                    rows[row].push(layer.to_host(&part, count)?);
                 }
                 at += 1;
             }
         }
-        Ok(kept)
-    };
-    Ok((factors_by_row.into_iter().map(kept).collect::<Result<_>>()?, count))
+        Ok(())
+    })?;
+    Ok((rows, count))
 }
 
 /// Whether a layer belongs to a group, ascending, or to all.

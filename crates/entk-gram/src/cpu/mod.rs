@@ -19,14 +19,13 @@ use faer::{MatMut, MatRef};
 use crate::{
     cpu::{
         kept::{CpuLayer, KeptFactors},
-        plan::{CpuJob, order_of_sums, surely_fits, workload},
+        plan::{CpuJob, most_side_by_side, order_of_sums, schedule, surely_fits},
         sum::Sum,
         tile::{TileContraction, work},
     },
     error::{GramError, Result},
     input_gram::InputGram,
     memory::zeros,
-    plan::schedule::Schedule,
     progress::Watch,
     store::chunk::Entry,
     tiles::{TileEngine, TileRange, TileSink, grid::TileIndex},
@@ -65,6 +64,8 @@ struct Groups {
     layers: Vec<Option<Vec<usize>>>,
     /// Tiles that are summed at a time where there are several groups.
     resident_tiles: usize,
+    /// Micro-batches that are swept at a time.
+    side_by_side: usize,
 }
 
 /// The factors of both sides of a kernel; none on the right if they are those of the left.
@@ -83,10 +84,12 @@ impl<'a, T: Real> CpuEngine<'a, T> {
     fn groups(&self) -> Result<Groups> {
         // Given products of inputs are read once a tile, for which all layers are at hand.
         if self.job.products.is_some() || surely_fits(&self.job)? {
-            return Ok(Groups { layers: vec![None], resident_tiles: 1 });
+            let side_by_side = most_side_by_side(&self.job)?;
+            return Ok(Groups { layers: vec![None], resident_tiles: 1, side_by_side });
         }
         let layers = CpuLayer::all(self.job.ntk, &self.layers)?;
-        let schedule = Schedule::new(&workload(&self.job, layers)?)?;
+        let (side_by_side, schedule) = schedule(&self.job, layers);
+        let schedule = schedule?;
         let order = order_of_sums(layers);
         let chunks = schedule.groups.iter().flat_map(|group| &group.chunks);
         let groups = chunks.map(|chunk| {
@@ -94,7 +97,8 @@ impl<'a, T: Real> CpuEngine<'a, T> {
             layers.sort_unstable();
             Some(layers)
         });
-        Ok(Groups { layers: groups.collect(), resident_tiles: schedule.tiles })
+        let layers = groups.collect();
+        Ok(Groups { layers, resident_tiles: schedule.tiles, side_by_side })
     }
 
     /// Tells how many entries will be reported, once the layers are known.
@@ -114,9 +118,9 @@ impl<'a, T: Real> CpuEngine<'a, T> {
     }
 
     /// Sweeps the examples of both sides, and keeps the factors of some layers.
-    fn keep(&self, group: Option<&[usize]>) -> Result<Sides<T>> {
+    fn keep(&self, group: Option<&[usize]>, side_by_side: usize) -> Result<Sides<T>> {
         let CpuJob { ntk, tiles, products, .. } = &self.job;
-        let collect = |inputs| KeptFactors::collect(ntk, inputs, &self.layers, group);
+        let collect = |inputs| KeptFactors::collect(ntk, inputs, &self.layers, group, side_by_side);
         let left = collect(&ntk.inputs)?;
         let right = tiles.others.map(|(others, _)| collect(others)).transpose()?;
         let mut first = Vec::new();
@@ -151,7 +155,7 @@ impl<'a, T: Real> CpuEngine<'a, T> {
     /// Tiles whose sums wait for the next group of layers, the last group's go to the sink.
     fn run_resident<A: Sum<T> + Entry>(
         &self,
-        groups: &[Option<Vec<usize>>],
+        groups: &Groups,
         tiles: &[TileIndex],
         watch: &Watch<'_>,
         sink: &mut dyn TileSink<A>,
@@ -162,11 +166,12 @@ impl<'a, T: Real> CpuEngine<'a, T> {
         };
         let sum = |tile: &TileIndex| zeros::<A>(shape(*tile).0, shape(*tile).1);
         let mut sums = tiles.iter().map(sum).collect::<Result<Vec<_>>>()?;
-        for (at, group) in groups.iter().enumerate() {
-            let sides = self.keep(group.as_deref())?;
+        let Groups { layers, side_by_side, .. } = groups;
+        for (at, group) in layers.iter().enumerate() {
+            let sides = self.keep(group.as_deref(), *side_by_side)?;
             for (&tile, sum) in tiles.iter().zip(&mut sums) {
                 let (rows, cols) = shape(tile);
-                if at + 1 < groups.len() {
+                if at + 1 < layers.len() {
                     let sum = MatMut::from_row_major_slice_mut(sum, rows, cols);
                     self.add(&sides, tile, watch, sum)?;
                     continue;
@@ -185,22 +190,23 @@ impl<T: Real, A: Sum<T> + Entry> TileEngine<A> for CpuEngine<'_, T> {
     fn run(&self, watch: &Watch<'_>, sink: &mut dyn TileSink<A>) -> Result<()> {
         let (wanted, groups) = (&self.job.tiles.wanted, self.groups()?);
         if let [group] = groups.layers.as_slice() {
-            let sides = self.keep(group.as_deref())?;
+            let sides = self.keep(group.as_deref(), groups.side_by_side)?;
             self.expect(&groups, watch)?;
             return wanted.iter().try_for_each(|&tile| {
                 sink.tile(tile, &mut |target| self.add(&sides, tile, watch, target))
             });
         }
         self.expect(&groups, watch)?;
-        let Groups { layers, resident_tiles } = &groups;
+        let Groups { layers, resident_tiles, side_by_side } = &groups;
         wanted.chunks(*resident_tiles.max(&1)).try_for_each(|tiles| match tiles {
             // Summed where it stays.
             &[tile] => sink.tile(tile, &mut |mut target| {
                 layers.iter().try_for_each(|group| {
-                    self.add(&self.keep(group.as_deref())?, tile, watch, target.as_mut())
+                    let sides = self.keep(group.as_deref(), *side_by_side)?;
+                    self.add(&sides, tile, watch, target.as_mut())
                 })
             }),
-            tiles => self.run_resident(layers, tiles, watch, sink),
+            tiles => self.run_resident(&groups, tiles, watch, sink),
         })
     }
 }

@@ -5,17 +5,19 @@ use std::{sync::OnceLock, time::Instant};
 use candle_core::DType;
 use entk_device::memory::MemoryLimit;
 use faer::Par;
+use rayon::prelude::*;
 
 use crate::{
     config::{CpuConfig, Outputs},
     cpu::kept::{COSTS, CpuLayer},
     error::Result,
-    factors::form::{FactorSizes, Form},
+    factors::form::Form,
     input_gram::InputGram,
     ntk::Ntk,
     plan::{
         Buffer, EngineCosts, Place, Plan, Target,
         rate::rate,
+        schedule::Schedule,
         workload::{LayerSize, PROGRAM, Workload},
     },
     tiles::Tiles,
@@ -57,20 +59,61 @@ fn limit(config: &CpuConfig) -> u64 {
     config.memory.unwrap_or_else(detected)
 }
 
-/// Whether rows of all parameters would take less than half of the memory beside the tiles: factors
-/// take no more, so that no example need be swept to find out.
-pub(crate) fn surely_fits(CpuJob { ntk, tiles, config, .. }: &CpuJob<'_>) -> Result<bool> {
+/// Whether a bound of everything takes less than half of the memory, so that no example need be
+/// swept to find out: factors take no more than rows of all parameters, and the values of a sweep
+/// are fewer than its operations.
+pub(crate) fn surely_fits(job: &CpuJob<'_>) -> Result<bool> {
+    let CpuJob { ntk, tiles, config, .. } = job;
     let outputs = if ntk.config.outputs == Outputs::Trace { ntk.model.outputs() } else { 1 };
     let rows = tiles.rows.n() + tiles.others.map_or(0, |(_, cols)| cols.n());
     let factors = rows as f64 * (ntk.params.count() * outputs) as f64;
+    let swept = (examples(job) as f64) * ntk.model.operations();
     let bytes = |numbers: f64, dtype: DType| numbers * dtype.size_in_bytes() as f64;
-    let needed = bytes(factors + ntk.inputs.elem_count() as f64, ntk.params.dtype())
+    let needed = bytes(factors + swept + ntk.inputs.elem_count() as f64, ntk.params.dtype())
         + bytes(tiles.largest() as f64, ntk.dtype());
     Ok(needed < 0.5 * limit(config) as f64)
 }
 
-/// What the engine has to compute and to hold.
-pub(crate) fn workload(job: &CpuJob<'_>, layers: &[CpuLayer]) -> Result<Workload> {
+/// Examples of the larger side.
+fn examples(CpuJob { ntk, tiles, .. }: &CpuJob<'_>) -> usize {
+    tiles.side() / ntk.rows_per_example()
+}
+
+/// How many micro-batches are swept side by side at most.
+pub(crate) fn most_side_by_side(job: &CpuJob<'_>) -> Result<usize> {
+    let n = examples(job);
+    let batches = n.div_ceil(job.ntk.micro_batch(n)?);
+    Ok(rayon::current_num_threads().min(batches).max(1))
+}
+
+/// The order of work, and how many micro-batches are swept side by side: as many as there are
+/// threads for, unless fewer leave memory for factors that would take more sweeps.
+pub(crate) fn schedule(job: &CpuJob<'_>, layers: &[CpuLayer]) -> (usize, Result<Schedule>) {
+    let of = |count: usize| workload(job, layers, count).and_then(|work| Schedule::new(&work));
+    let mut count = match most_side_by_side(job) {
+        Ok(count) => count,
+        Err(error) => return (1, Err(error)),
+    };
+    let mut best = (count, of(count));
+    while count > 1 {
+        count /= 2;
+        let other = of(count);
+        let passes = |schedule: &Result<Schedule>| {
+            schedule.as_ref().map_or(usize::MAX, |schedule| schedule.passes())
+        };
+        if best.1.is_err() || passes(&other) < passes(&best.1) {
+            best = (count, other);
+        }
+    }
+    best
+}
+
+/// What the engine has to compute and to hold where so many micro-batches are swept side by side.
+pub(crate) fn workload(
+    job: &CpuJob<'_>,
+    layers: &[CpuLayer],
+    side_by_side: usize,
+) -> Result<Workload> {
     let CpuJob { ntk, tiles, config, waiting, products } = job;
     let bytes = |dtype: DType| dtype.size_in_bytes() as u64;
     let (item, entry) = (bytes(ntk.params.dtype()), bytes(ntk.dtype()));
@@ -92,7 +135,7 @@ pub(crate) fn workload(job: &CpuJob<'_>, layers: &[CpuLayer]) -> Result<Workload
         bytes_per_kept: 0,
         bytes_per_operand: item,
         held: held * item + PROGRAM,
-        sweep: sweeping(ntk)?.bytes,
+        sweep: sweeping(job, layers, side_by_side)?.bytes,
         waiting: *waiting,
         scratch,
         sweeps_end_first: true,
@@ -104,13 +147,15 @@ pub(crate) fn workload(job: &CpuJob<'_>, layers: &[CpuLayer]) -> Result<Workload
     })
 }
 
-/// Values and cotangents, of each layer and of the activation after it, of the micro-batches that
-/// are swept at a time.
-fn sweeping(ntk: &Ntk<'_>) -> Result<Buffer> {
-    let (threads, batch) = (rayon::current_num_threads(), ntk.config.micro_batch);
-    let numbers: usize = ntk.layers()?.iter().map(FactorSizes::factor_len).sum();
-    let bytes = (2 * numbers * batch * threads * ntk.params.dtype().size_in_bytes()) as u64;
-    Ok(Buffer { name: format!("sweeps of {threads} micro-batches of {batch}"), bytes })
+/// Values and cotangents of the micro-batches that are swept at a time, and the factors that they
+/// leave.
+fn sweeping(job: &CpuJob<'_>, layers: &[CpuLayer], side_by_side: usize) -> Result<Buffer> {
+    let (ntk, n) = (job.ntk, examples(job));
+    let batch = ntk.micro_batch(n)?;
+    let kept: usize = layers.iter().map(CpuLayer::kept).sum();
+    let kept = kept * ntk.rows_per_example() * ntk.item();
+    let bytes = ((ntk.sweep_bytes()? + kept) * (side_by_side * batch).min(n)) as u64;
+    Ok(Buffer { name: format!("sweeps of {side_by_side} micro-batches of {batch}"), bytes })
 }
 
 /// What products need beside factors and tiles.
@@ -126,22 +171,35 @@ fn scratch(CpuJob { ntk, config, .. }: &CpuJob<'_>, layers: &[CpuLayer]) -> Vec<
     buffers
 }
 
+/// Seconds of one sweep over all examples, from that of the first micro-batches side by side.
+fn sweep_seconds(job: &CpuJob<'_>, side_by_side: usize) -> Result<f64> {
+    let (ntk, n) = (job.ntk, job.ntk.inputs.dim(0)?);
+    let batch = ntk.micro_batch(n)?;
+    let starts: Vec<usize> = (0..n).step_by(batch).collect();
+    let first = &starts[..side_by_side.min(starts.len())];
+    let start = Instant::now();
+    first.par_iter().try_for_each(|start| {
+        let batch = ntk.inputs.narrow(0, *start, batch.min(n - start))?;
+        ntk.sweep(&batch, &mut |_, _| Ok(()))
+    })?;
+    Ok(start.elapsed().as_secs_f64() * starts.len() as f64 / first.len().max(1) as f64)
+}
+
 /// Plans an assembly: one example shows the layers, one micro-batch and one product the machine.
 pub(crate) fn plan(job: &CpuJob<'_>, target: Target) -> Result<Plan> {
     let CpuJob { ntk, products, .. } = job;
-    let start = Instant::now();
-    ntk.swept(&ntk.inputs, 0, ntk.config.micro_batch)?;
+    let found = OnceLock::new();
+    let layers = CpuLayer::all(ntk, &found)?;
+    let (side_by_side, _) = schedule(job, layers);
+    let sweep_s = sweep_seconds(job, side_by_side)?;
     let threads = rayon::current_num_threads() as f64;
-    let batches = ntk.inputs.dim(0)?.div_ceil(ntk.config.micro_batch) as f64;
-    let sweep_s = start.elapsed().as_secs_f64() * batches / threads;
     let rate = match ntk.params.dtype() {
         DType::F64 => rate::<f64>(RATE_EDGE, Par::Seq),
         _ => rate::<f32>(RATE_EDGE, Par::Seq),
     };
-    let found = OnceLock::new();
-    let layers = CpuLayer::all(ntk, &found)?;
-    let place = Place::Host { sweeping: sweeping(ntk)?, contracting: scratch(job, layers) };
-    let (work, rate) = (workload(job, layers)?, rate * threads);
+    let sweeping = sweeping(job, layers, side_by_side)?;
+    let place = Place::Host { sweeping, contracting: scratch(job, layers) };
+    let (work, rate) = (workload(job, layers, side_by_side)?, rate * threads);
     let costs = EngineCosts { forms: &COSTS, work, place, sweep_s, rate };
     let plan = Plan::new(ntk, target, costs)?;
     Ok(if products.is_some() { plan.with_given_products(ntk.example_len()?) } else { plan })

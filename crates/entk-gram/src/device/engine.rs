@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use crate::{
     device::{arithmetic::Arithmetic, kept::KeptFactor, operand::LayerOperand},
     error::Result,
-    ntk::{Ntk, Swept},
+    ntk::Ntk,
     plan::{
         schedule::{Schedule, SweepGroup},
         workload::ColumnBlock,
@@ -73,6 +73,8 @@ pub(crate) struct DeviceEngine<'a> {
     pub(crate) tiles: Vec<TileIndex>,
     pub(crate) schedule: Schedule,
     pub(crate) arithmetic: Arithmetic,
+    /// Examples that are swept at a time.
+    pub(crate) micro_batch: usize,
 }
 
 /// Factors by their place in the backward sweep.
@@ -209,10 +211,12 @@ impl DeviceEngine<'_> {
     /// One sweep over the examples of a block: its factors at the places `wanted`.
     fn factors(&self, block: usize, wanted: &[usize], watch: &Watch<'_>) -> Result<Factors> {
         let Block { inputs, skip, rows } = &self.blocks[block];
-        let starts = (0..inputs.dim(0)?).step_by(self.ntk.config.micro_batch);
+        let starts = (0..inputs.dim(0)?).step_by(self.micro_batch);
         let batches = starts.map(|start| {
             watch.check()?;
-            batch_factors(&self.ntk, inputs, start, wanted)
+            let count = self.micro_batch.min(inputs.dim(0)? - start);
+            let batch = inputs.narrow(0, start, count)?;
+            batch_factors(&self.ntk, &batch, self.micro_batch, wanted)
         });
         let batches = batches.collect::<Result<Vec<_>>>()?;
         let concat = |at: usize| {
@@ -225,22 +229,42 @@ impl DeviceEngine<'_> {
 }
 
 /// The wanted factors of a micro-batch, the rows of all outputs of an example side by side.
+///
+/// The last batch is filled up to `size` with copies of its last example: the bits of a device's
+/// products depend on how many rows are multiplied at once.
 fn batch_factors(
     ntk: &Ntk<'_>,
-    inputs: &Tensor,
-    start: usize,
+    batch: &Tensor,
+    size: usize,
     wanted: &[usize],
 ) -> Result<Vec<KeptFactor>> {
-    let Swept { factors_by_row, count } = ntk.swept(inputs, start, ntk.config.micro_batch)?;
+    let count = batch.dim(0)?;
     let mut layers = vec![Vec::new(); wanted.len()];
-    for factors in factors_by_row {
-        let kept = factors.into_iter().map(|factor| KeptFactor::of(factor, ntk.config.strategy));
-        let kept: Vec<_> = kept.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-        for (layer, at) in layers.iter_mut().zip(wanted) {
-            let kept = &kept[*at];
-            let part = kept.count() != count;
-            layer.push(if part { kept.narrow(&(0..count))? } else { kept.clone() });
+    let (mut rows, mut at) = (0, 0);
+    ntk.sweep(&padded(batch, size)?, &mut |row, factors| {
+        if row == rows {
+            (rows, at) = (row + 1, 0);
         }
-    }
+        for factor in factors {
+            for kept in KeptFactor::of(factor, ntk.config.strategy)? {
+                if let Ok(layer) = wanted.binary_search(&at) {
+                    let part = kept.count() != count;
+                    layers[layer].push(if part { kept.narrow(&(0..count))? } else { kept });
+                }
+                at += 1;
+            }
+        }
+        Ok(())
+    })?;
     layers.iter().map(|outputs| KeptFactor::interleaved(outputs)?.in_shorter_form()).collect()
+}
+
+fn padded(batch: &Tensor, size: usize) -> Result<Tensor> {
+    let count = batch.dim(0)?;
+    if count == size {
+        return Ok(batch.clone());
+    }
+    let last = batch.narrow(0, count - 1, 1)?;
+    let copies = last.repeat([&[size - count][..], &vec![1; last.rank() - 1]].concat())?;
+    Ok(Tensor::cat(&[batch, &copies], 0)?)
 }

@@ -1,5 +1,5 @@
-//! What follows the products of a tile, as one kernel each: on the CPU a loop, on a GPU the launch
-//! of [`entk_device`]. Called by operands.
+//! What follows the products of a tile, as one kernel each (on the CPU a loop, on a GPU the launch
+//! of [`entk_device`]) or in tensor operations. Called by operands.
 
 use candle_core::{Shape, Tensor};
 use entk_device::Launch;

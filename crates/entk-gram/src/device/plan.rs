@@ -59,6 +59,7 @@ pub(crate) fn workload(
     let wanted = tiles.wanted.len().max(1);
     let tile = tiles.largest() as u64 * entry;
     let layers = ntk.layers()?;
+    let micro_batch = ntk.micro_batch(tiles.side() / ntk.rows_per_example())?;
     Ok(Workload {
         layers: layer_sizes(layers, ntk.config.strategy),
         rows: blocks.iter().map(|block| block.rows).sum(),
@@ -70,7 +71,7 @@ pub(crate) fn workload(
         bytes_per_kept: item,
         bytes_per_operand: precision(ntk, config).operand_bytes() as u64,
         held: (inputs + ntk.params.count()) as u64 * item,
-        sweep: (ntk.config.micro_batch * in_flight(layers)) as u64 * item,
+        sweep: (micro_batch * in_flight(layers)) as u64 * item,
         waiting: 0,
         scratch: SCRATCH_TILES * tile,
         sweeps_end_first: false,

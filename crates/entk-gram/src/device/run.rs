@@ -65,7 +65,9 @@ pub(crate) fn engine<'a>(
     let schedule = Schedule::new(&Workload { keeps_tiles, ..work })?;
     let arithmetic = Arithmetic { precision, entry: ntk.dtype() };
     let first_col = if tiles.others.is_some() { tiles.rows.side() } else { 0 };
-    Ok(DeviceEngine { ntk, blocks, first_col, tiles: tiles.wanted.clone(), schedule, arithmetic })
+    let micro_batch = ntk.micro_batch(tiles.side() / ntk.rows_per_example())?;
+    let tiles = tiles.wanted.clone();
+    Ok(DeviceEngine { ntk, blocks, first_col, tiles, schedule, arithmetic, micro_batch })
 }
 
 impl<A: Real + Entry> TileEngine<A> for DeviceEngines<'_> {

@@ -73,6 +73,11 @@ impl<'a> Tiles<'a> {
         TileRange { rows, cols, lower: self.others.is_none() }
     }
 
+    /// The larger number of rows or columns.
+    pub(crate) fn side(&self) -> usize {
+        self.rows.n().max(self.cols().n())
+    }
+
     /// Entries of the largest tile.
     pub(crate) fn largest(&self) -> usize {
         self.rows.edge() * self.cols().edge()

@@ -19,7 +19,7 @@ use crate::common::{DOUBLE, SINGLE, distance, on};
 const EDGE: usize = 30;
 
 fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
-    GramConfig { strategy, outputs, micro_batch: 9, ..GramConfig::default() }
+    GramConfig { strategy, outputs, micro_batch: Some(9), ..GramConfig::default() }
 }
 
 fn with_memory(memory: Option<u64>) -> DeviceConfig {

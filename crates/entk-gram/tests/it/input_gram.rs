@@ -42,7 +42,7 @@ fn kernels_have_the_bits_of_kernels_without() -> TestResult {
         (DType::F64, Accumulate::Native, 3),
     ] {
         let x = inputs(1, dtype)?;
-        let config = GramConfig { accumulate, micro_batch: 7, ..GramConfig::default() };
+        let config = GramConfig { accumulate, micro_batch: Some(7), ..GramConfig::default() };
         let (_folder, products) = products(&x, &config)?;
         let network = mlp(outputs)?;
         for seed in 0..2 {

@@ -15,7 +15,7 @@ use crate::common::{DOUBLE, SINGLE, distance};
 
 fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
     let engine = Engine::Cpu(CpuConfig { tile: 30, ..CpuConfig::default() });
-    GramConfig { strategy, outputs, micro_batch: 9, engine, ..GramConfig::default() }
+    GramConfig { strategy, outputs, micro_batch: Some(9), engine, ..GramConfig::default() }
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn memory_splits_the_parameters_and_changes_no_bit() -> TestResult {
                 let cpu = CpuConfig { memory, expansion: 1 << 16, ..CpuConfig::default() };
                 GramConfig {
                     outputs,
-                    micro_batch: 9,
+                    micro_batch: Some(9),
                     engine: Engine::Cpu(cpu),
                     ..Default::default()
                 }

@@ -10,7 +10,7 @@ use crate::{
     error::{ModelError, Result},
     loops::{
         host_op::HostOp,
-        matmul::{add_product, rows, rows_mut},
+        matmul::{add_rows_product, rows, rows_mut},
         real::Real,
     },
 };
@@ -64,7 +64,7 @@ impl HostOp for BatchedProduct {
                 let right = self.right.of(inputs[1], product);
                 out.par_chunks_mut(TASK_ROWS * n).enumerate().for_each(|(task, part)| {
                     let (first, count) = (task * TASK_ROWS, part.len() / n);
-                    add_product(rows_mut(part, count, n), left.subrows(first, count), right);
+                    add_rows_product(rows_mut(part, count, n), left.subrows(first, count), right);
                 });
             });
     }

@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     loops::{
         host_op::{HostOp, vectorised},
-        matmul::matmul,
+        matmul::matmul_at,
         real::Real,
     },
 };
@@ -129,8 +129,8 @@ pub(crate) fn pixel_sum(x: &Tensor) -> Result<Tensor> {
 
 /// (N, P) -> (P), summed over the batch.
 pub(crate) fn batch_sum(x: &Tensor) -> Result<Tensor> {
-    let ones = Tensor::ones((1, x.dim(0)?), x.dtype(), x.device())?;
-    Ok(matmul(&ones, x)?.squeeze(0)?)
+    let ones = Tensor::ones((x.dim(0)?, 1), x.dtype(), x.device())?;
+    Ok(matmul_at(&ones, x)?.squeeze(0)?)
 }
 
 #[cfg(test)]

@@ -18,6 +18,48 @@ pub(crate) fn add_product<T: Real>(c: MatMut<'_, T>, a: MatRef<'_, T>, b: MatRef
     faer_matmul(c, Accum::Add, a, b, T::one(), Par::Seq);
 }
 
+/// Multiply-adds up to which a product may take other routes, with other roundings.
+const SMALL: usize = 4096;
+/// Sides from which on the roundings of an entry do not depend on the side.
+const SHORTEST: usize = 16;
+
+/// Rows, or columns, that a product needs so that none of its entries depends on how many there
+/// are; `each` are the multiply-adds of one.
+fn enough(count: usize, each: usize, most: usize) -> usize {
+    count.max((SMALL / each.max(1) + 1).clamp(SHORTEST, most.max(SHORTEST)))
+}
+
+/// `c += a b` for some rows of examples: an entry is the same sequence of operations however many
+/// rows there are, so that the bits of an example do not depend on its batch. A few rows are
+/// multiplied as more.
+pub(crate) fn add_rows_product<T: Real>(mut c: MatMut<'_, T>, a: MatRef<'_, T>, b: MatRef<'_, T>) {
+    let (count, k, n) = (c.nrows(), a.ncols(), c.ncols());
+    let needed = enough(count, k * n, TASK_ROWS);
+    if needed == count {
+        return add_product(c, a, b);
+    }
+    let (mut left, mut sum) = (vec![T::zero(); needed * k], vec![T::zero(); needed * n]);
+    rows_mut(&mut left[..count * k], count, k).copy_from(a);
+    rows_mut(&mut sum[..count * n], count, n).copy_from(&c);
+    add_product(rows_mut(&mut sum, needed, n), rows(&left, needed, k), b);
+    c.copy_from(rows(&sum[..count * n], count, n));
+}
+
+/// As [`add_rows_product`], for some columns of examples.
+pub(crate) fn add_columns_product<T: Real>(c: MatMut<'_, T>, a: MatRef<'_, T>, b: MatRef<'_, T>) {
+    let (m, k, count) = (c.nrows(), a.ncols(), c.ncols());
+    let needed = enough(count, m * k, TASK_ROWS);
+    if needed == count {
+        return add_product(c, a, b);
+    }
+    let mut c = c;
+    let (mut right, mut sum) = (vec![T::zero(); k * needed], vec![T::zero(); m * needed]);
+    rows_mut(&mut right, k, needed).subcols_mut(0, count).copy_from(b);
+    rows_mut(&mut sum, m, needed).subcols_mut(0, count).copy_from(&c);
+    add_product(rows_mut(&mut sum, m, needed), a, rows(&right, k, needed));
+    c.copy_from(rows(&sum, m, needed).subcols(0, count));
+}
+
 /// A row-major view of a slice.
 pub(crate) fn rows<T>(slice: &[T], nrows: usize, ncols: usize) -> MatRef<'_, T> {
     MatRef::from_row_major_slice(slice, nrows, ncols)
@@ -62,7 +104,12 @@ impl HostOp for Product {
         };
         out.par_chunks_mut(TASK_ROWS * n).enumerate().for_each(|(task, part)| {
             let (first, count) = (task * TASK_ROWS, part.len() / n);
-            add_product(rows_mut(part, count, n), a.subrows(first, count), b);
+            let (part, a) = (rows_mut(part, count, n), a.subrows(first, count));
+            match transposed {
+                // Examples are what is summed over.
+                Transposed::Left => add_product(part, a, b),
+                _ => add_rows_product(part, a, b),
+            }
         });
     }
 
@@ -93,4 +140,44 @@ pub(crate) fn matmul_bt(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 pub(crate) fn matmul_at(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((k, m), (_, n)) = (a.dims2()?, b.dims2()?);
     Product { m, k, n, transposed: Transposed::Left }.apply(&[a, b])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loops::host_op::testing::numbers;
+
+    /// Whether the entries of the first `count` of 64 rows, or columns, are those of all 64.
+    fn agree<T: Real>(k: usize, n: usize, count: usize, columns: bool) -> bool {
+        let typed =
+            |count, seed| -> Vec<T> { numbers(count, seed).into_iter().map(T::from_f64).collect() };
+        let (examples, weights) = (typed(64 * k, 1), typed(n * k, 2));
+        let product = |count: usize| {
+            let mut c = vec![T::zero(); count * n];
+            if columns {
+                let b = rows(&examples, k, 64).subcols(0, count);
+                add_columns_product(rows_mut(&mut c, n, count), rows(&weights, n, k), b);
+                return (0..count * n).map(|at| c[at % n * count + at / n]).collect();
+            }
+            let b = rows(&weights, n, k).transpose();
+            add_rows_product(rows_mut(&mut c, count, n), rows(&examples[..count * k], count, k), b);
+            c
+        };
+        let (some, all): (Vec<T>, Vec<T>) = (product(count), product(64));
+        some == all[..count * n]
+    }
+
+    #[test]
+    fn entries_do_not_depend_on_the_number_of_examples() {
+        for (k, n) in [(5, 1), (5, 10), (84, 1), (84, 2), (84, 10), (400, 3), (513, 2), (1025, 16)]
+        {
+            for count in (1..64).filter(|count| count % 5 < 3) {
+                for columns in [false, true] {
+                    let agree =
+                        agree::<f32>(k, n, count, columns) && agree::<f64>(k, n, count, columns);
+                    assert!(agree, "{count} examples, {k} terms, {n} outputs, {columns}");
+                }
+            }
+        }
+    }
 }

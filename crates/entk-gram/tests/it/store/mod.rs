@@ -185,10 +185,10 @@ fn another_run_is_refused_field_by_field() -> TestResult {
     assert!(message.contains("weights: ") && !message.contains("inputs: "), "{message}");
     let message = refused(&case, &StoreConfig { edge: 16, ..config() })?;
     assert!(message.contains("edge: 15 -> 16"), "{message}");
-    case.config.micro_batch = 10;
+    case.config.micro_batch = Some(10);
     case.x = (case.x * 2.0)?;
     let message = refused(&case, &config())?;
-    assert!(message.contains("micro_batch: 64 -> 10") && message.contains("inputs: "), "{message}");
+    assert!(message.contains("micro_batch: 31 -> 10") && message.contains("inputs: "), "{message}");
     assert!(snapshot(folder.path())? == before, "left as it is");
 
     let other = temporary()?;

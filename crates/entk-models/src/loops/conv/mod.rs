@@ -22,7 +22,7 @@ use crate::{
     loops::{
         conv::{lowering::ImageBlocks, products::Products},
         host_op::HostOp,
-        matmul::{add_product, rows, rows_mut},
+        matmul::{add_columns_product, add_product, rows, rows_mut},
         real::Real,
     },
 };
@@ -115,7 +115,8 @@ impl HostOp for Forward {
                     }
                     for di in 0..g.kernel[0] {
                         let taps = block.tap_view(&scratch.lowered, di);
-                        add_product(rows_mut(result, g.filters, width), weight.tap(di), taps);
+                        let result = rows_mut(result, g.filters, width);
+                        add_columns_product(result, weight.tap(di), taps);
                     }
                     block.scatter(result, y);
                 }
@@ -160,7 +161,7 @@ impl HostOp for InputVjp {
                     scratch.lowered.resize(size, T::zero());
                     for di in 0..g.kernel[0] {
                         let taps = block.tap_view_mut(&mut scratch.lowered, di);
-                        add_product(taps, weight.tap(di).transpose(), cotangents);
+                        add_columns_product(taps, weight.tap(di).transpose(), cotangents);
                     }
                     block.raise(&mut scratch.lowered, dx);
                 }

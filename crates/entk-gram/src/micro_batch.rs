@@ -1,0 +1,80 @@
+//! How many examples are swept at a time: a function of the kernel alone, from the memory that a
+//! sweep of one takes. Engines, plans and identities ask it.
+
+use crate::{
+    config::{GramConfig, Outputs},
+    error::Result,
+    factors::form::FactorSizes,
+    ntk::Ntk,
+};
+
+/// Most examples, where nothing else is said: more make no product faster.
+const MOST: usize = 64;
+/// Bytes that the values and cotangents of one micro-batch should take at most.
+const BYTES: usize = 512 << 20;
+/// Up to so many examples are swept as two micro-batches whatever the network.
+const FEW: usize = 8;
+/// Micro-batches are a multiple of this on the host, so that they keep threads busy side by side.
+const SIDE_BY_SIDE: usize = 2;
+
+/// Examples of a micro-batch, of `n` in all and at most `most`: as equal as can be.
+fn equal(n: usize, most: usize, multiple: usize) -> usize {
+    let batches = n.div_ceil(most.max(1)).next_multiple_of(multiple);
+    n.div_ceil(batches.max(1)).max(1)
+}
+
+impl Ntk<'_> {
+    /// Examples that are swept at a time, of `n`: as many as the settings say, but never more than
+    /// there are. It depends on neither threads nor memory.
+    ///
+    /// Where the network's operations do not show that activations are small, one example is swept
+    /// first.
+    pub(crate) fn micro_batch(&self, n: usize) -> Result<usize> {
+        let GramConfig { micro_batch, .. } = self.config;
+        if let Some(micro_batch) = micro_batch {
+            return Ok(micro_batch.min(n).max(1));
+        }
+        let multiple = if self.params.device().is_cpu() { SIDE_BY_SIDE } else { 1 };
+        let surely = self.model.operations() * (MOST * self.item()) as f64;
+        let most = if n <= FEW || surely <= BYTES as f64 {
+            MOST
+        } else {
+            (BYTES / self.sweep_bytes()?.max(1)).clamp(1, MOST)
+        };
+        Ok(equal(n, most, multiple))
+    }
+
+    /// Bytes of the values and cotangents of one example, of each layer and of the activation after
+    /// it; outputs are swept one after the other.
+    pub(crate) fn sweep_bytes(&self) -> Result<usize> {
+        let layers = self.layers()?;
+        let outputs = if self.config.outputs == Outputs::Trace { self.model.outputs() } else { 1 };
+        let numbers: usize = layers.iter().map(FactorSizes::factor_len).sum();
+        Ok(2 * numbers.div_ceil(outputs.max(1)) * self.item())
+    }
+
+    /// Bytes of a number of the parameters.
+    pub(crate) fn item(&self) -> usize {
+        self.params.dtype().size_in_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn micro_batches_are_equal_and_never_larger_than_the_set() {
+        for n in 1..400 {
+            for (most, multiple) in [(64, 2), (64, 1), (7, 2), (1, 2), (1, 1)] {
+                let batch = equal(n, most, multiple);
+                let batches = n.div_ceil(batch);
+                assert!((1..=most.min(n)).contains(&batch), "{n} {most}: {batch}");
+                // No batch more than sizes ask for, and hardly an example too many.
+                assert!(batches <= n.div_ceil(most).next_multiple_of(multiple), "{n} {most}");
+                assert!(batch * batches < n + batches, "{n} {most}: {batch}");
+            }
+        }
+        assert_eq!([4, 64, 65, 100, 130, 200].map(|n| equal(n, 64, 2)), [2, 32, 33, 50, 33, 50]);
+    }
+}

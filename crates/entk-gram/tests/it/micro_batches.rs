@@ -1,0 +1,74 @@
+//! Micro-batches: never larger than the set, planned as they are swept, without effect on bits.
+
+use candle_core::{DType, Device, Tensor};
+use entk_gram::{Assembly, CpuConfig, Engine, GramConfig, GramError, gram, plan::Target};
+use entk_models::Model;
+use entk_testing::{TestResult, kernel_cases, networks};
+
+#[test]
+fn micro_batches_change_no_bit() -> TestResult {
+    for case in kernel_cases()? {
+        for dtype in [DType::F32, DType::F64] {
+            let (theta, x) = case.to_dtype(dtype)?;
+            let run = |micro_batch, count: usize| {
+                let config = GramConfig { micro_batch, ..GramConfig::default() };
+                gram(&case.network, &theta, &x.narrow(0, 0, count)?, &config)
+            };
+            let whole = run(None, 83)?;
+            for micro_batch in [1, 2, 7, 16, 64, 1000] {
+                let kernel = run(Some(micro_batch), 83)?;
+                assert!(kernel == whole, "{} {dtype:?} {micro_batch}", case.name);
+            }
+            // Nor do the examples beside them.
+            for count in [1, 3, 20, 65] {
+                let few = run(None, count)?;
+                for (i, j) in (0..count).flat_map(|i| (0..=i).map(move |j| (i, j))) {
+                    let (few, whole) = (few.get(i, j), whole.get(i, j));
+                    assert_eq!(few, whole, "{} {dtype:?} {count}: {i} {j}", case.name);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of the sweeps of a ResNet18 of width 64 on `n` images.
+fn sweeps(n: usize, micro_batch: Option<usize>) -> TestResult<u64> {
+    let network = networks::resnet18([3, 16, 16], 64, 1)?;
+    let theta = network.init(0, DType::F32, &Device::Cpu)?;
+    let x = Tensor::randn(0f32, 1.0, (n, 3, 16, 16), &Device::Cpu)?;
+    let config = GramConfig { micro_batch, ..GramConfig::default() };
+    let plan = Assembly::new(&network, &theta, &x, &config)?.plan(Target::Memory)?;
+    let buffers = plan.buffers();
+    let sweeps = buffers.iter().find(|buffer| buffer.name.contains("micro-batch"));
+    Ok(sweeps.ok_or("no sweeps")?.bytes)
+}
+
+#[test]
+fn plans_grow_with_the_examples() -> TestResult {
+    let one = sweeps(1, None)?;
+    for (n, micro_batch) in [(2, None), (3, None), (5, None), (4, Some(64)), (5, Some(64))] {
+        let bytes = sweeps(n, micro_batch)?;
+        assert!(bytes <= n as u64 * one, "{n} {micro_batch:?}: {bytes} > {n} * {one}");
+    }
+    Ok(())
+}
+
+#[test]
+fn sweeps_that_do_not_fit_are_refused_with_the_numbers() -> TestResult {
+    let network = networks::resnet18([3, 16, 16], 64, 1)?;
+    let theta = network.init(0, DType::F32, &Device::Cpu)?;
+    let x = Tensor::randn(0f32, 1.0, (6, 3, 16, 16), &Device::Cpu)?;
+    let run = |micro_batch| {
+        let cpu = CpuConfig { memory: Some(1 << 20), ..CpuConfig::default() };
+        let engine = Engine::Cpu(cpu);
+        gram(&network, &theta, &x, &GramConfig { micro_batch, engine, ..GramConfig::default() })
+    };
+    let needed = |micro_batch| match run(micro_batch) {
+        Err(GramError::Memory { needed, limit }) => Ok((needed, limit)),
+        other => Err(format!("{other:?}")),
+    };
+    let (one, six) = (needed(Some(1))?, needed(Some(6))?);
+    assert!(one.0 <= six.0 && one.1 == 1 << 20, "{one:?} {six:?}");
+    Ok(())
+}
