@@ -6,6 +6,7 @@
 
 mod case;
 mod compare;
+mod conv_networks;
 pub mod networks;
 pub mod operations;
 pub mod published;

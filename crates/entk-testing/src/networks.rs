@@ -8,7 +8,10 @@ use entk_models::{
     Padding, ResNetConfig, Residual, Result, RmsNorm, Sequential, StridePadding,
 };
 
-use crate::token_networks::{embedding, few_tokens, recurrent, tied_table, tokens};
+use crate::{
+    conv_networks::{dilated, grouped, signals, transposed},
+    token_networks::{embedding, few_tokens, recurrent, tied_table, tokens},
+};
 
 /// Names of those whose derivatives are tested, and examples for it.
 pub const DERIVATIVES: &[(&str, usize)] = &[
@@ -28,6 +31,10 @@ pub const DERIVATIVES: &[(&str, usize)] = &[
     ("norms of each example", 4),
     ("batch norm of sequences", 5),
     ("attention", 4),
+    ("dilated convolutions", 4),
+    ("grouped convolutions", 4),
+    ("convolutions of signals", 4),
+    ("transposed convolutions", 4),
 ];
 
 /// Names of those whose kernels are tested: each form of a factor occurs.
@@ -45,6 +52,10 @@ pub const KERNELS: &[&str] = &[
     "embedding of few rows",
     "tied table",
     "recurrent",
+    "dilated convolutions",
+    "grouped convolutions",
+    "convolutions of signals",
+    "transposed convolutions",
 ];
 
 /// Names of those whose inputs are ids, and how many there are.
@@ -97,6 +108,10 @@ pub fn named(name: &str) -> Result<Network> {
         "embedding" => embedding(5, 40, 9),
         "embedding of few rows" => embedding(6, 9, 8),
         "tied table" => tied_table(4, 11, 7),
+        "dilated convolutions" => dilated(),
+        "grouped convolutions" => grouped(),
+        "convolutions of signals" => signals(),
+        "transposed convolutions" => transposed(),
         "recurrent" => recurrent(13),
         "paper's mlp" => MlpConfig::default().network(),
         "paper's lenet5" => LeNet5Config::default().network(),

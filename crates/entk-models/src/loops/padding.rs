@@ -98,9 +98,10 @@ impl Padding {
                 return Err(ModelError::shape(format!("{what}: output padding"), expected, &extra));
             }
             let all = (output[axis] - 1) * stride[axis] + reach[axis];
-            let (pre, post) = self.on_axis(axis == 0, 0, reach[axis], stride[axis]);
+            let same = output[axis] * stride[axis];
+            let (pre, post) = self.on_axis(axis == 0, same, reach[axis], stride[axis]);
             let size = match self {
-                Self::Same => output[axis] * stride[axis] + extra[axis],
+                Self::Same => same + extra[axis],
                 _ => (all + extra[axis]).saturating_sub(pre + post),
             };
             if size == 0 {

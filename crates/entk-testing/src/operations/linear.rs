@@ -25,6 +25,7 @@ fn visit_convolutions(visitor: &mut impl OperationVisitor) -> Result<()> {
     let spread = Convolve { dilation: [1, 2], ..grouped(3) };
     let transposed = Convolve { transposed: Some([0, 0]), padding: 1.into(), ..plain };
     let odd = Convolve { transposed: Some([1, 0]), stride: [2, 3], ..transposed };
+    let same_back = Convolve { padding: Padding::Same, ..odd };
     let dilated_back = Convolve { dilation: [1, 2], padding: Padding::Valid, ..odd };
     let grouped_back = Convolve { groups: 2, ..odd };
     for (name, convolve, x, weight) in [
@@ -38,6 +39,7 @@ fn visit_convolutions(visitor: &mut impl OperationVisitor) -> Result<()> {
         ("convolution, depthwise and dilated", spread, &[3, 5, 6], &[6, 1, 3, 2]),
         ("convolution, depthwise signals", grouped(3), &[3, 7], &[3, 1, 3]),
         ("transposed convolution", transposed, &[2, 4, 5], &[2, 3, 3, 4]),
+        ("transposed convolution, SAME", same_back, &[2, 2, 3], &[2, 3, 2, 3]),
         ("transposed convolution, strided", odd, &[2, 3, 4], &[2, 3, 3, 3]),
         ("transposed convolution, dilated", dilated_back, &[2, 3, 4], &[2, 3, 2, 3]),
         ("transposed convolution, signals", odd, &[2, 4], &[2, 3, 3]),
