@@ -7,7 +7,10 @@
 //! alignment is a contraction.
 //!
 //! Published networks are configurations: the paper's [`MlpConfig`], [`LeNet5Config`] and
-//! [`ResNetConfig`], [`WideResNetConfig`], [`VggConfig`].
+//! [`ResNetConfig`]; [`WideResNetConfig`], [`VggConfig`], [`MobileNetV2Config`],
+//! [`ConvNextConfig`], [`UNetConfig`], [`VitConfig`]; [`Gpt2Config`], [`BertConfig`],
+//! [`LlamaConfig`], [`LstmConfig`]. [`Lora`] puts low-rank adapters on the dense layers of any of
+//! them.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -72,16 +75,17 @@ pub use model::Model;
 #[doc(hidden)]
 pub use model::sealed;
 pub use nets::{
-    LeNet5Config, MlpConfig, ResNetBlock, ResNetConfig, ResNetStem, StridePadding, VggConfig,
-    WideResNetConfig,
+    BertConfig, ConvNextConfig, Gpt2Config, InvertedStage, LanguageHead, LeNet5Config, LlamaConfig,
+    Lora, LstmConfig, MlpConfig, MobileNetV2Config, ResNetBlock, ResNetConfig, ResNetStem,
+    StridePadding, UNetConfig, UNetOutput, VggConfig, VitConfig, WideResNetConfig,
 };
 pub use network::Network;
 pub use operation::{MixedCotangents, NormMode, Operation, Parts, linear_mixed_vjp, only_tangent};
 pub use operations::{
-    attention::{Attend, Softmax},
+    attention::{Attend, Rotate, Softmax},
     closure::Closure,
     entrywise::{Add, AddActivated, Divide, Multiply, Subtract},
-    linear::{Affine, Convolve, MatMul},
+    linear::{Affine, AffineTransposed, Convolve, MatMul},
     norm::{Normalize, NormalizeBatch},
     pooling::{
         AvgPool, AvgPool1d, AvgPool2d, Interpolation, MaxPool, MaxPool1d, MaxPool2d, PerAxis,
@@ -90,7 +94,7 @@ pub use operations::{
     reduce::{GlobalMean, Max, Mean, Sum, Variance},
     shape::{
         Concat, Embed, Expand, Flatten, FlattenAxes, IndexSelect, Pad, PadWith, Permute, Reshape,
-        Roll, Select, Slice, Stack,
+        Roll, Select, Slice, Stack, TableRows,
     },
 };
 pub use params::{

@@ -242,6 +242,7 @@ pub(crate) type AnyCache = Arc<dyn Any + Send + Sync>;
 
 /// An [`Operation`] whose cache has no type.
 pub(crate) trait ErasedOperation: Debug + Send + Sync {
+    fn as_any(&self) -> &dyn Any;
     /// Whether it is an operation of this crate, whose tests check it, or an activation.
     fn is_ours(&self) -> bool;
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>>;
@@ -274,6 +275,10 @@ pub(crate) trait ErasedOperation: Debug + Send + Sync {
 }
 
 impl<O: Operation> ErasedOperation for O {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
     fn is_ours(&self) -> bool {
         Operation::is_ours(self)
     }

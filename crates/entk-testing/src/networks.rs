@@ -131,7 +131,8 @@ pub fn mlp(
     outputs: usize,
     activation: Activation,
 ) -> Result<Network> {
-    MlpConfig { input, hidden: hidden.to_vec(), outputs, activation }.network()
+    let hidden = hidden.to_vec();
+    MlpConfig { input, hidden, outputs, activation, ..Default::default() }.network()
 }
 
 /// A LeNet5 of 3 and 4 filters with one output.

@@ -111,14 +111,58 @@ fn outputs_jvp_and_vjp() -> TestResult {
     })
 }
 
+/// `J J^T` from the rows that factors stand for: (N C, N C), row `n C + c`.
+fn kernel_of_rows(network: &Network, theta: &Params, x: &Tensor) -> TestResult<Tensor> {
+    let sweep = network.sweep(theta, x)?;
+    let rows = |output: usize| -> TestResult<Tensor> {
+        let factors = sweep.output_factors(output)?;
+        let rows = factors.iter().map(|factor| factor.rows()).collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::cat(&rows, 1)?)
+    };
+    let rows = (0..OUTPUTS).map(rows).collect::<TestResult<Vec<_>>>()?;
+    let rows = Tensor::stack(&rows, 1)?.flatten_to(1)?;
+    Ok(rows.matmul(&rows.t()?)?)
+}
+
+/// Root mean squares of two draws of n numbers are equal but for six standard errors.
+#[test]
+fn initial_laws_are_those_of_the_classes() -> TestResult {
+    const ENOUGH: usize = 100;
+    each(|reference, point, theta, _| {
+        if point != "initial" {
+            return Ok(());
+        }
+        let drawn = reference.network.init(1, DType::F64, &Device::Cpu)?;
+        let scale = |values: Vec<f64>| values.iter().map(|v| v * v).sum::<f64>().sqrt();
+        for (name, tensor) in drawn.iter().filter(|(_, t)| t.elem_count() >= ENOUGH) {
+            let (ours, theirs) = (scale(host(tensor)?), scale(host(theta.get(name)?)?));
+            let error = (ours - theirs).abs();
+            let limit = 6.0 * theirs / (tensor.elem_count() as f64).sqrt();
+            assert!(error <= limit, "{} {name}: {ours} {theirs}", reference.name);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn factors_stand_for_the_rows_of_the_jacobian() -> TestResult {
+    each(|reference, point, theta, x| {
+        let found = kernel_of_rows(&reference.network, theta, x)?.to_vec2::<f64>()?;
+        let expected = reference.get(&format!("{point}/ntk_full"))?.to_vec2::<f64>()?;
+        let error = entrywise_error(found.len(), |i, j| found[i][j], |i, j| expected[i][j]);
+        assert!(error <= DOUBLE, "{} {point}: {error:e}", reference.name);
+        Ok(())
+    })
+}
+
 #[test]
 fn kernels_of_three_outputs() -> TestResult {
     each(|reference, point, theta, x| {
         for (outputs, what) in [(Outputs::Trace, "ntk_trace"), (Outputs::Full, "ntk_full")] {
             let expected = reference.get(&format!("{point}/{what}"))?.to_vec2::<f64>()?;
             let n = expected.len();
-            let mut check = |config: GramConfig| -> TestResult {
-                let config = GramConfig { outputs, micro_batch: Some(x.dim(0)?), ..config };
+            let check = |config: GramConfig| -> TestResult {
+                let config = GramConfig { outputs, ..config };
                 let found = gram(&reference.network, theta, x, &config)?.entries().to_f64_vec();
                 let error = entrywise_error(n, |i, j| found[i * n + j], |i, j| expected[i][j]);
                 let Reference { name, .. } = reference;

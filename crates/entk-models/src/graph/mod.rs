@@ -252,7 +252,7 @@ impl Graph {
         readers
     }
 
-    fn push(&mut self, node: Node) -> Value {
+    pub(crate) fn push(&mut self, node: Node) -> Value {
         self.nodes.push(node);
         Value(self.nodes.len() - 1)
     }

@@ -5,6 +5,7 @@ use crate::{
     error::{ModelError, Result},
     graph::{Graph, Value},
     layer::Layer,
+    layers::dense::scale,
     loops::padding::Padding,
     operations::{linear::Convolve, pooling::PerAxis},
     params::{init::InitialLaw, spec::ParamSpec},
@@ -129,6 +130,7 @@ impl<const A: usize, const TRANSPOSED: bool> Layer for Conv<A, TRANSPOSED> {
             let bias = ParamSpec::trainable(format!("{name}.bias"), &[*filters], init);
             values.push(graph.parameter(bias)?);
         }
+        scale(graph, &mut values, law.scales(columns * taps))?;
         graph.apply(*convolve, &values)
     }
 }

@@ -14,19 +14,26 @@ pub struct Embedding {
     name: String,
     rows: usize,
     width: usize,
+    init: Initializer,
 }
 
 impl Embedding {
     /// A table `NAME.weight` of `rows` rows, standard normal at first, as in PyTorch.
     pub fn new(name: &str, rows: usize, width: usize) -> Self {
-        Self { name: name.to_owned(), rows, width }
+        Self { name: name.to_owned(), rows, width, init: Initializer::Normal }
+    }
+
+    /// Sets the initial law.
+    #[must_use]
+    pub fn with_init(self, init: Initializer) -> Self {
+        Self { init, ..self }
     }
 }
 
 impl Layer for Embedding {
     fn add_to(&self, graph: &mut Graph, ids: Value) -> Result<Value> {
         let (name, shape) = (format!("{}.weight", self.name), [self.rows, self.width]);
-        let table = graph.parameter(ParamSpec::trainable(name, &shape, Initializer::Normal))?;
+        let table = graph.parameter(ParamSpec::trainable(name, &shape, self.init))?;
         graph.apply(Embed, &[ids, table])
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     layers::{Dense, Sequential},
     network::Network,
     operations::shape::Flatten,
+    params::init::InitialLaw,
 };
 
 /// The multilayer perceptron of the paper: flatten, then dense layers `fc1`, `fc2`, ... with an
@@ -21,6 +22,8 @@ pub struct MlpConfig {
     pub outputs: usize,
     /// Activation after every hidden layer.
     pub activation: Activation,
+    /// Initial law, the NTK parametrisation among them.
+    pub law: InitialLaw,
 }
 
 impl Default for MlpConfig {
@@ -30,6 +33,7 @@ impl Default for MlpConfig {
             hidden: vec![100, 100],
             outputs: 1,
             activation: Activation::Relu,
+            law: InitialLaw::default(),
         }
     }
 }
@@ -49,7 +53,8 @@ impl MlpConfig {
             if at > 0 {
                 layers = layers.then(self.activation);
             }
-            layers = layers.then(Dense::new(&format!("fc{}", at + 1), width, next));
+            let dense = Dense::new(&format!("fc{}", at + 1), width, next);
+            layers = layers.then(dense.with_law(self.law));
             width = next;
         }
         Network::new(&self.input, layers)

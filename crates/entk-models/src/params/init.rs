@@ -102,6 +102,15 @@ pub enum InitialLaw {
         /// The standard deviation of the weights.
         std: f64,
     },
+    /// The NTK parametrisation: the layer computes `y = weight / sqrt(fan_in) W x + bias b` with W
+    /// and b standard normal. The scales are operations of the network, so that its tangent kernel
+    /// converges as the width grows.
+    Ntk {
+        /// The standard deviation of an output at inputs of mean square 1, without bias.
+        weight: f64,
+        /// The scale of the bias.
+        bias: f64,
+    },
 }
 
 impl InitialLaw {
@@ -114,6 +123,7 @@ impl InitialLaw {
             Self::Xavier => Initializer::xavier_uniform(fan_in, fan_out),
             Self::Torch => Initializer::torch_default(fan_in),
             Self::Normal { std } => Initializer::ScaledNormal { std },
+            Self::Ntk { .. } => Initializer::Normal,
         }
     }
 
@@ -121,7 +131,16 @@ impl InitialLaw {
     pub fn bias(self, fan_in: usize) -> Initializer {
         match self {
             Self::Torch => Initializer::torch_default(fan_in),
+            Self::Ntk { .. } => Initializer::Normal,
             _ => Initializer::Zeros,
+        }
+    }
+
+    /// What the network multiplies a layer's inputs and its bias by, where it does.
+    pub fn scales(self, fan_in: usize) -> Option<[f64; 2]> {
+        match self {
+            Self::Ntk { weight, bias } => Some([weight / (fan_in as f64).sqrt(), bias]),
+            _ => None,
         }
     }
 }
@@ -168,6 +187,7 @@ mod tests {
             (InitialLaw::Xavier, 2.0 / 68.0),
             (InitialLaw::Torch, 1.0 / 54.0),
             (InitialLaw::Normal { std: 0.02 }, 0.0004),
+            (InitialLaw::Ntk { weight: 1.5, bias: 0.1 }, 1.0),
         ] {
             let values = law.weight(fan_in, fan_out).draw("w", DRAWS, 3);
             let mean = values.iter().sum::<f64>() / DRAWS as f64;

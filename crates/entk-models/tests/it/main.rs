@@ -6,6 +6,7 @@ mod graph;
 mod interop;
 mod lies;
 mod mixed;
+mod nets;
 mod operations;
 mod reference_convolutions;
 mod reference_operations;

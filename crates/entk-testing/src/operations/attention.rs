@@ -1,7 +1,7 @@
 //! Products of two values, softmaxes and attention: axes that meet, masks, heads in groups.
 
 use candle_core::{Device, Tensor};
-use entk_models::{Attend, MatMul, Result, Softmax};
+use entk_models::{Attend, MatMul, Result, Rotate, Softmax};
 
 use crate::operations::law::{InputLaw, OperationVisitor};
 
@@ -12,6 +12,10 @@ pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
         visitor.visit(&format!("softmax over {axis}"), Softmax::over(axis), &x)?;
         let logarithm = Softmax::over(axis).logarithm();
         visitor.visit(&format!("log-softmax over {axis}"), logarithm, &x)?;
+    }
+    for (name, x) in [("rotary positions", &[2, 3, 4][..]), ("rotary positions, one head", &[5, 2])]
+    {
+        visitor.visit(name, Rotate::new(10.0), &[InputLaw::normal(x)])?;
     }
     visit_attention(visitor)
 }

@@ -1,6 +1,6 @@
 //! Products with weights.
 
-use entk_models::{Affine, Convolve, Operation, Padding, Result};
+use entk_models::{Affine, AffineTransposed, Convolve, Operation, Padding, Result};
 
 use crate::operations::law::{InputLaw, OperationVisitor};
 
@@ -12,6 +12,10 @@ pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
         let inputs = [InputLaw::normal(x), weight(&[5, 4]), weight(&[5])];
         visitor.visit(name, Affine, &inputs)?;
         visitor.visit(&format!("{name}, no bias"), Affine, &inputs[..2])?;
+        let inputs = [InputLaw::normal(x), weight(&[4, 5]), weight(&[5])];
+        let name = format!("{name}, transposed");
+        visitor.visit(&name, AffineTransposed, &inputs)?;
+        visitor.visit(&format!("{name}, no bias"), AffineTransposed, &inputs[..2])?;
     }
     visit_convolutions(visitor)
 }

@@ -2,7 +2,7 @@
 
 use entk_models::{
     Concat, Embed, Expand, Flatten, FlattenAxes, IndexSelect, Pad, PadWith, Permute, Reshape,
-    Result, Roll, Select, Slice, Stack,
+    Result, Roll, Select, Slice, Stack, TableRows,
 };
 
 use crate::operations::law::{InputLaw, OperationVisitor};
@@ -55,5 +55,6 @@ fn visit_several(visitor: &mut impl OperationVisitor) -> Result<()> {
     let table = InputLaw::normal(&[7, 4]).shared();
     visitor.visit("embedding", Embed, &[ids(&[5]), table.clone()])?;
     visitor.visit("embedding of a grid", Embed, &[ids(&[2, 3]), table.clone()])?;
-    visitor.visit("embedding of one", Embed, &[ids(&[]), table])
+    visitor.visit("embedding of one", Embed, &[ids(&[]), table.clone()])?;
+    visitor.visit("rows of a table", TableRows::new(vec![3, 0, 5, 3]), &[table])
 }

@@ -115,15 +115,9 @@ impl StridePadding {
     fn around(self, kernel: usize) -> Padding {
         match self {
             Self::Same => Padding::Same,
-            Self::Symmetric => symmetric(kernel),
+            Self::Symmetric => (kernel / 2).into(),
         }
     }
-}
-
-/// Half a kernel of zeros on each side, as PyTorch's networks have it.
-pub(super) fn symmetric(kernel: usize) -> Padding {
-    let half = kernel / 2;
-    Padding::Explicit { top: half, bottom: half, left: half, right: half }
 }
 
 impl Default for ResNetConfig {
@@ -218,7 +212,7 @@ impl ResNetConfig {
             ResNetStem::Conv3 => Sequential::new().then(conv(3)).then(norm),
             ResNetStem::Conv7MaxPool => {
                 let windows = PoolWindows::new(3).with_stride(2).with_padding(1);
-                let conv = conv(7).with_stride(2).with_padding(symmetric(7));
+                let conv = conv(7).with_stride(2).with_padding(3);
                 Sequential::new().then(conv).then(norm).then(MaxPool2d::new(windows))
             }
         }

@@ -6,7 +6,6 @@ use crate::{
     error::{ModelError, Result},
     graph::{Graph, Value},
     layers::{BatchNorm2d, Conv2d, Dense},
-    nets::images::resnet::symmetric,
     network::Network,
     operations::{entrywise::AddActivated, reduce::GlobalMean},
     params::init::InitialLaw,
@@ -110,5 +109,5 @@ impl WideResNetConfig {
 /// A convolution without bias, padded as in PyTorch.
 fn conv(name: &str, channels: usize, filters: usize, kernel: usize, stride: usize) -> Conv2d {
     let conv = Conv2d::new(name, channels, filters, kernel).with_law(InitialLaw::HeFanOut);
-    conv.without_bias().with_stride(stride).with_padding(symmetric(kernel))
+    conv.without_bias().with_stride(stride).with_padding(kernel / 2)
 }

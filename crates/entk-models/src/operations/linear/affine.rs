@@ -24,13 +24,13 @@ pub struct Affine;
 /// What derivatives of an [`Affine`] need.
 #[derive(Debug)]
 pub struct AffineCache {
-    x: Tensor,
+    pub(super) x: Tensor,
     /// (out, in).
-    weight: Tensor,
+    pub(super) weight: Tensor,
 }
 
 /// x W^T over the last axis.
-fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+pub(super) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let last = x.rank() - 1;
     if last == 1 {
         return matmul_bt(x, weight);
@@ -40,7 +40,7 @@ fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 }
 
 /// d W over the last axis.
-fn transposed_product(d: &Tensor, weight: &Tensor) -> Result<Tensor> {
+pub(super) fn transposed_product(d: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let last = d.rank() - 1;
     if last == 1 {
         return matmul(d, weight);
@@ -49,7 +49,7 @@ fn transposed_product(d: &Tensor, weight: &Tensor) -> Result<Tensor> {
     Ok(x.reshape([&d.dims()[..last], &[weight.dims()[1]]].concat())?)
 }
 
-fn add_bias(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+pub(super) fn add_bias(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     match bias {
         Some(bias) => Ok(y.broadcast_add(&bias.squeeze(0)?)?),
         None => Ok(y),
@@ -57,7 +57,7 @@ fn add_bias(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
 }
 
 /// (N, .., width) as (N, width), or as (N, T, width) with all axes between in one.
-fn tokens(t: &Tensor) -> Result<Tensor> {
+pub(super) fn tokens(t: &Tensor) -> Result<Tensor> {
     Ok(if t.rank() > 3 { t.flatten(1, t.rank() - 2)? } else { t.clone() })
 }
 

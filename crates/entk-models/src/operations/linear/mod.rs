@@ -1,9 +1,11 @@
 //! Operations that are linear in what they multiply.
 
-mod affine;
+pub(super) mod affine;
+mod affine_transposed;
 mod convolve;
 mod mat_mul;
 
 pub use affine::Affine;
+pub use affine_transposed::AffineTransposed;
 pub use convolve::Convolve;
 pub use mat_mul::MatMul;

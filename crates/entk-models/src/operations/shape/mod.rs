@@ -9,6 +9,7 @@ mod pad;
 mod permute;
 mod reshape;
 mod slice;
+mod table_rows;
 
 pub use concat::{Concat, Stack};
 pub use embed::Embed;
@@ -19,3 +20,4 @@ pub use pad::{Pad, PadWith};
 pub use permute::Permute;
 pub use reshape::Reshape;
 pub use slice::{Select, Slice};
+pub use table_rows::TableRows;
