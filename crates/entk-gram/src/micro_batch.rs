@@ -1,6 +1,8 @@
 //! How many examples are swept at a time: a function of the kernel alone, from the memory that a
 //! sweep of one takes. Engines, plans and identities ask it.
 
+use entk_models::NetworkSummary;
+
 use crate::{
     config::{GramConfig, Outputs},
     error::Result,
@@ -12,10 +14,20 @@ use crate::{
 const MOST: usize = 64;
 /// Bytes that the values and cotangents of one micro-batch should take at most.
 const BYTES: usize = 512 << 20;
-/// Up to so many examples are swept as two micro-batches whatever the network.
-const FEW: usize = 8;
 /// Micro-batches are a multiple of this on the host, so that they keep threads busy side by side.
 const SIDE_BY_SIDE: usize = 2;
+
+/// Numbers of all values of one example that follow from its input.
+pub(crate) fn values(network: &NetworkSummary) -> usize {
+    let mut follows = vec![true];
+    let mut values: usize = network.input.iter().product();
+    for node in &network.nodes {
+        let follow = node.reads.iter().any(|read| follows.get(*read) == Some(&true));
+        follows.push(follow);
+        values += if follow { node.shape.iter().product::<usize>() } else { 0 };
+    }
+    values
+}
 
 /// Examples of a micro-batch, of `n` in all and at most `most`: as equal as can be.
 fn equal(n: usize, most: usize, multiple: usize) -> usize {
@@ -26,31 +38,23 @@ fn equal(n: usize, most: usize, multiple: usize) -> usize {
 impl Ntk<'_> {
     /// Examples that are swept at a time, of `n`: as many as the settings say, but never more than
     /// there are. It depends on neither threads nor memory.
-    ///
-    /// Where the network's operations do not show that activations are small, one example is swept
-    /// first.
-    pub(crate) fn micro_batch(&self, n: usize) -> Result<usize> {
+    pub(crate) fn micro_batch(&self, n: usize) -> usize {
         let GramConfig { micro_batch, .. } = self.config;
         if let Some(micro_batch) = micro_batch {
-            return Ok(micro_batch.min(n).max(1));
+            return micro_batch.min(n).max(1);
         }
         let multiple = if self.params.device().is_cpu() { SIDE_BY_SIDE } else { 1 };
-        let surely = self.model.operations() * (MOST * self.item()) as f64;
-        let most = if n <= FEW || surely <= BYTES as f64 {
-            MOST
-        } else {
-            (BYTES / self.sweep_bytes()?.max(1)).clamp(1, MOST)
-        };
-        Ok(equal(n, most, multiple))
+        let most = BYTES / (2 * self.values * self.item()).max(1);
+        equal(n, most.clamp(1, MOST), multiple)
     }
 
-    /// Bytes of the values and cotangents of one example, of each layer and of the activation after
-    /// it; outputs are swept one after the other.
+    /// Bytes of all values of one example, and of the factors of one output: outputs are swept one
+    /// after the other.
     pub(crate) fn sweep_bytes(&self) -> Result<usize> {
         let layers = self.layers()?;
         let outputs = if self.config.outputs == Outputs::Trace { self.model.outputs() } else { 1 };
         let numbers: usize = layers.iter().map(FactorSizes::factor_len).sum();
-        Ok(2 * numbers.div_ceil(outputs.max(1)) * self.item())
+        Ok((self.values + numbers.div_ceil(outputs.max(1))) * self.item())
     }
 
     /// Bytes of a number of the parameters.

@@ -15,6 +15,7 @@ use crate::{
     config::{Accumulate, GramConfig, Outputs},
     error::{GramError, Result},
     factors::form::{FactorSizes, without_single_token},
+    micro_batch::values,
 };
 
 /// Examples on which left-out gradients are computed: one of so many, up to a few.
@@ -35,6 +36,8 @@ pub(crate) struct Ntk<'a> {
     pub(crate) inputs: Tensor,
     pub(crate) config: GramConfig,
     pub(crate) stop: Option<&'a AtomicBool>,
+    /// Numbers of all values of one example.
+    pub(crate) values: usize,
     layers: OnceLock<Vec<FactorSizes>>,
 }
 
@@ -62,6 +65,7 @@ impl<'a> Ntk<'a> {
             inputs,
             config: config.clone(),
             stop: None,
+            values: values(&model.network().summary()),
             layers: OnceLock::new(),
         })
     }
@@ -69,7 +73,8 @@ impl<'a> Ntk<'a> {
     /// Parameters and inputs elsewhere: on another device, in another type.
     pub(crate) fn moved(&self, params: Params, inputs: Tensor) -> Self {
         let (config, layers) = (self.config.clone(), self.layers.clone());
-        Self { model: self.model, params, inputs, config, stop: self.stop, layers }
+        let Self { model, stop, values, .. } = *self;
+        Self { model, params, inputs, config, stop, values, layers }
     }
 
     /// The element type of the kernel.

@@ -149,7 +149,7 @@ impl<T: Real> KeptFactors<T> {
         side_by_side: usize,
     ) -> Result<Self> {
         let n = inputs.dim(0)?;
-        let size = ntk.micro_batch(n)?;
+        let size = ntk.micro_batch(n);
         let starts: Vec<usize> = (0..n).step_by(size).collect();
         // Made once the first sweeps are over, so that it takes the memory that they have freed.
         let mut kept = None;

@@ -83,8 +83,8 @@ impl<'a, T: Real> CpuEngine<'a, T> {
     /// What fits the memory.
     fn groups(&self) -> Result<Groups> {
         // Given products of inputs are read once a tile, for which all layers are at hand.
-        if self.job.products.is_some() || surely_fits(&self.job)? {
-            let side_by_side = most_side_by_side(&self.job)?;
+        if self.job.products.is_some() || surely_fits(&self.job) {
+            let side_by_side = most_side_by_side(&self.job);
             return Ok(Groups { layers: vec![None], resident_tiles: 1, side_by_side });
         }
         let layers = CpuLayer::all(self.job.ntk, &self.layers)?;

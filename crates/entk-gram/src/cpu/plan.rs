@@ -60,18 +60,19 @@ fn limit(config: &CpuConfig) -> u64 {
 }
 
 /// Whether a bound of everything takes less than half of the memory, so that no example need be
-/// swept to find out: factors take no more than rows of all parameters, and the values of a sweep
-/// are fewer than its operations.
-pub(crate) fn surely_fits(job: &CpuJob<'_>) -> Result<bool> {
+/// swept to find out: factors take no more than rows of all parameters, and in a sweep they take
+/// no more than the values.
+pub(crate) fn surely_fits(job: &CpuJob<'_>) -> bool {
     let CpuJob { ntk, tiles, config, .. } = job;
     let outputs = if ntk.config.outputs == Outputs::Trace { ntk.model.outputs() } else { 1 };
     let rows = tiles.rows.n() + tiles.others.map_or(0, |(_, cols)| cols.n());
     let factors = rows as f64 * (ntk.params.count() * outputs) as f64;
-    let swept = (examples(job) as f64) * ntk.model.operations();
+    let n = examples(job);
+    let swept = 2 * ntk.values * (most_side_by_side(job) * ntk.micro_batch(n)).min(n);
     let bytes = |numbers: f64, dtype: DType| numbers * dtype.size_in_bytes() as f64;
-    let needed = bytes(factors + swept + ntk.inputs.elem_count() as f64, ntk.params.dtype())
-        + bytes(tiles.largest() as f64, ntk.dtype());
-    Ok(needed < 0.5 * limit(config) as f64)
+    let numbers = factors + (swept + ntk.inputs.elem_count()) as f64;
+    let needed = bytes(numbers, ntk.params.dtype()) + bytes(tiles.largest() as f64, ntk.dtype());
+    needed < 0.5 * limit(config) as f64
 }
 
 /// Examples of the larger side.
@@ -80,20 +81,17 @@ fn examples(CpuJob { ntk, tiles, .. }: &CpuJob<'_>) -> usize {
 }
 
 /// How many micro-batches are swept side by side at most.
-pub(crate) fn most_side_by_side(job: &CpuJob<'_>) -> Result<usize> {
+pub(crate) fn most_side_by_side(job: &CpuJob<'_>) -> usize {
     let n = examples(job);
-    let batches = n.div_ceil(job.ntk.micro_batch(n)?);
-    Ok(rayon::current_num_threads().min(batches).max(1))
+    let batches = n.div_ceil(job.ntk.micro_batch(n));
+    rayon::current_num_threads().min(batches).max(1)
 }
 
 /// The order of work, and how many micro-batches are swept side by side: as many as there are
 /// threads for, unless fewer leave memory for factors that would take more sweeps.
 pub(crate) fn schedule(job: &CpuJob<'_>, layers: &[CpuLayer]) -> (usize, Result<Schedule>) {
     let of = |count: usize| workload(job, layers, count).and_then(|work| Schedule::new(&work));
-    let mut count = match most_side_by_side(job) {
-        Ok(count) => count,
-        Err(error) => return (1, Err(error)),
-    };
+    let mut count = most_side_by_side(job);
     let mut best = (count, of(count));
     while count > 1 {
         count /= 2;
@@ -151,7 +149,7 @@ pub(crate) fn workload(
 /// leave.
 fn sweeping(job: &CpuJob<'_>, layers: &[CpuLayer], side_by_side: usize) -> Result<Buffer> {
     let (ntk, n) = (job.ntk, examples(job));
-    let batch = ntk.micro_batch(n)?;
+    let batch = ntk.micro_batch(n);
     let kept: usize = layers.iter().map(CpuLayer::kept).sum();
     let kept = kept * ntk.rows_per_example() * ntk.item();
     let bytes = ((ntk.sweep_bytes()? + kept) * (side_by_side * batch).min(n)) as u64;
@@ -174,7 +172,7 @@ fn scratch(CpuJob { ntk, config, .. }: &CpuJob<'_>, layers: &[CpuLayer]) -> Vec<
 /// Seconds of one sweep over all examples, from that of the first micro-batches side by side.
 fn sweep_seconds(job: &CpuJob<'_>, side_by_side: usize) -> Result<f64> {
     let (ntk, n) = (job.ntk, job.ntk.inputs.dim(0)?);
-    let batch = ntk.micro_batch(n)?;
+    let batch = ntk.micro_batch(n);
     let starts: Vec<usize> = (0..n).step_by(batch).collect();
     let first = &starts[..side_by_side.min(starts.len())];
     let start = Instant::now();

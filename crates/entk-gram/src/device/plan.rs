@@ -59,7 +59,7 @@ pub(crate) fn workload(
     let wanted = tiles.wanted.len().max(1);
     let tile = tiles.largest() as u64 * entry;
     let layers = ntk.layers()?;
-    let micro_batch = ntk.micro_batch(tiles.side() / ntk.rows_per_example())?;
+    let micro_batch = ntk.micro_batch(tiles.side() / ntk.rows_per_example());
     Ok(Workload {
         layers: layer_sizes(layers, ntk.config.strategy),
         rows: blocks.iter().map(|block| block.rows).sum(),

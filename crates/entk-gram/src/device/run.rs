@@ -65,7 +65,7 @@ pub(crate) fn engine<'a>(
     let schedule = Schedule::new(&Workload { keeps_tiles, ..work })?;
     let arithmetic = Arithmetic { precision, entry: ntk.dtype() };
     let first_col = if tiles.others.is_some() { tiles.rows.side() } else { 0 };
-    let micro_batch = ntk.micro_batch(tiles.side() / ntk.rows_per_example())?;
+    let micro_batch = ntk.micro_batch(tiles.side() / ntk.rows_per_example());
     let tiles = tiles.wanted.clone();
     Ok(DeviceEngine { ntk, blocks, first_col, tiles, schedule, arithmetic, micro_batch })
 }

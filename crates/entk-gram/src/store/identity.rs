@@ -65,7 +65,7 @@ impl Identity {
             strategy: format!("{:?}", config.strategy),
             outputs: format!("{:?}", config.outputs),
             layers: config.layers.clone(),
-            micro_batch: ntk.micro_batch(ntk.inputs.dim(0)?)?,
+            micro_batch: ntk.micro_batch(ntk.inputs.dim(0)?),
             model: blake3::hash(format!("{:?}", ntk.model).as_bytes()).to_string(),
             weights: hash::named(ntk.params.iter().chain(ntk.params.statistics()))?,
             inputs: hash::examples(&ntk.inputs)?,
