@@ -84,7 +84,7 @@ fn main() -> Result<()> {
     if flags.gelu {
         let (_, channels, height, width) = experiment.images.dims4()?;
         let input = [channels, height, width];
-        experiment.network = common.model.network(input, common.width, Activation::Gelu)?;
+        experiment.network = common.model.network(&input, common.width, Activation::Gelu)?;
     }
     // Both kernels are of the f32 weights and images.
     let double = experiment.to_dtype(DType::F64)?.kernel(&run)?;

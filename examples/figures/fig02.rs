@@ -75,7 +75,7 @@ fn main() -> Result<()> {
 }
 
 fn check(flags: &FigureFlags<Own>) -> Result<()> {
-    let has_norms = flags.common.model == ModelName::ResNet18;
+    let has_norms = flags.common.model.has_batch_norms();
     ensure!(has_norms || !flags.own.frozen, "--frozen: {} has no batch norms", flags.common.model);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The networks and data sets of the paper by name: as flags take them, as records keep them and as
+//! Networks and data sets by name: as flags take them, as records keep them and as
 //! figures print them. Used by the flags and by experiments.
 
 use std::fmt;
@@ -6,18 +6,58 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// The networks of the paper.
+/// The networks of the paper, and published ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ModelName {
     /// Fully connected, two hidden layers of 100
     Mlp,
     /// Two convolutions and three dense layers
     #[value(name = "lenet5", alias = "lenet")]
+    #[serde(rename = "lenet5")]
     LeNet5,
-    /// Residual network of 18 layers
+    /// The paper's residual network of 18 layers, for small images
     #[value(name = "resnet18")]
+    #[serde(rename = "resnet18")]
     ResNet18,
+    /// The same form with 34 layers
+    #[value(name = "resnet34")]
+    #[serde(rename = "resnet34")]
+    ResNet34,
+    /// torchvision's resnet18: 7x7 stem and max pooling
+    #[value(name = "resnet18-torchvision")]
+    #[serde(rename = "resnet18-torchvision")]
+    TorchResNet18,
+    /// torchvision's resnet34
+    #[value(name = "resnet34-torchvision")]
+    #[serde(rename = "resnet34-torchvision")]
+    TorchResNet34,
+    /// torchvision's resnet50, with bottlenecks
+    #[value(name = "resnet50-torchvision")]
+    #[serde(rename = "resnet50-torchvision")]
+    TorchResNet50,
+    /// Wide residual network for small images
+    WideResnet,
+    /// torchvision's vgg11 or deeper, as `VggConfig` defaults
+    Vgg,
+    /// torchvision's mobilenet_v2
+    #[value(name = "mobilenet-v2")]
+    #[serde(rename = "mobilenet-v2")]
+    MobileNetV2,
+    /// torchvision's convnext_tiny
+    ConvnextTiny,
+    /// timm's vit_tiny_patch16
+    VitTiny,
+    /// timm's deit_tiny_distilled_patch16
+    DeitTiny,
+    /// GPT-2 small with one output; inputs are tokens
+    #[value(name = "gpt2")]
+    #[serde(rename = "gpt2")]
+    Gpt2,
+    /// BERT base with one output; inputs are tokens
+    Bert,
+    /// A Llama-like decoder with one output; inputs are tokens
+    Llama,
 }
 
 /// The data sets of the paper, and the one that is embedded.
@@ -49,6 +89,54 @@ impl ModelName {
             Self::Mlp => "MLP",
             Self::LeNet5 => "LeNet5",
             Self::ResNet18 => "ResNet18",
+            Self::ResNet34 => "ResNet34",
+            Self::TorchResNet18 => "ResNet18 (torchvision)",
+            Self::TorchResNet34 => "ResNet34 (torchvision)",
+            Self::TorchResNet50 => "ResNet50 (torchvision)",
+            Self::WideResnet => "WideResNet",
+            Self::Vgg => "VGG",
+            Self::MobileNetV2 => "MobileNetV2",
+            Self::ConvnextTiny => "ConvNeXt-T",
+            Self::VitTiny => "ViT-Ti",
+            Self::DeitTiny => "DeiT-Ti",
+            Self::Gpt2 => "GPT-2",
+            Self::Bert => "BERT",
+            Self::Llama => "Llama",
+        }
+    }
+
+    /// Whether inputs are token ids (N, T) in place of images (N, C, H, W).
+    pub fn reads_tokens(self) -> bool {
+        matches!(self, Self::Gpt2 | Self::Bert | Self::Llama)
+    }
+
+    /// Whether the network has batch norms.
+    pub fn has_batch_norms(self) -> bool {
+        use ModelName::{
+            MobileNetV2, ResNet18, ResNet34, TorchResNet18, TorchResNet34, TorchResNet50,
+            WideResnet,
+        };
+        matches!(
+            self,
+            ResNet18
+                | ResNet34
+                | TorchResNet18
+                | TorchResNet34
+                | TorchResNet50
+                | WideResnet
+                | MobileNetV2
+        )
+    }
+
+    /// Where 3x3 convolutions of stride 2 put their zeros, which no shape of a weight shows.
+    pub fn stride_padding(self) -> Option<&'static str> {
+        match self {
+            Self::ResNet18 | Self::ResNet34 => Some("none before and one after (SAME)"),
+            Self::TorchResNet18
+            | Self::TorchResNet34
+            | Self::TorchResNet50
+            | Self::MobileNetV2 => Some("one on both sides (PyTorch)"),
+            _ => None,
         }
     }
 }

@@ -42,7 +42,7 @@ impl Directions {
     /// # Errors
     /// When the derivative or [`eigh`] fails, or the cache cannot be written.
     pub fn find(run: &Run, flags: &CommonFlags) -> Result<Self> {
-        let network = flags.model.network([1, SIDE, SIDE], flags.width, Activation::Gelu)?;
+        let network = flags.model.network(&[1, SIDE, SIDE], flags.width, Activation::Gelu)?;
         let device = flags.device.open()?;
         let theta0 = network.init(flags.seed, DType::F32, &device)?;
         let d = SIDE * SIDE;

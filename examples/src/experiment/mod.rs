@@ -10,11 +10,15 @@ pub(crate) mod kernel;
 pub(crate) mod linearization;
 pub(crate) mod tasks;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use entk::{
     data::{DataSource, Dataset, Split, load},
-    models::{Activation, LeNet5Config, MlpConfig, Model, Network, Params, ResNetConfig},
+    models::{
+        Activation, BertConfig, ConvNextConfig, Gpt2Config, LanguageHead, LeNet5Config, LlamaConfig,
+        MlpConfig, MobileNetV2Config, Model, Network, Params, ResNetConfig, VggConfig, VitConfig,
+        WideResNetConfig,
+    },
     train::Examples,
 };
 
@@ -35,25 +39,76 @@ impl DataName {
 }
 
 impl ModelName {
-    /// The paper's network for inputs of this shape, with one output. `width` is the number of
-    /// filters of ResNet18's first stage; the others have no such setting.
+    /// The network for inputs of this shape, with one output. `width` is the number of filters of
+    /// the first stage of the paper's ResNets; the others have no such setting.
     ///
     /// # Errors
-    /// An input that the network cannot take.
-    pub fn network(
+    /// An input that the network cannot take, or an activation where the network has its own.
+    pub fn network(self, input: &[usize], width: usize, activation: Activation) -> Result<Network> {
+        let network = match input {
+            &[tokens] if self.reads_tokens() => self.of_tokens(tokens),
+            &[channels, height, width_px] if !self.reads_tokens() => {
+                self.of_images([channels, height, width_px], width, activation)
+            }
+            _ => {
+                let expected = if self.reads_tokens() { "(N, tokens)" } else { "(N, C, H, W)" };
+                bail!("--model {self}: expected inputs {expected}, found (N, {input:?})")
+            }
+        };
+        ensure!(
+            activation == Activation::Relu || self.has_activation(),
+            "--activation: --model {self} has an activation of its own"
+        );
+        network.with_context(|| format!("--model {self} on inputs of shape {input:?}"))
+    }
+
+    /// Whether the activation can be chosen.
+    fn has_activation(self) -> bool {
+        use ModelName::{LeNet5, Mlp, ResNet18, ResNet34};
+        matches!(self, Mlp | LeNet5 | ResNet18 | ResNet34)
+    }
+
+    fn of_images(
         self,
         input: [usize; 3],
         width: usize,
         activation: Activation,
-    ) -> Result<Network> {
-        let network = match self {
-            Self::Mlp => MlpConfig { input, activation, ..Default::default() }.network(),
-            Self::LeNet5 => LeNet5Config { input, activation, ..Default::default() }.network(),
-            Self::ResNet18 => {
-                ResNetConfig { input, width, activation, ..Default::default() }.network()
-            }
+    ) -> entk::models::Result<Network> {
+        let paper = |config| ResNetConfig { input, width, activation, ..config }.network();
+        let torch = |config: ResNetConfig| {
+            ResNetConfig { input, outputs: 1, ..config.torchvision() }.network()
         };
-        network.with_context(|| format!("--model {self} on inputs of shape {input:?}"))
+        let vit = |distilled| {
+            VitConfig { input, outputs: 1, distilled, ..VitConfig::tiny() }.network()
+        };
+        match self {
+            Self::LeNet5 => LeNet5Config { input, activation, ..Default::default() }.network(),
+            Self::ResNet18 => paper(ResNetConfig::default()),
+            Self::ResNet34 => paper(ResNetConfig::resnet34()),
+            Self::TorchResNet18 => torch(ResNetConfig::default()),
+            Self::TorchResNet34 => torch(ResNetConfig::resnet34()),
+            Self::TorchResNet50 => torch(ResNetConfig::resnet50()),
+            Self::WideResnet => WideResNetConfig { input, outputs: 1, ..Default::default() }.network(),
+            Self::Vgg => VggConfig { input, outputs: 1, ..Default::default() }.network(),
+            Self::MobileNetV2 => {
+                MobileNetV2Config { input, outputs: 1, ..Default::default() }.network()
+            }
+            Self::ConvnextTiny => {
+                ConvNextConfig { input, outputs: 1, ..Default::default() }.network()
+            }
+            Self::VitTiny => vit(false),
+            Self::DeitTiny => vit(true),
+            _ => MlpConfig { input, activation, ..Default::default() }.network(),
+        }
+    }
+
+    fn of_tokens(self, tokens: usize) -> entk::models::Result<Network> {
+        let head = LanguageHead::Labels(1);
+        match self {
+            Self::Bert => BertConfig { tokens, outputs: 1, ..Default::default() }.network(),
+            Self::Llama => LlamaConfig { tokens, head, ..Default::default() }.network(),
+            _ => Gpt2Config { tokens, head, ..Default::default() }.network(),
+        }
     }
 }
 
@@ -108,7 +163,7 @@ impl DataPool {
         let sample = train.concat(&test)?;
         let (channels, height, width) = sample.images().image_shape();
         let network =
-            flags.model.network([channels, height, width], flags.width, Activation::Relu)?;
+            flags.model.network(&[channels, height, width], flags.width, Activation::Relu)?;
         Ok(Experiment {
             images: sample.images().tensor().to_device(&self.device)?,
             train: train.count(),

@@ -22,7 +22,7 @@ use entk::{
 use entk_examples::{Elapsed, Run, RunFolder, peak_rss_mb};
 use flags::{Command, Flags};
 use results::{GramSummary, LabelSummary};
-use sample::{Sample, network, parameters, read_images};
+use sample::{Sample, network, parameters, read_inputs};
 
 /// The K of the paper's energy concentrations.
 const TOP: usize = 50;
@@ -131,6 +131,7 @@ fn conclude(run: Run, job: &GramJob<'_>, sample: &Sample, outcome: Outcome) -> R
     let summary = GramSummary {
         inputs: inputs.dim(0)?,
         parameters: params.count(),
+        stride_padding: flags.model.stride_padding(),
         trace: outcome.trace,
         kernel_s: time.wall_s,
         cpu_s: time.cpu_s,
@@ -183,7 +184,7 @@ fn leading(flags: &Flags, sample: &Sample) -> Result<usize> {
 fn write_cross(run: &Run, job: &GramJob<'_>) -> Result<()> {
     let GramJob { flags, network, inputs, .. } = job;
     let Some(path) = &flags.cross else { return Ok(()) };
-    let others = read_images(path, flags, None)?.0.to_device(inputs.device())?;
+    let others = read_inputs(path, flags, None)?.0.to_device(inputs.device())?;
     let cross = run.stage("cross", 1, |_| {
         let cross = job.assembly().and_then(|assembly| Ok(assembly.cross(&others)?));
         cross.with_context(|| {

@@ -25,6 +25,9 @@ const BATCH: usize = 256;
 pub struct GramSummary {
     pub inputs: usize,
     pub parameters: usize,
+    /// Where convolutions of stride 2 pad, which no shape of a weight shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stride_padding: Option<&'static str>,
     /// Sum of the eigenvalues.
     pub trace: f64,
     /// Time of the assembly alone.

@@ -47,7 +47,7 @@ impl Sample {
     }
 
     fn of_files(path: &Path, flags: &Flags) -> Result<Self> {
-        let (inputs, count) = read_images(path, flags, flags.n)?;
+        let (inputs, count) = read_inputs(path, flags, flags.n)?;
         let targets = flags.labels.as_deref().map(|labels| read_targets(labels, count));
         let targets = targets.transpose()?.map(|mut targets| {
             targets.truncate(flags.n.unwrap_or(count));
@@ -57,17 +57,22 @@ impl Sample {
     }
 }
 
-/// The first `n` images of a .npy file as a finite (N, C, H, W) tensor, and how many the file has.
-pub fn read_images(path: &Path, flags: &Flags, n: Option<usize>) -> Result<(Tensor, usize)> {
+/// The first `n` inputs of a .npy file, images as a finite (N, C, H, W) tensor or tokens as (N, T)
+/// of u32, and how many the file has.
+pub fn read_inputs(path: &Path, flags: &Flags, n: Option<usize>) -> Result<(Tensor, usize)> {
     let (layout, dtype) = (flags.layout.into(), flags.dtype.into());
     let array = npy::read(path)?;
     array.check_finite()?;
     let (mut shape, data) = array.into_parts();
+    let (axes, expected) = match flags.model.reads_tokens() {
+        true => (2, "two axes (sequences, tokens)"),
+        false => (4, "four axes (images, channels, rows, columns, in the order of --layout)"),
+    };
     ensure!(
-        shape.len() == 4,
-        "{}: expected four axes (images, channels, rows, columns, in the order of --layout), found shape {shape:?}; \
-         reshape the array",
-        path.display()
+        shape.len() == axes,
+        "{}: expected {expected} for --model {}, found shape {shape:?}; reshape the array",
+        path.display(),
+        flags.model
     );
     let count = shape[0];
     shape[0] = n.unwrap_or(count);
@@ -77,6 +82,9 @@ pub fn read_images(path: &Path, flags: &Flags, n: Option<usize>) -> Result<(Tens
         shape[0],
         path.display()
     );
+    if flags.model.reads_tokens() {
+        return Ok((tokens(path, &shape, data)?, count));
+    }
     let narrows = matches!(data, npy::Data::F64(_)) && dtype == DType::F32;
     let tensor = tensor(&shape, data)?.to_dtype(dtype)?;
     let tensor = match layout {
@@ -88,6 +96,19 @@ pub fn read_images(path: &Path, flags: &Flags, n: Option<usize>) -> Result<(Tens
         ensure_finite(&tensor, &format!("{} as {}", path.display(), dtype.as_str()))?;
     }
     Ok((tensor, count))
+}
+
+/// The leading token ids of an array.
+fn tokens(path: &Path, shape: &[usize], data: npy::Data) -> Result<Tensor> {
+    let npy::Data::I64(ids) = data else {
+        bail!("{}: expected whole numbers as tokens", path.display())
+    };
+    let id = |id: &i64| {
+        u32::try_from(*id).with_context(|| format!("{}: {id} is no token", path.display()))
+    };
+    let count = shape.iter().product();
+    let ids = ids[..count].iter().map(id).collect::<Result<Vec<u32>>>()?;
+    Ok(Tensor::from_vec(ids, shape, &Device::Cpu)?)
 }
 
 /// The leading values of an array, without a second copy of them.
@@ -141,14 +162,15 @@ fn signs(labels: &[f64]) -> Result<Vec<f64>> {
 
 /// The network of the flags for these inputs.
 pub fn network(flags: &Flags, inputs: &Tensor) -> Result<Network> {
-    let (_, channels, height, width) = inputs.dims4()?;
-    let input = [channels, height, width];
-    flags.model.network(input, flags.width, flags.activation.into())
+    flags.model.network(&inputs.dims()[1..], flags.width, flags.activation.into())
 }
 
 /// The weights of the file, or the paper's initialisation.
 pub fn parameters(flags: &Flags, network: &Network, device: &Device) -> Result<Params> {
     let dtype = flags.dtype.into();
+    if let (Some(_), Some(padding)) = (&flags.weights, flags.model.stride_padding()) {
+        eprintln!("--model {}: convolutions of stride 2 pad {padding}", flags.model);
+    }
     Ok(match &flags.weights {
         Some(path) => Params::load(&network.specs(), path, dtype, device).with_context(|| {
             let (model, shape) = (flags.model, network.input_shape());
