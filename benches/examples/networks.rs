@@ -43,7 +43,11 @@ fn main() -> Result<()> {
         }
         "plan" => {
             let x = inputs(&network, count)?;
-            println!("{}", Assembly::new(&network, &theta, &x, &GramConfig::default())?.plan(Target::Memory)?);
+            println!(
+                "{}",
+                Assembly::new(&network, &theta, &x, &GramConfig::default())?
+                    .plan(Target::Memory)?
+            );
             Ok(())
         }
         _ => Err(USAGE.into()),
@@ -62,9 +66,12 @@ fn network(name: &str) -> Result<Network> {
         }
         "gpt2" => gpt2.network()?,
         "gpt2-lora" => {
-            let adapters = Lora::new(8, 16.0)
-                .on_part("*.attn.c_attn", "q", 0, 3)
-                .on_part("*.attn.c_attn", "v", 2, 3);
+            let adapters = Lora::new(8, 16.0).on_part("*.attn.c_attn", "q", 0, 3).on_part(
+                "*.attn.c_attn",
+                "v",
+                2,
+                3,
+            );
             adapters.apply(&gpt2.network()?)?
         }
         _ => return Err(USAGE.into()),

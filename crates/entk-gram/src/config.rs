@@ -50,7 +50,7 @@ pub enum Accumulate {
 
 /// Settings of an assembly. On the CPU none of them changes a bit of the result but `strategy`,
 /// `outputs`, `layers` and `accumulate`; operations from elsewhere may round by `micro_batch`.
-#[derive(Debug, Clone)]
+#[derive(Default, Debug, Clone)]
 pub struct GramConfig {
     /// How the kernel is computed.
     pub strategy: Strategy,
@@ -67,19 +67,6 @@ pub struct GramConfig {
     pub accumulate: Accumulate,
     /// What computes the tiles.
     pub engine: Engine,
-}
-
-impl Default for GramConfig {
-    fn default() -> Self {
-        Self {
-            strategy: Strategy::default(),
-            outputs: Outputs::default(),
-            layers: Vec::new(),
-            micro_batch: None,
-            accumulate: Accumulate::default(),
-            engine: Engine::default(),
-        }
-    }
 }
 
 /// What computes the tiles of a kernel.

@@ -132,10 +132,9 @@ impl ModelName {
     pub fn stride_padding(self) -> Option<&'static str> {
         match self {
             Self::ResNet18 | Self::ResNet34 => Some("none before and one after (SAME)"),
-            Self::TorchResNet18
-            | Self::TorchResNet34
-            | Self::TorchResNet50
-            | Self::MobileNetV2 => Some("one on both sides (PyTorch)"),
+            Self::TorchResNet18 | Self::TorchResNet34 | Self::TorchResNet50 | Self::MobileNetV2 => {
+                Some("one on both sides (PyTorch)")
+            }
             _ => None,
         }
     }

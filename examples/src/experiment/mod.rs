@@ -15,9 +15,9 @@ use candle_core::{DType, Device, Tensor};
 use entk::{
     data::{DataSource, Dataset, Split, load},
     models::{
-        Activation, BertConfig, ConvNextConfig, Gpt2Config, LanguageHead, LeNet5Config, LlamaConfig,
-        MlpConfig, MobileNetV2Config, Model, Network, Params, ResNetConfig, VggConfig, VitConfig,
-        WideResNetConfig,
+        Activation, BertConfig, ConvNextConfig, Gpt2Config, LanguageHead, LeNet5Config,
+        LlamaConfig, MlpConfig, MobileNetV2Config, Model, Network, Params, ResNetConfig, VggConfig,
+        VitConfig, WideResNetConfig,
     },
     train::Examples,
 };
@@ -46,9 +46,9 @@ impl ModelName {
     /// An input that the network cannot take, or an activation where the network has its own.
     pub fn network(self, input: &[usize], width: usize, activation: Activation) -> Result<Network> {
         let network = match input {
-            &[tokens] if self.reads_tokens() => self.of_tokens(tokens),
-            &[channels, height, width_px] if !self.reads_tokens() => {
-                self.of_images([channels, height, width_px], width, activation)
+            [tokens] if self.reads_tokens() => self.of_tokens(*tokens),
+            [channels, height, width_px] if !self.reads_tokens() => {
+                self.of_images([*channels, *height, *width_px], width, activation)
             }
             _ => {
                 let expected = if self.reads_tokens() { "(N, tokens)" } else { "(N, C, H, W)" };
@@ -78,9 +78,8 @@ impl ModelName {
         let torch = |config: ResNetConfig| {
             ResNetConfig { input, outputs: 1, ..config.torchvision() }.network()
         };
-        let vit = |distilled| {
-            VitConfig { input, outputs: 1, distilled, ..VitConfig::tiny() }.network()
-        };
+        let vit =
+            |distilled| VitConfig { input, outputs: 1, distilled, ..VitConfig::tiny() }.network();
         match self {
             Self::LeNet5 => LeNet5Config { input, activation, ..Default::default() }.network(),
             Self::ResNet18 => paper(ResNetConfig::default()),
@@ -88,7 +87,9 @@ impl ModelName {
             Self::TorchResNet18 => torch(ResNetConfig::default()),
             Self::TorchResNet34 => torch(ResNetConfig::resnet34()),
             Self::TorchResNet50 => torch(ResNetConfig::resnet50()),
-            Self::WideResnet => WideResNetConfig { input, outputs: 1, ..Default::default() }.network(),
+            Self::WideResnet => {
+                WideResNetConfig { input, outputs: 1, ..Default::default() }.network()
+            }
             Self::Vgg => VggConfig { input, outputs: 1, ..Default::default() }.network(),
             Self::MobileNetV2 => {
                 MobileNetV2Config { input, outputs: 1, ..Default::default() }.network()

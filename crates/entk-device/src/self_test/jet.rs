@@ -109,10 +109,16 @@ impl Add<f64> for Jet {
     }
 }
 
+impl Jet {
+    fn reciprocal(self) -> Self {
+        self.map(|x| [1.0 / x, -1.0 / (x * x), 2.0 / (x * x * x)])
+    }
+}
+
 impl Div for Jet {
     type Output = Self;
     fn div(self, other: Self) -> Self {
-        self * other.map(|x| [1.0 / x, -1.0 / (x * x), 2.0 / (x * x * x)])
+        self.mul(other.reciprocal())
     }
 }
 

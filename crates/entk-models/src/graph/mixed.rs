@@ -6,7 +6,6 @@ use candle_core::Tensor;
 
 use crate::{
     error::{ModelError, Result},
-    factor::Factor,
     graph::{
         Graph, Source,
         backward::{broken, ensure_one_each},

@@ -294,6 +294,7 @@ impl HostOp for WeightVjp {
 }
 
 /// `y = w * x (+ b)`: x (N, C, H, W), w (C', C, k, k), b (C').
+#[cfg(test)]
 pub(crate) fn conv2d(
     x: &Tensor,
     weight: &Tensor,
@@ -308,6 +309,7 @@ pub(crate) fn conv2d(
 }
 
 /// Cotangent of the input from the cotangent dy (N, C', H', W') of the output.
+#[cfg(test)]
 pub(crate) fn input_vjp(dy: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<Tensor> {
     InputVjp { geometry, batch: dy.dim(0)?, groups: 1 }.apply(&[dy, weight])
 }

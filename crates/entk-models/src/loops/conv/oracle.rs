@@ -2,7 +2,6 @@
 //! and the sizes that every test of them runs through.
 
 use candle_core::{DType, Device, Tensor};
-use entk_device::Geometry;
 
 use crate::{
     error::Result,

@@ -62,10 +62,11 @@ fn runs(out: &[usize], inputs: [&[usize]; 2]) -> Vec<Run> {
     }
     let mut strides = [1; 2];
     for run in runs.iter_mut().rev() {
-        for input in 0..2 {
-            if run.has[input] {
-                run.strides[input] = strides[input];
-                strides[input] *= run.size;
+        let Run { size, has, strides: of_run } = run;
+        for ((has, of_run), stride) in has.iter().zip(of_run).zip(&mut strides) {
+            if *has {
+                *of_run = *stride;
+                *stride *= *size;
             }
         }
     }

@@ -63,7 +63,7 @@ impl WideResNetConfig {
         let mut x = graph.add(&conv("conv1", self.input[0], self.width, 3, 1), x)?;
         let mut channels = self.width;
         for group in 0..3 {
-            let filters = self.width * self.factor << group;
+            let filters = (self.width * self.factor) << group;
             for block in 0..self.blocks {
                 let name = format!("block{}.layer.{block}", group + 1);
                 let stride = if group > 0 && block == 0 { 2 } else { 1 };

@@ -151,7 +151,7 @@ fn heads_of(q: &[usize], k: &[usize], v: &[usize]) -> Result<Heads> {
 
 /// Sizes of one input (T, 3 H D).
 fn packed_heads(all: &[usize], heads: usize) -> Result<Heads> {
-    let fits = |total: usize| heads > 0 && total % (3 * heads) == 0;
+    let fits = |total: usize| heads > 0 && total.is_multiple_of(3 * heads);
     let &[tokens, total] = all else {
         return Err(ModelError::shape("packed attention", "(N, T, 3 H D)", all));
     };
