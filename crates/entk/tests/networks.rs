@@ -112,8 +112,8 @@ fn outputs_jvp_and_vjp() -> TestResult {
 }
 
 /// `J J^T` from the rows that factors stand for: (N C, N C), row `n C + c`.
-fn kernel_of_rows(network: &Network, theta: &Params, x: &Tensor) -> TestResult<Tensor> {
-    let sweep = network.sweep(theta, x)?;
+fn kernel_of_rows(network: &Network, params: &Params, x: &Tensor) -> TestResult<Tensor> {
+    let sweep = network.sweep(params, x)?;
     let rows = |output: usize| -> TestResult<Tensor> {
         let factors = sweep.output_factors(output)?;
         let rows = factors.iter().map(|factor| factor.rows()).collect::<Result<Vec<_>, _>>()?;

@@ -32,10 +32,9 @@ const PREFIX: &str = "base_model.model.";
 /// `base_model.model.LAYER.lora_A.weight` and `base_model.model.LAYER.lora_B.weight`.
 ///
 /// ```
-/// # use entk_models::{Gpt2Config, LanguageHead, Lora, Model, ParamKind};
-/// # let head = LanguageHead::Vocabulary;
-/// # let config = Gpt2Config { vocabulary: 20, width: 12, layers: 2, heads: 3, head, ..Gpt2Config::default() };
-/// let gpt2 = config.network()?;
+/// # use entk_models::{Gpt2Config, Lora, Model, ParamKind};
+/// let (width, layers, heads) = (12, 2, 3);
+/// let gpt2 = Gpt2Config { width, layers, heads, ..Gpt2Config::default() }.network()?;
 /// // Queries and values are the first and the last third of what `c_attn` gives.
 /// let lora = Lora::new(8, 16.0)
 ///     .on_part("*.attn.c_attn", "q", 0, 3)
@@ -159,7 +158,7 @@ impl Lora {
     ) -> Result<Value> {
         let last = |shape: &[usize]| shape.last().copied().unwrap_or(0);
         let (inputs, outputs) = (last(graph.shape(x)?), last(graph.shape(y)?));
-        if *parts == 0 || part >= parts || outputs % parts != 0 {
+        if *parts == 0 || part >= parts || !outputs.is_multiple_of(*parts) {
             let expected = format!("outputs in {parts} parts, {part} of them before");
             return Err(ModelError::shape(layer, expected, graph.shape(y)?));
         }

@@ -87,7 +87,7 @@ impl VitConfig {
         if input.contains(&0) || [patch, width, layers, heads, hidden, outputs].contains(&0) {
             return Err(ModelError::zero("vit sizes"));
         }
-        if input[1] % patch != 0 || input[2] % patch != 0 {
+        if input[1..].iter().any(|side| !side.is_multiple_of(patch)) {
             let expected = format!("(C, H, W) of multiples of {patch}");
             return Err(ModelError::shape("vit input", expected, &input));
         }

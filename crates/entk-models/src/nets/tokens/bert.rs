@@ -74,7 +74,7 @@ impl BertConfig {
         if [tokens, vocabulary, width, layers, heads, hidden, outputs].contains(&0) {
             return Err(ModelError::zero("bert sizes"));
         }
-        if width % heads != 0 {
+        if !width.is_multiple_of(heads) {
             return Err(ModelError::shape(
                 "bert width",
                 format!("a multiple of {heads}"),
