@@ -112,9 +112,12 @@ pointwise! {
     Square |x| { x * x; x + x; c::<T>(2.0) }
 
     GeluErf |x| {
-        damped(x, x.normal_cdf());
-        x.normal_cdf() + damped(x, normal_density(x));
-        damped(c::<T>(2.0) - x * x, normal_density(x))
+        damped(x, x.normal()[0]);
+        {
+            let [integral, density] = x.normal();
+            integral + damped(x, density)
+        };
+        damped(c::<T>(2.0) - x * x, x.normal()[1])
     }
 
     Relu6 |x| { RELU6.value(x); RELU6.derivative(x); RELU6.curvature(x) }
@@ -192,12 +195,6 @@ fn gelu_argument<T: Real>(x: T) -> T {
 #[inline(always)]
 fn gelu_slope<T: Real>(x: T) -> T {
     c::<T>(2.0 * GELU_SLOPE) + c::<T>(6.0 * GELU_SLOPE * GELU_CUBE) * x * x
-}
-
-/// exp(-x^2 / 2) / sqrt(2 pi).
-#[inline(always)]
-fn normal_density<T: Real>(x: T) -> T {
-    c::<T>(0.5 * GELU_SLOPE) * (c::<T>(-0.5) * x * x).exp()
 }
 
 /// First and second derivative of the sigmoid, from exp(-|x|): no difference cancels.

@@ -98,8 +98,10 @@ pub(super) fn logarithm_of_one_plus(x: f32) -> f32 {
     2.0 * s * sum
 }
 
-/// Where the integral is below the smallest normal number.
-const TAIL: f32 = 14.0;
+/// Where the density falls below the smallest normal number.
+const TAIL: f32 = 13.19;
+/// 1 / sqrt(2 pi).
+const DENSITY_AT_ZERO: f32 = 0.398_942_3;
 /// Coefficients of `(t + 4) exp(t^2 / 2) erfc(t / sqrt(2)) / 2` as a polynomial in
 /// (t - 4) / (t + 4), highest power first, for t from 0 to 14: that through the Chebyshev nodes,
 /// good to 1.3e-8. Shepherd and Laframboise (1981) do this for erfc in double precision.
@@ -116,10 +118,11 @@ const SCALED_TAIL: [f32; 10] = [
     0.755_285_14,
 ];
 
-/// The integral of the standard normal density up to x, by that beyond |x|.
+/// The integral of the standard normal density up to x, from that beyond |x|, and the density.
 #[inline(always)]
-pub(super) fn normal_cdf(x: f32) -> f32 {
+pub(super) fn normal(x: f32) -> [f32; 2] {
     let t = x.abs();
+    let decay = if t > TAIL { 0.0 } else { exponential(-0.5 * t * t) };
     let t = if t > TAIL { TAIL } else { t };
     let inverse = 1.0 / (t + 4.0);
     let y = (t - 4.0) * inverse;
@@ -127,6 +130,6 @@ pub(super) fn normal_cdf(x: f32) -> f32 {
     for coefficient in &SCALED_TAIL[1..] {
         sum = sum * y + coefficient;
     }
-    let beyond = full_exponential(-0.5 * t * t) * (inverse * sum);
-    if x > 0.0 { 1.0 - beyond } else { beyond }
+    let beyond = decay * (inverse * sum);
+    [if x > 0.0 { 1.0 - beyond } else { beyond }, DENSITY_AT_ZERO * decay]
 }
