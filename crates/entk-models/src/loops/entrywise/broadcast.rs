@@ -106,15 +106,21 @@ impl Broadcast {
             match inner.has {
                 [true, true] => {
                     let pairs = a[a_at..a_at + length].iter().zip(&b[b_at..b_at + length]);
-                    part.iter_mut().zip(pairs).for_each(|(o, (a, b))| *o = f(*a, *b));
+                    for (o, (a, b)) in part.iter_mut().zip(pairs) {
+                        *o = f(*a, *b);
+                    }
                 }
                 [true, false] => {
                     let b = b[b_at];
-                    part.iter_mut().zip(&a[a_at..]).for_each(|(o, a)| *o = f(*a, b));
+                    for (o, a) in part.iter_mut().zip(&a[a_at..]) {
+                        *o = f(*a, b);
+                    }
                 }
                 _ => {
                     let a = a[a_at];
-                    part.iter_mut().zip(&b[b_at..]).for_each(|(o, b)| *o = f(a, *b));
+                    for (o, b) in part.iter_mut().zip(&b[b_at..]) {
+                        *o = f(a, *b);
+                    }
                 }
             }
             done += length;

@@ -60,34 +60,49 @@ struct Entries {
 
 impl Entries {
     /// A loop over some entries of one to three tensors a, b, c: one for each rule, compiled for
-    /// vectors by itself, since a loop among others is not.
+    /// vectors by itself, since a loop among others is not. They are written as `for`, since a long
+    /// function in `for_each` is not inlined, and then compiled for plain machines.
     fn fill<T: Real>(&self, f: impl Pointwise, [a, b, c]: [&[T]; 3], out: &mut [T]) {
-        let pairs = a.iter().zip(b);
+        let pairs = out.iter_mut().zip(a);
         match self.rule {
             Entrywise::Value => vectorised(
                 #[inline(always)]
-                || out.iter_mut().zip(a).for_each(|(o, a)| *o = f.value(*a)),
+                || {
+                    for (o, a) in pairs {
+                        *o = f.value(*a);
+                    }
+                },
             ),
             Entrywise::Derivative => vectorised(
                 #[inline(always)]
-                || out.iter_mut().zip(pairs).for_each(|(o, (a, b))| *o = f.derivative(*a) * *b),
+                || {
+                    for ((o, a), b) in pairs.zip(b) {
+                        *o = f.derivative(*a) * *b;
+                    }
+                },
             ),
             Entrywise::Curvature => vectorised(
                 #[inline(always)]
                 || {
-                    let triples = out.iter_mut().zip(pairs.zip(c));
-                    triples.for_each(|(o, ((a, b), c))| *o = f.curvature(*a) * *b * *c);
+                    for (((o, a), b), c) in pairs.zip(b).zip(c) {
+                        *o = f.curvature(*a) * *b * *c;
+                    }
                 },
             ),
             Entrywise::Sum => vectorised(
                 #[inline(always)]
-                || out.iter_mut().zip(pairs).for_each(|(o, (a, b))| *o = f.value(*a + *b)),
+                || {
+                    for ((o, a), b) in pairs.zip(b) {
+                        *o = f.value(*a + *b);
+                    }
+                },
             ),
             Entrywise::SumDerivative => vectorised(
                 #[inline(always)]
                 || {
-                    let triples = out.iter_mut().zip(pairs.zip(c));
-                    triples.for_each(|(o, ((a, b), c))| *o = f.derivative(*a + *b) * *c);
+                    for (((o, a), b), c) in pairs.zip(b).zip(c) {
+                        *o = f.derivative(*a + *b) * *c;
+                    }
                 },
             ),
         }

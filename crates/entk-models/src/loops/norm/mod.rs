@@ -38,7 +38,9 @@ impl Normalize {
     fn plane<T: Real>(&self, line: ChannelMap<T>, x: &[T], out: &mut [T]) {
         let pairs = out.iter_mut().zip(x);
         specialise!(self.activation, act => {
-            pairs.for_each(|(o, x)| *o = act.value(line.at(*x)));
+            for (o, x) in pairs {
+                *o = act.value(line.at(*x));
+            }
         });
     }
 }
@@ -91,7 +93,9 @@ impl Gradients {
                 masked.resize(dy.len(), T::zero());
                 let triples = masked.iter_mut().zip(dy.iter().zip(x));
                 specialise!(activation, act => {
-                    triples.for_each(|(m, (d, x))| *m = act.derivative(line.at(*x)) * *d);
+                    for (m, (d, x)) in triples {
+                        *m = act.derivative(line.at(*x)) * *d;
+                    }
                 });
                 masked
             }
@@ -198,10 +202,14 @@ impl Combine {
         match self.mask {
             Mask::None => triples.for_each(|(o, (u, x))| *o = map(*u, *x)),
             Mask::Input(act) => specialise!(Some(act), act => {
-                triples.for_each(|(o, (u, x))| *o = map(act.derivative(line.at(*x)) * *u, *x));
+                for (o, (u, x)) in triples {
+                    *o = map(act.derivative(line.at(*x)) * *u, *x);
+                }
             }),
             Mask::Output(act) => specialise!(Some(act), act => {
-                triples.for_each(|(o, (u, x))| *o = act.derivative(line.at(*x)) * map(*u, *x));
+                for (o, (u, x)) in triples {
+                    *o = act.derivative(line.at(*x)) * map(*u, *x);
+                }
             }),
         }
     }

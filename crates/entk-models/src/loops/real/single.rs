@@ -10,9 +10,22 @@ const OVERFLOW: f32 = 89.0;
 const ROUND: f32 = 12_582_912.0;
 /// ln 2 as a number of few bits, whose small multiples are exact, and the rest.
 const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-/// 1/k! for k = 7, ..., 0. The next term is below 6e-9 where |r| <= ln(2)/2.
-const TAYLOR: [f32; 8] =
-    [1.984_127e-4, 1.388_888_9e-3, 8.333_334e-3, 4.166_666_8e-2, 0.166_666_67, 0.5, 1.0, 1.0];
+/// A polynomial of x by its coefficients, highest power first. Written out, since loops around
+/// another loop vectorise only where that is unrolled early.
+macro_rules! polynomial {
+    ($x:expr; $first:literal $(, $coefficient:literal)+) => {{
+        let sum: f32 = $first;
+        $(let sum = sum * $x + $coefficient;)+
+        sum
+    }};
+}
+
+/// (exp(r) - 1) / r by 1/k! for k = 7, ..., 1. The next term of exp(r) is below 6e-9 where
+/// |r| <= ln(2)/2.
+#[inline(always)]
+fn taylor(r: f32) -> f32 {
+    polynomial!(r; 1.984_127e-4, 1.388_888_9e-3, 8.333_334e-3, 4.166_666_8e-2, 0.166_666_67, 0.5, 1.0)
+}
 
 /// n and r, where x = n ln 2 + r with n the integer nearest to x / ln 2.
 #[inline(always)]
@@ -25,11 +38,7 @@ fn split(x: f32) -> (f32, f32) {
 #[inline(always)]
 fn reduced(x: f32) -> (f32, f32) {
     let (n, r) = split(x);
-    let mut sum = TAYLOR[0];
-    for coefficient in &TAYLOR[1..] {
-        sum = sum * r + coefficient;
-    }
-    (sum, n)
+    (taylor(r) * r + 1.0, n)
 }
 
 /// 2^n for an integer n from -126 to 127.
@@ -64,37 +73,21 @@ pub(super) fn full_exponential(x: f32) -> f32 {
 pub(super) fn exponential_minus_one(x: f32) -> f32 {
     let x = if x < -SATURATION { -SATURATION } else { x };
     let (n, r) = split(x);
-    let mut sum = TAYLOR[0];
-    for coefficient in &TAYLOR[1..TAYLOR.len() - 1] {
-        sum = sum * r + coefficient;
-    }
     let power = power_of_two(n);
-    power * (sum * r) + (power - 1.0)
+    power * (taylor(r) * r) + (power - 1.0)
 }
 
-/// 1 / (2k + 1) for k = 8, ..., 0.
-const ODD: [f32; 9] = [
-    0.058_823_53,
-    0.066_666_67,
-    0.076_923_08,
-    0.090_909_09,
-    0.111_111_11,
-    0.142_857_15,
-    0.2,
-    0.333_333_34,
-    1.0,
-];
-
-/// ln(1 + x) for x from 0 to 1: 2 artanh(s) with s = x / (2 + x), at most 1/3. The next term is
-/// below 4e-10 of the sum.
+/// ln(1 + x) for x from 0 to 1: 2 artanh(s) with s = x / (2 + x), at most 1/3, by 1 / (2k + 1) for
+/// k = 8, ..., 0. The next term is below 4e-10 of the sum.
 #[inline(always)]
 pub(super) fn logarithm_of_one_plus(x: f32) -> f32 {
     let s = x / (2.0 + x);
     let square = s * s;
-    let mut sum = ODD[0];
-    for coefficient in &ODD[1..] {
-        sum = sum * square + coefficient;
-    }
+    let sum = polynomial!(
+        square;
+        0.058_823_53, 0.066_666_67, 0.076_923_08, 0.090_909_09, 0.111_111_11, 0.142_857_15, 0.2,
+        0.333_333_34, 1.0
+    );
     2.0 * s * sum
 }
 
@@ -102,21 +95,17 @@ pub(super) fn logarithm_of_one_plus(x: f32) -> f32 {
 const TAIL: f32 = 13.19;
 /// 1 / sqrt(2 pi).
 const DENSITY_AT_ZERO: f32 = 0.398_942_3;
-/// Coefficients of `(t + 4) exp(t^2 / 2) erfc(t / sqrt(2)) / 2` as a polynomial in
-/// (t - 4) / (t + 4), highest power first, for t from 0 to 14: that through the Chebyshev nodes,
-/// good to 1.3e-8. Shepherd and Laframboise (1981) do this for erfc in double precision.
-const SCALED_TAIL: [f32; 10] = [
-    -1.201_844_1e-4,
-    2.012_617_3e-4,
-    1.572_317_9e-3,
-    -3.526_183_7e-3,
-    -7.529_251e-3,
-    6.040_669e-2,
-    -0.186_522_68,
-    0.387_136_68,
-    -0.607_896_6,
-    0.755_285_14,
-];
+/// `(t + 4) exp(t^2 / 2) erfc(t / sqrt(2)) / 2` for t from 0 to 14 as a polynomial in
+/// y = (t - 4) / (t + 4), that through the Chebyshev nodes: good to 1.3e-8. Shepherd and
+/// Laframboise (1981) do this in double precision.
+#[inline(always)]
+fn scaled_tail(y: f32) -> f32 {
+    polynomial!(
+        y;
+        -1.201_844_1e-4, 2.012_617_3e-4, 1.572_317_9e-3, -3.526_183_7e-3, -7.529_251e-3,
+        6.040_669e-2, -0.186_522_68, 0.387_136_68, -0.607_896_6, 0.755_285_14
+    )
+}
 
 /// The integral of the standard normal density up to x, from that beyond |x|, and the density.
 #[inline(always)]
@@ -126,10 +115,6 @@ pub(super) fn normal(x: f32) -> [f32; 2] {
     let t = if t > TAIL { TAIL } else { t };
     let inverse = 1.0 / (t + 4.0);
     let y = (t - 4.0) * inverse;
-    let mut sum = SCALED_TAIL[0];
-    for coefficient in &SCALED_TAIL[1..] {
-        sum = sum * y + coefficient;
-    }
-    let beyond = decay * (inverse * sum);
+    let beyond = decay * (inverse * scaled_tail(y));
     [if x > 0.0 { 1.0 - beyond } else { beyond }, DENSITY_AT_ZERO * decay]
 }
