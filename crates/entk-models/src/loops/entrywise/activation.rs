@@ -156,20 +156,14 @@ pointwise! {
     }
 
     HardSwish |x| {
-        if x <= c::<T>(-3.0) { T::zero() } else if x >= c::<T>(3.0) { x } else { x * hard_sigmoid(x) };
-        if x <= c::<T>(-3.0) {
-            T::zero()
-        } else if x >= c::<T>(3.0) {
-            T::one()
-        } else {
-            x / c::<T>(3.0) + c::<T>(0.5)
-        };
-        if x <= c::<T>(-3.0) || x >= c::<T>(3.0) { T::zero() } else { c::<T>(1.0 / 3.0) }
+        within_three(x, [T::zero(), x * ((x + c::<T>(3.0)) / c::<T>(6.0)), x]);
+        within_three(x, [T::zero(), x / c::<T>(3.0) + c::<T>(0.5), T::one()]);
+        within_three(x, [T::zero(), c::<T>(1.0 / 3.0), T::zero()])
     }
 
     HardSigmoid |x| {
-        if x <= c::<T>(-3.0) { T::zero() } else if x >= c::<T>(3.0) { T::one() } else { hard_sigmoid(x) };
-        if x <= c::<T>(-3.0) || x >= c::<T>(3.0) { T::zero() } else { c::<T>(1.0 / 6.0) };
+        within_three(x, [T::zero(), (x + c::<T>(3.0)) / c::<T>(6.0), T::one()]);
+        within_three(x, [T::zero(), c::<T>(1.0 / 6.0), T::zero()]);
         T::zero()
     }
 }
@@ -220,8 +214,14 @@ fn mish_gate<T: Real>(x: T) -> [T; 3] {
     [above / d, first, first * bend / ((a + b) * d)]
 }
 
-/// (x + 3) / 6.
+/// The second of three where x is between -3 and 3 or NaN, the others at and beyond.
 #[inline(always)]
-fn hard_sigmoid<T: Real>(x: T) -> T {
-    (x + c::<T>(3.0)) / c::<T>(6.0)
+fn within_three<T: Real>(x: T, [below, within, above]: [T; 3]) -> T {
+    if x <= c::<T>(-3.0) {
+        below
+    } else if x >= c::<T>(3.0) {
+        above
+    } else {
+        within
+    }
 }

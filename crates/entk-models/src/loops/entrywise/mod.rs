@@ -5,6 +5,7 @@ pub(crate) mod activation;
 pub(crate) mod broadcast;
 mod function;
 pub(crate) mod pointwise;
+pub(crate) mod unbroadcast;
 
 use std::array;
 

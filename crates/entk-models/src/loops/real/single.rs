@@ -24,7 +24,10 @@ macro_rules! polynomial {
 /// |r| <= ln(2)/2.
 #[inline(always)]
 fn taylor(r: f32) -> f32 {
-    polynomial!(r; 1.984_127e-4, 1.388_888_9e-3, 8.333_334e-3, 4.166_666_8e-2, 0.166_666_67, 0.5, 1.0)
+    polynomial!(
+        r;
+        1.984_127e-4, 1.388_888_9e-3, 8.333_334e-3, 4.166_666_8e-2, 0.166_666_67, 0.5, 1.0
+    )
 }
 
 /// n and r, where x = n ln 2 + r with n the integer nearest to x / ln 2.

@@ -5,8 +5,9 @@ use candle_core::Tensor;
 use crate::{
     error::{ModelError, Result},
     loops::entrywise::{
-        broadcast::{Binary, binary, unbroadcast},
+        broadcast::{Binary, binary},
         scaled,
+        unbroadcast::unbroadcast,
     },
     operation::{MixedCotangents, NormMode, Operation, linear_mixed_vjp},
     operations::entrywise::pair::{Shapes, broadcast_shape},

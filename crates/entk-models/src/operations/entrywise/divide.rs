@@ -5,8 +5,9 @@ use candle_core::Tensor;
 use crate::{
     error::Result,
     loops::entrywise::{
-        broadcast::{Binary, binary, unbroadcast, unbroadcast_product},
+        broadcast::{Binary, binary},
         scaled,
+        unbroadcast::{unbroadcast, unbroadcast_product},
     },
     operation::{MixedCotangents, NormMode, Operation},
     operations::entrywise::pair::{broadcast_shape, sum_of},

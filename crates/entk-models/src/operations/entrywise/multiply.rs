@@ -4,7 +4,10 @@ use candle_core::Tensor;
 
 use crate::{
     error::Result,
-    loops::entrywise::broadcast::{Binary, binary, unbroadcast_product},
+    loops::entrywise::{
+        broadcast::{Binary, binary},
+        unbroadcast::unbroadcast_product,
+    },
     operation::{MixedCotangents, NormMode, Operation},
     operations::entrywise::pair::{broadcast_shape, sum_of},
 };
