@@ -1,5 +1,5 @@
 """Prints reference numbers of operations, computed by PyTorch in float64, for
-crates/entk-models/tests/it/reference_operations.rs: for every operation of the list the inner
+crates/entk-models/tests/it/references/operations.rs: for every operation of the list the inner
 product of its result with sin(1), sin(2), ..., and that of the gradient of this number with
 cos(1), cos(2), ... Inputs are whole numbers, so that maxima tie."""
 

@@ -88,11 +88,11 @@ fn inputs(network: &Network, count: usize) -> Result<Tensor> {
     Ok(Tensor::from_iter(ids, &Device::Cpu)?.reshape(shape)?)
 }
 
-fn sweep(network: &Network, theta: &Params, x: &Tensor) -> Result<()> {
+fn sweep(network: &Network, params: &Params, x: &Tensor) -> Result<()> {
     let mut seconds = Vec::new();
     for _ in 0..5 {
         let begin = Instant::now();
-        let sweep = network.sweep(theta, x)?;
+        let sweep = network.sweep(params, x)?;
         sweep.vjp(&sweep.outputs().ones_like()?)?;
         seconds.push(begin.elapsed().as_secs_f64());
     }

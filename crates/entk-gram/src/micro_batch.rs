@@ -1,8 +1,6 @@
 //! How many examples are swept at a time: a function of the kernel alone, from the memory that a
 //! sweep of one takes. Engines, plans and identities ask it.
 
-use entk_models::NetworkSummary;
-
 use crate::{
     config::{GramConfig, Outputs},
     error::Result,
@@ -16,18 +14,6 @@ const MOST: usize = 64;
 const BYTES: usize = 512 << 20;
 /// Micro-batches are a multiple of this on the host, so that they keep threads busy side by side.
 const SIDE_BY_SIDE: usize = 2;
-
-/// Numbers of all values of one example that follow from its input.
-pub(crate) fn values(network: &NetworkSummary) -> usize {
-    let mut follows = vec![true];
-    let mut values: usize = network.input.iter().product();
-    for node in &network.nodes {
-        let follow = node.reads.iter().any(|read| follows.get(*read) == Some(&true));
-        follows.push(follow);
-        values += if follow { node.shape.iter().product::<usize>() } else { 0 };
-    }
-    values
-}
 
 /// Examples of a micro-batch, of `n` in all and at most `most`: as equal as can be.
 fn equal(n: usize, most: usize, multiple: usize) -> usize {

@@ -15,7 +15,6 @@ use crate::{
     config::{Accumulate, GramConfig, Outputs},
     error::{GramError, Result},
     factors::form::{FactorSizes, without_single_token},
-    micro_batch::values,
 };
 
 /// Examples on which left-out gradients are computed: one of so many, up to a few.
@@ -65,7 +64,7 @@ impl<'a> Ntk<'a> {
             inputs,
             config: config.clone(),
             stop: None,
-            values: values(&model.network().summary()),
+            values: model.network().summary().values(),
             layers: OnceLock::new(),
         })
     }

@@ -20,7 +20,7 @@ pub enum ModelName {
     #[value(name = "resnet18")]
     #[serde(rename = "resnet18")]
     ResNet18,
-    /// The same form with 34 layers
+    /// The paper's form with 34 layers
     #[value(name = "resnet34")]
     #[serde(rename = "resnet34")]
     ResNet34,

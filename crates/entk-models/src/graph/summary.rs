@@ -132,6 +132,20 @@ impl NodeSummary {
     }
 }
 
+impl NetworkSummary {
+    /// Numbers of all values of one example that follow from its input: what a sweep holds at most.
+    pub fn values(&self) -> usize {
+        let mut follows = vec![true];
+        let mut values: usize = self.input.iter().product();
+        for node in &self.nodes {
+            let follow = node.reads.iter().any(|read| follows.get(*read) == Some(&true));
+            follows.push(follow);
+            values += if follow { node.shape.iter().product::<usize>() } else { 0 };
+        }
+        values
+    }
+}
+
 impl fmt::Display for NetworkSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "input {:?}", self.input)?;

@@ -1,0 +1,4 @@
+//! Operations against numbers that PyTorch computed.
+
+mod convolutions;
+mod operations;
