@@ -19,6 +19,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "crates/entk-device/kernels"
 FOLDER = ROOT / "target/cuda/compiler"
 PACKAGES = ["nvidia-cuda-nvrtc==13.0.88", "nvidia-cuda-nvcc==13.0.88"]
+# Bytes of stack that a file's kernels may use: sines and cosines of large arguments need 40.
+STACK = {"entrywise": 40}
 ARCHITECTURES = ["80", "90"]
 
 
@@ -113,7 +115,7 @@ def main():
         extra = max(stack + spills for _, stack, spills in cells)
         registers = " | ".join(str(registers) for registers, _, _ in cells)
         print(f"| {file} | {name} | {registers} | {extra} |")
-        if extra:
+        if any(spills or stack > STACK.get(file, 0) for _, stack, spills in cells):
             bad.append(name)
     print(f"{len(rows)} kernels, {len(rows) * len(kinds)} versions")
     if bad:

@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use candle_core::{DType, Tensor};
-use entk_models::{Factor, Model, ModelError, Params, ensure_finite};
+use entk_models::{Factor, Model, ModelError, ParamKind, ParamSpec, Params, ensure_finite};
 use rayon::prelude::*;
 
 use crate::{
@@ -147,11 +147,12 @@ impl<'a> Ntk<'a> {
     }
 }
 
-/// Refuses names of layers that are not those of weights.
+/// Refuses names of layers that are not those of trained weights.
 fn check_layers(model: &dyn Model, config: &GramConfig) -> Result<()> {
     let specs = model.specs();
     let known = |layer: &&String| {
-        !layer.ends_with(".bias") && specs.iter().any(|spec| spec.name == **layer)
+        let trained = |spec: &ParamSpec| spec.kind == ParamKind::Trainable;
+        !layer.ends_with(".bias") && specs.iter().any(|spec| spec.name == **layer && trained(spec))
     };
     match config.layers.iter().find(|layer| !known(layer)) {
         None => Ok(()),

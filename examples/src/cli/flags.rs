@@ -21,7 +21,7 @@ use crate::{
 ///
 /// | flag | purpose | range |
 /// |---|---|---|
-/// | `--model` | the network | `mlp`, `lenet5` (or `lenet`), `resnet18` |
+/// | `--model` | the network | `mlp`, `lenet5` (or `lenet`), `resnet18`, and published ones |
 /// | `--width` | filters of the first stage of `resnet18` | at least 1 |
 /// | `--data` | the data set | `fashion-mnist`, `mnist`, `cifar10` |
 /// | `--data-root` | where its files are | a folder |
