@@ -9,7 +9,7 @@ use entk_models::{
     check::{self, Input},
 };
 use entk_testing::operations::{InputLaw, Numbers, OperationVisitor, visit_operations};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 
 /// Around the guide's table.
 const BEGIN: &str = "<!-- table of operations -->";
@@ -66,7 +66,11 @@ impl OperationVisitor for WholeCheck {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 8,
+        rng_seed: RngSeed::Fixed(0x6f70_6572),
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn every_operation_passes_the_whole_check(seed in 0u64..1 << 32) {
         for dtype in [DType::F64, DType::F32] {

@@ -1,4 +1,4 @@
-//! Derivatives of the normalisation of runs. With <a> the mean over a run, the derivative of
+//! Derivatives of the normalisation of runs. With ⟨a⟩ the mean over a run, the derivative of
 //! `x_hat` along t is `P t = inverse (t - <t> - x_hat <x_hat t>)`, without `<t>` where runs are not
 //! centred. P is symmetric, so that tangents and cotangents take the same loop. Called by
 //! `Normalize`.

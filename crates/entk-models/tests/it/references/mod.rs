@@ -1,4 +1,5 @@
-//! Operations against numbers that PyTorch computed.
+//! Operations against numbers that PyTorch computed, and against the operations they are made of.
 
+mod attention;
 mod convolutions;
 mod operations;
