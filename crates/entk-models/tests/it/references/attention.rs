@@ -11,16 +11,16 @@ use entk_testing::{normal, tensor_error};
 const ROUND_OFF: f64 = 1e-13;
 const SCALE: f64 = 0.3;
 
+/// The cotangents of an operation's inputs, for that of its result.
+type Cotangents = Box<dyn Fn(&Tensor) -> Result<Vec<Tensor>>>;
+
 /// The result of one operation and its cotangents.
-fn step<O: Operation>(
-    operation: O,
-    inputs: &[&Tensor],
-) -> Result<(Tensor, impl Fn(&Tensor) -> Result<Vec<Tensor>> + use<O>)> {
+fn step<O: Operation>(operation: O, inputs: &[&Tensor]) -> Result<(Tensor, Cotangents)> {
     let (y, cache) = operation.forward(inputs, NormMode::Frozen)?;
     let wanted = vec![true; inputs.len()];
     let vjp =
         move |dy: &Tensor| Ok(operation.vjp(&cache, dy, &wanted)?.into_iter().flatten().collect());
-    Ok((y, vjp))
+    Ok((y, Box::new(vjp)))
 }
 
 /// `softmax(scale q k^T + mask) v` by its parts, and its cotangents.
