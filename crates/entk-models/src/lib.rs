@@ -80,7 +80,7 @@ pub use nets::{
     StridePadding, UNetConfig, UNetOutput, VggConfig, VitConfig, WideResNetConfig,
 };
 pub use network::Network;
-pub use operation::{MixedCotangents, NormMode, Operation, Parts, linear_mixed_vjp, only_tangent};
+pub use operation::{MixedCotangents, NormMode, Operation, linear_mixed_vjp, only_tangent};
 pub use operations::{
     attention::{Attend, Rotate, Softmax},
     closure::Closure,

@@ -42,7 +42,6 @@ pub struct Network {
     pub(crate) kind: InputKind,
     pub(crate) outputs: usize,
     route: Route,
-    in_parts: Option<Route>,
     skip: bool,
 }
 
@@ -72,11 +71,9 @@ impl Network {
     /// # Errors
     /// A pattern that matches no parameter, or no parameter that would be trained.
     pub fn with_trainable(mut self, trainable: &Trainable) -> Result<Self> {
-        for route in std::iter::once(&mut self.route).chain(&mut self.in_parts) {
-            let mut graph = (*route.graph).clone();
-            trainable.apply(&mut graph.specs)?;
-            route.graph = Arc::new(graph);
-        }
+        let mut graph = (*self.route.graph).clone();
+        trainable.apply(&mut graph.specs)?;
+        self.route.graph = Arc::new(graph);
         Ok(self)
     }
 
@@ -97,7 +94,7 @@ impl Network {
 
     fn pass<'a>(&self, params: &'a Params, x: &Tensor, mode: NormMode) -> Result<Sweep<'a>> {
         let x = self.check(params, x)?;
-        Sweep::new(&self.route, self.in_parts.as_ref(), params, vec![x], mode, self.skip)
+        Sweep::new(&self.route, params, x, mode, self.skip)
     }
 
     /// Checks parameters and batch; gives the batch as operations read it.
@@ -205,15 +202,13 @@ impl Graph {
         let &[outputs] = self.shape(output)? else {
             return Err(ModelError::shape("network output", "(N, outputs)", self.shape(output)?));
         };
-        let (graph, at) = self.leading_to(output.0, false)?;
-        let (&[kind], false) = (graph.inputs.as_slice(), graph.nodes[at].shared) else {
+        let (graph, output) = self.leading_to(output.0);
+        let (&[kind], false) = (graph.inputs.as_slice(), graph.nodes[output].shared) else {
             return Err(ModelError::OneInput { inputs: graph.inputs.len() });
         };
         let input = graph.nodes.iter().find(|node| matches!(node.source, Source::Input(_)));
         let input = input.map_or_else(Vec::new, |node| node.shape.clone());
-        let in_parts = self.has_parts()?.then(|| self.leading_to(output.0, true)).transpose()?;
-        let route = |(graph, output)| Route { graph: Arc::new(graph), output };
-        let (route, in_parts) = (route((graph, at)), in_parts.map(route));
-        Ok(Network { input, kind, outputs, route, in_parts, skip: true })
+        let route = Route { graph: Arc::new(graph), output };
+        Ok(Network { input, kind, outputs, route, skip: true })
     }
 }

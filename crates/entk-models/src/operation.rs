@@ -74,7 +74,7 @@ pub trait Operation: Debug + Send + Sync + 'static {
     /// all its inputs together.
     ///
     /// # Errors
-    /// By default, where the operation has no [`parts`](Operation::parts), that there is no rule.
+    /// By default, that there is no rule.
     fn mixed_vjp(
         &self,
         _cache: &Self::Cache,
@@ -154,15 +154,6 @@ pub trait Operation: Debug + Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Simpler operations that give the same result one after another, where there are: mixed
-    /// derivatives are taken through them, and they are an oracle.
-    ///
-    /// # Errors
-    /// Inputs that the operation cannot take.
-    fn parts(&self, _inputs: &[&[usize]]) -> Result<Option<Parts>> {
-        Ok(None)
-    }
-
     /// Whether it is an operation of this crate whose derivatives tests check; others are checked
     /// before a kernel is made of them.
     #[doc(hidden)]
@@ -170,27 +161,6 @@ pub trait Operation: Debug + Send + Sync + 'static {
         let name = std::any::type_name::<Self>();
         let of_crate = module_path!().split("::").next();
         name.split("::").next() == of_crate || name == std::any::type_name::<Activation>()
-    }
-}
-
-/// Operations one after another that stand for one: values are numbered from 0, first the inputs,
-/// then the results in order; the last is that of the whole.
-#[derive(Debug, Clone)]
-pub struct Parts {
-    inputs: usize,
-    pub(crate) steps: Vec<(Arc<dyn ErasedOperation>, Vec<usize>)>,
-}
-
-impl Parts {
-    /// No operation yet on so many inputs.
-    pub fn new(inputs: usize) -> Self {
-        Self { inputs, steps: Vec::new() }
-    }
-
-    /// Appends an operation on values of these numbers and gives the number of its result.
-    pub fn apply(&mut self, operation: impl Operation, inputs: &[usize]) -> usize {
-        self.steps.push((Arc::new(operation), inputs.to_vec()));
-        self.inputs + self.steps.len() - 1
     }
 }
 
@@ -271,7 +241,6 @@ pub(crate) trait ErasedOperation: Debug + Send + Sync {
         dy: &Tensor,
     ) -> Result<Option<Factor>>;
     fn new_statistics(&self, cache: &AnyCache) -> Result<Vec<(usize, Tensor)>>;
-    fn parts(&self, inputs: &[&[usize]]) -> Result<Option<Parts>>;
 }
 
 impl<O: Operation> ErasedOperation for O {
@@ -347,10 +316,6 @@ impl<O: Operation> ErasedOperation for O {
 
     fn new_statistics(&self, cache: &AnyCache) -> Result<Vec<(usize, Tensor)>> {
         Operation::new_statistics(self, typed::<O>(cache)?)
-    }
-
-    fn parts(&self, inputs: &[&[usize]]) -> Result<Option<Parts>> {
-        Operation::parts(self, inputs)
     }
 }
 

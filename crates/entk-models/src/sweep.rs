@@ -33,10 +33,7 @@ pub(crate) struct Route {
 pub struct Sweep<'a> {
     outputs: Tensor,
     route: Route,
-    /// The route for mixed derivatives, where it is another.
-    in_parts: Option<Route>,
     params: &'a Params,
-    inputs: Vec<Tensor>,
     kept: Kept,
     flow: Flow,
 }
@@ -45,16 +42,14 @@ impl<'a> Sweep<'a> {
     /// Passes forward; without `skip` no derivative is taken to be zero.
     pub(crate) fn new(
         route: &Route,
-        in_parts: Option<&Route>,
         params: &'a Params,
-        inputs: Vec<Tensor>,
+        x: Tensor,
         mode: NormMode,
         skip: bool,
     ) -> Result<Self> {
-        let (route, in_parts) = (route.clone(), in_parts.cloned());
         let flow = Flow::new(&route.graph, route.output, params, skip)?;
-        let (outputs, kept) = route.graph.forward(route.output, params, &inputs, mode)?;
-        Ok(Self { outputs, route, in_parts, params, inputs, kept, flow })
+        let (outputs, kept) = route.graph.forward(route.output, params, &[x], mode)?;
+        Ok(Self { outputs, route: route.clone(), params, kept, flow })
     }
 
     pub(crate) fn new_statistics(&self) -> Result<Vec<(String, Tensor)>> {
@@ -146,14 +141,7 @@ impl<'a> Sweep<'a> {
             }
             None => self.params.zeros_like()?,
         };
-        let (route, kept) = match &self.in_parts {
-            None => (self.route.clone(), self.kept.clone()),
-            Some(route) => {
-                let Route { graph, output } = route;
-                let mode = self.kept.mode;
-                (route.clone(), graph.forward(*output, self.params, &self.inputs, mode)?.1)
-            }
-        };
+        let (route, kept) = (self.route.clone(), self.kept.clone());
         // A value that does not depend on the input may have a derivative by weight and input.
         let flow = Flow::new(&route.graph, route.output, self.params, false)?;
         let tangents = route.graph.tangents(&kept, &flow, &tangent, &[dx.cloned()])?;

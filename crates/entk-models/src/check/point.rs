@@ -95,10 +95,9 @@ impl Direction {
 
     /// `||self - other|| / max(||self||, ||other||)`.
     pub(crate) fn distance(&self, other: &Self) -> Result<f64> {
-        let (own, cross, others) = (self.dot(self)?, self.dot(other)?, other.dot(other)?);
         let norm = self.difference(other)?;
-        let scale = own.max(others).sqrt();
-        Ok(if norm == 0.0 && cross.is_finite() { 0.0 } else { norm / scale })
+        let scale = self.dot(self)?.max(other.dot(other)?).sqrt();
+        Ok(if norm == 0.0 { 0.0 } else { norm / scale })
     }
 
     fn difference(&self, other: &Self) -> Result<f64> {
@@ -165,12 +164,10 @@ impl Point {
 
     /// How the gradient of `u . f` moves along a direction.
     pub(crate) fn mixed(&self, u: &Tensor, along: &Direction) -> Result<Direction> {
-        let (graph, output) = self.graph.leading_to(self.output, true)?;
-        let inner = Self { graph, output, ..self.clone() };
-        let (kept, flow, mut parts) = (inner.forward()?.1, inner.flow()?, Vec::new());
-        let tangents = inner.graph.tangents(&kept, &flow, &along.params, &along.inputs)?;
+        let (kept, flow, mut parts) = (self.forward()?.1, self.flow()?, Vec::new());
+        let tangents = self.graph.tangents(&kept, &flow, &along.params, &along.inputs)?;
         let at = MixedPoint { kept: &kept, flow: &flow, tangents: &tangents, of_inputs: true };
-        let inputs = inner.graph.mixed_backward(output, at, u, &mut |factor| {
+        let inputs = self.graph.mixed_backward(self.output, at, u, &mut |factor| {
             parts.extend(factor.sum()?);
             Ok(())
         })?;

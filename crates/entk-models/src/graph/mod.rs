@@ -258,9 +258,8 @@ impl Graph {
     }
 
     /// The values that `output` follows from, numbered anew without the others, and the number of
-    /// `output` among them. Operations that have [`parts`](Operation::parts) are replaced by them
-    /// if `in_parts`.
-    pub(crate) fn leading_to(&self, output: usize, in_parts: bool) -> Result<(Self, usize)> {
+    /// `output` among them.
+    pub(crate) fn leading_to(&self, output: usize) -> (Self, usize) {
         let is_result = |node: &Node| matches!(node.source, Source::Result { .. });
         let mut read: Vec<bool> = self.nodes.iter().map(|node| !is_result(node)).collect();
         read[output] = true;
@@ -272,42 +271,12 @@ impl Graph {
         let mut graph = Self { nodes: Vec::new(), ..self.clone() };
         let mut moved = vec![0; self.nodes.len()];
         for (at, node) in self.nodes.iter().enumerate().filter(|(at, _)| read[*at]) {
-            moved[at] = match &node.source {
-                Source::Result { operation, inputs } => {
-                    let inputs: Vec<usize> = inputs.iter().map(|input| moved[*input]).collect();
-                    graph.append_parts(operation, inputs, in_parts)?.0
-                }
-                _ => graph.push(node.clone()).0,
-            };
-        }
-        Ok((graph, moved[output]))
-    }
-
-    /// Whether an operation has [`parts`](Operation::parts).
-    pub(crate) fn has_parts(&self) -> Result<bool> {
-        for node in &self.nodes {
-            if let Source::Result { operation, inputs } = &node.source
-                && operation.parts(&self.shapes(inputs))?.is_some()
-            {
-                return Ok(true);
+            let mut node = node.clone();
+            if let Source::Result { inputs, .. } = &mut node.source {
+                inputs.iter_mut().for_each(|input| *input = moved[*input]);
             }
+            moved[at] = graph.push(node).0;
         }
-        Ok(false)
-    }
-
-    fn append_parts(
-        &mut self,
-        operation: &Arc<dyn ErasedOperation>,
-        inputs: Vec<usize>,
-        in_parts: bool,
-    ) -> Result<Value> {
-        let parts = operation.parts(&self.shapes(&inputs))?.filter(|_| in_parts);
-        let Some(parts) = parts else { return self.append(operation.clone(), inputs) };
-        let mut values = inputs;
-        for (operation, inputs) in parts.steps {
-            let inputs: Vec<usize> = inputs.iter().map(|at| values[*at]).collect();
-            values.push(self.append_parts(&operation, inputs, true)?.0);
-        }
-        Ok(Value(values.last().copied().unwrap_or(0)))
+        (graph, moved[output])
     }
 }
