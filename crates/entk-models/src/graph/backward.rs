@@ -9,7 +9,8 @@ use crate::{
     graph::{
         Graph, Source,
         flow::Flow,
-        forward::{Kept, expanded},
+        forward::Kept,
+        promise::{by_factor_or_cotangent, ensure_shape, ensure_sizes},
     },
     operation::{AnyCache, ErasedOperation, add_tangents, in_operation},
 };
@@ -117,47 +118,27 @@ impl Backward<'_, '_> {
         inputs: &[usize],
         dy: Tensor,
     ) -> Result<()> {
-        let (cache, dy) = self.point(at, operation, inputs, dy)?;
-        let mut wanted = self.flow.wanted(at, inputs, self.of_inputs);
-        let structured = operation.structured();
-        if inputs.iter().enumerate().any(|(place, _)| structured.contains(&place) && wanted[place])
-        {
-            self.structured(operation, &cache, inputs, &wanted, &dy)?;
+        // For the sum of all gradients, the cotangent of a shared value has been summed.
+        let cache = match self.wanted {
+            Wanted::Sum => self.kept.cache(at)?,
+            Wanted::PerExample => self.kept.cache_of_each(self.graph, at, operation)?,
+        };
+        let wanted = self.flow.wanted(at, inputs, self.of_inputs);
+        let [by_factor, wanted] = by_factor_or_cotangent(operation, &wanted);
+        if by_factor.contains(&true) {
+            self.structured(operation, &cache, inputs, &by_factor, &dy)?;
         }
-        wanted.iter_mut().enumerate().for_each(|(at, wanted)| *wanted &= !structured.contains(&at));
         if !wanted.contains(&true) {
             return Ok(());
         }
         let cotangents = in_operation(operation, operation.vjp(&cache, &dy, &wanted))?;
-        ensure_one_each(operation, cotangents.len(), inputs.len())?;
+        ensure_sizes(operation, "number of cotangents", &[inputs.len()], &[cotangents.len()])?;
         for ((&input, cotangent), wanted) in inputs.iter().zip(cotangents).zip(wanted) {
             if let Some(cotangent) = cotangent.filter(|_| wanted) {
                 self.arrive(operation, input, dy.dims()[0], cotangent)?;
             }
         }
         Ok(())
-    }
-
-    /// What an operation kept, and the cotangent of its result. What follows from parameters alone
-    /// was computed once: for the gradients of each example it is computed again for all of them;
-    /// for their sum the cotangent has been summed.
-    fn point(
-        &self,
-        at: usize,
-        operation: &dyn ErasedOperation,
-        inputs: &[usize],
-        dy: Tensor,
-    ) -> Result<(AnyCache, Tensor)> {
-        let cache = self.kept.caches[at].clone().ok_or(ModelError::Cache { what: "pass" })?;
-        if !self.graph.nodes[at].shared {
-            return Ok((cache, dy));
-        }
-        if self.wanted == Wanted::Sum {
-            return Ok((cache, dy));
-        }
-        let inputs = self.kept.expanded_inputs(inputs, operation)?;
-        let refs: Vec<&Tensor> = inputs.iter().collect();
-        Ok((operation.forward(&refs, self.kept.mode)?.1, dy))
     }
 
     /// A cotangent of so many examples that arrives at a value.
@@ -168,10 +149,8 @@ impl Backward<'_, '_> {
         count: usize,
         cotangent: Tensor,
     ) -> Result<()> {
-        let promised = [&[count], self.graph.nodes[input].shape.as_slice()].concat();
-        if cotangent.dims() != promised {
-            return Err(broken(operation, "cotangent", promised, cotangent.dims()));
-        }
+        let promised = (count, self.graph.nodes[input].shape.as_slice());
+        ensure_shape(operation, "cotangent", promised, &cotangent)?;
         let sum = self.cotangents[input].take();
         let is_shared_result =
             self.graph.nodes[input].shared && !self.graph.read_by(input).is_empty();
@@ -191,32 +170,11 @@ impl Backward<'_, '_> {
         wanted: &[bool],
         dy: &Tensor,
     ) -> Result<()> {
-        let names = self.graph.names(inputs);
-        let factor = in_operation(operation, operation.factor(cache, &names, dy))?;
-        let Some(factor) = factor else {
-            return Err(ModelError::NoFactor { operation: format!("{operation:?}") });
-        };
-        let weights: Vec<usize> =
-            operation.structured().filter(|place| *place < inputs.len()).collect();
-        let count = |place: usize| self.graph.nodes[inputs[place]].shape.iter().product::<usize>();
-        if !weights.iter().map(|place| names[*place]).eq(factor.names()) {
-            let (operation, got) = (format!("{operation:?}"), factor.names().join(", "));
-            return Err(ModelError::FactorNames { operation, got });
-        }
-        let width: usize = weights.iter().map(|place| count(*place)).sum();
-        if factor.width() != width {
-            return Err(broken(operation, "factor", vec![width], &[factor.width()]));
-        }
-        if factor.tensors().iter().any(|t| t.dims()[0] != dy.dims()[0]) {
-            let got = factor.tensors()[0].dims()[0];
-            return Err(broken(operation, "examples of its factor", vec![dy.dims()[0]], &[got]));
-        }
-        let alone = |place: &usize| {
-            wanted[*place] && self.readers[inputs[*place]] == 1 && !names[*place].is_empty()
-        };
-        if weights.iter().all(alone) {
+        let factor = self.graph.factor(operation, cache, inputs, dy)?;
+        if self.graph.is_whole(operation, inputs, wanted, &self.readers) {
             return (self.sink)(factor);
         }
+        let weights = Graph::weights(operation, inputs);
         let (weight, bias) = factor.split_bias()?;
         for (place, factor) in weights.into_iter().zip([Some(weight), bias]) {
             if let Some(factor) = factor.filter(|_| wanted[place]) {
@@ -254,45 +212,4 @@ impl Backward<'_, '_> {
             }
         }
     }
-}
-
-impl Kept {
-    /// Values that follow from parameters alone, once for each example, without copies; those that
-    /// the operation needs shared as they are.
-    pub(crate) fn expanded_inputs(
-        &self,
-        inputs: &[usize],
-        operation: &dyn ErasedOperation,
-    ) -> Result<Vec<Tensor>> {
-        let value = |(place, input): (usize, &usize)| {
-            let value = self.shared[*input].as_ref().ok_or(ModelError::Cache { what: "value" })?;
-            match operation.needs_shared(place) {
-                true => Ok(value.clone()),
-                false => expanded(value, self.batch),
-            }
-        };
-        inputs.iter().enumerate().map(value).collect()
-    }
-}
-
-pub(crate) fn ensure_one_each(
-    operation: &dyn ErasedOperation,
-    got: usize,
-    inputs: usize,
-) -> Result<()> {
-    if got == inputs {
-        return Ok(());
-    }
-    Err(broken(operation, "number of cotangents", vec![inputs], &[got]))
-}
-
-/// A promise that an operation has not kept.
-pub(crate) fn broken(
-    operation: &dyn ErasedOperation,
-    what: &str,
-    promised: Vec<usize>,
-    got: &[usize],
-) -> ModelError {
-    let operation = format!("{operation:?}");
-    ModelError::Promise { operation, what: what.to_owned(), promised, got: got.to_vec() }
 }

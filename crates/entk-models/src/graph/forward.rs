@@ -1,13 +1,11 @@
 //! The pass forward over a graph: parameters and a batch go in, the output and what every operation
 //! kept for its derivatives come out. A value is freed as soon as its last reader is done.
 
-use std::sync::Arc;
-
 use candle_core::Tensor;
 
 use crate::{
     error::{ModelError, Result},
-    graph::{Graph, Source},
+    graph::{Graph, Source, promise::ensure_shape},
     operation::{AnyCache, ErasedOperation, NormMode, in_operation},
     params::Params,
 };
@@ -22,6 +20,37 @@ pub(crate) struct Kept {
     pub(crate) caches: Vec<Option<AnyCache>>,
     /// Values that follow from parameters alone and are read by others of that kind.
     pub(crate) shared: Vec<Option<Tensor>>,
+}
+
+impl Kept {
+    /// What the operation behind a value kept.
+    pub(crate) fn cache(&self, at: usize) -> Result<AnyCache> {
+        self.caches[at].clone().ok_or(ModelError::Cache { what: "pass" })
+    }
+
+    /// What the operation behind a value kept, for each example: what follows from parameters alone
+    /// was computed once, and is computed again for all of them, without copies of its inputs.
+    /// Those that the operation needs shared stay so.
+    pub(crate) fn cache_of_each(
+        &self,
+        graph: &Graph,
+        at: usize,
+        operation: &dyn ErasedOperation,
+    ) -> Result<AnyCache> {
+        if !graph.nodes[at].shared {
+            return self.cache(at);
+        }
+        let value = |(place, input): (usize, &usize)| {
+            let value = self.shared[*input].as_ref().ok_or(ModelError::Cache { what: "value" })?;
+            match operation.needs_shared(place) {
+                true => Ok(value.clone()),
+                false => expanded(value, self.batch),
+            }
+        };
+        let inputs = graph.read_by(at).iter().enumerate().map(value).collect::<Result<Vec<_>>>()?;
+        let refs: Vec<&Tensor> = inputs.iter().collect();
+        Ok(operation.forward(&refs, self.mode)?.1)
+    }
 }
 
 /// The values of a pass and how often each is still to be read.
@@ -70,6 +99,11 @@ pub(crate) fn expanded(tensor: &Tensor, batch: usize) -> Result<Tensor> {
     Ok(tensor.broadcast_as([&[batch], &tensor.dims()[1..]].concat())?)
 }
 
+/// Examples of the inputs of a graph: one if it has none.
+fn examples_of(inputs: &[Tensor]) -> Result<usize> {
+    Ok(inputs.first().map_or(Ok(1), |x| x.dim(0))?)
+}
+
 impl Graph {
     /// The value `output`, and what derivatives need of the way to it.
     pub(crate) fn forward(
@@ -80,7 +114,7 @@ impl Graph {
         mode: NormMode,
     ) -> Result<(Tensor, Kept)> {
         let mut kept = Kept {
-            batch: inputs.first().map_or(Ok(1), |x| x.dim(0))?,
+            batch: examples_of(inputs)?,
             mode,
             caches: vec![None; self.nodes.len()],
             shared: vec![None; self.nodes.len()],
@@ -117,7 +151,7 @@ impl Graph {
         mode: NormMode,
         mut keep: impl FnMut(usize, AnyCache, Vec<Tensor>),
     ) -> Result<Tensor> {
-        let batch = inputs.first().map_or(Ok(1), |x| x.dim(0))?;
+        let batch = examples_of(inputs)?;
         let mut values = Values::new(self, batch);
         values.readers[output] += 1;
         for (at, node) in self.nodes.iter().enumerate() {
@@ -133,7 +167,8 @@ impl Graph {
                     let refs: Vec<&Tensor> = read.iter().collect();
                     let passed = operation.forward(&refs, mode);
                     let (result, cache) = in_operation(&**operation, passed)?;
-                    self.ensure_promised(at, operation, &result, batch)?;
+                    let promised = (node.examples(batch), node.shape.as_slice());
+                    ensure_shape(&**operation, "result", promised, &result)?;
                     keep(at, cache, read);
                     result
                 }
@@ -143,27 +178,6 @@ impl Graph {
             }
         }
         values.tensors[output].take().ok_or(ModelError::Cache { what: "output" })
-    }
-
-    /// Refuses a result of another shape than the operation has promised.
-    fn ensure_promised(
-        &self,
-        at: usize,
-        operation: &Arc<dyn ErasedOperation>,
-        result: &Tensor,
-        batch: usize,
-    ) -> Result<()> {
-        let node = &self.nodes[at];
-        let promised = [&[if node.shared { 1 } else { batch }], node.shape.as_slice()].concat();
-        if result.dims() == promised {
-            return Ok(());
-        }
-        Err(ModelError::Promise {
-            operation: format!("{operation:?}"),
-            what: "result".to_owned(),
-            promised,
-            got: result.dims().to_vec(),
-        })
     }
 
     /// The running statistics that a pass in batch mode leaves, by name.

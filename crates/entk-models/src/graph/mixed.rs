@@ -5,12 +5,12 @@
 use candle_core::Tensor;
 
 use crate::{
-    error::{ModelError, Result},
+    error::Result,
     graph::{
         Graph, Source,
-        backward::{broken, ensure_one_each},
         flow::Flow,
         forward::{Kept, expanded},
+        promise::{by_factor_or_cotangent, ensure_shape, ensure_sizes},
     },
     loops::entrywise::add,
     mixed::{MixedFactor, MixedSink},
@@ -85,7 +85,7 @@ impl MixedBackward<'_, '_> {
         pair: &Pair,
     ) -> Result<()> {
         let MixedPoint { kept, flow, tangents, of_inputs } = self.at;
-        let cache = self.cache(value, operation, inputs)?;
+        let cache = kept.cache_of_each(self.graph, value, operation)?;
         let mut moving = self.graph.moving(value, inputs, kept, flow, tangents)?;
         if self.graph.nodes[value].shared {
             let each = moving.iter_mut().enumerate().filter(|(at, _)| !operation.needs_shared(*at));
@@ -94,17 +94,16 @@ impl MixedBackward<'_, '_> {
             }
         }
         let moving: Vec<Option<&Tensor>> = moving.iter().map(Option::as_ref).collect();
-        let mut wanted = flow.wanted(value, inputs, of_inputs);
-        let structured = operation.structured();
-        if inputs.iter().enumerate().any(|(at, _)| structured.contains(&at) && wanted[at]) {
-            self.structured(operation, &cache, inputs, (&wanted, &moving), pair)?;
+        let wanted = flow.wanted(value, inputs, of_inputs);
+        let [by_factor, wanted] = by_factor_or_cotangent(operation, &wanted);
+        if by_factor.contains(&true) {
+            self.structured(operation, &cache, inputs, (&by_factor, &moving), pair)?;
         }
-        wanted.iter_mut().enumerate().for_each(|(at, wanted)| *wanted &= !structured.contains(&at));
         if !wanted.contains(&true) {
             return Ok(());
         }
         let cotangents = operation.mixed_vjp(&cache, &moving, &pair.0, &pair.1, &wanted)?;
-        ensure_one_each(operation, cotangents.len(), inputs.len())?;
+        ensure_sizes(operation, "number of cotangents", &[inputs.len()], &[cotangents.len()])?;
         for ((&input, pair), wanted) in inputs.iter().zip(cotangents).zip(wanted) {
             if let Some(pair) = pair.filter(|_| wanted) {
                 self.arrive(operation, input, pair)?;
@@ -113,33 +112,15 @@ impl MixedBackward<'_, '_> {
         Ok(())
     }
 
-    fn cache(
-        &self,
-        value: usize,
-        operation: &dyn ErasedOperation,
-        inputs: &[usize],
-    ) -> Result<AnyCache> {
-        let kept = self.at.kept;
-        if self.graph.nodes[value].shared {
-            let inputs = kept.expanded_inputs(inputs, operation)?;
-            let refs: Vec<&Tensor> = inputs.iter().collect();
-            return Ok(operation.forward(&refs, kept.mode)?.1);
-        }
-        kept.caches[value].clone().ok_or(ModelError::Cache { what: "pass" })
-    }
-
     fn arrive(
         &mut self,
         operation: &dyn ErasedOperation,
         input: usize,
         (fixed, moved): Pair,
     ) -> Result<()> {
-        let shape = self.graph.nodes[input].shape.as_slice();
-        let promised = [&[self.at.kept.batch], shape].concat();
+        let promised = (self.at.kept.batch, self.graph.nodes[input].shape.as_slice());
         for tensor in [&fixed, &moved] {
-            if tensor.dims() != promised {
-                return Err(broken(operation, "cotangent", promised, tensor.dims()));
-            }
+            ensure_shape(operation, "cotangent", promised, tensor)?;
         }
         self.cotangents[input] = Some(match self.cotangents[input].take() {
             Some((a, b)) => (add(&a, &fixed)?, add(&b, &moved)?),
@@ -157,22 +138,16 @@ impl MixedBackward<'_, '_> {
         (dy, ddy): &Pair,
     ) -> Result<()> {
         let names = self.graph.names(inputs);
-        let missing = || ModelError::NoFactor { operation: format!("{operation:?}") };
         let moved = MixedFactor {
-            cotangents: operation.factor(cache, &names, ddy)?.ok_or_else(missing)?,
+            cotangents: self.graph.factor(operation, cache, inputs, ddy)?,
             inputs: operation.moved_factor(cache, &names, moving, dy)?,
         };
-        let weights: Vec<usize> =
-            operation.structured().filter(|place| *place < inputs.len()).collect();
-        let alone = |place: &usize| {
-            wanted[*place] && self.readers[inputs[*place]] == 1 && !names[*place].is_empty()
-        };
-        if weights.iter().all(alone) {
+        if self.graph.is_whole(operation, inputs, wanted, &self.readers) {
             return (self.sink)(moved);
         }
-        let fixed = operation.factor(cache, &names, dy)?.ok_or_else(missing)?.rows()?;
+        let fixed = self.graph.factor(operation, cache, inputs, dy)?.rows()?;
         let (moved, mut start) = (moved.rows()?, 0);
-        for place in weights {
+        for place in Graph::weights(operation, inputs) {
             let shape = &self.graph.nodes[inputs[place]].shape;
             let count = shape.iter().product();
             let part = |rows: &Tensor| {

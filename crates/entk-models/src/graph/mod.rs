@@ -5,6 +5,7 @@ pub(crate) mod backward;
 pub(crate) mod flow;
 pub(crate) mod forward;
 pub(crate) mod mixed;
+pub(crate) mod promise;
 pub(crate) mod summary;
 pub(crate) mod tangent;
 
@@ -42,6 +43,13 @@ pub(crate) struct Node {
     pub(crate) shape: Vec<usize>,
     /// Whether it follows from parameters alone, and so is one for all examples.
     pub(crate) shared: bool,
+}
+
+impl Node {
+    /// Examples of the value among `batch`: one if it is shared.
+    pub(crate) fn examples(&self, batch: usize) -> usize {
+        if self.shared { 1 } else { batch }
+    }
 }
 
 /// What kind of numbers an input holds.

@@ -4,12 +4,12 @@
 use candle_core::Tensor;
 
 use crate::{
-    error::{ModelError, Result},
+    error::Result,
     graph::{
         Graph, Source,
-        backward::broken,
         flow::Flow,
         forward::{Kept, expanded},
+        promise::ensure_shape,
     },
     operation::in_operation,
     params::{Params, spec::ParamKind},
@@ -77,15 +77,11 @@ impl Graph {
                 if moving.iter().all(Option::is_none) {
                     return Ok(None);
                 }
-                let cache = kept.caches[at].as_ref().ok_or(ModelError::Cache { what: "pass" })?;
                 let moving: Vec<Option<&Tensor>> = moving.iter().map(Option::as_ref).collect();
-                let tangent = in_operation(&**operation, operation.jvp(cache, &moving))?;
-                let node = &self.nodes[at];
-                let count = if node.shared { 1 } else { kept.batch };
-                let promised = [&[count], node.shape.as_slice()].concat();
-                if tangent.dims() != promised {
-                    return Err(broken(&**operation, "tangent", promised, tangent.dims()));
-                }
+                let tangent = operation.jvp(&kept.cache(at)?, &moving);
+                let (tangent, node) = (in_operation(&**operation, tangent)?, &self.nodes[at]);
+                let promised = (node.examples(kept.batch), node.shape.as_slice());
+                ensure_shape(&**operation, "tangent", promised, &tangent)?;
                 Ok(Some(tangent))
             }
         }
