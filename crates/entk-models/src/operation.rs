@@ -176,9 +176,15 @@ pub fn linear_mixed_vjp<O: Operation>(
     ddy: &Tensor,
     wanted: &[bool],
 ) -> Result<MixedCotangents> {
-    let fixed = operation.vjp(cache, dy, wanted)?;
-    let moved = operation.vjp(cache, ddy, wanted)?;
-    Ok(fixed.into_iter().zip(moved).map(|(fixed, moved)| fixed.zip(moved)).collect())
+    Ok(pairs(operation.vjp(cache, dy, wanted)?, operation.vjp(cache, ddy, wanted)?))
+}
+
+/// Each cotangent with its tangent.
+pub(crate) fn pairs(
+    fixed: Vec<Option<Tensor>>,
+    moved: impl IntoIterator<Item = Option<Tensor>>,
+) -> MixedCotangents {
+    fixed.into_iter().zip(moved).map(|(fixed, moved)| fixed.zip(moved)).collect()
 }
 
 /// The tangent of an operation's one input.

@@ -12,7 +12,7 @@ use crate::{
         axis::strided::contiguous,
         entrywise::add,
     },
-    operation::{MixedCotangents, NormMode, Operation, only_tangent},
+    operation::{MixedCotangents, NormMode, Operation, only_tangent, pairs},
 };
 
 /// `y_i = exp(x_i) / sum_j exp(x_j)` along one axis, or its logarithm, without overflow.
@@ -100,6 +100,6 @@ impl Operation for Softmax {
             };
             *moved = add(moved, &self.turned_back(&through)?)?;
         }
-        Ok(fixed.into_iter().zip(moved).map(|(fixed, moved)| fixed.zip(moved)).collect())
+        Ok(pairs(fixed, moved))
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         scaled,
         unbroadcast::{unbroadcast, unbroadcast_product},
     },
-    operation::{MixedCotangents, NormMode, Operation},
+    operation::{MixedCotangents, NormMode, Operation, pairs},
     operations::entrywise::pair::{broadcast_shape, sum_of},
 };
 
@@ -97,7 +97,7 @@ impl Operation for Divide {
             wanted[0].then(|| at.of_numerator(&moved)).transpose()?,
             wanted[1].then(of_denominator).transpose()?,
         ];
-        Ok(fixed.into_iter().zip(moved).map(|(fixed, moved)| fixed.zip(moved)).collect())
+        Ok(pairs(fixed, moved))
     }
 
     fn takes_shared(&self, _: usize) -> bool {

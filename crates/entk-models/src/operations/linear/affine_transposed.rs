@@ -9,7 +9,7 @@ use crate::{
     error::{ModelError, Result},
     factor::Factor,
     loops::entrywise::add,
-    operation::{MixedCotangents, NormMode, Operation, add_tangents},
+    operation::{MixedCotangents, NormMode, Operation, add_tangents, pairs},
     operations::linear::affine::{AffineCache, add_bias, product, tokens, transposed_product},
 };
 
@@ -96,7 +96,7 @@ impl Operation for AffineTransposed {
         if let (Some(sum), Some(weight)) = (moved[0].as_mut(), tangents[1]) {
             *sum = add(sum, &product(dy, &weight.squeeze(0)?)?)?;
         }
-        Ok(fixed.into_iter().zip(moved).map(|(fixed, moved)| fixed.zip(moved)).collect())
+        Ok(pairs(fixed, moved))
     }
 
     fn operations(&self, inputs: &[&[usize]]) -> f64 {

@@ -15,7 +15,7 @@ use crate::{
         entrywise::add,
         padding::Padding,
     },
-    operation::{MixedCotangents, NormMode, Operation, add_tangents},
+    operation::{MixedCotangents, NormMode, Operation, add_tangents, pairs},
     operations::examples::one_of_equal,
 };
 
@@ -293,7 +293,7 @@ impl Operation for Convolve {
             let through = map.weight_vjp(&map.lifted(dx)?, &dy, weight)?;
             *moved = add(moved, &map.lowered(through)?)?;
         }
-        Ok(fixed.into_iter().zip(moved).map(|(fixed, moved)| fixed.zip(moved)).collect())
+        Ok(pairs(fixed, moved))
     }
 
     fn operations(&self, inputs: &[&[usize]]) -> f64 {

@@ -9,7 +9,7 @@ use crate::{
         batched::{batched_matmul, broadcast_axes},
         entrywise::add,
     },
-    operation::{MixedCotangents, NormMode, Operation, add_tangents},
+    operation::{MixedCotangents, NormMode, Operation, add_tangents, pairs},
     operations::examples::{examples_of, for_all, one_of_equal},
 };
 
@@ -182,7 +182,7 @@ impl Operation for MatMul {
         if let (Some(moved), Some(da)) = (&mut moved[1], tangents[0]) {
             *moved = add(moved, &cache.of_right(&dy, &cache.inside(0, da)?)?)?;
         }
-        Ok(fixed.into_iter().zip(moved).map(|(fixed, moved)| fixed.zip(moved)).collect())
+        Ok(pairs(fixed, moved))
     }
 
     fn operations(&self, inputs: &[&[usize]]) -> f64 {

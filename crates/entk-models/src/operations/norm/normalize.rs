@@ -13,7 +13,7 @@ use crate::{
             groups::{Groups, normalize_groups},
         },
     },
-    operation::{MixedCotangents, NormMode, Operation, add_tangents},
+    operation::{MixedCotangents, NormMode, Operation, add_tangents, pairs},
     operations::examples::{examples_of, for_all, one_of_equal},
 };
 
@@ -292,7 +292,7 @@ impl Operation for Normalize {
             let more = cache.groups.channel_products(dy, &hat)?;
             *rows = add(rows, &cache.of_weights(1, more)?)?;
         }
-        Ok(fixed.into_iter().zip(moved).map(|(fixed, moved)| fixed.zip(moved)).collect())
+        Ok(pairs(fixed, moved))
     }
 
     fn takes_shared(&self, _: usize) -> bool {
