@@ -226,7 +226,7 @@ fn all_tokens(t: &Tensor) -> Result<Tensor> {
 }
 
 /// (N, width), summed over tokens.
-fn token_sum(t: &Tensor) -> Result<Tensor> {
+pub(crate) fn token_sum(t: &Tensor) -> Result<Tensor> {
     match t.rank() {
         3 => axis_sums(t, Axis::of(t.dims(), 1..2), 1.0),
         _ => Ok(t.clone()),

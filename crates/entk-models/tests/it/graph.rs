@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use entk_models::{
-    Activation, AddActivated, Affine, Dense, Flatten, Graph, Initializer, Model, ModelError,
-    Network, ParamSpec, Params, Result, Trainable, check,
+    Activation, AddActivated, Affine, AffineTransposed, Dense, Flatten, Graph, Initializer, Model,
+    ModelError, Network, ParamSpec, Params, Result, Trainable, check,
 };
 use entk_testing::{normal, tensor_error};
 
@@ -136,6 +136,8 @@ fn wrong_graphs_are_errors() -> Result<()> {
     assert!(matches!(graph.existing("v"), Err(ModelError::UnknownName { .. })));
     let of_input = graph.apply(Affine, &[w, x]);
     assert!(matches!(of_input, Err(ModelError::WeightOfInput { .. } | ModelError::Shape { .. })));
+    let bias_of_input = graph.apply(AffineTransposed, &[x, w, x]);
+    assert!(matches!(bias_of_input, Err(ModelError::WeightOfInput { .. })));
     let other = Graph::new().apply(Activation::Relu, &[x]);
     assert!(matches!(other, Err(ModelError::NoValue { .. })));
     assert!(matches!(graph.clone().network(w), Err(ModelError::Shape { .. })));

@@ -1,7 +1,7 @@
 //! The dense map over the last axis: inputs, a weight and maybe a bias go in. Its factor is the
 //! pair (a, d) of inputs and cotangents.
 
-use std::ops::Range;
+use std::{fmt::Debug, ops::Range};
 
 use candle_core::Tensor;
 
@@ -16,8 +16,8 @@ use crate::{
     operation::{MixedCotangents, NormMode, Operation, add_tangents},
 };
 
-/// `y = x W^T + b` over the last axis: x (.., in), W (out, in), and b (out) if it is given. The
-/// weight follows from parameters alone.
+/// `y = x W^T + b` over the last axis: x (.., in), W (out, in), and b (out) if it is given. Weight
+/// and bias follow from parameters alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Affine;
 
@@ -27,6 +27,34 @@ pub struct AffineCache {
     pub(super) x: Tensor,
     /// (out, in).
     pub(super) weight: Tensor,
+}
+
+/// The shape of one example's result, for a weight (out, in), or (in, out) if it is `transposed`.
+pub(super) fn result_shape(
+    operation: &dyn Debug,
+    inputs: &[&[usize]],
+    transposed: bool,
+) -> Result<Vec<usize>> {
+    let (x, weight, bias) = match *inputs {
+        [x, weight] => (x, weight, None),
+        [x, weight, bias] => (x, weight, Some(bias)),
+        _ => return Err(ModelError::arity(operation, inputs.len())),
+    };
+    let (outputs, width) = match *weight {
+        [outputs, width] if !transposed => (outputs, width),
+        [width, outputs] => (outputs, width),
+        _ => {
+            let expected = if transposed { "(in, out)" } else { "(out, in)" };
+            return Err(ModelError::shape("dense weight", expected, weight));
+        }
+    };
+    if x.last() != Some(&width) {
+        return Err(ModelError::shape("dense input", format!("(N, .., {width})"), x));
+    }
+    if let Some(bias) = bias.filter(|bias| *bias != [outputs]) {
+        return Err(ModelError::shape("dense bias", format!("({outputs})"), bias));
+    }
+    Ok([&x[..x.len() - 1], &[outputs]].concat())
 }
 
 /// x W^T over the last axis.
@@ -74,20 +102,7 @@ impl Operation for Affine {
     type Cache = AffineCache;
 
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        let (&[x, &[outputs, width]], bias) = (match inputs {
-            [x, weight] => (&[*x, *weight], None),
-            [x, weight, bias] => (&[*x, *weight], Some(*bias)),
-            _ => return Err(ModelError::arity(self, inputs.len())),
-        }) else {
-            return Err(ModelError::shape("dense weight", "(out, in)", inputs[1]));
-        };
-        if x.last() != Some(&width) {
-            return Err(ModelError::shape("dense input", format!("(N, .., {width})"), x));
-        }
-        if let Some(bias) = bias.filter(|bias| **bias != [outputs]) {
-            return Err(ModelError::shape("dense bias", format!("({outputs})"), bias));
-        }
-        Ok([&x[..x.len() - 1], &[outputs]].concat())
+        result_shape(self, inputs, false)
     }
 
     fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, AffineCache)> {

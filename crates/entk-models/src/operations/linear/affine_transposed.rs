@@ -6,15 +6,17 @@ use std::ops::Range;
 use candle_core::Tensor;
 
 use crate::{
-    error::{ModelError, Result},
-    factor::Factor,
+    error::Result,
+    factor::{Factor, token_sum},
     loops::entrywise::add,
     operation::{MixedCotangents, NormMode, Operation, add_tangents, pairs},
-    operations::linear::affine::{AffineCache, add_bias, product, tokens, transposed_product},
+    operations::linear::affine::{
+        AffineCache, add_bias, product, result_shape, tokens, transposed_product,
+    },
 };
 
 /// `y = x W + b` over the last axis: x (.., in), W (in, out), and b (out) if it is given:
-/// transformers' `Conv1D`. The weight follows from parameters alone. Cost: as
+/// transformers' `Conv1D`. Weight and bias follow from parameters alone. Cost: as
 /// [`Affine`](crate::Affine).
 #[derive(Debug, Clone, Copy)]
 pub struct AffineTransposed;
@@ -29,30 +31,11 @@ fn factor(names: &[&str], inputs: &Tensor, cotangents: &Tensor) -> Result<Factor
     })
 }
 
-/// (N, .., width) summed over all axes between.
-fn summed(d: &Tensor) -> Result<Tensor> {
-    let d = tokens(d)?;
-    Ok(if d.rank() == 3 { d.sum(1)? } else { d })
-}
-
 impl Operation for AffineTransposed {
     type Cache = AffineCache;
 
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
-        let (&[x, &[width, outputs]], bias) = (match inputs {
-            [x, weight] => (&[*x, *weight], None),
-            [x, weight, bias] => (&[*x, *weight], Some(*bias)),
-            _ => return Err(ModelError::arity(self, inputs.len())),
-        }) else {
-            return Err(ModelError::shape("transposed dense weight", "(in, out)", inputs[1]));
-        };
-        if x.last() != Some(&width) {
-            return Err(ModelError::shape("dense input", format!("(N, .., {width})"), x));
-        }
-        if let Some(bias) = bias.filter(|bias| **bias != [outputs]) {
-            return Err(ModelError::shape("dense bias", format!("({outputs})"), bias));
-        }
-        Ok([&x[..x.len() - 1], &[outputs]].concat())
+        result_shape(self, inputs, true)
     }
 
     fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, AffineCache)> {
@@ -79,7 +62,7 @@ impl Operation for AffineTransposed {
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let dx = wanted[0].then(|| product(dy, &cache.weight)).transpose()?;
-        let bias = wanted.get(2).map(|wanted| wanted.then(|| summed(dy)).transpose());
+        let bias = wanted.get(2).map(|wanted| wanted.then(|| token_sum(&tokens(dy)?)).transpose());
         Ok([dx, None].into_iter().chain(bias.transpose()?).collect())
     }
 
@@ -104,7 +87,7 @@ impl Operation for AffineTransposed {
         2.0 * (inputs[0].iter().product::<usize>() * outputs) as f64
     }
 
-    fn takes_shared(&self, input: usize) -> bool {
+    fn needs_shared(&self, input: usize) -> bool {
         input > 0
     }
 

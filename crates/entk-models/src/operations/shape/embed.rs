@@ -97,10 +97,6 @@ impl Operation for Embed {
         linear_mixed_vjp(self, cache, dy, ddy, wanted)
     }
 
-    fn takes_shared(&self, input: usize) -> bool {
-        input == 1
-    }
-
     fn structured(&self) -> Range<usize> {
         1..2
     }

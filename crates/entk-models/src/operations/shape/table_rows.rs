@@ -78,10 +78,6 @@ impl Operation for TableRows {
         linear_mixed_vjp(self, cache, dy, ddy, wanted)
     }
 
-    fn takes_shared(&self, _: usize) -> bool {
-        true
-    }
-
     fn structured(&self) -> Range<usize> {
         0..1
     }
