@@ -27,6 +27,11 @@ pub(crate) fn reshaped(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     Ok(contiguous(x)?.reshape(shape)?)
 }
 
+/// `x` with examples of another shape.
+pub(crate) fn reshaped_examples(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    reshaped(x, &[&x.dims()[..1], shape].concat())
+}
+
 /// The shape of `input` with these axes replaced by the outputs of their tables.
 pub(crate) fn shape_of_tables(input: &[usize], tables: &[(usize, AxisTaps)]) -> Vec<usize> {
     let mut shape = input.to_vec();

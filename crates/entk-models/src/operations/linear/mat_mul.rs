@@ -5,12 +5,14 @@ use candle_core::Tensor;
 use crate::{
     error::{ModelError, Result},
     loops::{
-        axis::strided::contiguous,
         batched::{batched_matmul, broadcast_axes},
-        entrywise::add,
+        entrywise::{add, unbroadcast::unbroadcast},
     },
     operation::{MixedCotangents, NormMode, Operation, add_tangents, pairs},
-    operations::examples::{examples_of, for_all, one_of_equal},
+    operations::{
+        axes::reshaped_examples,
+        examples::{examples_of, for_all, one_of_equal},
+    },
 };
 
 /// `a b`, matrix by matrix: a (.., M, K), b (.., K, L), or (.., L, K) if it is stored transposed.
@@ -87,40 +89,30 @@ pub struct MatMulCache {
 impl MatMulCache {
     /// Number `which` of a, b and the result, or a tangent of its shape, as the loops take it.
     fn inside(&self, which: usize, x: &Tensor) -> Result<Tensor> {
-        reshaped(x, &self.inner[which])
+        reshaped_examples(x, &self.inner[which])
     }
 
     fn product(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let product = batched_matmul(a, b, [false, self.transposed])?;
-        for_all(&reshaped(&product, &self.outer[2])?, self.examples)
+        for_all(&reshaped_examples(&product, &self.outer[2])?, self.examples)
     }
 
     /// The cotangent of a, `dy b^T`.
     fn of_left(&self, dy: &Tensor, b: &Tensor) -> Result<Tensor> {
-        self.summed(0, batched_matmul(dy, b, [false, !self.transposed])?)
+        self.summed(0, &batched_matmul(dy, b, [false, !self.transposed])?)
     }
 
     /// The cotangent of b, `a^T dy`, or its transpose.
     fn of_right(&self, dy: &Tensor, a: &Tensor) -> Result<Tensor> {
         let (left, right) = if self.transposed { (dy, a) } else { (a, dy) };
-        self.summed(1, batched_matmul(left, right, [true, false])?)
+        self.summed(1, &batched_matmul(left, right, [true, false])?)
     }
 
     /// The sum over the axes along which a side meets all of the other.
-    fn summed(&self, which: usize, cotangent: Tensor) -> Result<Tensor> {
-        let own = &self.inner[which];
-        let is_met = |axis: &usize| cotangent.dims()[axis + 1] != own[*axis];
-        let axes: Vec<usize> = (0..own.len()).filter(is_met).map(|axis| axis + 1).collect();
-        reshaped(&cotangent.sum_keepdim(axes)?, &self.outer[which])
+    fn summed(&self, which: usize, cotangent: &Tensor) -> Result<Tensor> {
+        let own = [&[1], &self.inner[which][..]].concat();
+        reshaped_examples(&unbroadcast(cotangent, &own, 1.0)?, &self.outer[which])
     }
-}
-
-/// x with examples of another shape.
-fn reshaped(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    if x.dims()[1..] == *shape {
-        return Ok(x.clone());
-    }
-    Ok(contiguous(x)?.reshape([&[x.dim(0)?], shape].concat())?)
 }
 
 impl Operation for MatMul {
@@ -137,8 +129,8 @@ impl Operation for MatMul {
         let cache = MatMulCache {
             transposed: self.transposed,
             examples: examples_of(inputs),
-            a: reshaped(&one_of_equal(inputs[0])?, &inner[0])?,
-            b: reshaped(&one_of_equal(inputs[1])?, &inner[1])?,
+            a: reshaped_examples(&one_of_equal(inputs[0])?, &inner[0])?,
+            b: reshaped_examples(&one_of_equal(inputs[1])?, &inner[1])?,
             outer: [a, b, result],
             inner,
         };

@@ -7,7 +7,7 @@ use crate::{
     loops::axis::{largest::PlaneWindows, sums::Axis, taps::AxisTaps},
     operation::{MixedCotangents, NormMode, Operation, linear_mixed_vjp, only_tangent},
     operations::{
-        axes::{ChosenEntries, reshaped},
+        axes::{ChosenEntries, reshaped_examples},
         reduce::axes::ReducedAxes,
     },
 };
@@ -34,7 +34,7 @@ impl Max {
 
     /// In the shape of the result.
     fn shaped(&self, y: &Tensor, input: &[usize]) -> Result<Tensor> {
-        reshaped(y, &[&y.dims()[..1], &self.axes.shape("max", input)?].concat())
+        reshaped_examples(y, &self.axes.shape("max", input)?)
     }
 }
 

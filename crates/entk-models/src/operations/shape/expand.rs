@@ -6,7 +6,7 @@ use crate::{
     error::{ModelError, Result},
     loops::axis::sums::{Axis, axis_sums},
     operations::{
-        axes::reshaped,
+        axes::{reshaped, reshaped_examples},
         linear_map::{LinearMap, linear_operation},
     },
 };
@@ -47,7 +47,7 @@ impl LinearMap for Expand {
 
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let aligned = self.aligned(&x.dims()[1..]).unwrap_or_default();
-        let x = reshaped(x, &[&x.dims()[..1], &aligned].concat())?;
+        let x = reshaped_examples(x, &aligned)?;
         Ok(x.broadcast_as([&x.dims()[..1], &self.shape].concat())?)
     }
 

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use crate::{
     error::{ModelError, Result},
     operations::{
-        axes::reshaped,
+        axes::{reshaped, reshaped_examples},
         linear_map::{LinearMap, linear_operation},
     },
 };
@@ -23,7 +23,7 @@ impl LinearMap for Flatten {
     }
 
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        reshaped(x, &[x.dims()[0], x.dims()[1..].iter().product()])
+        reshaped_examples(x, &[x.dims()[1..].iter().product()])
     }
 
     fn transposed(&self, input: &[usize], dy: &Tensor) -> Result<Tensor> {
@@ -59,7 +59,7 @@ impl LinearMap for FlattenAxes {
     }
 
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        reshaped(x, &[&x.dims()[..1], &self.shape(&x.dims()[1..])?].concat())
+        reshaped_examples(x, &self.shape(&x.dims()[1..])?)
     }
 
     fn transposed(&self, input: &[usize], dy: &Tensor) -> Result<Tensor> {

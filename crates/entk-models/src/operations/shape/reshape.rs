@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use crate::{
     error::{ModelError, Result},
     operations::{
-        axes::reshaped,
+        axes::{reshaped, reshaped_examples},
         linear_map::{LinearMap, linear_operation},
     },
 };
@@ -36,7 +36,7 @@ impl LinearMap for Reshape {
     }
 
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        reshaped(x, &[&x.dims()[..1], &self.shape].concat())
+        reshaped_examples(x, &self.shape)
     }
 
     fn transposed(&self, input: &[usize], dy: &Tensor) -> Result<Tensor> {
