@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use candle_core::{Shape, Tensor};
 use faer::MatRef;
+use rayon::prelude::*;
 
 use crate::{
     error::Result,
@@ -105,6 +106,29 @@ impl Heads {
             (head * count * columns, columns)
         };
         strided(&all[start..], count, columns, stride)
+    }
+
+    /// Fills a tensor of the result's shape, of zeros, head by head: `one(scratch, number of the
+    /// head in the batch, its rows)`.
+    pub(super) fn for_each_head<T: Real, S>(
+        &self,
+        out: &mut [T],
+        scratch: impl Fn() -> S + Sync + Send,
+        one: impl Fn(&mut S, usize, &mut [T]) + Sync + Send,
+    ) {
+        let from = |first: usize, out: &mut [T]| {
+            (out.par_chunks_mut(self.queries * self.columns).enumerate())
+                .for_each_init(&scratch, |scratch, (at, out)| one(scratch, first + at, out));
+        };
+        if !self.packed {
+            return from(0, out);
+        }
+        let of_example = self.heads() * self.queries * self.columns;
+        out.par_chunks_mut(of_example).enumerate().for_each(|(example, out)| {
+            let mut values = vec![T::zero(); of_example];
+            from(example * self.heads(), &mut values);
+            interleave(&values, self.heads(), self.columns, out);
+        });
     }
 }
 

@@ -10,12 +10,11 @@ pub(crate) mod softmax;
 pub(crate) mod tangent;
 
 use candle_core::{Shape, Tensor};
-use rayon::prelude::*;
 
 use crate::{
     error::Result,
     loops::{
-        attention::heads::{Head, Heads, composed_probabilities, interleave, unpacked},
+        attention::heads::{Head, Heads, composed_probabilities, unpacked},
         batched::batched_matmul,
         host_op::HostOp,
         matmul::{add_product, rows, rows_mut},
@@ -40,17 +39,6 @@ impl Attention {
             add_product(out, rows(scratch, block.len(), seen), head.v.subrows(0, seen));
         }
     }
-
-    /// Heads of the batch from number `first` on, one after another.
-    fn heads<T: Real>(&self, inputs: &[&[T]], first: usize, out: &mut [T]) {
-        (out.par_chunks_mut(self.heads.queries * self.heads.columns).enumerate()).for_each_init(
-            Vec::new,
-            |scratch, (at, out)| {
-                let head = Head::of(&self.heads, inputs, self.masked, first + at);
-                self.head(&head, scratch, out);
-            },
-        );
-    }
 }
 
 impl HostOp for Attention {
@@ -61,15 +49,8 @@ impl HostOp for Attention {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let h = &self.heads;
-        if !h.packed {
-            return self.heads(inputs, 0, out);
-        }
-        let of_example = h.heads() * h.queries * h.columns;
-        out.par_chunks_mut(of_example).enumerate().for_each(|(example, out)| {
-            let mut values = vec![T::zero(); of_example];
-            self.heads(inputs, example * h.heads(), &mut values);
-            interleave(&values, h.heads(), h.columns, out);
+        self.heads.for_each_head(out, Vec::new, |scratch, at, out| {
+            self.head(&Head::of(&self.heads, inputs, self.masked, at), scratch, out);
         });
     }
 

@@ -3,15 +3,13 @@
 
 use candle_core::{Shape, Tensor};
 use faer::MatRef;
-use rayon::prelude::*;
 
 use crate::{
     error::Result,
     loops::{
         attention::{
             heads::{
-                Head, Heads, Scratch, by_group, composed_probabilities, interleave,
-                score_derivative, unpacked,
+                Head, Heads, Scratch, by_group, composed_probabilities, score_derivative, unpacked,
             },
             softmax::softmax_derivative,
         },
@@ -77,22 +75,6 @@ impl AttentionTangent {
         }
     }
 
-    /// Heads of the batch from number `first` on, one after another.
-    fn heads<T: Real>(&self, inputs: &[&[T]], first: usize, out: &mut [T]) {
-        let h = &self.heads;
-        let places = self.places();
-        (out.par_chunks_mut(h.queries * h.columns).enumerate()).for_each_init(
-            Scratch::new,
-            |scratch, (at, out)| {
-                let at = first + at;
-                let tangent =
-                    |which: usize| places[which].map(|place| h.matrix(inputs[place], which, at));
-                let tangents = [tangent(0), tangent(1), tangent(2)];
-                self.head(&Head::of(h, inputs, self.masked, at), tangents, scratch, out);
-            },
-        );
-    }
-
     /// By the tensor operations of q, k and v apart.
     fn composed_apart(
         &self,
@@ -124,15 +106,12 @@ impl HostOp for AttentionTangent {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let h = &self.heads;
-        if !h.packed {
-            return self.heads(inputs, 0, out);
-        }
-        let of_example = h.heads() * h.queries * h.columns;
-        out.par_chunks_mut(of_example).enumerate().for_each(|(example, out)| {
-            let mut values = vec![T::zero(); of_example];
-            self.heads(inputs, example * h.heads(), &mut values);
-            interleave(&values, h.heads(), h.columns, out);
+        let (h, places) = (&self.heads, self.places());
+        h.for_each_head(out, Scratch::new, |scratch, at, out| {
+            let tangent =
+                |which: usize| places[which].map(|place| h.matrix(inputs[place], which, at));
+            let tangents = [tangent(0), tangent(1), tangent(2)];
+            self.head(&Head::of(h, inputs, self.masked, at), tangents, scratch, out);
         });
     }
 
