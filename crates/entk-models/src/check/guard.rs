@@ -9,8 +9,9 @@ use crate::{
     check::{
         identities::{Input, adjoint, alone, differences},
         point::Direction,
+        report::ensure_within,
     },
-    error::{ModelError, Result},
+    error::Result,
     graph::{Graph, Source},
     operation::NormMode,
     params::{Params, spec::ParamKind},
@@ -66,15 +67,10 @@ fn examine(graph: &Graph, at: usize, values: &[Tensor]) -> Result<()> {
         values.iter().zip(inputs).enumerate().map(input).collect::<Result<_>>()?;
     let point = alone(Arc::clone(operation), &inputs)?;
     let (along, round_off) = (Direction::random(&point, 1)?, point.round_off()?);
-    let wrong = |what: String, error: f64, tolerance: f64| {
-        if error <= tolerance {
-            return Ok(());
-        }
-        let operation = format!("{operation:?}");
-        Err(ModelError::WrongDerivative { operation, what, error, tolerance })
-    };
-    for (name, error) in adjoint(&point, &along)? {
-        wrong(format!("vjp against jvp of {name}"), error, ADJOINT * round_off)?;
+    let operation = format!("{operation:?}");
+    for (of, error) in adjoint(&point, &along)? {
+        let what = format!("vjp against jvp of {of}");
+        ensure_within(&operation, &what, error, ADJOINT * round_off)?;
     }
     let mut best = f64::INFINITY;
     for step in STEPS {
@@ -84,5 +80,5 @@ fn examine(graph: &Graph, at: usize, values: &[Tensor]) -> Result<()> {
             return Ok(());
         }
     }
-    wrong("jvp against differences of values".to_owned(), best, DIFFERENCES)
+    ensure_within(&operation, "jvp against differences of values", best, DIFFERENCES)
 }

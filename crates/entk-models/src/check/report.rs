@@ -63,28 +63,32 @@ impl Report {
     /// # Errors
     /// [`ModelError::WrongDerivative`], naming the first comparison that fails.
     pub fn ensure(&self) -> Result<()> {
+        let within = |what: &str, error: f64, tolerance: f64| {
+            ensure_within(&self.name, what, error, tolerance)
+        };
         let exact = self.exact();
         for (of, error) in &self.adjoint {
-            self.within(&format!("vjp against jvp of {of}"), *error, exact)?;
+            within(&format!("vjp against jvp of {of}"), *error, exact)?;
         }
         let (differences, differencing) = (Self::best(&self.differences), self.differencing());
-        self.within("jvp against differences of values", differences, differencing)?;
-        self.within("rows of examples against their sum", self.rows, exact)?;
-        self.within("one example alone against the batch", self.batches, exact)?;
-        self.within("strided against contiguous inputs", self.strides, exact)?;
+        within("jvp against differences of values", differences, differencing)?;
+        within("rows of examples against their sum", self.rows, exact)?;
+        within("one example alone against the batch", self.batches, exact)?;
+        within("strided against contiguous inputs", self.strides, exact)?;
         if self.mixed.is_empty() {
             return Ok(());
         }
-        self.within("mixed_vjp against differences of vjp", Self::best(&self.mixed), differencing)
+        within("mixed_vjp against differences of vjp", Self::best(&self.mixed), differencing)
     }
+}
 
-    fn within(&self, what: &str, error: f64, tolerance: f64) -> Result<()> {
-        if error <= tolerance {
-            return Ok(());
-        }
-        let (operation, what) = (self.name.clone(), what.to_owned());
-        Err(ModelError::WrongDerivative { operation, what, error, tolerance })
+/// Refuses an error of an operation's derivatives that is not within the tolerance.
+pub(crate) fn ensure_within(operation: &str, what: &str, error: f64, tolerance: f64) -> Result<()> {
+    if error <= tolerance {
+        return Ok(());
     }
+    let (operation, what) = (operation.to_owned(), what.to_owned());
+    Err(ModelError::WrongDerivative { operation, what, error, tolerance })
 }
 
 impl fmt::Display for Report {
