@@ -293,27 +293,6 @@ impl HostOp for WeightVjp {
     }
 }
 
-/// `y = w * x (+ b)`: x (N, C, H, W), w (C', C, k, k), b (C').
-#[cfg(test)]
-pub(crate) fn conv2d(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    geometry: Geometry,
-) -> Result<Tensor> {
-    let op = Forward { geometry, batch: x.dim(0)?, groups: 1 };
-    match bias {
-        Some(bias) => op.apply(&[x, weight, bias]),
-        None => op.apply(&[x, weight]),
-    }
-}
-
-/// Cotangent of the input from the cotangent dy (N, C', H', W') of the output.
-#[cfg(test)]
-pub(crate) fn input_vjp(dy: &Tensor, weight: &Tensor, geometry: Geometry) -> Result<Tensor> {
-    InputVjp { geometry, batch: dy.dim(0)?, groups: 1 }.apply(&[dy, weight])
-}
-
 /// Gradient of the weight summed over the batch, (C', C, k, k).
 pub(crate) fn weight_vjp(x: &Tensor, dy: &Tensor, geometry: Geometry) -> Result<Tensor> {
     WeightVjp::new(geometry).apply(&[x, dy])

@@ -183,7 +183,7 @@ mod tests {
 
     use super::*;
     use crate::loops::{
-        conv::{conv2d, input_vjp, rows::weight_rows, weight_vjp},
+        conv::{grouped::GroupedConv, rows::weight_rows, weight_vjp},
         host_op::testing::numbers,
         padding::Padding,
     };
@@ -218,6 +218,7 @@ mod tests {
             let x = tensor(&[batch, channels, size[0], size[1]], 1)?;
             let weight = tensor(&[filters, channels, kernel[0], kernel[1]], 2)?;
             let bias = tensor(&[filters], 3)?;
+            let conv = GroupedConv { geometry: g, groups: 1 };
             let dy = tensor(&[batch, filters, g.output[0], g.output[1]], 4)?;
             for (chunk, shared) in [(batch, true), (batch, false), (2, true), (2, false)] {
                 let products = Products { geometry: g, groups: 1, chunk, shared };
@@ -227,11 +228,11 @@ mod tests {
                 };
                 let bias = Some(&bias);
                 let y = products.forward(&x, &weight, bias);
-                close("with bias", y, conv2d(&x, &weight, bias, g))?;
+                close("with bias", y, conv.value(&x, &weight, bias))?;
                 let y = products.forward(&x, &weight, None);
-                close("without bias", y, conv2d(&x, &weight, None, g))?;
+                close("without bias", y, conv.value(&x, &weight, None))?;
                 let dx = products.input_vjp(&dy, &weight);
-                close("input", dx, input_vjp(&dy, &weight, g))?;
+                close("input", dx, conv.input_vjp(&dy, &weight))?;
                 close("weight", products.weight_vjp(&x, &dy), weight_vjp(&x, &dy, g))?;
                 close("rows", products.weight_rows(&x, &dy), weight_rows(&x, &dy, g))?;
             }
