@@ -116,5 +116,5 @@ impl Padding {
 
 /// Rows and columns from the first tap to the last, both counted.
 fn reach(kernel: [usize; 2], dilation: [usize; 2]) -> [usize; 2] {
-    [0, 1].map(|axis| (kernel[axis] - 1).saturating_mul(dilation[axis]) + 1)
+    [0, 1].map(|axis| (kernel[axis] - 1).saturating_mul(dilation[axis]).saturating_add(1))
 }

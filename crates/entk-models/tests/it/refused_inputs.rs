@@ -2,9 +2,10 @@
 
 use candle_core::{Device, Tensor};
 use entk_models::{
-    AvgPool, AvgPool2d, Concat, Embed, Expand, FlattenAxes, IndexSelect, Max, MaxPool, MaxPool2d,
-    ModelError, NormMode, Operation, Pad, PadWith, Permute, PoolWindows, Reshape, Result, Roll,
-    Select, Slice, Stack, Sum, Upsample2d, Variance,
+    AvgPool, AvgPool2d, Concat, Conv2d, Convolve, Embed, Expand, Flatten, FlattenAxes, IndexSelect,
+    Max, MaxPool, MaxPool2d, ModelError, Network, NormMode, Operation, Pad, PadWith, Padding,
+    Permute, PoolWindows, Reshape, Result, Roll, Select, Sequential, Slice, Stack, Sum, Upsample2d,
+    Variance,
 };
 
 /// The message with which these shapes are refused.
@@ -33,6 +34,47 @@ fn windows_that_do_not_fit_are_refused() {
     for factor in [0.0, -1.0, 0.1, f64::NAN, f64::INFINITY] {
         assert!(refusal(Upsample2d::by(factor), images).contains("at least 1"), "{factor}");
     }
+}
+
+#[test]
+fn convolutions_that_do_not_fit_are_refused() {
+    let plain = Convolve { padding: Padding::Valid, ..Convolve::default() };
+    let grouped = Convolve { groups: 2, ..plain };
+    let back = Convolve { transposed: Some([0; 2]), stride: [2; 2], ..plain };
+    let longer = Convolve { transposed: Some([0, 2]), ..back };
+    let cropped = Convolve { padding: [3, 0].into(), ..back };
+    let far = Convolve { dilation: [1, 4], ..plain };
+    let endless = Convolve { dilation: [usize::MAX; 2], ..plain };
+    let none = [
+        Convolve { stride: [0, 1], ..plain },
+        Convolve { dilation: [1, 0], ..plain },
+        Convolve { groups: 0, ..plain },
+    ];
+    let image: &[usize] = &[4, 6, 6];
+    for (message, what) in [
+        (refusal(plain, &[image, &[3, 5, 3, 3]]), "5 channels"),
+        (refusal(plain, &[image, &[3, 4, 3]]), "one k for each axis"),
+        (refusal(plain, &[&[4], &[3, 4, 3]]), "(N, C, [H,] W)"),
+        (refusal(plain, &[image, &[3, 4, 3, 7]]), "larger than the padded input 6"),
+        (refusal(plain, &[image, &[3, 4, 0, 1]]), "at least 1"),
+        (refusal(plain, &[image, &[3, 4, 1, 1], &[4]]), "(3)"),
+        (refusal(plain, &[image]), "cannot take 1 inputs"),
+        (refusal(far, &[image, &[3, 4, 3, 3]]), "kernel [3, 9]"),
+        (refusal(endless, &[image, &[3, 4, 3, 3]]), "larger than the padded input 6"),
+        (refusal(grouped, &[image, &[3, 2, 3, 3]]), "a multiple of 2 groups"),
+        (refusal(grouped, &[image, &[4, 4, 3, 3]]), "8 channels"),
+        (refusal(back, &[image, &[3, 5, 3, 3]]), "3 channels"),
+        (refusal(longer, &[image, &[4, 5, 3, 3]]), "less than the stride or the dilation"),
+        (refusal(cropped, &[&[4, 2, 2], &[4, 5, 2, 3]]), "fewer than 4 rows or columns"),
+    ] {
+        assert!(message.contains(what), "{message}");
+    }
+    for convolve in none {
+        assert!(refusal(convolve, &[image, &[4, 4, 3, 3]]).contains("at least 1"));
+    }
+    let uneven = Conv2d::new("conv", 4, 3, 1).with_groups(2);
+    let refused = Network::new(&[4, 6, 6], Sequential::new().then(uneven).then(Flatten));
+    assert!(matches!(refused, Err(ModelError::Shape { .. })), "{refused:?}");
 }
 
 #[test]
