@@ -76,7 +76,7 @@ impl Function {
         (Activation::ALL.len() + code, parameters)
     }
 
-    /// One of each, for tests of all.
+    /// One of each, for tests of all; kinks are at multiples of 1/8.
     pub const EXAMPLES: [Self; 13] = [
         Self::Exp,
         Self::Log,
@@ -90,7 +90,7 @@ impl Function {
         Self::LeakyRelu(0.3),
         Self::Elu(1.7),
         Self::Affine(-0.7, 0.4),
-        Self::Clamp(-0.5, 0.8),
+        Self::Clamp(-0.5, 0.75),
     ];
 }
 

@@ -19,7 +19,7 @@ const PAIRS: [(&str, &[usize], &[usize]); 7] = [
 ];
 
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
-    let x = InputLaw::normal(&[3, 4]);
+    let x = InputLaw { numbers: Numbers::BetweenEighths, ..InputLaw::normal(&[3, 4]) };
     for activation in Activation::ALL {
         visitor.visit(&format!("{activation:?}"), activation, std::slice::from_ref(&x))?;
     }

@@ -11,6 +11,9 @@ use crate::random::normals;
 pub enum Numbers {
     /// Standard normals.
     Normal,
+    /// Normals moved at least 1/32 away from the multiples of 1/8, where functions have kinks: all
+    /// steps but the largest stay on one side.
+    BetweenEighths,
     /// Numbers at least 1/8 apart in any one example, in random order: a small step leaves the
     /// largest of them the largest.
     Apart,
@@ -66,6 +69,11 @@ impl InputLaw {
         let normals = normals(count, seed);
         match self.numbers {
             Numbers::Normal => Ok(Tensor::from_vec(normals, shape, &Device::Cpu)?),
+            Numbers::BetweenEighths => {
+                let between = |x: f64| (8.0 * x + (8.0 * x).floor() + 0.5) / 16.0;
+                let between = normals.into_iter().map(between).collect();
+                Ok(Tensor::from_vec::<_, f64>(between, shape, &Device::Cpu)?)
+            }
             Numbers::Positive => {
                 let positive = normals.iter().map(|x| 1.25 + 0.75 * x.tanh()).collect();
                 Ok(Tensor::from_vec::<_, f64>(positive, shape, &Device::Cpu)?)

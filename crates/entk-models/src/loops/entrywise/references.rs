@@ -122,7 +122,7 @@ pub(super) const REFERENCES: [(Function, [f64; 3], [f64; 3]); 28] = [
         [0.7, 1.0, 0.0],
     ),
     (Affine(-0.7, 0.4), [2.15, -0.7, 0.0], [-0.089_999_999_999_999_91, -0.7, 0.0]),
-    (Clamp(-0.5, 0.8), [-0.5, 0.0, 0.0], [0.7, 1.0, 0.0]),
+    (Clamp(-0.5, 0.75), [-0.5, 0.0, 0.0], [0.7, 1.0, 0.0]),
 ];
 
 /// The first derivatives at -3, 0, 3 and 6 of functions with corners there.
