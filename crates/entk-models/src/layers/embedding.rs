@@ -34,6 +34,6 @@ impl Layer for Embedding {
     fn add_to(&self, graph: &mut Graph, ids: Value) -> Result<Value> {
         let (name, shape) = (format!("{}.weight", self.name), [self.rows, self.width]);
         let table = graph.parameter(ParamSpec::trainable(name, &shape, self.init))?;
-        graph.apply(Embed, &[ids, table])
+        graph.apply(Embed::default(), &[ids, table])
     }
 }

@@ -108,8 +108,9 @@ fn shapes_that_do_not_fit_are_refused() {
         (refusal(Max::over(&[]), x), "the axes []"),
         (refusal(Variance::over(&[0]).with_correction(3), x), "more than 3 entries"),
         (refusal(Sum::over(&[0]), &[&[2], &[2]]), "cannot take 2 inputs"),
-        (refusal(Embed, &[&[2], &[2]]), "(V, D)"),
-        (refusal(Embed, &[&[2]]), "cannot take 1 inputs"),
+        (refusal(Embed::default(), &[&[2], &[2]]), "(V, D)"),
+        (refusal(Embed::default(), &[&[2]]), "cannot take 1 inputs"),
+        (refusal(Embed::with_padding(5), &[&[2], &[5, 3]]), "id 5 is outside"),
     ] {
         assert!(message.contains(what), "{message}: not {what}");
     }
@@ -119,11 +120,11 @@ fn shapes_that_do_not_fit_are_refused() {
 fn ids_outside_of_the_table_are_refused() -> Result<()> {
     let table = Tensor::zeros((1, 5, 2), candle_core::DType::F32, &Device::Cpu)?;
     let ids = |last: u32| Tensor::from_vec(vec![0, 4, last], (1, 3), &Device::Cpu);
-    assert!(Embed.forward(&[&ids(4)?, &table], NormMode::Frozen).is_ok());
-    let refused = Embed.forward(&[&ids(5)?, &table], NormMode::Frozen);
+    assert!(Embed::default().forward(&[&ids(4)?, &table], NormMode::Frozen).is_ok());
+    let refused = Embed::default().forward(&[&ids(5)?, &table], NormMode::Frozen);
     assert!(matches!(refused, Err(ModelError::IdTooLarge { id: 5, rows: 5 })));
     let signed = ids(1)?.to_dtype(candle_core::DType::I64)?;
-    let refused = Embed.forward(&[&signed, &table], NormMode::Frozen);
+    let refused = Embed::default().forward(&[&signed, &table], NormMode::Frozen);
     assert!(matches!(refused, Err(ModelError::DType { .. })));
     Ok(())
 }

@@ -43,5 +43,5 @@ fn bits_do_not_depend_on_threads() -> Result<()> {
     assert_same_bits(&Flatten, &[&images.permute((0, 3, 1, 2))?])?;
     let ids = InputLaw::ids(50, &[300]).draw(9, 2)?;
     let table = normal(&[1, 50, 16], 4)?;
-    assert_same_bits(&Embed, &[&ids, &table])
+    assert_same_bits(&Embed::default(), &[&ids, &table])
 }

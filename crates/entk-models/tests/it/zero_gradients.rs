@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use entk_models::{
-    Activation, Conv2d, Dense, GlobalMean, Model, ModelError, Network, NormMode, Operation, Params,
-    ResNetConfig, Result, Sequential, only_tangent,
+    Activation, Conv2d, Dense, Embed, GlobalMean, Model, ModelError, Network, NormMode, Operation,
+    Params, ResNetConfig, Result, Sequential, only_tangent,
 };
 use entk_testing::{derivative_cases, normal};
 
@@ -119,5 +119,41 @@ fn a_wrong_prediction_is_an_error() -> Result<()> {
         }
         other => panic!("{other:?}"),
     }
+    Ok(())
+}
+
+#[test]
+fn the_row_of_a_padding_is_frozen_where_it_is_looked_up() -> Result<()> {
+    let ids = Tensor::new(&[[2u32, 0, 2, 4], [1, 2, 3, 3]], &Device::Cpu)?;
+    let (table, moved) = (normal(&[1, 5, 3], 1)?, normal(&[1, 5, 3], 2)?);
+    let (dy, ddy) = (normal(&[2, 4, 3], 3)?, normal(&[2, 4, 3], 4)?);
+    let (plain, padded) = (Embed::default(), Embed::with_padding(2));
+    let (y, cache) = plain.forward(&[&ids, &table], NormMode::Frozen)?;
+    let (same, padded_cache) = padded.forward(&[&ids, &table], NormMode::Frozen)?;
+    let assert_equal = |a: &Tensor, b: &Tensor| -> Result<()> {
+        assert_eq!(a.flatten_all()?.to_vec1::<f64>()?, b.flatten_all()?.to_vec1::<f64>()?);
+        Ok(())
+    };
+    assert_equal(&same, &y)?;
+    // All but row 2 of the table.
+    let others = Tensor::new(&[[1.0], [1.0], [0.0], [1.0], [1.0]], &Device::Cpu)?;
+    let without = |d: &Tensor| d.broadcast_mul(&others);
+    let tangent = plain.jvp(&cache, &[None, Some(&without(&moved)?)])?;
+    assert_equal(&padded.jvp(&padded_cache, &[None, Some(&moved)])?, &tangent)?;
+    let wanted = [false, true];
+    let gradient = plain.vjp(&cache, &dy, &wanted)?.remove(1).expect("a cotangent");
+    let ours = padded.vjp(&padded_cache, &dy, &wanted)?.remove(1).expect("a cotangent");
+    assert_equal(&ours, &without(&gradient)?)?;
+    let factor = padded.factor(&padded_cache, &["ids", "table"], &dy)?.expect("a factor");
+    assert_equal(&factor.rows()?, &without(&gradient)?)?;
+    let mixed = |embed: Embed, cache| embed.mixed_vjp(cache, &[None; 2], &dy, &ddy, &wanted);
+    let theirs = mixed(plain, &cache)?.remove(1).expect("cotangents");
+    let ours = mixed(padded, &padded_cache)?.remove(1).expect("cotangents");
+    assert_equal(&ours.0, &without(&theirs.0)?)?;
+    assert_equal(&ours.1, &without(&theirs.1)?)?;
+    // Exactly zero, whatever arrives at the padding.
+    let infinite = (dy / 0.0)?;
+    let row = padded.vjp(&padded_cache, &infinite, &wanted)?.remove(1).expect("a cotangent");
+    assert_eq!(row.narrow(1, 2, 1)?.abs()?.max_all()?.to_scalar::<f64>()?, 0.0);
     Ok(())
 }

@@ -53,8 +53,11 @@ fn visit_several(visitor: &mut impl OperationVisitor) -> Result<()> {
     visitor.visit("stack behind", Stack::new(2), &equal)?;
     let ids = |shape: &[usize]| InputLaw::ids(7, shape);
     let table = InputLaw::normal(&[7, 4]).shared();
-    visitor.visit("embedding", Embed, &[ids(&[5]), table.clone()])?;
-    visitor.visit("embedding of a grid", Embed, &[ids(&[2, 3]), table.clone()])?;
-    visitor.visit("embedding of one", Embed, &[ids(&[]), table.clone()])?;
+    visitor.visit("embedding", Embed::default(), &[ids(&[5]), table.clone()])?;
+    visitor.visit("embedding of a grid", Embed::default(), &[ids(&[2, 3]), table.clone()])?;
+    visitor.visit("embedding of one", Embed::default(), &[ids(&[]), table.clone()])?;
+    // No token is padding: values move with its row, of which derivatives know nothing.
+    let longer = InputLaw::normal(&[8, 4]).shared();
+    visitor.visit("embedding with padding", Embed::with_padding(7), &[ids(&[5]), longer])?;
     visitor.visit("rows of a table", TableRows::new(vec![3, 0, 5, 3]), &[table])
 }

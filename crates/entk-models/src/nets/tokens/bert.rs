@@ -102,7 +102,7 @@ impl BertConfig {
         let places = table("position", self.positions)?;
         let segments = table("token_type", self.segments)?;
         let ids = graph.ids(&[self.tokens]);
-        let x = graph.apply(Embed, &[ids, words])?;
+        let x = graph.apply(Embed::default(), &[ids, words])?;
         let places = graph.apply(Slice::new(0, 0..self.tokens), &[places])?;
         let first = graph.apply(Slice::new(0, 0..1), &[segments])?;
         let places = graph.apply(Add, &[places, first])?;

@@ -76,7 +76,7 @@ impl Gpt2Config {
         let ids = graph.ids(&[tokens]);
         let words = table(&mut graph, "transformer.wte.weight", [vocabulary, width])?;
         let places = table(&mut graph, "transformer.wpe.weight", [positions, width])?;
-        let x = graph.apply(Embed, &[ids, words])?;
+        let x = graph.apply(Embed::default(), &[ids, words])?;
         let places = graph.apply(Slice::new(0, 0..tokens), &[places])?;
         let mut x = graph.apply(Add, &[x, places])?;
         for layer in 0..self.layers {

@@ -85,7 +85,7 @@ impl LlamaConfig {
         let ids = graph.ids(&[self.tokens]);
         let shape = [self.vocabulary, self.width];
         let words = table(&mut graph, "model.embed_tokens.weight", shape)?;
-        let mut x = graph.apply(Embed, &[ids, words])?;
+        let mut x = graph.apply(Embed::default(), &[ids, words])?;
         for layer in 0..self.layers {
             x = self.block(&mut graph, x, &format!("model.layers.{layer}"))?;
         }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use candle_core::{DType, Tensor};
+use candle_core::{D, DType, Tensor};
 
 use crate::{
     error::{ModelError, Result},
@@ -16,8 +16,30 @@ use crate::{
 /// (N, .., D). Cost: one pass over the result.
 ///
 /// An id of V or more is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Embed;
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Embed {
+    /// The id whose row is frozen, if there is one.
+    padding: Option<u32>,
+}
+
+impl Embed {
+    /// With PyTorch's `padding_idx`: tokens of this id get their row as any other, but the row is
+    /// frozen where it is looked up. Its tangent is zero there, and so are the cotangents of these
+    /// tokens; what else reads the table is not concerned. Cost: one more pass over tangents and
+    /// cotangents.
+    ///
+    /// An id of V or more is refused.
+    pub fn with_padding(id: u32) -> Self {
+        Self { padding: Some(id) }
+    }
+
+    /// A tangent or cotangent of the result, zero at tokens that are padding.
+    fn moving(&self, cache: &EmbedCache, d: &Tensor) -> Result<Tensor> {
+        let Some(padding) = self.padding else { return Ok(d.clone()) };
+        let is_padding = cache.ids.eq(padding)?.unsqueeze(D::Minus1)?.broadcast_as(d.shape())?;
+        Ok(is_padding.where_cond(&d.zeros_like()?, d)?)
+    }
+}
 
 /// What derivatives of [`Embed`] need.
 #[derive(Debug)]
@@ -62,7 +84,10 @@ impl Operation for Embed {
 
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         match inputs {
-            [ids, [_, width]] => Ok([*ids, &[*width]].concat()),
+            [ids, [rows, width]] => match self.padding {
+                Some(id) if id as usize >= *rows => Err(ModelError::IdTooLarge { id, rows: *rows }),
+                _ => Ok([*ids, &[*width]].concat()),
+            },
             [_, table] => Err(ModelError::shape("embedding: table", "(V, D)", table)),
             _ => Err(ModelError::arity(self, inputs.len())),
         }
@@ -77,12 +102,13 @@ impl Operation for Embed {
 
     fn jvp(&self, cache: &EmbedCache, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
         let table = tangents[1].ok_or(ModelError::Cache { what: "tangent of a table" })?;
-        cache.rows(table)
+        self.moving(cache, &cache.rows(table)?)
     }
 
     /// The table's rows example by example, (N, V, D).
     fn vjp(&self, cache: &EmbedCache, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let table = wanted[1].then(|| add_at_rows(dy, &cache.ids, cache.sizes(0)?));
+        let add = || add_at_rows(&self.moving(cache, dy)?, &cache.ids, cache.sizes(0)?);
+        let table = wanted[1].then(add);
         Ok(vec![None, table.transpose()?])
     }
 
@@ -109,7 +135,7 @@ impl Operation for Embed {
         Ok(Some(Factor::Embedding {
             weight: names[1].to_owned(),
             ids: cache.ids.reshape((count, tokens))?,
-            cotangents: dy.reshape((count, tokens, width))?,
+            cotangents: self.moving(cache, dy)?.reshape((count, tokens, width))?,
             vocabulary,
         }))
     }
