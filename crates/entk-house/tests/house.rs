@@ -13,7 +13,7 @@ use entk_house::{
 const ORDER: [&[&str]; 8] = [
     &["entk-device", "entk-house"],
     &["entk-data", "entk-models"],
-    &["entk-linearize"],
+    &["entk-linearize", "entk-torch"],
     &["entk-spectral"],
     &["entk-gram", "entk-train"],
     &["entk"],

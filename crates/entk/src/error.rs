@@ -7,6 +7,7 @@ use crate::{
     linearize::LinearizeError,
     models::ModelError,
     spectral::SpectralError,
+    torch::TorchError,
     train::TrainError,
 };
 
@@ -29,6 +30,9 @@ pub enum Error {
     /// Of a network, its parameters or a file of weights.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// Of an archive of PyTorch.
+    #[error(transparent)]
+    Torch(#[from] TorchError),
     /// Of a linearization.
     #[error(transparent)]
     Linearize(#[from] LinearizeError),

@@ -12,6 +12,7 @@
 //! | [`device`] | on which device, in which precision? |
 //! | [`data`] | which images and labels? |
 //! | [`models`] | what are f(theta, x), J v, J^T u and the per-example gradients? |
+//! | [`torch`] | which network does an archive of PyTorch hold? |
 //! | [`linearize`] | what is the first-order Taylor expansion of f around theta_0? |
 //! | [`gram`] | what is Theta(x, x') = grad f(x) . grad f(x') on the data? |
 //! | [`spectral`] | what are its eigenpairs, and how well does a task align with them? |
@@ -63,6 +64,7 @@ pub use entk_gram as gram;
 pub use entk_linearize as linearize;
 pub use entk_models as models;
 pub use entk_spectral as spectral;
+pub use entk_torch as torch;
 pub use entk_train as train;
 pub use error::{Error, Result};
 

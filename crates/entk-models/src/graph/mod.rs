@@ -201,6 +201,11 @@ impl Graph {
         node.map(|n| n.shape.as_slice()).ok_or(ModelError::NoValue { asked: value.0, values })
     }
 
+    /// Whether a value follows from parameters alone, and so is one for all examples.
+    pub fn is_shared(&self, value: Value) -> bool {
+        self.nodes.get(value.0).is_some_and(|node| node.shared)
+    }
+
     pub(crate) fn shapes(&self, values: &[usize]) -> Vec<&[usize]> {
         values.iter().map(|at| self.nodes[*at].shape.as_slice()).collect()
     }

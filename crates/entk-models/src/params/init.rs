@@ -35,6 +35,9 @@ pub enum Initializer {
         /// Number of inputs that feed one output.
         fan_in: usize,
     },
+    /// No law: values come with the network, as from an archive. Drawing gives NaN, which
+    /// [`Params`](crate::Params) refuse.
+    Given,
 }
 
 impl Initializer {
@@ -65,6 +68,7 @@ impl Initializer {
             Self::Zeros => vec![0.0; count],
             Self::Ones => vec![1.0; count],
             Self::Constant(value) => vec![value; count],
+            Self::Given => vec![f64::NAN; count],
             Self::Normal => (0..count).map(|_| normal()).collect(),
             Self::ScaledNormal { std } => (0..count).map(|_| std * normal()).collect(),
             Self::Uniform { bound } => {

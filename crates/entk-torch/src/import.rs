@@ -1,0 +1,83 @@
+//! From an archive to a network: a path goes in, a network of one example and its parameters come
+//! out, once it is certain that examples do not interact.
+
+mod batch;
+mod inputs;
+
+use std::path::Path;
+
+use candle_core::{DType, Device};
+use entk_models::{Model, Network, Params, Trainable};
+
+use crate::{
+    archive::Archive,
+    error::Result,
+    import::{batch::traced_for_one, inputs::Signature},
+};
+
+/// How an archive becomes a network.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// Element type of the parameters: f32 or f64. What is stored in another is converted.
+    pub dtype: DType,
+    /// Where the parameters are.
+    pub device: Device,
+    /// Which parameters are trained: those that required a gradient when the archive was written,
+    /// if there is none.
+    pub trainable: Option<Trainable>,
+}
+
+impl Default for Import {
+    /// In f32, on the host.
+    fn default() -> Self {
+        Self { dtype: DType::F32, device: Device::Cpu, trainable: None }
+    }
+}
+
+/// A network of an archive.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    /// The function of one example: inputs and outputs as those of the module, without the batch.
+    pub network: Network,
+    /// Its parameters, buffers and constants, under the names of the module.
+    pub params: Params,
+    /// What a user should know of how it was read, a sentence each.
+    pub notes: Vec<String>,
+    /// Names of tied parameters, each with the name that stands for both.
+    pub aliases: Vec<(String, String)>,
+    /// The version of torch that wrote the archive.
+    pub torch_version: String,
+}
+
+/// The network of an archive that `torch.export.save` has written.
+///
+/// The program is run for one example, and is refused if the outputs of two differ from those of
+/// each alone. Tied parameters are one; buffers are constants; batch norms are those of evaluation.
+///
+/// # Errors
+/// A file that is damaged or of another kind, an operation without a rule (by its name and the
+/// module that calls it), a program that is no function of one input with a vector an example, or
+/// examples that interact.
+pub fn import(path: impl AsRef<Path>, config: &Import) -> Result<Imported> {
+    let archive = Archive::open(path.as_ref())?;
+    let signature = Signature::of(&archive)?;
+    let (traced, notes) = traced_for_one(&archive, &signature, config)?;
+    let (network, params) = traced.network(config)?;
+    let (network, params) = match &config.trainable {
+        None => (network, params),
+        Some(trainable) => {
+            let network = network.with_trainable(trainable)?;
+            let tensors = params.iter().chain(params.statistics());
+            let named = tensors.map(|(name, tensor)| (name, tensor.clone()));
+            let params = Params::from_named(&network.specs(), named)?;
+            (network, params)
+        }
+    };
+    Ok(Imported {
+        network,
+        params,
+        notes,
+        aliases: signature.aliases.clone(),
+        torch_version: archive.program.torch_version.clone().unwrap_or_default(),
+    })
+}

@@ -1,0 +1,112 @@
+//! A program of a batch as a function of one example: run for a batch of one, and compared with a
+//! run for several, which must not interact.
+
+use candle_core::{DType, Tensor};
+use entk_models::{Initializer, Model, Network, Params};
+
+use crate::{
+    archive::{Archive, Elements},
+    error::{Result, TorchError},
+    import::{
+        Import,
+        inputs::{Signature, TracedNetwork},
+    },
+};
+
+/// Largest difference of outputs alone and in a batch, relative to the largest output: round-off of
+/// other orders of summation is far below it, and examples that interact far above.
+const INTERACTION_F32: f64 = 1e-3;
+const INTERACTION_F64: f64 = 1e-8;
+/// Examples that are compared where the batch is free.
+const COMPARED: usize = 2;
+
+/// The program for one example, and what to know about it.
+pub(crate) fn traced_for_one(
+    archive: &Archive,
+    signature: &Signature<'_>,
+    config: &Import,
+) -> Result<(TracedNetwork, Vec<String>)> {
+    let Some(batch) = signature.batch else {
+        let one = || signature.trace(archive, 1, None, false);
+        let several = signature.trace(archive, COMPARED, None, false)?;
+        ensure_apart(signature, one()?, several, COMPARED, config)?;
+        return Ok((one()?, Vec::new()));
+    };
+    if batch == 1 {
+        return Ok((signature.trace(archive, 1, None, false)?, Vec::new()));
+    }
+    let rewritten = || signature.trace(archive, 1, Some(batch), false);
+    let compared = rewritten().and_then(|one| {
+        let several = signature.trace(archive, batch, None, false)?;
+        ensure_apart(signature, one, several, batch, config)
+    });
+    if compared.is_ok() {
+        let note = format!(
+            "the archive has a fixed batch of {batch}; it was rewritten for one example and gives \
+             the outputs of the whole batch"
+        );
+        return Ok((rewritten()?, vec![note]));
+    }
+    let repeated = || signature.trace(archive, batch, None, true);
+    let several = signature.trace(archive, batch, None, false)?;
+    ensure_apart(signature, repeated()?, several, batch, config)?;
+    let note = format!(
+        "the archive has a fixed batch of {batch} that could not be rewritten: every example is \
+         computed {batch} times; export it with \
+         `dynamic_shapes=({{0: torch.export.Dim(\"batch\")}},)` to avoid that"
+    );
+    Ok((repeated()?, vec![note]))
+}
+
+/// Refuses a program whose outputs for several examples are not those of each alone.
+fn ensure_apart(
+    signature: &Signature<'_>,
+    one: TracedNetwork,
+    several: TracedNetwork,
+    batch: usize,
+    config: &Import,
+) -> Result<()> {
+    let rows = one.least_rows().unwrap_or(2);
+    let examples = examples(signature, batch, rows, config)?;
+    let (one, params) = one.network(config)?;
+    let (several, of_several) = several.network(config)?;
+    let alone = values(&one, &params, &examples)?;
+    let among = values(&several, &of_several, &examples.unsqueeze(0)?)?;
+    let largest = alone.iter().filter(|x| x.is_finite()).fold(0.0, |most: f64, x| most.max(x.abs()));
+    let tolerance = if config.dtype == DType::F64 { INTERACTION_F64 } else { INTERACTION_F32 };
+    let differ = |(a, b): (&f64, &f64)| {
+        !((a - b).abs() <= tolerance * largest || (a.is_nan() && b.is_nan()) || a == b)
+    };
+    match alone.iter().zip(&among).position(differ) {
+        None => Ok(()),
+        Some(at) => {
+            let (example, output) = (at / one.outputs(), at % one.outputs());
+            Err(TorchError::Interact { example, output, alone: alone[at], among: among[at] })
+        }
+    }
+}
+
+fn values(network: &Network, params: &Params, x: &Tensor) -> Result<Vec<f64>> {
+    Ok(network.forward(params, x)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+}
+
+/// Examples without a pattern: normals, or whole numbers below `rows`.
+fn examples(
+    signature: &Signature<'_>,
+    batch: usize,
+    rows: usize,
+    config: &Import,
+) -> Result<Tensor> {
+    let shape = [&[batch], signature.example.as_slice()].concat();
+    let count = shape.iter().product();
+    if signature.elements == Elements::Real {
+        let numbers = Initializer::Normal.draw("examples", count, 0);
+        let numbers = Tensor::from_vec(numbers, shape, &config.device)?;
+        return Ok(numbers.to_dtype(config.dtype)?);
+    }
+    let most = if signature.elements == Elements::Truth { 2 } else { rows };
+    let numbers = Initializer::Uniform { bound: 1.0 }.draw("examples", count, 0);
+    let id = |number: f64| (((number + 1.0) / 2.0 * most as f64) as usize).min(most - 1) as u32;
+    let ids: Vec<u32> = numbers.into_iter().map(id).collect();
+    Ok(Tensor::from_vec(ids, shape, &config.device)?)
+}

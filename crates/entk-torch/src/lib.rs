@@ -1,0 +1,13 @@
+//! Networks of PyTorch: what `torch.export.save` writes goes in, a [`Network`](entk_models::Network)
+//! and its parameters come out. No Python, no libtorch.
+#![forbid(unsafe_code)]
+
+mod archive;
+mod error;
+mod import;
+mod operations;
+mod rules;
+mod trace;
+
+pub use error::{Result, TorchError};
+pub use import::{Import, Imported, import};

@@ -1,0 +1,175 @@
+//! Choices by a condition, entry by entry: what is not chosen does not matter, whatever it is.
+
+use candle_core::{DType, Tensor};
+use entk_models::{MixedCotangents, ModelError, NormMode, Operation, linear_mixed_vjp};
+
+use crate::operations::{broadcast, gathered, spread};
+
+/// a where the condition is not 0, else b: inputs are the condition, a and b, with broadcasting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choose;
+
+/// What derivatives of a [`Choose`] need.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// (N, common shape), u8.
+    condition: Tensor,
+    /// Shapes of one example's a and b.
+    shapes: [Vec<usize>; 2],
+}
+
+fn truth(condition: &Tensor) -> Result<Tensor, ModelError> {
+    Ok(condition.ne(&condition.zeros_like()?)?.to_dtype(DType::U8)?)
+}
+
+impl Operation for Choose {
+    type Cache = Chosen;
+
+    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>, ModelError> {
+        broadcast("choice", inputs)
+    }
+
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Chosen), ModelError> {
+        let all = spread(inputs)?;
+        let condition = truth(&all[0])?;
+        let y = condition.where_cond(&all[1], &all[2])?;
+        let shapes = [1, 2].map(|at| inputs[at].dims()[1..].to_vec());
+        Ok((y, Chosen { condition, shapes }))
+    }
+
+    fn jvp(&self, chosen: &Chosen, tangents: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
+        let zero = || match tangents[1].or(tangents[2]) {
+            Some(tangent) => Ok(Tensor::zeros(1, tangent.dtype(), tangent.device())?),
+            None => Err(ModelError::Cache { what: "tangent" }),
+        };
+        let whole = chosen.condition.dims();
+        let term = |tangent: Option<&Tensor>| -> Result<Tensor, ModelError> {
+            match tangent {
+                Some(tangent) => {
+                    let spread = spread(&[&chosen.condition.to_dtype(tangent.dtype())?, tangent])?;
+                    Ok(spread[1].clone())
+                }
+                None => Ok(zero()?.broadcast_as(whole)?),
+            }
+        };
+        Ok(chosen.condition.where_cond(&term(tangents[1])?, &term(tangents[2])?)?)
+    }
+
+    fn vjp(
+        &self,
+        chosen: &Chosen,
+        dy: &Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>, ModelError> {
+        let zero = dy.zeros_like()?;
+        let of = |at: usize| {
+            let [a, b] = if at == 0 { [dy, &zero] } else { [&zero, dy] };
+            let whole = chosen.condition.broadcast_as(dy.dims())?.where_cond(a, b)?;
+            gathered(whole, &chosen.shapes[at])
+        };
+        let cotangent = |at: usize| wanted[at + 1].then(|| of(at)).transpose();
+        Ok(vec![None, cotangent(0)?, cotangent(1)?])
+    }
+
+    fn mixed_vjp(
+        &self,
+        chosen: &Chosen,
+        _: &[Option<&Tensor>],
+        dy: &Tensor,
+        ddy: &Tensor,
+        wanted: &[bool],
+    ) -> Result<MixedCotangents, ModelError> {
+        linear_mixed_vjp(self, chosen, dy, ddy, wanted)
+    }
+
+    fn takes_shared(&self, _: usize) -> bool {
+        true
+    }
+
+    fn blocks(&self, zero: &[bool]) -> Vec<bool> {
+        (0..zero.len()).map(|input| input == 0).collect()
+    }
+
+    fn is_ours(&self) -> bool {
+        true
+    }
+}
+
+/// A number where the condition is not 0, else a: inputs are a and the condition. The number may be
+/// infinite, as in masks of attention.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replace {
+    pub(crate) with: f64,
+}
+
+/// What derivatives of a [`Replace`] need.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    /// (N, common shape), u8.
+    condition: Tensor,
+    /// Shape of one example's a.
+    shape: Vec<usize>,
+}
+
+impl Replaced {
+    /// x where the condition does not hold, else a number.
+    fn kept(&self, x: &Tensor, instead: f64) -> Result<Tensor, ModelError> {
+        let instead = Tensor::new(instead, x.device())?.to_dtype(x.dtype())?;
+        let condition = self.condition.broadcast_as(x.dims())?;
+        Ok(condition.where_cond(&instead.broadcast_as(x.dims())?, x)?)
+    }
+}
+
+impl Operation for Replace {
+    type Cache = Replaced;
+
+    fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>, ModelError> {
+        broadcast("choice", inputs)
+    }
+
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Replaced), ModelError> {
+        let both = spread(inputs)?;
+        let cache =
+            Replaced { condition: truth(&both[1])?, shape: inputs[0].dims()[1..].to_vec() };
+        Ok((cache.kept(&both[0], self.with)?, cache))
+    }
+
+    fn jvp(&self, cache: &Replaced, tangents: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
+        let tangent = tangents[0].ok_or(ModelError::Cache { what: "tangent" })?;
+        let all = spread(&[tangent, &cache.condition.to_dtype(tangent.dtype())?])?;
+        cache.kept(&all[0], 0.0)
+    }
+
+    fn vjp(
+        &self,
+        cache: &Replaced,
+        dy: &Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>, ModelError> {
+        let da = wanted[0].then(|| gathered(cache.kept(dy, 0.0)?, &cache.shape));
+        Ok(vec![da.transpose()?, None])
+    }
+
+    fn mixed_vjp(
+        &self,
+        cache: &Replaced,
+        _: &[Option<&Tensor>],
+        dy: &Tensor,
+        ddy: &Tensor,
+        wanted: &[bool],
+    ) -> Result<MixedCotangents, ModelError> {
+        linear_mixed_vjp(self, cache, dy, ddy, wanted)
+    }
+
+    fn takes_shared(&self, _: usize) -> bool {
+        true
+    }
+
+    fn blocks(&self, _: &[bool]) -> Vec<bool> {
+        vec![false, true]
+    }
+
+    fn is_ours(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,270 @@
+//! Running a program on values that are not known yet: its nodes go in, a graph of operations comes
+//! out. What depends on no input and no parameter is computed at once.
+
+pub(crate) mod bindings;
+pub(crate) mod call;
+pub(crate) mod run;
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor, TensorId};
+use entk_models::{Graph, Initializer, ModelError, NormMode, Operation, ParamKind, ParamSpec, Value};
+
+use crate::{
+    archive::{Elements, StoredTensor},
+    operations::ids::FromIds,
+};
+
+/// Why a rule cannot take a call; the run adds which call.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Something about its arguments, and what to do.
+    Reason(String),
+    /// An operation without a rule, and what to write in its place.
+    NoRule(String),
+    /// The graph or the device.
+    Model(ModelError),
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self::Reason(reason.into())
+    }
+}
+
+impl From<ModelError> for Refusal {
+    fn from(error: ModelError) -> Self {
+        Self::Model(error)
+    }
+}
+
+impl From<candle_core::Error> for Refusal {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Model(error.into())
+    }
+}
+
+/// The result of a rule.
+pub(crate) type Ruled<T> = Result<T, Refusal>;
+
+/// A tensor of the program. Shapes are those of the program: the batch is one axis like others.
+#[derive(Debug, Clone)]
+pub(crate) struct Traced {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) elements: Elements,
+    pub(crate) held: Held,
+}
+
+/// What is known of a tensor. Whole numbers and truth values (0 and 1) are held as real ones.
+#[derive(Debug, Clone)]
+pub(crate) enum Held {
+    /// Its numbers: (1, shape), f64, on the host.
+    Constant(Tensor),
+    /// A value of the graph.
+    Value(Value),
+}
+
+impl Traced {
+    /// A tensor whose numbers are known, row-major.
+    pub(crate) fn constant(elements: Elements, shape: &[usize], numbers: Vec<f64>) -> Ruled<Self> {
+        let tensor = Tensor::from_vec(numbers, [&[1], shape].concat(), &Device::Cpu)?;
+        Ok(Self { shape: shape.to_vec(), elements, held: Held::Constant(tensor) })
+    }
+
+    /// One number.
+    pub(crate) fn number(elements: Elements, number: f64) -> Ruled<Self> {
+        Self::constant(elements, &[], vec![number])
+    }
+
+    /// A buffer or constant of the archive.
+    pub(crate) fn stored(stored: &StoredTensor) -> Ruled<Self> {
+        let tensor = stored.tensor.to_dtype(DType::F64)?.unsqueeze(0)?;
+        let (shape, elements) = (stored.tensor.dims().to_vec(), stored.elements);
+        Ok(Self { shape, elements, held: Held::Constant(tensor) })
+    }
+
+    /// The numbers, row-major, if they are known.
+    pub(crate) fn numbers(&self) -> Ruled<Option<Vec<f64>>> {
+        Ok(match &self.held {
+            Held::Constant(tensor) => Some(tensor.flatten_all()?.to_vec1()?),
+            Held::Value(_) => None,
+        })
+    }
+
+    /// The numbers, row-major.
+    ///
+    /// # Errors
+    /// Numbers that depend on the input or on parameters.
+    pub(crate) fn known(&self, what: &str) -> Ruled<Vec<f64>> {
+        self.numbers()?.ok_or_else(|| {
+            Refusal::new(format!("{what} may not depend on the input or on parameters"))
+        })
+    }
+
+    /// Known numbers from 0 on.
+    pub(crate) fn known_indices(&self, what: &str) -> Ruled<Vec<i64>> {
+        Ok(self.known(what)?.into_iter().map(|number| number as i64).collect())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    pub(crate) fn is_constant(&self) -> bool {
+        matches!(self.held, Held::Constant(_))
+    }
+
+    /// These numbers taken for numbers of another kind.
+    pub(crate) fn with_elements(self, elements: Elements) -> Self {
+        Self { elements, ..self }
+    }
+}
+
+/// The graph that is being written, and the numbers of its parameters.
+#[derive(Debug, Default)]
+pub(crate) struct Tracer {
+    pub(crate) graph: Graph,
+    /// By the names that the graph has for them.
+    pub(crate) tensors: Vec<(String, Tensor)>,
+    /// Names of buffers, while nothing was computed of them.
+    buffers: HashMap<TensorId, String>,
+    /// Constants that are in the graph by now.
+    lifted: HashMap<TensorId, Value>,
+    /// Any parameter: it says in which element type and where numbers are.
+    first: Option<Value>,
+    /// Rows of the smallest table that whole numbers of the input are looked up in.
+    pub(crate) least_rows: Option<usize>,
+}
+
+impl Tracer {
+    /// A parameter of the archive.
+    pub(crate) fn parameter(&mut self, name: &str, tensor: &Tensor, kind: ParamKind) -> Ruled<Traced> {
+        let shape = tensor.dims().to_vec();
+        let spec = ParamSpec {
+            name: name.to_owned(),
+            shape: shape.clone(),
+            init: Initializer::Given,
+            kind,
+        };
+        let value = self.graph.parameter(spec)?;
+        self.first.get_or_insert(value);
+        self.tensors.push((name.to_owned(), tensor.clone()));
+        Ok(Traced { shape, elements: Elements::Real, held: Held::Value(value) })
+    }
+
+    /// A buffer: its numbers are known. In the graph it has its name.
+    pub(crate) fn buffer(&mut self, name: &str, stored: &StoredTensor) -> Ruled<Traced> {
+        let traced = Traced::stored(stored)?;
+        if let Held::Constant(tensor) = &traced.held {
+            self.buffers.insert(tensor.id(), name.to_owned());
+        }
+        Ok(traced)
+    }
+
+    /// A running statistic of a batch norm: a buffer, or any known numbers.
+    pub(crate) fn statistic(&mut self, traced: &Traced, variance: bool) -> Ruled<Traced> {
+        let Held::Constant(tensor) = &traced.held else { return Ok(traced.clone()) };
+        if self.lifted.contains_key(&tensor.id()) {
+            return Ok(traced.clone());
+        }
+        let name = self.name_of_constant(tensor);
+        let spec = ParamSpec::statistic(name.clone(), &traced.shape, Initializer::Given);
+        let value = match variance {
+            true => self.graph.variance(spec)?,
+            false => self.graph.parameter(spec)?,
+        };
+        self.tensors.push((name, tensor.squeeze(0)?));
+        self.lifted.insert(tensor.id(), value);
+        Ok(Traced { held: Held::Value(value), ..traced.clone() })
+    }
+
+    fn name_of_constant(&self, tensor: &Tensor) -> String {
+        let numbered = || format!("constant.{}", self.lifted.len());
+        self.buffers.get(&tensor.id()).cloned().unwrap_or_else(numbered)
+    }
+
+    /// The input of whole numbers, as numbers.
+    pub(crate) fn ids(&mut self, shape: &[usize]) -> Ruled<Traced> {
+        let ids = self.graph.ids(shape);
+        let Some(first) = self.first else { return Err(ModelError::NoParameters.into()) };
+        let value = self.graph.apply(FromIds, &[ids, first])?;
+        Ok(Traced { shape: shape.to_vec(), elements: Elements::Whole, held: Held::Value(value) })
+    }
+
+    /// The input of real numbers.
+    pub(crate) fn input(&mut self, shape: &[usize]) -> Traced {
+        let value = self.graph.input(shape);
+        Traced { shape: shape.to_vec(), elements: Elements::Real, held: Held::Value(value) }
+    }
+
+    /// The result of an operation, of real numbers if one of its inputs is, else of whole ones. With
+    /// known inputs it is known.
+    pub(crate) fn apply(
+        &mut self,
+        operation: impl Operation,
+        inputs: &[&Traced],
+    ) -> Ruled<Traced> {
+        let elements = inputs.iter().map(|input| input.elements).max();
+        let elements = elements.unwrap_or(Elements::Real);
+        self.apply_as(elements, operation, inputs)
+    }
+
+    /// The result of an operation, of numbers of this kind.
+    pub(crate) fn apply_as(
+        &mut self,
+        elements: Elements,
+        operation: impl Operation,
+        inputs: &[&Traced],
+    ) -> Ruled<Traced> {
+        let known = |input: &&Traced| match &input.held {
+            Held::Constant(tensor) => Some(tensor.clone()),
+            Held::Value(_) => None,
+        };
+        if let Some(known) = inputs.iter().map(known).collect::<Option<Vec<_>>>() {
+            let shapes: Vec<&[usize]> = inputs.iter().map(|input| input.shape.as_slice()).collect();
+            let shape = operation.output_shape(&shapes)?;
+            let known: Vec<&Tensor> = known.iter().collect();
+            let (tensor, _) = operation.forward(&known, NormMode::Frozen)?;
+            return Ok(Traced { shape, elements, held: Held::Constant(tensor) });
+        }
+        let values = inputs.iter().map(|input| self.value(input)).collect::<Ruled<Vec<_>>>()?;
+        let value = self.graph.apply(operation, &values)?;
+        let shape = self.graph.shape(value)?.to_vec();
+        Ok(Traced { shape, elements, held: Held::Value(value) })
+    }
+
+    /// A tensor as a value of the graph; known numbers become a frozen parameter, once.
+    pub(crate) fn value(&mut self, traced: &Traced) -> Ruled<Value> {
+        let tensor = match &traced.held {
+            Held::Value(value) => return Ok(*value),
+            Held::Constant(tensor) => tensor,
+        };
+        if let Some(value) = self.lifted.get(&tensor.id()) {
+            return Ok(*value);
+        }
+        let name = self.name_of_constant(tensor);
+        let lifted = self.parameter(&name, &tensor.squeeze(0)?, ParamKind::Frozen)?;
+        self.keep_lifted(tensor, &lifted)
+    }
+
+    /// Remembers which value of the graph a constant is.
+    fn keep_lifted(&mut self, tensor: &Tensor, lifted: &Traced) -> Ruled<Value> {
+        let Held::Value(value) = lifted.held else {
+            return Err(Refusal::new("a constant that is not in the graph"));
+        };
+        self.lifted.insert(tensor.id(), value);
+        Ok(value)
+    }
+
+    /// Whether a value is one for all examples.
+    pub(crate) fn is_shared(&self, traced: &Traced) -> bool {
+        match traced.held {
+            Held::Constant(_) => true,
+            Held::Value(value) => self.graph.is_shared(value),
+        }
+    }
+}
