@@ -53,8 +53,7 @@ impl Case {
         let file = SafeTensors::deserialize(&bytes)?;
         let tensors = file.iter().map(|(key, view)| {
             let dtype = view.dtype().try_into()?;
-            let tensor =
-                Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
+            let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
             Ok((key.to_owned(), tensor))
         });
         let tensors = tensors.collect::<TestResult<_>>()?;

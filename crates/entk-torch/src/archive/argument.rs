@@ -8,7 +8,22 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, Visitor},
 };
 
-use crate::archive::schema::{Named, Size};
+/// A value by its name in the graph.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+}
+
+/// A number that is known, or the name of one that is not.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) enum Size {
+    #[serde(rename = "as_int")]
+    Known(i64),
+    #[serde(rename = "as_name")]
+    Of(String),
+    #[serde(rename = "as_expr")]
+    Free(serde::de::IgnoredAny),
+}
 
 /// An argument or a result of an operation.
 #[derive(Debug, Clone)]

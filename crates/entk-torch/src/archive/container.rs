@@ -32,7 +32,7 @@ impl Container {
         let file = File::open(path).map_err(|error| refused(error.to_string()))?;
         let length = file.metadata().map_err(|error| refused(error.to_string()))?.len();
         // Sample inputs are an archive in the archive, which a search for the start may find.
-        let config = Config { archive_offset: ArchiveOffset::None };
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
         let zip = ZipArchive::with_config(config, BufReader::new(file)).map_err(|error| {
             refused(format!("is no zip archive, or is cut off: {error}; save it again"))
         })?;

@@ -9,6 +9,7 @@ mod storages;
 use std::{collections::BTreeMap, path::Path};
 
 use serde::de::DeserializeOwned;
+pub(crate) use storages::{Elements, StoredTensor};
 
 use crate::{
     archive::{
@@ -17,8 +18,6 @@ use crate::{
     },
     error::{Result, TorchError},
 };
-
-pub(crate) use storages::{Elements, StoredTensor};
 
 /// The schema that is read: this major number, from this minor one.
 const SCHEMA: (u64, u64) = (8, 14);
@@ -61,10 +60,7 @@ fn ensure_schema(found: &schema::Versions) -> Result<()> {
     Err(TorchError::Schema { major, minor, torch })
 }
 
-fn read_tensors(
-    container: &mut Container,
-    folder: &str,
-) -> Result<BTreeMap<String, StoredTensor>> {
+fn read_tensors(container: &mut Container, folder: &str) -> Result<BTreeMap<String, StoredTensor>> {
     let name = format!("data/{folder}/model_{folder}_config.json");
     let text = container.read(&name)?;
     let entries: Configuration = parse(&name, &text)?;

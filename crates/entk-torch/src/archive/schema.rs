@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::archive::argument::Argument;
+use crate::archive::argument::{Argument, Named, Size};
 
 /// What says how to read the rest.
 #[derive(Debug, Deserialize)]
@@ -24,9 +24,6 @@ pub(crate) struct SchemaVersion {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Program {
     pub(crate) graph_module: GraphModule,
-    /// Sizes that are free, by name.
-    #[serde(default)]
-    pub(crate) range_constraints: BTreeMap<String, serde_json::Value>,
     pub(crate) torch_version: Option<String>,
 }
 
@@ -39,8 +36,6 @@ pub(crate) struct GraphModule {
 /// Operations in the order in which they run.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ProgramGraph {
-    pub(crate) inputs: Vec<Argument>,
-    pub(crate) outputs: Vec<Argument>,
     pub(crate) nodes: Vec<ProgramNode>,
     #[serde(default)]
     pub(crate) tensor_values: BTreeMap<String, TensorMeta>,
@@ -89,29 +84,12 @@ pub(crate) enum InputSpec {
 pub(crate) enum OutputSpec {
     UserOutput { arg: Argument },
     LossOutput(serde::de::IgnoredAny),
-    BufferMutation { buffer_name: String },
-    ParameterMutation { parameter_name: String },
+    BufferMutation(serde::de::IgnoredAny),
+    ParameterMutation(serde::de::IgnoredAny),
     GradientToParameter(serde::de::IgnoredAny),
     GradientToUserInput(serde::de::IgnoredAny),
-    UserInputMutation { user_input_name: String },
+    UserInputMutation(serde::de::IgnoredAny),
     Token(serde::de::IgnoredAny),
-}
-
-/// A value by its name in the graph.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Named {
-    pub(crate) name: String,
-}
-
-/// A number that is known, or the name of one that is not.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) enum Size {
-    #[serde(rename = "as_int")]
-    Known(i64),
-    #[serde(rename = "as_name")]
-    Of(String),
-    #[serde(rename = "as_expr")]
-    Free(serde::de::IgnoredAny),
 }
 
 /// Element type, shape and layout of a tensor.

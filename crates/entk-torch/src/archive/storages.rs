@@ -8,8 +8,9 @@ use half::{bf16, f16};
 
 use crate::{
     archive::{
+        argument::Size,
         container::Container,
-        schema::{Size, TensorEntry, TensorMeta},
+        schema::{TensorEntry, TensorMeta},
     },
     error::{Result, TorchError},
 };
@@ -120,7 +121,8 @@ impl View {
             let (sizes, strides) = (all(&meta.sizes)?, all(&meta.strides)?);
             Some(Self { sizes, strides, offset: number(&meta.storage_offset)? })
         };
-        let view = view().ok_or_else(|| refused(name, "has sizes that are no numbers from 0 on"))?;
+        let view =
+            view().ok_or_else(|| refused(name, "has sizes that are no numbers from 0 on"))?;
         if view.sizes.len() != view.strides.len() {
             return Err(refused(name, "has another number of strides than of sizes"));
         }
@@ -167,11 +169,7 @@ impl View {
 }
 
 /// Numbers of a code of an element type, as f32 if that holds them all, else as f64.
-fn widened<'b>(
-    code: u64,
-    numbers: impl Iterator<Item = &'b [u8]>,
-    count: usize,
-) -> Result<Tensor> {
+fn widened<'b>(code: u64, numbers: impl Iterator<Item = &'b [u8]>, count: usize) -> Result<Tensor> {
     fn vector<'b, const B: usize, T: candle_core::WithDType>(
         numbers: impl Iterator<Item = &'b [u8]>,
         number: impl Fn([u8; B]) -> T,

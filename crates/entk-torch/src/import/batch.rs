@@ -6,11 +6,9 @@ use entk_models::{Initializer, Model, Network, Params};
 
 use crate::{
     archive::{Archive, Elements},
+    config::Import,
     error::{Result, TorchError},
-    import::{
-        Import,
-        inputs::{Signature, TracedNetwork},
-    },
+    import::inputs::{Signature, TracedNetwork},
 };
 
 /// Largest difference of outputs alone and in a batch, relative to the largest output: round-off of
@@ -72,7 +70,8 @@ fn ensure_apart(
     let (several, of_several) = several.network(config)?;
     let alone = values(&one, &params, &examples)?;
     let among = values(&several, &of_several, &examples.unsqueeze(0)?)?;
-    let largest = alone.iter().filter(|x| x.is_finite()).fold(0.0, |most: f64, x| most.max(x.abs()));
+    let largest =
+        alone.iter().filter(|x| x.is_finite()).fold(0.0, |most: f64, x| most.max(x.abs()));
     let tolerance = if config.dtype == DType::F64 { INTERACTION_F64 } else { INTERACTION_F32 };
     let differ = |(a, b): (&f64, &f64)| {
         !((a - b).abs() <= tolerance * largest || (a.is_nan() && b.is_nan()) || a == b)

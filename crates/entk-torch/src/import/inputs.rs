@@ -9,11 +9,11 @@ use entk_models::{Network, ParamKind, Params, Reshape};
 use crate::{
     archive::{
         Archive, Elements, StoredTensor,
-        argument::Argument,
-        schema::{InputSpec, OutputSpec, Size},
+        argument::{Argument, Size},
+        schema::{InputSpec, OutputSpec},
     },
+    config::Import,
     error::{Result, TorchError},
-    import::Import,
     trace::{Held, Refusal, Ruled, Traced, Tracer, bindings::Item, run::Run},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Signature<'a> {
     /// Stored tensors by their names in the graph.
-    stored: Vec<Stored<'a>>,
+    stored: Vec<StoredName<'a>>,
     /// Numbers that were given to the module.
     numbers: Vec<(&'a str, f64)>,
     input: &'a str,
@@ -35,7 +35,7 @@ pub(crate) struct Signature<'a> {
 }
 
 #[derive(Debug)]
-struct Stored<'a> {
+struct StoredName<'a> {
     in_graph: &'a str,
     /// The name in the module.
     name: &'a str,
@@ -48,8 +48,7 @@ fn refused(what: impl Into<String>, instead: &str) -> TorchError {
 }
 
 const ONE_INPUT: &str = "wrap the module in one that takes one tensor and splits it";
-const ONE_OUTPUT: &str =
-    "wrap the module in one whose forward returns a tensor of shape (batch, outputs), as \
+const ONE_OUTPUT: &str = "wrap the module in one whose forward returns a tensor of shape (batch, outputs), as \
      `return self.module(x).logits`";
 
 impl<'a> Signature<'a> {
@@ -85,7 +84,7 @@ impl<'a> Signature<'a> {
                 name: name.clone(),
                 reason: "is not in the archive; save it again".to_owned(),
             })?;
-            stored.push(Stored { in_graph: &named.name, name, is_parameter, tensor });
+            stored.push(StoredName { in_graph: &named.name, name, is_parameter, tensor });
         }
         let &[input] = inputs.as_slice() else {
             return Err(refused(format!("the module takes {} tensors", inputs.len()), ONE_INPUT));
@@ -141,8 +140,7 @@ impl<'a> Signature<'a> {
                         true => ParamKind::Trainable,
                         false => ParamKind::Frozen,
                     };
-                    let traced =
-                        run.tracer.parameter(stored.name, &stored.tensor.tensor, kind)?;
+                    let traced = run.tracer.parameter(stored.name, &stored.tensor.tensor, kind)?;
                     known.insert(&stored.tensor.place, traced.clone());
                     traced
                 }
@@ -240,7 +238,8 @@ fn input_of(archive: &Archive, name: &str) -> Result<(Elements, Vec<usize>, Opti
         return Err(refused("the input has no axes", free));
     };
     let example = rest.iter().map(size).collect::<Option<Vec<_>>>();
-    let example = example.ok_or_else(|| refused("the input has a free axis beside the batch", free));
+    let example =
+        example.ok_or_else(|| refused("the input has a free axis beside the batch", free));
     Ok((elements, example?, size(first)))
 }
 

@@ -129,8 +129,7 @@ impl Operation for Replace {
 
     fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Replaced), ModelError> {
         let both = spread(inputs)?;
-        let cache =
-            Replaced { condition: truth(&both[1])?, shape: inputs[0].dims()[1..].to_vec() };
+        let cache = Replaced { condition: truth(&both[1])?, shape: inputs[0].dims()[1..].to_vec() };
         Ok((cache.kept(&both[0], self.with)?, cache))
     }
 

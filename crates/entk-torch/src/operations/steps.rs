@@ -51,7 +51,8 @@ impl Operation for Stepwise {
     constant_operation!(Stepwise);
 }
 
-/// The place of the largest entry along an axis, the first of equals; the axis stays, with length 1.
+/// The place of the largest entry along an axis, the first of equals; the axis stays, with length
+/// 1.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlaceOfMax {
     pub(crate) axis: usize,

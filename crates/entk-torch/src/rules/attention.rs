@@ -6,7 +6,11 @@ use entk_models::{Attend, MatMul, Softmax};
 
 use crate::{
     archive::Elements,
-    rules::{Rule, pointwise, shape::{expanded, reshaped}},
+    rules::{
+        pointwise,
+        rule::Rule,
+        shape::{expanded, reshaped},
+    },
     trace::{Refusal, Ruled, Traced, Tracer, call::Call},
 };
 

@@ -1,9 +1,12 @@
 //! Convolutions over one, two and three axes, and transposed ones.
 
-use entk_models::{Convolve, Padding, Pad, Reshape, Select, Stack};
+use entk_models::{Convolve, Pad, Padding, Reshape, Select, Stack};
 
 use crate::{
-    rules::{Rule, shape::{part, reshaped}},
+    rules::{
+        rule::Rule,
+        shape::{part, reshaped},
+    },
     trace::{Refusal, Ruled, Traced, Tracer, call::Call},
 };
 
@@ -91,7 +94,8 @@ fn convolved(t: &mut Tracer, call: &Call, convolve: Convolve, axes: usize) -> Ru
     let (x, weight) = (call.tensor("input")?, call.tensor("weight")?);
     let bias = call.optional_tensor("bias")?;
     each_image(t, x, axes, |t, image| {
-        let inputs: Vec<&Traced> = [Some(image), Some(weight), bias].into_iter().flatten().collect();
+        let inputs: Vec<&Traced> =
+            [Some(image), Some(weight), bias].into_iter().flatten().collect();
         t.apply(convolve, &inputs)
     })
 }

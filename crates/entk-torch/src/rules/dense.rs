@@ -4,7 +4,7 @@
 use entk_models::{Affine, AffineTransposed, MatMul, Permute, Reshape};
 
 use crate::{
-    rules::{Rule, pointwise},
+    rules::{pointwise, rule::Rule},
     trace::{Refusal, Ruled, Traced, Tracer, call::Call},
 };
 

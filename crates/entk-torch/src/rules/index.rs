@@ -5,9 +5,20 @@ use entk_models::{Embed, IndexSelect, MatMul, Sum, TableRows};
 
 use crate::{
     archive::Elements,
-    operations::{gather::{Gather, ScatterAdd}, ids::ToIds},
-    rules::{Rule, dense::{dense, product}, pointwise::{self, add, multiply}, shape::{expanded, part, permuted, reshaped}},
-    trace::{Refusal, Ruled, Traced, Tracer, call::{Call, axis_of}},
+    operations::{
+        gather::{Gather, ScatterAdd},
+        ids::ToIds,
+    },
+    rules::{
+        dense::{dense, product},
+        pointwise::{self, add, multiply},
+        rule::Rule,
+        shape::{expanded, part, permuted, reshaped},
+    },
+    trace::{
+        Refusal, Ruled, Traced, Tracer,
+        call::{Call, axis_of},
+    },
 };
 
 pub(crate) const RULES: &[(&str, Rule)] = &[
@@ -269,7 +280,8 @@ fn turned(
 ) -> Ruled<(Traced, [Vec<usize>; 3])> {
     let axis = |letter: &char| x.letters.iter().position(|other| other == letter).unwrap_or(0);
     let order: Vec<usize> = groups.iter().flat_map(|group| group.iter().map(axis)).collect();
-    let sizes = groups.map(|group| group.iter().map(|l| x.tensor.shape[axis(l)]).collect::<Vec<_>>());
+    let sizes =
+        groups.map(|group| group.iter().map(|l| x.tensor.shape[axis(l)]).collect::<Vec<_>>());
     let merged: Vec<usize> = sizes.iter().map(|sizes| sizes.iter().product()).collect();
     let turned = permuted(t, &x.tensor, &order)?;
     Ok((reshaped(t, &turned, &merged)?, sizes))

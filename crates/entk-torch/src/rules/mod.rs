@@ -10,26 +10,13 @@ pub(crate) mod pointwise;
 pub(crate) mod pooling;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
+pub(crate) mod rule;
 pub(crate) mod shape;
-pub(crate) mod sizes;
 pub(crate) mod values;
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use crate::trace::{Ruled, Traced, Tracer, call::Call};
-
-/// How the results of a call follow from its arguments.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Rule {
-    /// One tensor.
-    One(fn(&mut Tracer, &Call) -> Ruled<Traced>),
-    /// Several tensors.
-    Many(fn(&mut Tracer, &Call) -> Ruled<Vec<Traced>>),
-    /// A number.
-    Number(fn(&Call) -> Ruled<f64>),
-    /// A check of the program that says nothing about values.
-    Nothing,
-}
+use crate::rules::rule::Rule;
 
 /// Whether results share storage with the first tensor of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +35,7 @@ pub(crate) enum Sharing {
 pub(crate) type Family = (&'static str, &'static [(&'static str, Rule)]);
 
 /// All families, in the order of the documentation.
-pub(crate) const FAMILIES: [Family; 12] = [
+pub(crate) const FAMILIES: [Family; 14] = [
     ("dense maps and products", dense::RULES),
     ("convolutions", conv::RULES),
     ("norms", norm::RULES),
@@ -58,7 +45,9 @@ pub(crate) const FAMILIES: [Family; 12] = [
     ("sums and maxima", reduce::RULES),
     ("attention and softmax", attention::RULES),
     ("recurrent networks", recurrent::RULES),
-    ("shapes", shape::RULES),
+    ("shapes", shape::axes::RULES),
+    ("parts", shape::parts::RULES),
+    ("what changes nothing here", shape::same::RULES),
     ("chosen entries", index::RULES),
     ("values without a derivative", values::RULES),
 ];

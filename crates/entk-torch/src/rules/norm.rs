@@ -3,7 +3,7 @@
 use entk_models::{Add, Function, Multiply, Normalize, NormalizeBatch, Subtract};
 
 use crate::{
-    rules::{Rule, conv::each_image, pointwise, shape::reshaped},
+    rules::{conv::each_image, pointwise, rule::Rule, shape::reshaped},
     trace::{Refusal, Ruled, Traced, Tracer, call::Call},
 };
 

@@ -4,8 +4,11 @@ use entk_models::{Activation, Add, Divide, Function, Multiply, Subtract};
 
 use crate::{
     archive::Elements,
-    operations::{choose::{Choose, Replace}, compare::{Comparison, Compare}},
-    rules::Rule,
+    operations::{
+        choose::{Choose, Replace},
+        compare::{Compare, Comparison},
+    },
+    rules::rule::Rule,
     trace::{Held, Refusal, Ruled, Traced, Tracer, call::Call},
 };
 
@@ -73,11 +76,7 @@ fn of_one(t: &mut Tracer, call: &Call, function: impl Into<Function>) -> Ruled<T
 }
 
 /// A function of the entries; whole numbers keep their kind where the function keeps them whole.
-pub(crate) fn apply(
-    t: &mut Tracer,
-    function: impl Into<Function>,
-    x: &Traced,
-) -> Ruled<Traced> {
+pub(crate) fn apply(t: &mut Tracer, function: impl Into<Function>, x: &Traced) -> Ruled<Traced> {
     let function = function.into();
     let keeps = matches!(
         function,
@@ -311,12 +310,7 @@ fn minimum(t: &mut Tracer, a: &Traced, b: &Traced) -> Ruled<Traced> {
 }
 
 /// a where the condition holds, else b.
-pub(crate) fn choose(
-    t: &mut Tracer,
-    condition: &Traced,
-    a: &Traced,
-    b: &Traced,
-) -> Ruled<Traced> {
+pub(crate) fn choose(t: &mut Tracer, condition: &Traced, a: &Traced, b: &Traced) -> Ruled<Traced> {
     let elements = a.elements.max(b.elements);
     if let Some(with) = number(a, condition.rank().max(b.rank()))? {
         return t.apply_as(elements, Replace { with }, &[b, condition]);

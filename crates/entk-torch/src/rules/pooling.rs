@@ -3,7 +3,10 @@
 use entk_models::{AvgPool, Interpolation, MaxPool, Mean, PerAxis, PoolWindows, Upsample};
 
 use crate::{
-    rules::{Rule, shape::{permuted, reshaped}},
+    rules::{
+        rule::Rule,
+        shape::{permuted, reshaped},
+    },
     trace::{Refusal, Ruled, Traced, Tracer, call::Call},
 };
 
@@ -33,8 +36,9 @@ fn windows<const A: usize>(call: &Call) -> Ruled<PoolWindows<A>> {
     let stride = call.optional_ints("stride")?.unwrap_or_default();
     let stride = if stride.is_empty() { window } else { array(call.per_axis("stride", A, 1)?)? };
     let padding: [usize; A] = array(call.per_axis("padding", A, 0)?)?;
-    let windows =
-        PoolWindows::new(PerAxis(window)).with_stride(PerAxis(stride)).with_padding(PerAxis(padding));
+    let windows = PoolWindows::new(PerAxis(window))
+        .with_stride(PerAxis(stride))
+        .with_padding(PerAxis(padding));
     Ok(if call.bool_or("ceil_mode", false)? { windows.with_ceil_mode() } else { windows })
 }
 
@@ -139,4 +143,3 @@ fn pixel_shuffle(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let turned = permuted(t, &split, &order)?;
     reshaped(t, &turned, &[leading, &[c, rows * r, columns * r]].concat())
 }
-

@@ -3,7 +3,12 @@
 use entk_models::{Activation, Function, Stack};
 
 use crate::{
-    rules::{Rule, dense::dense, pointwise::{add, apply, multiply}, shape::{concatenated, part, permuted}},
+    rules::{
+        dense::dense,
+        pointwise::{add, apply, multiply},
+        rule::Rule,
+        shape::{concatenated, part, permuted},
+    },
     trace::{Refusal, Ruled, Traced, Tracer, call::Call},
 };
 

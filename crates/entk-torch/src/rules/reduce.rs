@@ -5,7 +5,12 @@ use entk_models::{Activation, Function, Max, Mean, Sum, Variance};
 use crate::{
     archive::Elements,
     operations::steps::PlaceOfMax,
-    rules::{Rule, dense::product, pointwise, shape::{concatenated, part, permuted, reshaped}},
+    rules::{
+        dense::product,
+        pointwise,
+        rule::Rule,
+        shape::{concatenated, part, permuted, reshaped},
+    },
     trace::{Refusal, Ruled, Traced, Tracer, call::Call},
 };
 

@@ -5,8 +5,15 @@ use entk_models::Function;
 
 use crate::{
     archive::Elements,
-    operations::{compare::{Compare, Comparison}, steps::{Step, Stepwise}},
-    rules::{Rule, pointwise::{self, choose, divide, multiply, subtract}, shape::expanded},
+    operations::{
+        compare::{Compare, Comparison},
+        steps::{Step, Stepwise},
+    },
+    rules::{
+        pointwise::{self, choose, divide, multiply, subtract},
+        rule::Rule,
+        shape::expanded,
+    },
     trace::{Refusal, Ruled, Traced, Tracer, call::Call},
 };
 
@@ -53,6 +60,8 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("new_zeros.default", Rule::One(|_, c| filled(c, Some(0.0)))),
     ("new_ones.default", Rule::One(|_, c| filled(c, Some(1.0)))),
     ("new_full.default", Rule::One(|_, c| filled(c, None))),
+    ("eye.default", Rule::One(eye)),
+    ("eye.m", Rule::One(eye)),
     ("zeros_like.default", Rule::One(|_, c| filled_like(c, Some(0.0)))),
     ("ones_like.default", Rule::One(|_, c| filled_like(c, Some(1.0)))),
     ("full_like.default", Rule::One(|_, c| filled_like(c, None))),
@@ -64,6 +73,9 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("_to_copy.default", Rule::One(to)),
     ("type_as.default", Rule::One(type_as)),
 ];
+
+/// Known numbers that a program may make of nothing.
+const MOST: usize = 100_000_000;
 
 /// Arguments that say where a tensor is and how it is laid out.
 const PLACEMENT: [&str; 6] =
@@ -146,7 +158,7 @@ fn arange(_: &mut Tracer, call: &Call) -> Ruled<Traced> {
     };
     let elements = call.elements("dtype")?.unwrap_or(default);
     let count = ((end - start) / step).ceil();
-    if !(count >= 1.0) || count > 1e8 {
+    if !(count >= 1.0) || count > MOST as f64 {
         return Err(Refusal::new(format!("numbers from {start} to {end} in steps of {step}")));
     }
     let numbers: Vec<f64> = (0..count as usize).map(|at| start + at as f64 * step).collect();
@@ -174,14 +186,27 @@ fn filled(call: &Call, number: Option<f64>) -> Ruled<Traced> {
     let size = call.ints("size")?;
     let axes = size.len();
     let mut shape = call.per_axis("size", axes, 0)?;
-    if let (Some(batch), Some(first)) = (call.rebatch, shape.iter_mut().find(|n| Some(**n) == call.rebatch)) {
-        *first /= batch;
+    if let Some(first) = shape.iter_mut().find(|size| Some(**size) == call.rebatch) {
+        *first = 1;
     }
-    let count: usize = shape.iter().product();
-    if count > 100_000_000 {
-        return Err(Refusal::new(format!("a tensor of {count} equal numbers")));
-    }
+    let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    let count = count.filter(|count| *count <= MOST).ok_or_else(too_many)?;
     Traced::constant(elements, &shape, vec![number; count])
+}
+
+/// Ones on the diagonal of a matrix.
+fn eye(_: &mut Tracer, call: &Call) -> Ruled<Traced> {
+    call.ignore(&PLACEMENT);
+    let rows = call.per_axis("n", 1, 0)?[0];
+    let columns = call.per_axis("m", 1, rows)?[0];
+    let elements = call.elements("dtype")?.unwrap_or(Elements::Real);
+    let count = rows.checked_mul(columns).filter(|count| *count <= MOST).ok_or_else(too_many)?;
+    let numbers = (0..count).map(|at| f64::from(u8::from(at / columns == at % columns)));
+    Traced::constant(elements, &[rows, columns], numbers.collect())
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(format!("more than {MOST} known numbers"))
 }
 
 fn scalar_tensor(_: &mut Tracer, call: &Call) -> Ruled<Traced> {

@@ -4,11 +4,14 @@
 pub(crate) mod bindings;
 pub(crate) mod call;
 pub(crate) mod run;
+mod sizes;
 
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor, TensorId};
-use entk_models::{Graph, Initializer, ModelError, NormMode, Operation, ParamKind, ParamSpec, Value};
+use entk_models::{
+    Graph, Initializer, ModelError, NormMode, Operation, ParamKind, ParamSpec, Value,
+};
 
 use crate::{
     archive::{Elements, StoredTensor},
@@ -142,7 +145,12 @@ pub(crate) struct Tracer {
 
 impl Tracer {
     /// A parameter of the archive.
-    pub(crate) fn parameter(&mut self, name: &str, tensor: &Tensor, kind: ParamKind) -> Ruled<Traced> {
+    pub(crate) fn parameter(
+        &mut self,
+        name: &str,
+        tensor: &Tensor,
+        kind: ParamKind,
+    ) -> Ruled<Traced> {
         let shape = tensor.dims().to_vec();
         let spec = ParamSpec {
             name: name.to_owned(),
@@ -201,13 +209,9 @@ impl Tracer {
         Traced { shape: shape.to_vec(), elements: Elements::Real, held: Held::Value(value) }
     }
 
-    /// The result of an operation, of real numbers if one of its inputs is, else of whole ones. With
-    /// known inputs it is known.
-    pub(crate) fn apply(
-        &mut self,
-        operation: impl Operation,
-        inputs: &[&Traced],
-    ) -> Ruled<Traced> {
+    /// The result of an operation, of real numbers if one of its inputs is, else of whole ones.
+    /// With known inputs it is known.
+    pub(crate) fn apply(&mut self, operation: impl Operation, inputs: &[&Traced]) -> Ruled<Traced> {
         let elements = inputs.iter().map(|input| input.elements).max();
         let elements = elements.unwrap_or(Elements::Real);
         self.apply_as(elements, operation, inputs)

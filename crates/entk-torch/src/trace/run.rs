@@ -1,21 +1,21 @@
-//! One run of a program: a batch size goes in, the nodes pass by in order, each by its rule, and the
-//! graph and its output come out. Writes in place reach every name of the storage.
+//! One run of a program: a batch size goes in, the nodes pass by in order, each by its rule, and
+//! the graph and its output come out. Writes in place reach every name of the storage.
 
-
-use entk_models::{IndexSelect, Concat, Reshape};
+use entk_models::{Concat, IndexSelect, Reshape};
 
 use crate::{
     archive::{
         Elements,
-        argument::Argument,
-        schema::{Program, ProgramNode, Size, TensorMeta},
+        argument::{Argument, Size},
+        schema::{Program, ProgramNode, TensorMeta},
     },
     error::{Result, TorchError},
-    rules::{self, Rule, Sharing},
+    rules::{self, Sharing, rule::Rule},
     trace::{
         Refusal, Ruled, Traced, Tracer,
         bindings::{Bindings, Found, Item, ViewOf, is_uncertain},
         call::{Bound, Call},
+        sizes::arithmetic,
     },
 };
 
@@ -163,7 +163,8 @@ impl<'p> Run<'p> {
                 Bound::Tensors(names.iter().map(tensor).collect::<Ruled<_>>()?)
             }
             Argument::OptionalTensors(names) => {
-                let mut optional = |name: &Option<String>| name.as_ref().map(&mut tensor).transpose();
+                let mut optional =
+                    |name: &Option<String>| name.as_ref().map(&mut tensor).transpose();
                 Bound::OptionalTensors(names.iter().map(&mut optional).collect::<Ruled<_>>()?)
             }
             Argument::Int(number) => Bound::Int(*number),
@@ -214,7 +215,7 @@ impl<'p> Run<'p> {
                 other => return Err(Refusal::new(format!("arithmetic of {other:?}"))),
             });
         }
-        rules::sizes::arithmetic(operator, &numbers)
+        arithmetic(operator, &numbers)
     }
 
     fn bind_number(&mut self, node: &ProgramNode, number: f64) -> Ruled<()> {
@@ -250,12 +251,7 @@ impl<'p> Run<'p> {
 
     /// The numbers of a storage with those of a view replaced: the view of the numbers of places
     /// says where they are.
-    fn with_part(
-        &mut self,
-        root: &str,
-        views: &[(String, ViewOf)],
-        new: &Traced,
-    ) -> Ruled<Traced> {
+    fn with_part(&mut self, root: &str, views: &[(String, ViewOf)], new: &Traced) -> Ruled<Traced> {
         let whole = self.tensor(root)?;
         let count = whole.count();
         let places = (0..count).map(|place| place as f64).collect();
@@ -351,9 +347,10 @@ fn place(node: &ProgramNode) -> String {
     let stack = node.metadata.get("nn_module_stack").map_or("", String::as_str);
     let module = stack.rsplit(';').next().and_then(|last| last.split(',').nth(1));
     let module = module.filter(|path| !path.is_empty()).unwrap_or("the module itself");
-    let line = node.metadata.get("stack_trace").and_then(|trace| {
-        trace.lines().map(str::trim).rfind(|line| line.starts_with("File "))
-    });
+    let line = node
+        .metadata
+        .get("stack_trace")
+        .and_then(|trace| trace.lines().map(str::trim).rfind(|line| line.starts_with("File ")));
     match line {
         Some(line) => format!("in {module}, {line}"),
         None => format!("in {module}"),
