@@ -1,6 +1,6 @@
 //! Everything that can go wrong between an archive and a network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use entk_models::ModelError;
 
@@ -101,12 +101,12 @@ pub enum TorchError {
     },
     /// Numbers that differ from those of PyTorch.
     #[error(
-        "{what} of example {example} differ from PyTorch's: {got} here, {expected} there, more \
-         than {tolerance:.1e} of the largest{place}; nothing was computed"
+        "{what} of example {example}: {got} here and {expected} in {}, a difference of more than \
+         {tolerance:.0e} of the largest; {place}", path.display()
     )]
     Differs {
         /// Outputs, or the Jacobian-vector product.
-        what: String,
+        what: &'static str,
         /// The first example that differs.
         example: usize,
         /// The value here.
@@ -115,12 +115,20 @@ pub enum TorchError {
         expected: f64,
         /// The largest difference allowed, relative to the largest value.
         tolerance: f64,
+        /// The file.
+        path: PathBuf,
         /// The first operation that differs, where intermediate values are given.
         place: String,
     },
     /// What the network library refuses.
     #[error(transparent)]
     Model(#[from] ModelError),
+}
+
+impl TorchError {
+    pub(crate) fn file(path: &Path, reason: String) -> Self {
+        Self::File { path: path.to_path_buf(), reason }
+    }
 }
 
 impl From<candle_core::Error> for TorchError {

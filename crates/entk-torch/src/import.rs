@@ -2,7 +2,7 @@
 //! out, once it is certain that examples do not interact.
 
 mod batch;
-mod inputs;
+pub(crate) mod inputs;
 
 use std::path::Path;
 
@@ -12,7 +12,10 @@ use crate::{
     archive::Archive,
     config::Import,
     error::Result,
-    import::{batch::traced_for_one, inputs::Signature},
+    import::{
+        batch::traced_for_one,
+        inputs::{ProgramValues, Signature},
+    },
 };
 
 /// A network of an archive.
@@ -28,6 +31,7 @@ pub struct Imported {
     pub aliases: Vec<(String, String)>,
     /// The version of torch that wrote the archive.
     pub torch_version: String,
+    pub(crate) values: ProgramValues,
 }
 
 /// The network of an archive that `torch.export.save` has written.
@@ -40,9 +44,21 @@ pub struct Imported {
 /// module that calls it), a program that is no function of one input with a vector an example, or
 /// examples that interact.
 pub fn import(path: impl AsRef<Path>, config: &Import) -> Result<Imported> {
-    let archive = Archive::open(path.as_ref())?;
-    let signature = Signature::of(&archive)?;
-    let (traced, notes) = traced_for_one(&archive, &signature, config)?;
+    imported(&Archive::open(path.as_ref())?, config)
+}
+
+/// [`import`] of an archive in memory, as one that a program carries.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_bytes(bytes: impl Into<Vec<u8>>, config: &Import) -> Result<Imported> {
+    imported(&Archive::of_bytes(bytes.into())?, config)
+}
+
+fn imported(archive: &Archive, config: &Import) -> Result<Imported> {
+    let signature = Signature::of(archive)?;
+    let (traced, notes) = traced_for_one(archive, &signature, config)?;
+    let values = traced.values();
     let (network, params) = traced.network(config)?;
     let (network, params) = match &config.trainable {
         None => (network, params),
@@ -59,6 +75,7 @@ pub fn import(path: impl AsRef<Path>, config: &Import) -> Result<Imported> {
         params,
         notes,
         aliases: signature.aliases.clone(),
+        values,
         torch_version: archive.program.torch_version.clone().unwrap_or_default(),
     })
 }

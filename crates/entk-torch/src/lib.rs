@@ -9,7 +9,9 @@ mod import;
 mod operations;
 mod rules;
 mod trace;
+mod verify;
 
 pub use config::Import;
 pub use error::{Result, TorchError};
-pub use import::{Imported, import};
+pub use import::{Imported, import, import_bytes};
+pub use verify::{Verified, verify, verify_network};

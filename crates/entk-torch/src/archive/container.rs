@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Read},
+    io::{self, BufReader, Cursor, Read, Seek},
     path::{Path, PathBuf},
 };
 
@@ -15,11 +15,16 @@ use zip::{
 
 use crate::error::{Result, TorchError};
 
+/// Bytes of an archive: a file, or memory.
+pub(crate) trait Source: Read + Seek + std::fmt::Debug {}
+
+impl<S: Read + Seek + std::fmt::Debug> Source for S {}
+
 /// An open archive.
 #[derive(Debug)]
 pub(crate) struct Container {
     path: PathBuf,
-    zip: ZipArchive<BufReader<File>>,
+    zip: ZipArchive<Box<dyn Source>>,
     /// The one folder that all entries are in, with its slash.
     root: String,
     /// Bytes of the file.
@@ -28,12 +33,23 @@ pub(crate) struct Container {
 
 impl Container {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let refused = |reason: String| TorchError::File { path: path.to_path_buf(), reason };
-        let file = File::open(path).map_err(|error| refused(error.to_string()))?;
-        let length = file.metadata().map_err(|error| refused(error.to_string()))?.len();
+        let refused = |error: io::Error| TorchError::file(path, error.to_string());
+        let file = File::open(path).map_err(refused)?;
+        let length = file.metadata().map_err(refused)?.len();
+        Self::of(path, Box::new(BufReader::new(file)), length)
+    }
+
+    /// An archive in memory.
+    pub(crate) fn of_bytes(bytes: Vec<u8>) -> Result<Self> {
+        let length = bytes.len() as u64;
+        Self::of(Path::new("an archive in memory"), Box::new(Cursor::new(bytes)), length)
+    }
+
+    fn of(path: &Path, source: Box<dyn Source>, length: u64) -> Result<Self> {
+        let refused = |reason: String| TorchError::file(path, reason);
         // Sample inputs are an archive in the archive, which a search for the start may find.
         let config = Config { archive_offset: ArchiveOffset::Known(0) };
-        let zip = ZipArchive::with_config(config, BufReader::new(file)).map_err(|error| {
+        let zip = ZipArchive::with_config(config, source).map_err(|error| {
             refused(format!("is no zip archive, or is cut off: {error}; save it again"))
         })?;
         let root = |name: &str| name.strip_suffix("archive_format").map(str::to_owned);

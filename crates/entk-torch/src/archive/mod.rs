@@ -33,7 +33,15 @@ pub(crate) struct Archive {
 impl Archive {
     /// Reads a file whole. Memory is a few times the file's size.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let mut container = Container::open(path)?;
+        Self::read(Container::open(path)?)
+    }
+
+    /// Reads an archive in memory.
+    pub(crate) fn of_bytes(bytes: Vec<u8>) -> Result<Self> {
+        Self::read(Container::of_bytes(bytes)?)
+    }
+
+    fn read(mut container: Container) -> Result<Self> {
         container.expect("archive_format", "pt2")?;
         container.expect("archive_version", "0")?;
         container.expect("byteorder", "little")?;

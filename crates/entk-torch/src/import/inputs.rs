@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use candle_core::Tensor;
-use entk_models::{Network, ParamKind, Params, Reshape};
+use entk_models::{Graph, Network, ParamKind, Params, Reshape};
 
 use crate::{
     archive::{
@@ -14,7 +14,11 @@ use crate::{
     },
     config::Import,
     error::{Result, TorchError},
-    trace::{Held, Refusal, Ruled, Traced, Tracer, bindings::Item, run::Run},
+    trace::{
+        Held, Refusal, Ruled, Traced, Tracer,
+        bindings::Item,
+        run::{Computed, Run},
+    },
 };
 
 /// The inputs and the output of a program.
@@ -126,7 +130,7 @@ impl<'a> Signature<'a> {
         run.trace()?;
         let output = self.output(&mut run, batch, repeated);
         let output = output.map_err(|refusal| named("the output of the program", refusal))?;
-        Ok(TracedNetwork { tracer: run.tracer, output })
+        Ok(TracedNetwork { tracer: run.tracer, output, computed: run.computed })
     }
 
     fn bind(&self, run: &mut Run<'_>, batch: usize, repeated: bool) -> Ruled<()> {
@@ -243,17 +247,30 @@ fn input_of(archive: &Archive, name: &str) -> Result<(Elements, Vec<usize>, Opti
     Ok((elements, example?, size(first)))
 }
 
+/// The values of a program in its graph, to find out where numbers begin to differ.
+#[derive(Debug, Clone)]
+pub(crate) struct ProgramValues {
+    pub(crate) graph: Graph,
+    pub(crate) computed: Vec<Computed>,
+}
+
 /// A program as a graph.
 #[derive(Debug)]
 pub(crate) struct TracedNetwork {
     tracer: Tracer,
     output: Traced,
+    computed: Vec<Computed>,
 }
 
 impl TracedNetwork {
     /// Rows of the smallest table that ids are looked up in.
     pub(crate) fn least_rows(&self) -> Option<usize> {
         self.tracer.least_rows
+    }
+
+    /// Its graph, and which of its values are those of the program.
+    pub(crate) fn values(&self) -> ProgramValues {
+        ProgramValues { graph: self.tracer.graph.clone(), computed: self.computed.clone() }
     }
 
     /// The network, and its parameters as they were stored.

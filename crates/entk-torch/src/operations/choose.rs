@@ -38,21 +38,15 @@ impl Operation for Choose {
     }
 
     fn jvp(&self, chosen: &Chosen, tangents: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
-        let zero = || match tangents[1].or(tangents[2]) {
-            Some(tangent) => Ok(Tensor::zeros(1, tangent.dtype(), tangent.device())?),
-            None => Err(ModelError::Cache { what: "tangent" }),
+        let any = tangents.iter().flatten().next().ok_or(ModelError::Cache { what: "tangent" })?;
+        let zero = Tensor::zeros(1, any.dtype(), any.device())?;
+        let condition = chosen.condition.to_dtype(any.dtype())?;
+        let term = |tangent: Option<&Tensor>| match tangent {
+            Some(tangent) => Ok(spread(&[&condition, tangent])?.remove(1)),
+            None => Ok::<_, ModelError>(zero.broadcast_as(condition.dims())?),
         };
-        let whole = chosen.condition.dims();
-        let term = |tangent: Option<&Tensor>| -> Result<Tensor, ModelError> {
-            match tangent {
-                Some(tangent) => {
-                    let spread = spread(&[&chosen.condition.to_dtype(tangent.dtype())?, tangent])?;
-                    Ok(spread[1].clone())
-                }
-                None => Ok(zero()?.broadcast_as(whole)?),
-            }
-        };
-        Ok(chosen.condition.where_cond(&term(tangents[1])?, &term(tangents[2])?)?)
+        let (a, b) = (term(tangents[1])?, term(tangents[2])?);
+        Ok(chosen.condition.broadcast_as(a.dims())?.where_cond(&a, &b.broadcast_as(a.dims())?)?)
     }
 
     fn vjp(
@@ -134,9 +128,12 @@ impl Operation for Replace {
     }
 
     fn jvp(&self, cache: &Replaced, tangents: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
-        let tangent = tangents[0].ok_or(ModelError::Cache { what: "tangent" })?;
-        let all = spread(&[tangent, &cache.condition.to_dtype(tangent.dtype())?])?;
-        cache.kept(&all[0], 0.0)
+        let any = tangents.iter().flatten().next().ok_or(ModelError::Cache { what: "tangent" })?;
+        let condition = cache.condition.to_dtype(any.dtype())?;
+        match tangents[0] {
+            Some(tangent) => cache.kept(&spread(&[tangent, &condition])?[0], 0.0),
+            None => Ok(condition.zeros_like()?),
+        }
     }
 
     fn vjp(

@@ -1,7 +1,7 @@
 //! Comparisons: two values go in, 1 where they compare and 0 elsewhere comes out.
 
 use candle_core::Tensor;
-use entk_models::{ModelError, NormMode, Operation};
+use entk_models::{MixedCotangents, ModelError, NormMode, Operation};
 
 use crate::operations::{broadcast, constant_operation, spread};
 
@@ -21,13 +21,13 @@ pub(crate) enum Comparison {
 pub(crate) struct Compare(pub(crate) Comparison);
 
 impl Operation for Compare {
-    type Cache = ();
+    type Cache = Tensor;
 
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>, ModelError> {
         broadcast("comparison", inputs)
     }
 
-    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, ()), ModelError> {
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Tensor), ModelError> {
         let both = spread(inputs)?;
         let (a, b) = (&both[0], &both[1]);
         let truth = match self.0 {
@@ -38,12 +38,13 @@ impl Operation for Compare {
             Comparison::Greater => a.gt(b),
             Comparison::AtLeast => a.ge(b),
         }?;
-        Ok((truth.to_dtype(inputs[0].dtype())?, ()))
+        let truth = truth.to_dtype(inputs[0].dtype())?;
+        Ok((truth.clone(), truth))
     }
 
     fn takes_shared(&self, _: usize) -> bool {
         true
     }
 
-    constant_operation!(Compare);
+    constant_operation!();
 }

@@ -47,6 +47,12 @@ impl Indices {
     }
 }
 
+/// The tangent of a result that only the numbers move with: zero.
+fn zeros(tangents: &[Option<&Tensor>], shape: &[usize]) -> Result<Tensor, ModelError> {
+    let any = tangents.iter().flatten().next().ok_or(ModelError::Cache { what: "tangent" })?;
+    Ok(Tensor::zeros(shape, any.dtype(), any.device())?)
+}
+
 fn ensure_beside(axis: usize, x: &[usize], indices: &[usize]) -> Result<(), ModelError> {
     let same = |at: usize| at == axis || x[at] == indices[at];
     if x.len() == indices.len() && axis < x.len() && (0..x.len()).all(same) {
@@ -70,7 +76,10 @@ impl Operation for Gather {
     }
 
     fn jvp(&self, indices: &Indices, tangents: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
-        indices.gather(only_tangent(tangents)?, self.axis)
+        match tangents[0] {
+            Some(tangent) => indices.gather(tangent, self.axis),
+            None => zeros(tangents, indices.indices.dims()),
+        }
     }
 
     fn vjp(
@@ -131,7 +140,14 @@ impl Operation for ScatterAdd {
     }
 
     fn jvp(&self, indices: &Indices, tangents: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
-        indices.scatter(only_tangent(tangents)?, self.axis)
+        match tangents[0] {
+            Some(tangent) => indices.scatter(tangent, self.axis),
+            None => {
+                let mut shape = indices.indices.dims().to_vec();
+                shape[self.axis + 1] = self.length;
+                zeros(tangents, &shape)
+            }
+        }
     }
 
     fn vjp(

@@ -2,7 +2,7 @@
 //! come out where rows of tables are looked up.
 
 use candle_core::{DType, Tensor};
-use entk_models::{ModelError, NormMode, Operation};
+use entk_models::{MixedCotangents, ModelError, NormMode, Operation};
 
 use crate::operations::constant_operation;
 
@@ -11,21 +11,22 @@ use crate::operations::constant_operation;
 pub(crate) struct FromIds;
 
 impl Operation for FromIds {
-    type Cache = ();
+    type Cache = Tensor;
 
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>, ModelError> {
         Ok(inputs[0].to_vec())
     }
 
-    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, ()), ModelError> {
-        Ok((inputs[0].to_dtype(inputs[1].dtype())?, ()))
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Tensor), ModelError> {
+        let numbers = inputs[0].to_dtype(inputs[1].dtype())?;
+        Ok((numbers.clone(), numbers))
     }
 
     fn takes_shared(&self, input: usize) -> bool {
         input == 1
     }
 
-    constant_operation!(FromIds);
+    constant_operation!();
 }
 
 /// Whole numbers from 0 on as ids; those below 0 are refused.
@@ -48,15 +49,16 @@ pub(crate) fn to_ids(numbers: &Tensor) -> Result<Tensor, ModelError> {
 }
 
 impl Operation for ToIds {
-    type Cache = ();
+    type Cache = Tensor;
 
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>, ModelError> {
         Ok(inputs[0].to_vec())
     }
 
-    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, ()), ModelError> {
-        Ok((to_ids(inputs[0])?, ()))
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Tensor), ModelError> {
+        let ids = to_ids(inputs[0])?;
+        Ok((ids.clone(), ids))
     }
 
-    constant_operation!(ToIds);
+    constant_operation!();
 }

@@ -6,6 +6,8 @@ pub(crate) mod compare;
 pub(crate) mod gather;
 pub(crate) mod ids;
 pub(crate) mod steps;
+#[cfg(test)]
+mod tests;
 
 use candle_core::Tensor;
 use entk_models::ModelError;
@@ -52,23 +54,34 @@ pub(crate) fn gathered(cotangent: Tensor, shape: &[usize]) -> Result<Tensor, Mod
     Ok(summed.reshape([&[examples], shape].concat())?)
 }
 
-/// An operation whose result moves with nothing: derivatives of all inputs are zero.
+/// The rest of an operation whose result moves with nothing: derivatives of all inputs are zero.
+/// Its cache is the result.
 macro_rules! constant_operation {
-    ($operation:ty) => {
-        fn jvp(&self, _: &(), _: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
-            Err(ModelError::Cache { what: "tangent: it is zero" })
+    () => {
+        fn jvp(&self, result: &Tensor, _: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
+            Ok(result.zeros_like()?)
         }
 
         fn vjp(
             &self,
-            _: &(),
+            _: &Tensor,
             _: &Tensor,
             wanted: &[bool],
         ) -> Result<Vec<Option<Tensor>>, ModelError> {
             Ok(vec![None; wanted.len()])
         }
 
-        /// The result is locally constant: nothing moves it.
+        fn mixed_vjp(
+            &self,
+            _: &Tensor,
+            _: &[Option<&Tensor>],
+            _: &Tensor,
+            _: &Tensor,
+            wanted: &[bool],
+        ) -> Result<MixedCotangents, ModelError> {
+            Ok(vec![None; wanted.len()])
+        }
+
         fn blocks(&self, zero: &[bool]) -> Vec<bool> {
             vec![true; zero.len()]
         }

@@ -1,7 +1,7 @@
 //! Functions with steps: rounding and places of maxima, whose derivative is zero.
 
 use candle_core::Tensor;
-use entk_models::{ModelError, NormMode, Operation};
+use entk_models::{MixedCotangents, ModelError, NormMode, Operation};
 
 use crate::operations::constant_operation;
 
@@ -30,13 +30,13 @@ fn round(x: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 impl Operation for Stepwise {
-    type Cache = ();
+    type Cache = Tensor;
 
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>, ModelError> {
         Ok(inputs[0].to_vec())
     }
 
-    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, ()), ModelError> {
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Tensor), ModelError> {
         let x = inputs[0];
         let y = match self.0 {
             Step::Floor => x.floor(),
@@ -44,11 +44,11 @@ impl Operation for Stepwise {
             Step::Round => round(x),
             Step::Truncate => x.sign()? * x.abs()?.floor()?,
             Step::Sign => x.sign(),
-        };
-        Ok((y?, ()))
+        }?;
+        Ok((y.clone(), y))
     }
 
-    constant_operation!(Stepwise);
+    constant_operation!();
 }
 
 /// The place of the largest entry along an axis, the first of equals; the axis stays, with length
@@ -59,7 +59,7 @@ pub(crate) struct PlaceOfMax {
 }
 
 impl Operation for PlaceOfMax {
-    type Cache = ();
+    type Cache = Tensor;
 
     fn output_shape(&self, inputs: &[&[usize]]) -> Result<Vec<usize>, ModelError> {
         let mut shape = inputs[0].to_vec();
@@ -67,10 +67,11 @@ impl Operation for PlaceOfMax {
         Ok(shape)
     }
 
-    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, ()), ModelError> {
+    fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Tensor), ModelError> {
         let place = inputs[0].contiguous()?.argmax_keepdim(self.axis + 1)?;
-        Ok((place.to_dtype(inputs[0].dtype())?, ()))
+        let place = place.to_dtype(inputs[0].dtype())?;
+        Ok((place.clone(), place))
     }
 
-    constant_operation!(PlaceOfMax);
+    constant_operation!();
 }

@@ -14,7 +14,7 @@ use crate::{
         rule::Rule,
         shape::expanded,
     },
-    trace::{Refusal, Ruled, Traced, Tracer, call::Call},
+    trace::{Refusal, Ruled, Traced, Tracer, call::Call, ensure_size},
 };
 
 pub(crate) const RULES: &[(&str, Rule)] = &[
@@ -73,9 +73,6 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("_to_copy.default", Rule::One(to)),
     ("type_as.default", Rule::One(type_as)),
 ];
-
-/// Known numbers that a program may make of nothing.
-const MOST: usize = 100_000_000;
 
 /// Arguments that say where a tensor is and how it is laid out.
 const PLACEMENT: [&str; 6] =
@@ -158,7 +155,8 @@ fn arange(_: &mut Tracer, call: &Call) -> Ruled<Traced> {
     };
     let elements = call.elements("dtype")?.unwrap_or(default);
     let count = ((end - start) / step).ceil();
-    if !(count >= 1.0) || count > MOST as f64 {
+    ensure_size(&[count as usize])?;
+    if !(count >= 1.0) {
         return Err(Refusal::new(format!("numbers from {start} to {end} in steps of {step}")));
     }
     let numbers: Vec<f64> = (0..count as usize).map(|at| start + at as f64 * step).collect();
@@ -189,8 +187,8 @@ fn filled(call: &Call, number: Option<f64>) -> Ruled<Traced> {
     if let Some(first) = shape.iter_mut().find(|size| Some(**size) == call.rebatch) {
         *first = 1;
     }
-    let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
-    let count = count.filter(|count| *count <= MOST).ok_or_else(too_many)?;
+    ensure_size(&shape)?;
+    let count = shape.iter().product();
     Traced::constant(elements, &shape, vec![number; count])
 }
 
@@ -200,13 +198,9 @@ fn eye(_: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let rows = call.per_axis("n", 1, 0)?[0];
     let columns = call.per_axis("m", 1, rows)?[0];
     let elements = call.elements("dtype")?.unwrap_or(Elements::Real);
-    let count = rows.checked_mul(columns).filter(|count| *count <= MOST).ok_or_else(too_many)?;
-    let numbers = (0..count).map(|at| f64::from(u8::from(at / columns == at % columns)));
+    ensure_size(&[rows, columns])?;
+    let numbers = (0..rows * columns).map(|at| f64::from(u8::from(at / columns == at % columns)));
     Traced::constant(elements, &[rows, columns], numbers.collect())
-}
-
-fn too_many() -> Refusal {
-    Refusal::new(format!("more than {MOST} known numbers"))
 }
 
 fn scalar_tensor(_: &mut Tracer, call: &Call) -> Ruled<Traced> {

@@ -18,6 +18,18 @@ use crate::{
     operations::ids::FromIds,
 };
 
+/// Entries of one example's tensor, at most: a damaged size is refused before memory is asked for.
+const MOST_ENTRIES: usize = 1 << 26;
+
+/// Refuses a shape with more entries than anyone has memory for.
+pub(crate) fn ensure_size(shape: &[usize]) -> Ruled<()> {
+    let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    match count {
+        Some(count) if count <= MOST_ENTRIES => Ok(()),
+        _ => Err(Refusal::new(format!("has {shape:?} entries, of at most {MOST_ENTRIES}"))),
+    }
+}
+
 /// Why a rule cannot take a call; the run adds which call.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -224,20 +236,20 @@ impl Tracer {
         operation: impl Operation,
         inputs: &[&Traced],
     ) -> Ruled<Traced> {
+        let shapes: Vec<&[usize]> = inputs.iter().map(|input| input.shape.as_slice()).collect();
+        let shape = operation.output_shape(&shapes)?;
+        ensure_size(&shape)?;
         let known = |input: &&Traced| match &input.held {
             Held::Constant(tensor) => Some(tensor.clone()),
             Held::Value(_) => None,
         };
         if let Some(known) = inputs.iter().map(known).collect::<Option<Vec<_>>>() {
-            let shapes: Vec<&[usize]> = inputs.iter().map(|input| input.shape.as_slice()).collect();
-            let shape = operation.output_shape(&shapes)?;
             let known: Vec<&Tensor> = known.iter().collect();
             let (tensor, _) = operation.forward(&known, NormMode::Frozen)?;
             return Ok(Traced { shape, elements, held: Held::Constant(tensor) });
         }
         let values = inputs.iter().map(|input| self.value(input)).collect::<Ruled<Vec<_>>>()?;
         let value = self.graph.apply(operation, &values)?;
-        let shape = self.graph.shape(value)?.to_vec();
         Ok(Traced { shape, elements, held: Held::Value(value) })
     }
 

@@ -1,7 +1,7 @@
 //! One run of a program: a batch size goes in, the nodes pass by in order, each by its rule, and
 //! the graph and its output come out. Writes in place reach every name of the storage.
 
-use entk_models::{Concat, IndexSelect, Reshape};
+use entk_models::{Concat, IndexSelect, Reshape, Value};
 
 use crate::{
     archive::{
@@ -12,7 +12,7 @@ use crate::{
     error::{Result, TorchError},
     rules::{self, Sharing, rule::Rule},
     trace::{
-        Refusal, Ruled, Traced, Tracer,
+        Held, Refusal, Ruled, Traced, Tracer,
         bindings::{Bindings, Found, Item, ViewOf, is_uncertain},
         call::{Bound, Call},
         sizes::arithmetic,
@@ -27,11 +27,24 @@ pub(crate) struct Run<'p> {
     bindings: Bindings,
     /// The batch that is baked into the program, where another is traced.
     rebatch: Option<usize>,
+    /// Values that were computed, in order.
+    pub(crate) computed: Vec<Computed>,
+}
+
+/// A value of the program that is one of the graph.
+#[derive(Debug, Clone)]
+pub(crate) struct Computed {
+    /// Its name in the program.
+    pub(crate) name: String,
+    pub(crate) value: Value,
+    /// The operation that gives it, and where the module calls it.
+    pub(crate) origin: String,
 }
 
 impl<'p> Run<'p> {
     pub(crate) fn new(program: &'p Program, rebatch: Option<usize>) -> Self {
-        Self { program, tracer: Tracer::default(), bindings: Bindings::default(), rebatch }
+        let (tracer, bindings) = (Tracer::default(), Bindings::default());
+        Self { program, tracer, bindings, rebatch, computed: Vec::new() }
     }
 
     /// Gives an input of the program its meaning.
@@ -115,9 +128,17 @@ impl<'p> Run<'p> {
                 }),
                 _ => None,
             };
+            self.remember(name, &tensor, node);
             self.bindings.bind(name, Item::Tensor(tensor), view);
         }
         Ok(())
+    }
+
+    fn remember(&mut self, name: &str, tensor: &Traced, node: &ProgramNode) {
+        if let (Held::Value(value), Elements::Real) = (&tensor.held, tensor.elements) {
+            let origin = format!("aten.{} {}", operation(node), place(node));
+            self.computed.push(Computed { name: name.to_owned(), value: *value, origin });
+        }
     }
 
     /// The results of a node by its rule, with one tensor in place of the present one.
