@@ -6,7 +6,8 @@
 //!
 //! Networks: mobilenet-v2 (64 x 64 pixels), vit-tiny (96 x 96), gpt2 (64 tokens), gpt2-lora (rank 8
 //! on queries and values). A sweep is outputs and the summed gradient; its time the median of five.
-//! A plan is printed for inputs that need not exist: the given number of them.
+//! A Gram is timed as often as a fourth argument says, by default once: the first one takes fresh
+//! memory from the system. A plan is printed for inputs that need not exist.
 #![allow(clippy::print_stdout)]
 
 use std::{env, time::Instant};
@@ -15,7 +16,8 @@ use candle_core::{DType, Device, Tensor};
 use entk::{
     gram::{Assembly, GramConfig, gram, plan::Target},
     models::{
-        Gpt2Config, LanguageHead, Lora, MobileNetV2Config, Model, Network, Params, VitConfig,
+        Gpt2Config, Initializer, LanguageHead, Lora, MobileNetV2Config, Model, Network, ParamSpec,
+        Params, VitConfig,
     },
 };
 use entk_benches as _;
@@ -26,7 +28,11 @@ const USAGE: &str = "say sweep, gram or plan, the network, and how many inputs";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [what, name, count] = arguments.as_slice() else { return Err(USAGE.into()) };
+    let (what, name, count, times) = match arguments.as_slice() {
+        [what, name, count] => (what, name, count, 1),
+        [what, name, count, times] => (what, name, count, times.parse()?),
+        _ => return Err(USAGE.into()),
+    };
     let network = network(name)?;
     let theta = network.init(0, DType::F32, &Device::Cpu)?;
     let active = network.active_parameters(&theta)?;
@@ -36,9 +42,11 @@ fn main() -> Result<()> {
         "sweep" => sweep(&network, &theta, &inputs(&network, count)?),
         "gram" => {
             let x = inputs(&network, count)?;
-            let begin = Instant::now();
-            let kernel = gram(&network, &theta, &x, &GramConfig::default())?;
-            println!("gram: {:.2} s, trace {}", begin.elapsed().as_secs_f64(), kernel.trace()?);
+            for _ in 0..times {
+                let begin = Instant::now();
+                let kernel = gram(&network, &theta, &x, &GramConfig::default())?;
+                println!("gram: {:.3} s, trace {}", begin.elapsed().as_secs_f64(), kernel.trace()?);
+            }
             Ok(())
         }
         "plan" => {
@@ -82,7 +90,8 @@ fn network(name: &str) -> Result<Network> {
 fn inputs(network: &Network, count: usize) -> Result<Tensor> {
     let shape = [&[count], network.input_shape()].concat();
     if shape.len() > 2 {
-        return Ok(Tensor::randn(0f32, 1.0, shape, &Device::Cpu)?);
+        let spec = ParamSpec::trainable("images", &shape, Initializer::Normal);
+        return Ok(Tensor::from_vec(spec.draw(0), shape, &Device::Cpu)?.to_dtype(DType::F32)?);
     }
     let ids = (0..shape.iter().product::<usize>()).map(|at| (at * 40_503 % 50_257) as u32);
     Ok(Tensor::from_iter(ids, &Device::Cpu)?.reshape(shape)?)

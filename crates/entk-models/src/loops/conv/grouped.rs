@@ -5,6 +5,8 @@
 //! image i has filters i mod G. Filters that differ from example to example are N G groups of one
 //! image.
 
+use std::array;
+
 use candle_core::{Shape, Tensor};
 use entk_device::Geometry;
 use rayon::prelude::*;
@@ -15,6 +17,7 @@ use crate::{
         conv::{
             self,
             direct::{DirectConv, DirectScratch},
+            lanes::{LANES, LaneConv, LaneScratch},
             products::Products,
             rows::weight_rows,
         },
@@ -94,6 +97,44 @@ struct DirectOp {
     what: Direct,
 }
 
+impl DirectOp {
+    /// Numbers of a group in the result and in the first input.
+    fn lens(&self) -> [usize; 2] {
+        let g = &self.conv.geometry;
+        match self.what {
+            Direct::Value => [g.output_len(), g.input_len()],
+            Direct::Input => [g.input_len(), g.output_len()],
+            Direct::Weight => [g.filters * g.patch(), g.input_len()],
+        }
+    }
+
+    /// Small planes of one channel, some at a time.
+    fn in_lanes<T: Real>(&self, lanes: &LaneConv, inputs: &[&[T]], out: &mut [T]) {
+        let (g, groups, [len, others]) = (&self.conv.geometry, self.conv.groups, self.lens());
+        (out.par_chunks_mut(len * LANES).zip(inputs[0].par_chunks(others * LANES)).enumerate())
+            .with_min_len((TASK / (LANES * g.taps() * g.output_pixels())).max(1))
+            .for_each_init(LaneScratch::new, |scratch, (block, (out, values))| {
+                let first = block * LANES;
+                let group = |lane: usize| (first + lane) % groups;
+                let weight = |lane: usize| &inputs[1][group(lane) * g.taps()..][..g.taps()];
+                match self.what {
+                    Direct::Value => {
+                        let bias = inputs.get(2);
+                        let starts =
+                            array::from_fn(|lane| bias.map_or(T::zero(), |b| b[group(lane)]));
+                        lanes.value(values, weight, starts, out, scratch);
+                    }
+                    Direct::Input => lanes.input_vjp(values, weight, out, scratch),
+                    Direct::Weight => {
+                        let dy = &inputs[1][first * g.output_pixels()..];
+                        let dy = &dy[..values.len() / others * g.output_pixels()];
+                        lanes.weight_vjp(values, dy, out, scratch);
+                    }
+                }
+            });
+    }
+}
+
 impl HostOp for DirectOp {
     const NAME: &'static str = "grouped_conv2d";
 
@@ -108,13 +149,11 @@ impl HostOp for DirectOp {
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
         let GroupedConv { geometry: g, groups } = self.conv;
-        let direct = DirectConv::new(g);
-        let [len, others] = match self.what {
-            Direct::Value => [g.output_len(), g.input_len()],
-            Direct::Input => [g.input_len(), g.output_len()],
-            Direct::Weight => [g.filters * g.patch(), g.input_len()],
-        };
-        let weights = g.filters * g.patch();
+        if let Some(lanes) = LaneConv::new(g) {
+            return self.in_lanes(&lanes, inputs, out);
+        }
+        let (direct, weights, [len, others]) =
+            (DirectConv::new(g), g.filters * g.patch(), self.lens());
         out.par_chunks_mut(len)
             .zip(inputs[0].par_chunks(others))
             .enumerate()

@@ -3,6 +3,7 @@
 
 mod direct;
 pub(crate) mod grouped;
+mod lanes;
 mod lowering;
 #[cfg(test)]
 mod oracle;
