@@ -9,7 +9,7 @@ use crate::loops::{host_op::vectorised, real::Real};
 /// Planes side by side: a vector of f32, two of f64.
 pub(super) const LANES: usize = 8;
 /// Pixels of the largest padded image: larger ones have rows that fill vectors.
-const SMALL: usize = 128;
+const SMALL: usize = 384;
 
 /// Where the pixels of a padded image are that outputs and taps read.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ pub(crate) mod patches;
 mod products;
 pub(crate) mod rows;
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use candle_core::{Shape, Tensor};
 use entk_device::Geometry;
@@ -37,15 +37,18 @@ const EXAMPLE_TASKS: usize = 8;
 const TASK_CHANNELS: usize = 64;
 
 /// Weights reordered by vertical tap: W_di is (filters, (c, dj)).
-struct TapWeights<T> {
-    values: Vec<T>,
+struct TapWeights<'w, T: Real> {
+    values: Cow<'w, [T]>,
     shape: [usize; 2],
 }
 
-impl<T: Real> TapWeights<T> {
-    fn new(weight: &[T], g: &Geometry) -> Self {
+impl<'w, T: Real> TapWeights<'w, T> {
+    fn new(weight: &'w [T], g: &Geometry) -> Self {
         let [kh, kw] = g.kernel;
         let shape = [g.filters, g.channels * kw];
+        if kh == 1 {
+            return Self { values: Cow::Borrowed(weight), shape };
+        }
         let mut values = vec![T::zero(); weight.len()];
         for (at, kernel) in weight.chunks_exact(kh * kw).enumerate() {
             for (di, taps) in kernel.chunks_exact(kw).enumerate() {
@@ -53,7 +56,7 @@ impl<T: Real> TapWeights<T> {
                 values[to..to + kw].copy_from_slice(taps);
             }
         }
-        Self { values, shape }
+        Self { values: Cow::Owned(values), shape }
     }
 
     fn tap(&self, di: usize) -> MatRef<'_, T> {
@@ -62,7 +65,7 @@ impl<T: Real> TapWeights<T> {
     }
 
     /// For each of so many groups of channels.
-    fn of_groups(weights: &[T], g: &Geometry) -> Vec<Self> {
+    fn of_groups(weights: &'w [T], g: &Geometry) -> Vec<Self> {
         weights.chunks_exact(g.filters * g.patch()).map(|weight| Self::new(weight, g)).collect()
     }
 }

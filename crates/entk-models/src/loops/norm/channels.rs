@@ -81,6 +81,12 @@ impl HostOp for Maps {
     }
 }
 
+/// The channels of consecutive planes, from this one on.
+#[inline(always)]
+pub(super) fn channels_from(first: usize, channels: usize) -> impl Iterator<Item = usize> {
+    (first..channels).chain((0..channels).cycle())
+}
+
 /// Planes of `pixels` entries that make one task.
 pub(super) fn planes_of_task(pixels: usize) -> usize {
     (TASK / pixels).max(1)

@@ -21,7 +21,7 @@ use crate::{
             pointwise::Pointwise,
         },
         host_op::{HostOp, vectorised},
-        norm::channels::{ChannelMap, planes_of_task, sizes},
+        norm::channels::{ChannelMap, channels_from, planes_of_task, sizes},
         real::Real,
     },
 };
@@ -34,12 +34,17 @@ struct Normalize {
 }
 
 impl Normalize {
+    /// Consecutive planes, of which the first is of this channel.
     #[inline(always)]
-    fn plane<T: Real>(&self, line: ChannelMap<T>, x: &[T], out: &mut [T]) {
-        let pairs = out.iter_mut().zip(x);
+    fn planes<T: Real>(&self, first: usize, maps: &[T], x: &[T], out: &mut [T]) {
+        let ImageSizes { channels, pixels, .. } = self.sizes;
+        let planes = out.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels));
         specialise!(self.activation, act => {
-            for (o, x) in pairs {
-                *o = act.value(line.at(*x));
+            for ((out, x), channel) in planes.zip(channels_from(first, channels)) {
+                let line = ChannelMap::of(maps, channel, channels);
+                for (o, x) in out.iter_mut().zip(x) {
+                    *o = act.value(line.at(*x));
+                }
             }
         });
     }
@@ -53,14 +58,13 @@ impl HostOp for Normalize {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let ImageSizes { channels, pixels, .. } = self.sizes;
-        (out.par_chunks_mut(pixels).zip(inputs[0].par_chunks(pixels)).enumerate())
-            .with_min_len(planes_of_task(pixels))
-            .for_each(|(plane, (out, x))| {
-                let line = ChannelMap::of(inputs[1], plane % channels, channels);
+        let (planes, pixels) = (planes_of_task(self.sizes.pixels), self.sizes.pixels);
+        (out.par_chunks_mut(planes * pixels).zip(inputs[0].par_chunks(planes * pixels)))
+            .enumerate()
+            .for_each(|(task, (out, x))| {
                 vectorised(
                     #[inline(always)]
-                    || self.plane(line, x, out),
+                    || self.planes(task * planes % self.sizes.channels, inputs[1], x, out),
                 );
             });
     }
@@ -78,29 +82,30 @@ struct Gradients {
 }
 
 impl Gradients {
-    /// The two sums of one plane; `masked` is scratch memory.
+    /// The two sums of consecutive planes, of which the first is of this channel.
     #[inline(always)]
-    fn plane<T: Real>(
+    fn planes<T: Real>(
         &self,
-        line: ChannelMap<T>,
-        dy: &[T],
-        x: &[T],
-        masked: &mut Vec<T>,
-    ) -> (T, T) {
-        let d = match self.activation {
-            None => dy,
-            activation => {
-                masked.resize(dy.len(), T::zero());
-                let triples = masked.iter_mut().zip(dy.iter().zip(x));
-                specialise!(activation, act => {
-                    for (m, (d, x)) in triples {
-                        *m = act.derivative(line.at(*x)) * *d;
-                    }
-                });
-                masked
+        first: usize,
+        [dy, x, maps]: [&[T]; 3],
+        [biases, scales]: [&mut [T]; 2],
+    ) {
+        let ImageSizes { channels, pixels, .. } = self.sizes;
+        let mut d = dy.to_vec();
+        let planes = d.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels));
+        let sums = biases.iter_mut().zip(scales);
+        specialise!(self.activation, act => {
+            for (((d, x), channel), (bias, scale)) in
+                planes.zip(channels_from(first, channels)).zip(sums)
+            {
+                let line = ChannelMap::of(maps, channel, channels);
+                for (d, x) in d.iter_mut().zip(x) {
+                    *d = act.derivative(line.at(*x)) * *d;
+                }
+                *bias = sum_slice(d);
+                *scale = dot_slice(d, x, line.mean) * line.inverse;
             }
-        };
-        (sum_slice(d), dot_slice(d, x, line.mean) * line.inverse)
+        });
     }
 }
 
@@ -112,17 +117,16 @@ impl HostOp for Gradients {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let ImageSizes { channels, pixels, .. } = self.sizes;
+        let (planes, pixels) = (planes_of_task(self.sizes.pixels), self.sizes.pixels);
         let (biases, scales) = out.split_at_mut(self.sizes.planes());
-        (biases.par_iter_mut().zip(scales.par_iter_mut()))
-            .zip(inputs[0].par_chunks(pixels).zip(inputs[1].par_chunks(pixels)))
+        (biases.par_chunks_mut(planes).zip(scales.par_chunks_mut(planes)))
+            .zip(inputs[0].par_chunks(planes * pixels).zip(inputs[1].par_chunks(planes * pixels)))
             .enumerate()
-            .with_min_len(planes_of_task(pixels))
-            .for_each_init(Vec::new, |masked, (plane, ((bias, scale), (dy, x)))| {
-                let line = ChannelMap::of(inputs[2], plane % channels, channels);
-                (*bias, *scale) = vectorised(
+            .for_each(|(task, ((biases, scales), (dy, x)))| {
+                let first = task * planes % self.sizes.channels;
+                vectorised(
                     #[inline(always)]
-                    || self.plane(line, dy, x, masked),
+                    || self.planes(first, [dy, x, inputs[2]], [biases, scales]),
                 );
             });
     }
@@ -188,31 +192,54 @@ struct Combine {
 }
 
 impl Combine {
+    /// Consecutive planes, of which the first is of this channel; `entry` takes the map and the
+    /// factors of a channel, u and x.
     #[inline(always)]
-    fn plane<T: Real>(
+    fn planes<T: Real>(
         &self,
-        line: ChannelMap<T>,
-        factors: [T; 3],
-        [u, x]: [&[T]; 2],
+        first: usize,
+        [u, x, rows]: [&[T]; 3],
         out: &mut [T],
+        entry: impl Fn(ChannelMap<T>, [T; 3], T, T) -> T,
     ) {
-        let [a, b, c] = factors;
-        let triples = out.iter_mut().zip(u.iter().zip(x));
-        let map = |u: T, x: T| a * u + (b * (x - line.mean) + c);
-        match self.mask {
-            Mask::None => triples.for_each(|(o, (u, x))| *o = map(*u, *x)),
-            Mask::Input(act) => specialise!(Some(act), act => {
-                for (o, (u, x)) in triples {
-                    *o = map(act.derivative(line.at(*x)) * *u, *x);
-                }
-            }),
-            Mask::Output(act) => specialise!(Some(act), act => {
-                for (o, (u, x)) in triples {
-                    *o = act.derivative(line.at(*x)) * map(*u, *x);
-                }
-            }),
+        let ImageSizes { channels, pixels, .. } = self.sizes;
+        let planes = (out.chunks_exact_mut(pixels))
+            .zip(u.chunks_exact(pixels).zip(x.chunks_exact(pixels)))
+            .zip(channels_from(first, channels));
+        for ((out, (u, x)), channel) in planes {
+            let line = ChannelMap::of(rows, channel, channels);
+            let factors = [4, 5, 6].map(|row| rows[row * channels + channel]);
+            for (o, (u, x)) in out.iter_mut().zip(u.iter().zip(x)) {
+                *o = entry(line, factors, *u, *x);
+            }
         }
     }
+
+    #[inline(always)]
+    fn fill<T: Real>(&self, first: usize, inputs: [&[T]; 3], out: &mut [T]) {
+        match self.mask {
+            Mask::None => self.planes(first, inputs, out, combination),
+            Mask::Input(act) => specialise!(Some(act), act => self.planes(
+                first,
+                inputs,
+                out,
+                #[inline(always)]
+                |line, factors, u, x| combination(line, factors, act.derivative(line.at(x)) * u, x),
+            )),
+            Mask::Output(act) => specialise!(Some(act), act => self.planes(
+                first,
+                inputs,
+                out,
+                #[inline(always)]
+                |line, factors, u, x| act.derivative(line.at(x)) * combination(line, factors, u, x),
+            )),
+        }
+    }
+}
+
+#[inline(always)]
+fn combination<T: Real>(line: ChannelMap<T>, [a, b, c]: [T; 3], u: T, x: T) -> T {
+    a * u + (b * (x - line.mean) + c)
 }
 
 impl HostOp for Combine {
@@ -223,18 +250,15 @@ impl HostOp for Combine {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let ImageSizes { channels, pixels, .. } = self.sizes;
-        (out.par_chunks_mut(pixels))
-            .zip(inputs[0].par_chunks(pixels).zip(inputs[1].par_chunks(pixels)))
+        let (planes, pixels) = (planes_of_task(self.sizes.pixels), self.sizes.pixels);
+        (out.par_chunks_mut(planes * pixels))
+            .zip(inputs[0].par_chunks(planes * pixels).zip(inputs[1].par_chunks(planes * pixels)))
             .enumerate()
-            .with_min_len(planes_of_task(pixels))
-            .for_each(|(plane, (out, (u, x)))| {
-                let channel = plane % channels;
-                let line = ChannelMap::of(inputs[2], channel, channels);
-                let factors = [4, 5, 6].map(|row| inputs[2][row * channels + channel]);
+            .for_each(|(task, (out, (u, x)))| {
+                let first = task * planes % self.sizes.channels;
                 vectorised(
                     #[inline(always)]
-                    || self.plane(line, factors, [u, x], out),
+                    || self.fill(first, [u, x, inputs[2]], out),
                 );
             });
     }
