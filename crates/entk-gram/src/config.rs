@@ -91,8 +91,9 @@ pub enum Engine {
 pub struct CpuConfig {
     /// Edge of the square tiles of K that one task computes, in examples.
     pub tile: usize,
-    /// Bytes that the rows of long convolutions may take at a time. They are expanded from their
-    /// factors where they are multiplied, once for every tile of the kernel.
+    /// Bytes that the rows of long convolutions may take at a time, about a cache that all cores
+    /// share. They are expanded from their factors where they are multiplied, once for every tile
+    /// of the kernel.
     pub expansion: usize,
     /// Bytes that the process may use in all; by default what
     /// [`MemoryLimit::detect`](crate::MemoryLimit::detect) finds.
@@ -101,7 +102,7 @@ pub struct CpuConfig {
 
 impl Default for CpuConfig {
     fn default() -> Self {
-        Self { tile: 256, expansion: 256 << 20, memory: None }
+        Self { tile: 256, expansion: 32 << 20, memory: None }
     }
 }
 

@@ -10,8 +10,10 @@ use crate::{
 
 /// Most examples, where nothing else is said: more make no product faster.
 const MOST: usize = 64;
-/// Bytes that the values and cotangents of one micro-batch should take at most.
-const BYTES: usize = 512 << 20;
+/// Bytes that the values and cotangents of one micro-batch should take at most: more only touch new
+/// memory, which costs more than to use the same again. Where the parameters take more bytes, as
+/// many as they: they are read once a micro-batch.
+const BYTES: usize = 128 << 20;
 /// Micro-batches are a multiple of this on the host, so that they keep threads busy side by side.
 const SIDE_BY_SIDE: usize = 2;
 
@@ -30,7 +32,8 @@ impl Ntk<'_> {
             return micro_batch.min(n).max(1);
         }
         let multiple = if self.params.device().is_cpu() { SIDE_BY_SIDE } else { 1 };
-        let most = BYTES / (2 * self.values * self.item()).max(1);
+        let bytes = BYTES.max(self.params.count() * self.item());
+        let most = bytes / (2 * self.values * self.item()).max(1);
         equal(n, most.clamp(1, MOST), multiple)
     }
 

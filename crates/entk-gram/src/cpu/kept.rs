@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use candle_core::{Device, Tensor, WithDType};
+use candle_core::{Device, Layout, Storage, Tensor, WithDType};
 use entk_models::{Factor, Real};
 use rayon::prelude::*;
 
@@ -87,41 +87,55 @@ impl CpuLayer {
         self.layer.kept(self.form)
     }
 
-    fn to_host<T: Real>(&self, factor: &Factor, count: usize) -> Result<HostFactor<T>> {
-        let rows = || Ok(HostFactor::Rows(host(&factor.rows()?, count)?));
+    /// Adds what is kept of a factor of `count` examples.
+    fn keep<T: Real>(&self, factor: &Factor, count: usize, row: &mut HostRow<T>) -> Result<()> {
         let (inputs, cotangents) = match factor {
-            _ if matches!(self.contraction, Contraction::Rows) => return rows(),
+            _ if matches!(self.contraction, Contraction::Rows) => {
+                row.rows.push(host(&factor.rows()?, count)?);
+                return Ok(());
+            }
             Factor::Embedding { ids, cotangents, .. } => {
                 let (_, tokens, width) = cotangents.dims3()?;
-                let (ids, cotangents) = (host(ids, count)?, host(cotangents, count)?);
+                let ids = host(ids, count)?.flatten_all()?.to_vec1()?;
+                let cotangents = host(cotangents, count)?.flatten_all()?.to_vec1()?;
                 let rows = EmbeddingRows::of_tokens(&ids, &cotangents, tokens, width);
-                return Ok(HostFactor::Embedding(rows));
+                row.embeddings.push(rows);
+                return Ok(());
             }
             Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
                 (host(inputs, count)?, host(cotangents, count)?)
             }
-            _ => return rows(),
+            _ => {
+                row.rows.push(host(&factor.rows()?, count)?);
+                return Ok(());
+            }
         };
-        Ok(match (&self.contraction, self.layer.shape) {
-            (Contraction::Pixels(_), FactorShape::Conv(g)) => HostFactor::Pair {
-                inputs: pixels_first(&inputs, g.channels, g.input_pixels()),
-                cotangents: pixels_first(&cotangents, g.filters, g.output_pixels()),
-            },
-            _ => HostFactor::Pair { inputs, cotangents },
-        })
+        row.pairs.push(match (&self.contraction, self.layer.shape) {
+            (Contraction::Pixels(_), FactorShape::Conv(_)) => {
+                [pixels_first::<T>(&inputs)?, pixels_first::<T>(&cotangents)?]
+            }
+            _ => [inputs, cotangents],
+        });
+        Ok(())
     }
 }
 
-/// A factor of some examples as it is kept, example by example.
-enum HostFactor<T> {
-    Rows(Vec<T>),
-    Pair { inputs: Vec<T>, cotangents: Vec<T> },
-    Embedding(EmbeddingRows<T>),
+/// Factors of some examples as they are kept, with one row of each tensor an example.
+struct HostRow<T> {
+    rows: Vec<Tensor>,
+    pairs: Vec<[Tensor; 2]>,
+    embeddings: Vec<EmbeddingRows<T>>,
+}
+
+impl<T> Default for HostRow<T> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), pairs: Vec::new(), embeddings: Vec::new() }
+    }
 }
 
 /// The wanted factors of a micro-batch, for each row of the kernel that an example has, and the
 /// number of examples.
-type HostBatch<T> = (Vec<Vec<HostFactor<T>>>, usize);
+type HostBatch<T> = (Vec<HostRow<T>>, usize);
 
 /// Gradients of a data set, of all layers or of some.
 #[derive(Debug)]
@@ -165,7 +179,7 @@ impl<T: Real> KeptFactors<T> {
                 None => Self::empty(CpuLayer::all(ntk, layers)?, group, ntk.rows_of(inputs)?)?,
             };
             // Each batch is freed as it is appended.
-            batches.into_iter().for_each(|batch| all.push(&batch));
+            batches.into_iter().try_for_each(|batch| all.push(&batch))?;
             kept = Some(all);
         }
         let mut kept = kept.map_or_else(|| Self::empty(&[], None, 0), Ok)?;
@@ -205,34 +219,26 @@ impl<T: Real> KeptFactors<T> {
         Ok(Self { rows: Rows::with_capacity(count, width)?, ..kept })
     }
 
-    /// Appends the rows of a micro-batch, those of one example side by side.
-    fn push(&mut self, (outputs, count): &HostBatch<T>) {
-        let row = |values: &[T], example: usize| {
-            let width = values.len() / count;
-            example * width..(example + 1) * width
-        };
-        for example in 0..*count {
-            for factors in outputs {
-                let (mut pairs, mut embeddings) =
-                    (self.pairs.iter_mut(), self.embeddings.iter_mut());
-                for factor in factors {
-                    match factor {
-                        HostFactor::Rows(rows) => self.rows.extend(&rows[row(rows, example)]),
-                        HostFactor::Pair { inputs: a, cotangents: d } => {
-                            if let Some(pair) = pairs.next() {
-                                pair.inputs.extend(&a[row(a, example)]);
-                                pair.cotangents.extend(&d[row(d, example)]);
-                            }
-                        }
-                        HostFactor::Embedding(rows) => {
-                            if let Some(embedding) = embeddings.next() {
-                                embedding.push(rows, example);
-                            }
-                        }
-                    }
-                }
+    /// Appends the rows of a micro-batch, those of one example side by side, layer by layer on all
+    /// threads.
+    fn push(&mut self, (outputs, count): &HostBatch<T>) -> Result<()> {
+        let Self { rows, pairs, embeddings, .. } = self;
+        let short: Vec<Vec<&Tensor>> =
+            outputs.iter().map(|row| row.rows.iter().collect()).collect();
+        append(rows, &short, *count)?;
+        pairs.par_iter_mut().enumerate().try_for_each(|(at, pair)| {
+            let side = |side: usize| -> Vec<Vec<&Tensor>> {
+                outputs.iter().map(|row| vec![&row.pairs[at][side]]).collect()
+            };
+            append(&mut pair.inputs, &side(0), *count)?;
+            append(&mut pair.cotangents, &side(1), *count)
+        })?;
+        for (at, embedding) in embeddings.iter_mut().enumerate() {
+            for example in 0..*count {
+                outputs.iter().for_each(|row| embedding.push(&row.embeddings[at], example));
             }
         }
+        Ok(())
     }
 
     /// The dense layers, one an output, whose inputs are those of the model.
@@ -242,7 +248,7 @@ impl<T: Real> KeptFactors<T> {
         let mut first: Vec<usize> = (0..self.pairs.len()).filter(dense).collect();
         while start < n && !first.is_empty() {
             let count = COMPARED.min(n - start);
-            let block = host::<T>(&inputs.narrow(0, start, count)?, count)?;
+            let block = inputs.narrow(0, start, count)?.flatten_all()?.to_vec1::<T>()?;
             first.retain(|&at| self.pairs[at].inputs.part(&(start..start + count)) == block);
             start += count;
         }
@@ -262,14 +268,14 @@ fn host_batch<T: Real>(
     ntk.sweep(batch, &mut |row, factors| {
         let layers = CpuLayer::all(ntk, layers)?;
         if row == rows.len() {
-            rows.push(Vec::new());
+            rows.push(HostRow::default());
             at = 0;
         }
         // One after the other, so that the tensors of each are freed before the next is copied.
         for factor in factors {
             for part in parts(factor, layers.get(at))? {
                 if let Some(layer) = layers.get(at).filter(|_| is_in(group, at)) {
-                    rows[row].push(layer.to_host(&part, count)?);
+                    layer.keep(&part, count, &mut rows[row])?;
                 }
                 at += 1;
             }
@@ -294,18 +300,46 @@ fn parts(factor: Factor, first: Option<&CpuLayer>) -> Result<Vec<Factor>> {
     Ok(bias.into_iter().chain([weight]).collect())
 }
 
-/// Images (N, C, H W) as (N, H W, C).
-fn pixels_first<T: Real>(images: &[T], channels: usize, pixels: usize) -> Vec<T> {
-    let mut result = Vec::with_capacity(images.len());
-    for image in images.chunks_exact(channels * pixels) {
+/// Images (N, C, H, W) as (N, H W, C).
+fn pixels_first<T: Real>(images: &Tensor) -> Result<Tensor> {
+    let (count, channels, height, width) = images.dims4()?;
+    let pixels = height * width;
+    let mut result: Vec<T> = Vec::with_capacity(images.elem_count());
+    let (storage, layout) = images.storage_and_layout();
+    for image in host_slice::<T>(&storage, layout)?.chunks_exact(channels * pixels) {
         for pixel in 0..pixels {
             result.extend(image[pixel..].iter().step_by(pixels));
         }
     }
-    result
+    Ok(Tensor::from_vec(result, (count, pixels, channels), &Device::Cpu)?)
 }
 
-/// The first `count` rows of a tensor whose first axis is the batch.
-fn host<T: WithDType>(tensor: &Tensor, count: usize) -> Result<Vec<T>> {
-    Ok(tensor.narrow(0, 0, count)?.flatten_all()?.to_device(&Device::Cpu)?.to_vec1::<T>()?)
+/// Appends the rows of `count` examples: for each example those of all outputs, and for each of
+/// these its row of every tensor.
+fn append<T: Real>(rows: &mut Rows<T>, outputs: &[Vec<&Tensor>], count: usize) -> Result<()> {
+    let tensors = outputs.iter().flatten();
+    let guards: Vec<_> = tensors.map(|tensor| tensor.storage_and_layout()).collect();
+    let slices = guards.iter().map(|(storage, layout)| host_slice::<T>(storage, layout));
+    let slices = slices.collect::<Result<Vec<_>>>()?;
+    for example in 0..count {
+        for slice in &slices {
+            let width = slice.len() / count;
+            rows.extend(&slice[example * width..(example + 1) * width]);
+        }
+    }
+    Ok(())
+}
+
+/// The first `count` rows of a tensor whose first axis is the batch, contiguous on the host; no
+/// copy where they are.
+fn host(tensor: &Tensor, count: usize) -> Result<Tensor> {
+    Ok(tensor.narrow(0, 0, count)?.to_device(&Device::Cpu)?.contiguous()?)
+}
+
+/// The entries of a contiguous tensor on the host.
+fn host_slice<'s, T: WithDType>(storage: &'s Storage, layout: &Layout) -> Result<&'s [T]> {
+    let (Storage::Cpu(storage), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
+        return Err(candle_core::Error::Msg("factor: not contiguous on the host".into()).into());
+    };
+    Ok(&T::cpu_storage_as_slice(storage)?[start..end])
 }

@@ -2,6 +2,7 @@
 
 use entk_models::Real;
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+use rayon::prelude::*;
 
 /// Columns that one product sums before the next adds to it. Fixed, so that every entry of K is
 /// the same sequence of operations whatever the tile.
@@ -9,11 +10,40 @@ const CHUNK: usize = 512;
 
 /// Chunks that are summed before they are added to what other runs gave.
 const RUN: usize = 16;
+/// Entries of the sums of products that are summed side by side, so that they stay in cache.
+const SUMS: usize = 1 << 16;
 
 /// The type in which products of `T` are summed over chunks of columns.
 pub(crate) trait Sum<T: Real>: Real {
     /// `tile += a b^T`, tile row-major; `scratch` is memory that is used again.
     fn add_products(tile: &mut [Self], a: MatRef<'_, T>, b: MatRef<'_, T>, scratch: &mut Vec<T>);
+}
+
+/// Adds products of one shape to a tile, each summed by itself and then added in their order:
+/// a few examples have too few entries to occupy all threads, but many columns.
+pub(crate) fn add_in_order<T: Real, A: Sum<T>>(
+    tile: &mut [A],
+    products: &[[MatRef<'_, T>; 2]],
+    sums: &mut Vec<A>,
+) {
+    let size = tile.len();
+    for products in products.chunks((SUMS / size).max(1)) {
+        sums.clear();
+        sums.resize(size * products.len(), A::zero());
+        let each = sums.par_chunks_mut(size).zip(products).with_max_len(1);
+        each.for_each_init(Vec::new, |scratch, (sum, [a, b])| {
+            A::add_products(sum, *a, *b, scratch);
+        });
+        for sum in sums.chunks_exact(size) {
+            tile.iter_mut().zip(sum).for_each(|(tile, sum)| *tile += *sum);
+        }
+    }
+}
+
+/// `a b^T` as products of runs of columns.
+pub(crate) fn runs<'m, T>(a: MatRef<'m, T>, b: MatRef<'m, T>) -> Vec<[MatRef<'m, T>; 2]> {
+    let run = |start: usize| [a, b].map(|m| m.subcols(start, (RUN * CHUNK).min(m.ncols() - start)));
+    (0..a.ncols()).step_by(RUN * CHUNK).map(run).collect()
 }
 
 /// `tile += a b^T`, not cut.

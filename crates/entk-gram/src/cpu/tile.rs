@@ -14,7 +14,7 @@ use crate::{
         kept::{Contraction, CpuLayer, KeptFactors},
         pixels::PixelScratch,
         rows::{FactorPair, Rows, SHORTEST, cuts, lengthened},
-        sum::Sum,
+        sum::{Sum, add_in_order, runs},
     },
     error::Result,
     progress::Watch,
@@ -110,17 +110,17 @@ impl<T: Real> TileContraction<'_, T> {
                     &b
                 };
                 let target = target.as_mut();
+                let first = filters.first().map_or(0, |filters| filters.start);
                 self.for_each_part(range, watch, &pool, target, |rows, cols, scratch| {
-                    let Scratch { tile, product, .. } = scratch;
                     let rows = a.rows.view(&relative(rows, range.rows.start));
                     let cols = b.rows.view(&relative(cols, range.cols.start));
-                    let mut from = 0;
-                    for filters in &filters {
+                    let product = |filters: &Range<usize>| {
+                        let from = expansion.columns(&(first..filters.start));
                         let width = expansion.columns(filters);
-                        let (a, b) = (rows.subcols(from, width), cols.subcols(from, width));
-                        A::add_products(tile, a, b, product);
-                        from += width;
-                    }
+                        [rows, cols].map(|rows| rows.subcols(from, width))
+                    };
+                    let products: Vec<_> = filters.iter().map(product).collect();
+                    add_in_order(&mut scratch.tile, &products, &mut scratch.inputs);
                 })?;
             }
         }
@@ -174,8 +174,8 @@ impl<T: Real> TileContraction<'_, T> {
         input_products: Option<MatRef<'_, A>>,
         scratch: &mut Scratch<T, A>,
     ) {
-        let (left, right) = (&self.left.rows, &self.right.rows);
-        add_rows(left, rows, right, cols, &mut scratch.tile, &mut scratch.product);
+        let (left, right) = (self.left.rows.view(rows), self.right.rows.view(cols));
+        add_in_order(&mut scratch.tile, &runs(left, right), &mut scratch.inputs);
         for (at, (pairs, contraction)) in self.layers().enumerate() {
             match contraction {
                 Contraction::Hadamard { bias } => {

@@ -81,6 +81,7 @@ enum Transposed {
     Left,
 }
 
+/// A product; a third input is a row that is added to each of its rows.
 struct Product {
     m: usize,
     k: usize,
@@ -104,6 +105,9 @@ impl HostOp for Product {
         };
         out.par_chunks_mut(TASK_ROWS * n).enumerate().for_each(|(task, part)| {
             let (first, count) = (task * TASK_ROWS, part.len() / n);
+            if let Some(bias) = inputs.get(2) {
+                part.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(bias));
+            }
             let (part, a) = (rows_mut(part, count, n), a.subrows(first, count));
             match transposed {
                 // Examples are what is summed over.
@@ -116,24 +120,30 @@ impl HostOp for Product {
     /// On a GPU the device's own library multiplies.
     fn composed(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let (a, b) = (inputs[0].contiguous()?, inputs[1].contiguous()?);
-        Ok(match self.transposed {
+        let product = match self.transposed {
             Transposed::Neither => a.matmul(&b)?,
             Transposed::Right => a.matmul(&b.t()?)?,
             Transposed::Left => a.t()?.matmul(&b)?,
-        })
+        };
+        match inputs.get(2) {
+            Some(bias) => Ok(product.broadcast_add(bias)?),
+            None => Ok(product),
+        }
     }
 }
 
-/// `a b`, (m, k) times (k, n).
-pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+/// `a b`, (m, k) times (k, n), plus a bias (n) in each row if it is given.
+pub(crate) fn matmul(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let ((m, k), (_, n)) = (a.dims2()?, b.dims2()?);
-    Product { m, k, n, transposed: Transposed::Neither }.apply(&[a, b])
+    let product = Product { m, k, n, transposed: Transposed::Neither };
+    product.apply(&[Some(a), Some(b), bias].into_iter().flatten().collect::<Vec<_>>())
 }
 
-/// `a b^T`, (m, k) times the transpose of (n, k).
-pub(crate) fn matmul_bt(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+/// As [`matmul`], `a b^T`, (m, k) times the transpose of (n, k).
+pub(crate) fn matmul_bt(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let ((m, k), (n, _)) = (a.dims2()?, b.dims2()?);
-    Product { m, k, n, transposed: Transposed::Right }.apply(&[a, b])
+    let product = Product { m, k, n, transposed: Transposed::Right };
+    product.apply(&[Some(a), Some(b), bias].into_iter().flatten().collect::<Vec<_>>())
 }
 
 /// `a^T b`, the transpose of (k, m) times (k, n).

@@ -10,7 +10,10 @@ use crate::{
     factor::Factor,
     loops::{
         axis::strided::contiguous,
-        entrywise::add,
+        entrywise::{
+            add,
+            broadcast::{Binary, binary},
+        },
         matmul::{matmul, matmul_bt},
     },
     operation::{MixedCotangents, NormMode, Operation, add_tangents},
@@ -57,29 +60,38 @@ pub(super) fn result_shape(
     Ok([&x[..x.len() - 1], &[outputs]].concat())
 }
 
-/// x W^T over the last axis.
-pub(super) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let last = x.rank() - 1;
-    if last == 1 {
-        return matmul_bt(x, weight);
-    }
-    let y = matmul_bt(&contiguous(x)?.flatten_to(last - 1)?, weight)?;
-    Ok(y.reshape([&x.dims()[..last], &[weight.dims()[0]]].concat())?)
+/// `x W^T` over the last axis, plus a bias if it is given.
+pub(super) fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    over_last_axis(x, bias, |x, bias| matmul_bt(x, weight, bias))
 }
 
-/// d W over the last axis.
-pub(super) fn transposed_product(d: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let last = d.rank() - 1;
+/// As [`product`], `d W`.
+pub(super) fn transposed_product(
+    d: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    over_last_axis(d, bias, |d, bias| matmul(d, weight, bias))
+}
+
+/// A map of matrices on all axes but the last as one; the bias has a leading axis of 1.
+fn over_last_axis(
+    x: &Tensor,
+    bias: Option<&Tensor>,
+    map: impl Fn(&Tensor, Option<&Tensor>) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let (last, bias) = (x.rank() - 1, bias.map(|bias| bias.squeeze(0)).transpose()?);
     if last == 1 {
-        return matmul(d, weight);
+        return map(x, bias.as_ref());
     }
-    let x = matmul(&contiguous(d)?.flatten_to(last - 1)?, weight)?;
-    Ok(x.reshape([&d.dims()[..last], &[weight.dims()[1]]].concat())?)
+    let y = map(&contiguous(x)?.flatten_to(last - 1)?, bias.as_ref())?;
+    let width = y.dim(1)?;
+    Ok(y.reshape([&x.dims()[..last], &[width]].concat())?)
 }
 
 pub(super) fn add_bias(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     match bias {
-        Some(bias) => Ok(y.broadcast_add(&bias.squeeze(0)?)?),
+        Some(bias) => binary(Binary::Add, &y, bias),
         None => Ok(y),
     }
 }
@@ -107,15 +119,14 @@ impl Operation for Affine {
 
     fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, AffineCache)> {
         let (x, weight) = (inputs[0].clone(), inputs[1].squeeze(0)?);
-        let y = add_bias(product(&x, &weight)?, inputs.get(2).copied())?;
+        let y = product(&x, &weight, inputs.get(2).copied())?;
         Ok((y, AffineCache { x, weight }))
     }
 
     fn jvp(&self, cache: &AffineCache, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
-        let moved = tangents[1].map(|w| product(&cache.x, &w.squeeze(0)?)).transpose()?;
         let bias = tangents.get(2).copied().flatten();
-        let moved = moved.map(|moved| add_bias(moved, bias)).transpose()?;
-        let through = tangents[0].map(|dx| product(dx, &cache.weight)).transpose()?;
+        let moved = tangents[1].map(|w| product(&cache.x, &w.squeeze(0)?, bias)).transpose()?;
+        let through = tangents[0].map(|dx| product(dx, &cache.weight, None)).transpose()?;
         let sum = add_tangents(moved, through)?;
         match (sum, bias.filter(|_| tangents[1].is_none())) {
             (Some(sum), bias) => add_bias(sum, bias),
@@ -133,7 +144,7 @@ impl Operation for Affine {
         dy: &Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let dx = wanted[0].then(|| transposed_product(dy, &cache.weight)).transpose()?;
+        let dx = wanted[0].then(|| transposed_product(dy, &cache.weight, None)).transpose()?;
         Ok(std::iter::once(dx).chain(wanted[1..].iter().map(|_| None)).collect())
     }
 
@@ -148,11 +159,11 @@ impl Operation for Affine {
     ) -> Result<MixedCotangents> {
         let mut cotangents = vec![None; wanted.len()];
         if wanted[0] {
-            let mut moved = transposed_product(ddy, &cache.weight)?;
+            let mut moved = transposed_product(ddy, &cache.weight, None)?;
             if let Some(weight) = tangents[1] {
-                moved = add(&moved, &transposed_product(dy, &weight.squeeze(0)?)?)?;
+                moved = add(&moved, &transposed_product(dy, &weight.squeeze(0)?, None)?)?;
             }
-            cotangents[0] = Some((transposed_product(dy, &cache.weight)?, moved));
+            cotangents[0] = Some((transposed_product(dy, &cache.weight, None)?, moved));
         }
         Ok(cotangents)
     }

@@ -40,17 +40,17 @@ impl Operation for AffineTransposed {
 
     fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, AffineCache)> {
         let (x, weight) = (inputs[0].clone(), inputs[1].squeeze(0)?);
-        let y = add_bias(transposed_product(&x, &weight)?, inputs.get(2).copied())?;
+        let y = transposed_product(&x, &weight, inputs.get(2).copied())?;
         Ok((y, AffineCache { x, weight }))
     }
 
     fn jvp(&self, cache: &AffineCache, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
-        let moved = tangents[1].map(|w| transposed_product(&cache.x, &w.squeeze(0)?));
-        let through = tangents[0].map(|dx| transposed_product(dx, &cache.weight));
+        let moved = tangents[1].map(|w| transposed_product(&cache.x, &w.squeeze(0)?, None));
+        let through = tangents[0].map(|dx| transposed_product(dx, &cache.weight, None));
         let sum = add_tangents(moved.transpose()?, through.transpose()?)?;
         let sum = match sum {
             Some(sum) => sum,
-            None => transposed_product(&cache.x.zeros_like()?, &cache.weight)?,
+            None => transposed_product(&cache.x.zeros_like()?, &cache.weight, None)?,
         };
         add_bias(sum, tangents.get(2).copied().flatten())
     }
@@ -61,7 +61,7 @@ impl Operation for AffineTransposed {
         dy: &Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let dx = wanted[0].then(|| product(dy, &cache.weight)).transpose()?;
+        let dx = wanted[0].then(|| product(dy, &cache.weight, None)).transpose()?;
         let bias = wanted.get(2).map(|wanted| wanted.then(|| token_sum(&tokens(dy)?)).transpose());
         Ok([dx, None].into_iter().chain(bias.transpose()?).collect())
     }
@@ -77,7 +77,7 @@ impl Operation for AffineTransposed {
     ) -> Result<MixedCotangents> {
         let (fixed, mut moved) = (self.vjp(cache, dy, wanted)?, self.vjp(cache, ddy, wanted)?);
         if let (Some(sum), Some(weight)) = (moved[0].as_mut(), tangents[1]) {
-            *sum = add(sum, &product(dy, &weight.squeeze(0)?)?)?;
+            *sum = add(sum, &product(dy, &weight.squeeze(0)?, None)?)?;
         }
         Ok(pairs(fixed, moved))
     }
