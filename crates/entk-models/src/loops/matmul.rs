@@ -12,6 +12,9 @@ use crate::{
 
 /// Rows of the result that one task computes; fixed, so that bits do not depend on the threads.
 const TASK_ROWS: usize = 64;
+/// Entries of a right operand that no core's cache holds: every task reads and packs all of them,
+/// and then computes twice as many rows.
+const LARGE: usize = 1 << 18;
 
 /// `c += a b`, on one thread.
 pub(crate) fn add_product<T: Real>(c: MatMut<'_, T>, a: MatRef<'_, T>, b: MatRef<'_, T>) {
@@ -103,8 +106,9 @@ impl HostOp for Product {
             Transposed::Right => (rows(inputs[0], m, k), rows(inputs[1], n, k).transpose()),
             Transposed::Left => (rows(inputs[0], k, m).transpose(), rows(inputs[1], k, n)),
         };
-        out.par_chunks_mut(TASK_ROWS * n).enumerate().for_each(|(task, part)| {
-            let (first, count) = (task * TASK_ROWS, part.len() / n);
+        let task_rows = if k * n < LARGE { TASK_ROWS } else { 2 * TASK_ROWS };
+        out.par_chunks_mut(task_rows * n).enumerate().for_each(|(task, part)| {
+            let (first, count) = (task * task_rows, part.len() / n);
             if let Some(bias) = inputs.get(2) {
                 part.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(bias));
             }
@@ -157,15 +161,15 @@ mod tests {
     use super::*;
     use crate::loops::host_op::testing::numbers;
 
-    /// Whether the entries of the first `count` of 64 rows, or columns, are those of all 64.
-    fn agree<T: Real>(k: usize, n: usize, count: usize, columns: bool) -> bool {
+    /// Whether the entries of the first `count` of `most` rows, or columns, are those of all.
+    fn agree<T: Real>(k: usize, n: usize, [count, most]: [usize; 2], columns: bool) -> bool {
         let typed =
             |count, seed| -> Vec<T> { numbers(count, seed).into_iter().map(T::from_f64).collect() };
-        let (examples, weights) = (typed(64 * k, 1), typed(n * k, 2));
+        let (examples, weights) = (typed(most * k, 1), typed(n * k, 2));
         let product = |count: usize| {
             let mut c = vec![T::zero(); count * n];
             if columns {
-                let b = rows(&examples, k, 64).subcols(0, count);
+                let b = rows(&examples, k, most).subcols(0, count);
                 add_columns_product(rows_mut(&mut c, n, count), rows(&weights, n, k), b);
                 return (0..count * n).map(|at| c[at % n * count + at / n]).collect();
             }
@@ -173,7 +177,7 @@ mod tests {
             add_rows_product(rows_mut(&mut c, count, n), rows(&examples[..count * k], count, k), b);
             c
         };
-        let (some, all): (Vec<T>, Vec<T>) = (product(count), product(64));
+        let (some, all): (Vec<T>, Vec<T>) = (product(count), product(most));
         some == all[..count * n]
     }
 
@@ -183,11 +187,38 @@ mod tests {
         {
             for count in (1..64).filter(|count| count % 5 < 3) {
                 for columns in [false, true] {
+                    let counts = [count, 64];
                     let agree =
-                        agree::<f32>(k, n, count, columns) && agree::<f64>(k, n, count, columns);
+                        agree::<f32>(k, n, counts, columns) && agree::<f64>(k, n, counts, columns);
                     assert!(agree, "{count} examples, {k} terms, {n} outputs, {columns}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn entries_of_large_products_do_not_depend_on_the_number_of_rows() {
+        for (k, n) in [(768, 400), (3072, 96), (515, 513)] {
+            for count in [1, 16, 37, 64, 100] {
+                let counts = [count, 2 * TASK_ROWS];
+                let agree = agree::<f32>(k, n, counts, false) && agree::<f64>(k, n, counts, false);
+                assert!(agree, "{count} rows, {k} terms, {n} outputs");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bias_is_added_to_every_row() -> Result<()> {
+        let cpu = candle_core::Device::Cpu;
+        let tensor = |m, n, seed| Tensor::from_vec(numbers(m * n, seed), (m, n), &cpu);
+        let (a, b, bias) = (tensor(70, 5, 1)?, tensor(5, 3, 2)?, tensor(1, 3, 3)?.squeeze(0)?);
+        let expected = (matmul(&a, &b, None)?.broadcast_add(&bias))?;
+        let transposed = b.t()?.contiguous()?;
+        for found in [matmul(&a, &b, Some(&bias))?, matmul_bt(&a, &transposed, Some(&bias))?] {
+            let error = (found - &expected)?.abs()?.max_all()?.to_scalar::<f64>()?;
+            // Sums of six terms of size 4, in two orders.
+            assert!(error <= 6.0 * 24.0 * f64::EPSILON, "{error:e}");
+        }
+        Ok(())
     }
 }

@@ -290,11 +290,25 @@ impl ImageBlock {
         rows_mut(part, self.taps(), self.columns()).subcols_mut(shift, self.width())
     }
 
-    /// The columns of this block in one output image, (filters, pixels).
-    pub(crate) fn of_output<T>(self, image: &[T]) -> MatRef<'_, T> {
+    /// The columns of this block in one image of the output's size, (channels, pixels).
+    pub(crate) fn of_image<T>(self, image: &[T], channels: usize) -> MatRef<'_, T> {
         let g = self.geometry;
         let start = self.from * g.output[1];
-        rows(image, g.filters, g.output_pixels()).subcols(start, self.pixels())
+        rows(image, channels, g.output_pixels()).subcols(start, self.pixels())
+    }
+
+    /// As [`of_image`](Self::of_image), to write to.
+    pub(crate) fn of_image_mut<T>(self, image: &mut [T], channels: usize) -> MatMut<'_, T> {
+        let g = self.geometry;
+        let start = self.from * g.output[1];
+        rows_mut(image, channels, g.output_pixels()).subcols_mut(start, self.pixels())
+    }
+
+    /// Whether the lowered image is the image itself: one of them, read by one tap, pixel by pixel.
+    pub(crate) fn is_image(self) -> bool {
+        let g = self.geometry;
+        let one_tap = g.kernel == [1, 1] && g.stride == [1, 1] && g.before == [0, 0];
+        self.images == 1 && one_tap && g.input == g.output
     }
 
     /// Output images side by side, (filters, width), zero in the gaps.

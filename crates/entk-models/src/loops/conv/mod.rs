@@ -110,6 +110,15 @@ impl HostOp for Forward {
                 let weight = &weights[task % self.groups];
                 let bias = bias.map(|b| &b[task % self.groups * g.filters..][..g.filters]);
                 for block in blocks.of_images(x.len() / g.input_len()) {
+                    if block.is_image() {
+                        let mut y = block.of_image_mut(y, g.filters);
+                        let rows = y.as_mut().row_iter_mut();
+                        for (mut row, b) in rows.zip(bias.unwrap_or_default()) {
+                            row.fill(*b);
+                        }
+                        add_columns_product(y, weight.tap(0), block.of_image(x, g.channels));
+                        continue;
+                    }
                     block.lower(x, &mut scratch.lowered);
                     let (result, width) = (&mut scratch.matrix, block.width());
                     result.clear();
@@ -158,6 +167,12 @@ impl HostOp for InputVjp {
             .for_each_init(ConvScratch::new, |scratch, (task, (dx, dy))| {
                 let weight = &weights[task % self.groups];
                 for block in blocks.of_images(dy.len() / g.output_len()) {
+                    if block.is_image() {
+                        let (dx, dy) =
+                            (block.of_image_mut(dx, g.channels), block.of_image(dy, g.filters));
+                        add_columns_product(dx, weight.tap(0).transpose(), dy);
+                        continue;
+                    }
                     block.gather(dy, &mut scratch.matrix);
                     let cotangents = rows(&scratch.matrix, g.filters, block.width());
                     scratch.lowered.clear();
@@ -211,7 +226,7 @@ impl WeightVjp {
             for block in blocks.of_images(dy.len() / g.output_len()) {
                 block.lower(x, lowered);
                 let cotangents = if block.images == 1 {
-                    block.of_output(dy)
+                    block.of_image(dy, g.filters)
                 } else {
                     block.gather(dy, matrix);
                     rows(matrix, g.filters, block.width())
