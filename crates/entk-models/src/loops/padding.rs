@@ -69,7 +69,7 @@ impl Padding {
         let reach = reach(kernel, dilation);
         for axis in 0..2 {
             let (pre, post) = self.on_axis(axis == 0, input[axis], reach[axis], stride[axis]);
-            let padded = input[axis] + pre + post;
+            let padded = input[axis].saturating_add(pre).saturating_add(post);
             if reach[axis] > padded {
                 let what = what.to_owned();
                 return Err(ModelError::KernelTooLarge { what, kernel: reach, padded });

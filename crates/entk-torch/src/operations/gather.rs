@@ -1,9 +1,7 @@
 //! Entries chosen by whole numbers of the input, and entries added where such numbers say.
 
 use candle_core::Tensor;
-use entk_models::{
-    MixedCotangents, ModelError, NormMode, Operation, linear_mixed_vjp, only_tangent,
-};
+use entk_models::{MixedCotangents, ModelError, NormMode, Operation, linear_mixed_vjp};
 
 use crate::operations::ids::to_ids;
 

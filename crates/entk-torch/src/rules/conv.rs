@@ -73,7 +73,7 @@ fn convolution(t: &mut Tracer, call: &Call, axes: usize) -> Ruled<Traced> {
         stride: of_image(&call.per_axis("stride", axes, 1)?, 1),
         padding: padding(call, axes)?,
         dilation: of_image(&call.per_axis("dilation", axes, 1)?, 1),
-        groups: call.int_or("groups", 1)?.max(0) as usize,
+        groups: call.count("groups", 1)?,
         transposed: None,
     };
     convolved(t, call, convolve, axes)
@@ -84,7 +84,7 @@ fn transposed(t: &mut Tracer, call: &Call, axes: usize) -> Ruled<Traced> {
         stride: of_image(&call.per_axis("stride", axes, 1)?, 1),
         padding: of_image(&call.per_axis("padding", axes, 0)?, 0).into(),
         dilation: of_image(&call.per_axis("dilation", axes, 1)?, 1),
-        groups: call.int_or("groups", 1)?.max(0) as usize,
+        groups: call.count("groups", 1)?,
         transposed: Some(of_image(&call.per_axis("output_padding", axes, 0)?, 0)),
     };
     convolved(t, call, convolve, axes)

@@ -115,7 +115,7 @@ fn rms_norm(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
 fn group_norm(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     call.ignore(&["cudnn_enabled"]);
     let x = call.tensor("input")?;
-    let groups = call.int("num_groups")?.max(0) as usize;
+    let groups = call.count("num_groups", 0)?;
     let norm = Normalize::groups(groups).with_eps(call.float_or("eps", EPS)?);
     let (weight, bias) = (call.optional_tensor("weight")?, call.optional_tensor("bias")?);
     each_image(t, x, x.rank().saturating_sub(2), |t, image| {

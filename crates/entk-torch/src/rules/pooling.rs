@@ -132,7 +132,7 @@ where
 
 /// Blocks of channels as pixels: (C r r, H, W) -> (C, H r, W r).
 fn pixel_shuffle(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
-    let (x, r) = (call.tensor("self")?, call.int("upscale_factor")?.max(1) as usize);
+    let (x, r) = (call.tensor("self")?, call.count("upscale_factor", 1)?.max(1));
     let [leading @ .., channels, rows, columns] = x.shape.as_slice() else {
         return Err(Refusal::new(format!("takes (.., C, H, W), got {:?}", x.shape)));
     };

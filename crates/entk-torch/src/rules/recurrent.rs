@@ -48,7 +48,7 @@ fn recurrent(t: &mut Tracer, call: &Call, cell: Cell) -> Ruled<Vec<Traced>> {
     if call.bool_or("train", false)? {
         return Err(Refusal::new("is in training mode: export with `model.eval()`"));
     }
-    let (layers, both) = (call.int("num_layers")?.max(0) as usize, call.bool("bidirectional")?);
+    let (layers, both) = (call.count("num_layers", 0)?, call.bool("bidirectional")?);
     let biased = call.bool("has_biases")?;
     let directions = 1 + usize::from(both);
     let parameters = call.tensors("params")?;

@@ -142,7 +142,7 @@ fn variance(t: &mut Tracer, call: &Call, root: bool) -> Ruled<Traced> {
         _ if call.operation.ends_with(".correction") => call.float_or("correction", 1.0)?,
         _ => f64::from(u8::from(call.bool_or("unbiased", true)?)),
     };
-    if correction < 0.0 || correction.fract() != 0.0 {
+    if !(0.0..=1.0).contains(&correction) || correction.fract() != 0.0 {
         return Err(Refusal::new(format!("a correction of {correction}")));
     }
     let y = t.apply(over!(Variance, axes, keep).with_correction(correction as usize), &[x])?;

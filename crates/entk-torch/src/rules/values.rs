@@ -217,7 +217,7 @@ fn filled_like(call: &Call, number: Option<f64>) -> Ruled<Traced> {
 /// Entries on and below the diagonal, or on and above it; the others are 0.
 fn triangle(t: &mut Tracer, call: &Call, lower: bool) -> Ruled<Traced> {
     let x = call.tensor("self")?;
-    let diagonal = call.int_or("diagonal", 0)?;
+    let diagonal = call.small_int_or("diagonal", 0)?;
     let [.., rows, columns] = x.shape.as_slice() else {
         return Err(Refusal::new(format!("a triangle of {:?}", x.shape)));
     };

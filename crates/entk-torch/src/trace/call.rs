@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use crate::{
     archive::Elements,
-    trace::{Refusal, Ruled, Traced},
+    trace::{MOST_ENTRIES, Refusal, Ruled, Traced},
 };
 
 /// An argument with its values found.
@@ -168,12 +168,22 @@ impl<'p> Call<'p> {
 
     /// Whole numbers, if they are given; one stands for a list of itself.
     pub(crate) fn optional_ints(&self, name: &str) -> Ruled<Option<Vec<i64>>> {
-        match self.argument(name) {
-            None | Some(Bound::None) => Ok(None),
-            Some(Bound::Ints(list)) => Ok(Some(list.clone())),
-            Some(Bound::Int(number)) => Ok(Some(vec![*number])),
-            Some(other) => Err(unexpected(name, "list of whole numbers", other)),
+        let list = match self.argument(name) {
+            None | Some(Bound::None) => return Ok(None),
+            Some(Bound::Ints(list)) => list.clone(),
+            Some(Bound::Int(number)) => vec![*number],
+            Some(other) => return Err(unexpected(name, "list of whole numbers", other)),
+        };
+        match list.iter().find(|number| number.unsigned_abs() > MOST_ENTRIES as u64) {
+            None => Ok(Some(list)),
+            Some(number) => Err(Refusal::new(format!("{name}: {number} is no size"))),
         }
+    }
+
+    /// A whole number of the size of an axis.
+    pub(crate) fn small_int_or(&self, name: &str, default: i64) -> Ruled<i64> {
+        let list = self.optional_ints(name)?.unwrap_or_default();
+        Ok(list.first().copied().unwrap_or(default))
     }
 
     pub(crate) fn ints(&self, name: &str) -> Ruled<Vec<i64>> {
@@ -185,8 +195,9 @@ impl<'p> Call<'p> {
     pub(crate) fn per_axis(&self, name: &str, axes: usize, default: usize) -> Ruled<Vec<usize>> {
         let list = self.optional_ints(name)?.unwrap_or_default();
         let number = |number: &i64| {
-            let refused = || Refusal::new(format!("{name} = {list:?} is below zero"));
-            usize::try_from(*number).map_err(|_| refused())
+            let refused = || Refusal::new(format!("{name} = {list:?}: no sizes from 0 on"));
+            let number = usize::try_from(*number).ok().filter(|number| *number <= MOST_ENTRIES);
+            number.ok_or_else(refused)
         };
         let list = list.iter().map(number).collect::<Ruled<Vec<_>>>()?;
         match list.as_slice() {
@@ -195,6 +206,11 @@ impl<'p> Call<'p> {
             many if many.len() == axes => Ok(list),
             _ => Err(Refusal::new(format!("{name} = {list:?} is not one for each of {axes} axes"))),
         }
+    }
+
+    /// A number of things.
+    pub(crate) fn count(&self, name: &str, default: usize) -> Ruled<usize> {
+        Ok(self.per_axis(name, 1, default)?[0])
     }
 
     /// Real numbers, if they are given.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Entries of one example's tensor, at most: a damaged size is refused before memory is asked for.
-const MOST_ENTRIES: usize = 1 << 26;
+pub(crate) const MOST_ENTRIES: usize = 1 << 26;
 
 /// Refuses a shape with more entries than anyone has memory for.
 pub(crate) fn ensure_size(shape: &[usize]) -> Ruled<()> {

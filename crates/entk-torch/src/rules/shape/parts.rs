@@ -57,22 +57,23 @@ fn narrow(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let x = call.tensor("self")?;
     let axis = call.axis_or("dim", 0, x.rank())?;
     let start = axis_of(call.int("start")?, x.shape[axis] + 1)?;
-    let length = call.int("length")? as usize;
+    let length = call.count("length", 0)?;
     part(t, x, axis, start..start.saturating_add(length))
 }
 
 /// Lengths of the parts of an axis.
 fn lengths(call: &Call, length: usize) -> Ruled<Vec<usize>> {
     let each = match call.base() {
-        "split" => call.int("split_size")?,
-        "chunk" => (length as i64 + call.int("chunks")?.max(1) - 1) / call.int("chunks")?.max(1),
+        "split" => call.count("split_size", 0)?,
+        "chunk" => length.div_ceil(call.count("chunks", 1)?.max(1)),
         _ => {
             let count = call.ints("split_sizes")?.len();
             return call.per_axis("split_sizes", count, 0);
         }
     };
-    let each = usize::try_from(each).ok().filter(|each| *each > 0);
-    let each = each.ok_or_else(|| Refusal::new("parts without entries"))?;
+    if each == 0 {
+        return Err(Refusal::new("parts without entries"));
+    }
     Ok((0..length).step_by(each).map(|start| each.min(length - start)).collect())
 }
 
@@ -148,7 +149,8 @@ fn roll(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let shifts = call.ints("shifts")?;
     let Some(axes) = call.optional_axes("dims", x.rank())?.filter(|axes| !axes.is_empty()) else {
         let flat = reshaped(t, &x, &[x.count()])?;
-        let rolled = t.apply(Roll::new(0, shifts[0] as isize), &[&flat])?;
+        let rolled =
+            t.apply(Roll::new(0, shifts.first().copied().unwrap_or(0) as isize), &[&flat])?;
         return reshaped(t, &rolled, &x.shape);
     };
     for (shift, axis) in shifts.into_iter().zip(axes) {
