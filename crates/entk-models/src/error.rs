@@ -61,7 +61,8 @@ pub enum ModelError {
     /// A gradient that was predicted to be exactly zero is not.
     #[error(
         "the gradient of {name} was left out as exactly zero, but its largest entry is {largest}; \
-         use the network `without_skipping` and report this"
+         correct `blocks` of an operation of your own, or use the network `without_skipping` and \
+         report this"
     )]
     NotZero {
         /// The parameter.
@@ -103,7 +104,7 @@ pub enum ModelError {
     },
     /// An operation whose results are not what it says.
     #[error(
-        "{operation}: its {what} has shape {got:?}, promised is {promised:?}; correct the operation"
+        "{operation}: the {what} is {got:?}, but has to be {promised:?}; correct the operation"
     )]
     Promise {
         /// The operation.

@@ -132,7 +132,7 @@ impl Backward<'_, '_> {
             return Ok(());
         }
         let cotangents = in_operation(operation, operation.vjp(&cache, &dy, &wanted))?;
-        ensure_sizes(operation, "number of cotangents", &[inputs.len()], &[cotangents.len()])?;
+        ensure_sizes(operation, "number of its cotangents", &[inputs.len()], &[cotangents.len()])?;
         for ((&input, cotangent), wanted) in inputs.iter().zip(cotangents).zip(wanted) {
             if let Some(cotangent) = cotangent.filter(|_| wanted) {
                 self.arrive(operation, input, dy.dims()[0], cotangent)?;

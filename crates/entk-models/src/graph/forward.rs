@@ -5,7 +5,10 @@ use candle_core::Tensor;
 
 use crate::{
     error::{ModelError, Result},
-    graph::{Graph, Source, promise::ensure_shape},
+    graph::{
+        Graph, Source,
+        promise::{ensure_shape, ensure_type},
+    },
     operation::{AnyCache, ErasedOperation, NormMode, in_operation},
     params::Params,
 };
@@ -169,6 +172,7 @@ impl Graph {
                     let (result, cache) = in_operation(&**operation, passed)?;
                     let promised = (node.examples(batch), node.shape.as_slice());
                     ensure_shape(&**operation, "result", promised, &result)?;
+                    ensure_type(&**operation, params.dtype(), &result)?;
                     keep(at, cache, read);
                     result
                 }

@@ -103,7 +103,7 @@ impl MixedBackward<'_, '_> {
             return Ok(());
         }
         let cotangents = operation.mixed_vjp(&cache, &moving, &pair.0, &pair.1, &wanted)?;
-        ensure_sizes(operation, "number of cotangents", &[inputs.len()], &[cotangents.len()])?;
+        ensure_sizes(operation, "number of its cotangents", &[inputs.len()], &[cotangents.len()])?;
         for ((&input, pair), wanted) in inputs.iter().zip(cotangents).zip(wanted) {
             if let Some(pair) = pair.filter(|_| wanted) {
                 self.arrive(operation, input, pair)?;

@@ -1,7 +1,7 @@
 //! What operations promise, checked where it arrives: an operation and what it gave come in, a
 //! refusal that names both comes out. Called by the passes over a graph.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::{
     error::{ModelError, Result},
@@ -35,7 +35,25 @@ pub(crate) fn ensure_shape(
     (count, shape): (usize, &[usize]),
     got: &Tensor,
 ) -> Result<()> {
-    ensure_sizes(operation, what, &[&[count], shape].concat(), got.dims())
+    ensure_sizes(
+        operation,
+        &format!("shape of its {what}"),
+        &[&[count], shape].concat(),
+        got.dims(),
+    )
+}
+
+/// Refuses a result of real numbers in another type than that of the parameters.
+pub(crate) fn ensure_type(
+    operation: &dyn ErasedOperation,
+    expected: DType,
+    result: &Tensor,
+) -> Result<()> {
+    let got = result.dtype();
+    if got == expected || !got.is_float() {
+        return Ok(());
+    }
+    Err(ModelError::DType { what: format!("{operation:?}: its result"), expected, got })
 }
 
 /// Which of the wanted inputs have their gradients from a factor, and which from cotangents.
@@ -78,10 +96,10 @@ impl Graph {
         }
         let count = |place: &usize| self.nodes[inputs[*place]].shape.iter().product::<usize>();
         let width: usize = weights.iter().map(count).sum();
-        ensure_sizes(operation, "factor", &[width], &[factor.width()])?;
+        ensure_sizes(operation, "width of its factor", &[width], &[factor.width()])?;
         for tensor in factor.tensors() {
             let (promised, got) = (&dy.dims()[..1], &tensor.dims()[..1]);
-            ensure_sizes(operation, "examples of its factor", promised, got)?;
+            ensure_sizes(operation, "number of examples of its factor", promised, got)?;
         }
         Ok(factor)
     }
