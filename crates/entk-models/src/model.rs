@@ -98,11 +98,14 @@ pub trait Model: Debug + Send + Sync + sealed::SealedModel {
     }
 
     /// [`active_parameters`](Model::active_parameters), after a backward sweep over the batch x
-    /// that leaves nothing out and finds the other gradients to be zero indeed. A few examples are
-    /// enough; where all are active it is free.
+    /// that leaves nothing out and finds the other gradients to be zero indeed, and a check of
+    /// operations that are not of this crate. A few examples are enough; without such operations,
+    /// and where all are active, it is free.
     ///
     /// # Errors
-    /// [`ModelError::NotZero`](crate::ModelError::NotZero), and as [`sweep`](Model::sweep).
+    /// [`ModelError::NotZero`](crate::ModelError::NotZero),
+    /// [`ModelError::WrongDerivative`](crate::ModelError::WrongDerivative), and as
+    /// [`sweep`](Model::sweep).
     fn verify_active_parameters(&self, params: &Params, x: &Tensor) -> Result<ActiveParameters> {
         self.network().verified_active(self.expansion_point(params), x)
     }

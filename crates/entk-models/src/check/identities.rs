@@ -24,25 +24,29 @@ pub enum Input {
     Constant(Tensor),
 }
 
-/// The graph of an operation alone, at these inputs.
-pub(crate) fn alone(operation: Arc<dyn ErasedOperation>, inputs: &[Input]) -> Result<Point> {
-    let (mut roles, mut each) = (Vec::new(), Vec::new());
+/// The graph of an operation alone, at these named inputs.
+pub(crate) fn alone(
+    operation: Arc<dyn ErasedOperation>,
+    inputs: &[(String, Input)],
+) -> Result<Point> {
+    let (mut roles, mut names, mut each) = (Vec::new(), Vec::new(), Vec::new());
     let (mut shared, mut constant) = (Vec::new(), Vec::new());
-    for (at, input) in inputs.iter().enumerate() {
-        let name = format!("input {at}");
+    for (name, input) in inputs {
         match input {
             Input::Each(x) => {
                 let kind = if x.dtype().is_float() { InputKind::Real } else { InputKind::Ids };
-                roles.push((x.dims()[1..].to_vec(), Role::Each(kind)));
+                let shape = x.dims().get(1..).unwrap_or_default();
+                roles.push((name.as_str(), shape.to_vec(), Role::Each(kind)));
+                names.push(name.clone());
                 each.push(x.clone());
             }
             Input::Shared(x) => {
-                roles.push((x.dims().to_vec(), Role::Parameter));
-                shared.push((name, x.clone()));
+                roles.push((name, x.dims().to_vec(), Role::Parameter));
+                shared.push((name.clone(), x.clone()));
             }
             Input::Constant(x) => {
-                roles.push((x.dims().to_vec(), Role::Constant));
-                constant.push((name, x.clone()));
+                roles.push((name, x.dims().to_vec(), Role::Constant));
+                constant.push((name.clone(), x.clone()));
             }
         }
     }
@@ -52,7 +56,7 @@ pub(crate) fn alone(operation: Arc<dyn ErasedOperation>, inputs: &[Input]) -> Re
         shared.push(("unused".to_owned(), Tensor::zeros(1, like.dtype(), like.device())?));
     }
     let (graph, output) = Graph::alone(&operation, &roles)?;
-    Ok(Point { graph, output, params: Params::new(shared, constant)?, inputs: each })
+    Ok(Point { graph, output, params: Params::new(shared, constant)?, inputs: each, names })
 }
 
 /// For each input and parameter that moves alone the error of the adjoint identity, with a
@@ -71,7 +75,22 @@ pub(crate) fn adjoint(at: &Point, along: &Direction) -> Result<Vec<(String, f64)
         let error = (left - right).abs();
         Ok((name, if error == 0.0 { 0.0 } else { error / scale }))
     };
-    along.one_by_one()?.into_iter().map(check).collect()
+    along.one_by_one(at)?.into_iter().map(check).collect()
+}
+
+/// How far beside a point differences are taken anew: many steps, so that these seldom cross the
+/// kinks that the point itself is at.
+const BESIDE: f64 = 0.1;
+
+/// A point beside this one. At a kink, as where two entries of a window are equal, differences
+/// agree with no derivative; beside it they do.
+pub(crate) fn beside(at: &Point) -> Result<Point> {
+    at.moved(BESIDE, &Direction::random(at, 11)?)
+}
+
+/// The result of the first example alone against that in the batch.
+pub(crate) fn first_alone(at: &Point) -> Result<f64> {
+    distance(&at.first(1)?.forward()?.0, &at.forward()?.0.narrow(0, 0, 1)?)
 }
 
 /// The tangent of the output against central differences.

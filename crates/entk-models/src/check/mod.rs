@@ -15,7 +15,8 @@ pub use report::Report;
 
 use crate::{
     check::{
-        identities::{adjoint, alone, differences},
+        guard::guard,
+        identities::{adjoint, alone, beside, differences, first_alone},
         point::{Direction, Point, distance, normal},
     },
     error::{ModelError, Result},
@@ -43,18 +44,23 @@ use crate::{
 /// Wrong derivatives are no error here: see [`Report::ensure`].
 pub fn operation(operation: impl Operation, inputs: &[Input]) -> Result<Report> {
     let name = format!("{operation:?}");
-    report(&name, &alone(Arc::new(operation), inputs)?)
+    let named = |(at, input): (usize, &Input)| (format!("input {at}"), input.clone());
+    let inputs: Vec<_> = inputs.iter().enumerate().map(named).collect();
+    report(&name, &alone(Arc::new(operation), &inputs)?)
 }
 
-/// Checks a whole network at `params` on the batch x.
+/// Checks a whole network at `params` on the batch x; before that each operation that is not of
+/// this crate by itself, as is done before a kernel.
 ///
 /// # Errors
-/// A batch or parameters that do not fit, and promises about shapes that an operation does not
-/// keep. Wrong derivatives are no error here: see [`Report::ensure`].
+/// A batch or parameters that do not fit, and an operation that does not keep its promises or has
+/// wrong derivatives by itself, by name. Other errors are no refusal here: see [`Report::ensure`].
 pub fn network(network: &Network, params: &Params, x: &Tensor) -> Result<Report> {
     let x = network.check(params, x)?;
     let (graph, output) = network.graph();
-    let point = Point { graph: graph.clone(), output, params: params.clone(), inputs: vec![x] };
+    let (inputs, names) = (vec![x], vec!["the input".to_owned()]);
+    guard(graph, output, params, &inputs)?;
+    let point = Point { graph: graph.clone(), output, params: params.clone(), inputs, names };
     report("network", &point)
 }
 
@@ -64,9 +70,8 @@ const STEPS: [f64; 4] = [0.01, 0.1, 1.0, 10.0];
 
 fn report(name: &str, at: &Point) -> Result<Report> {
     let round_off = at.round_off()?;
-    let (y, _) = at.forward()?;
     let along = Direction::random(at, 1)?;
-    let u = normal(&y, 7)?;
+    let u = normal(&at.forward()?.0, 7)?;
     let has_rule = match at.mixed(&u, &along) {
         Err(ModelError::NoMixedDerivative { .. }) => false,
         other => other.map(|_| true)?,
@@ -75,19 +80,26 @@ fn report(name: &str, at: &Point) -> Result<Report> {
     let at_steps = |error: &dyn Fn(f64) -> Result<f64>| {
         steps.iter().map(|&step| Ok((step, error(step)?))).collect::<Result<Vec<_>>>()
     };
-    Ok(Report {
+    let mut found = Report {
         name: name.to_owned(),
         round_off,
         adjoint: adjoint(at, &along)?,
         differences: at_steps(&|step| differences(at, &along, step))?,
+        beside: Vec::new(),
         rows: at.vjp(&u, Wanted::PerExample)?.distance(&at.vjp(&u, Wanted::Sum)?)?,
         batches: batches(at, &u)?,
         strides: strides(at, &u)?,
-        mixed: match has_rule {
-            true => at_steps(&|step| mixed_differences(at, &u, &along, step))?,
-            false => Vec::new(),
-        },
-    })
+        mixed: Vec::new(),
+    };
+    let mut smooth = at.clone();
+    if !found.agrees(&found.differences) {
+        smooth = beside(at)?;
+        found.beside = at_steps(&|step| differences(&smooth, &along, step))?;
+    }
+    if has_rule {
+        found.mixed = at_steps(&|step| mixed_differences(&smooth, &u, &along, step))?;
+    }
+    Ok(found)
 }
 
 fn mixed_differences(at: &Point, u: &Tensor, along: &Direction, step: f64) -> Result<f64> {
@@ -115,14 +127,13 @@ fn batches(at: &Point, u: &Tensor) -> Result<f64> {
     if batch < 2 {
         return Ok(0.0);
     }
-    let y = distance(&one.forward()?.0, &at.forward()?.0.narrow(0, 0, 1)?)?;
     let others = u.narrow(0, 1, batch - 1)?.zeros_like()?;
     let alone = Tensor::cat(&[&u.narrow(0, 0, 1)?, &others], 0)?;
     let all = at.vjp(&alone, Wanted::Sum)?;
     let inputs = all.inputs.iter().map(|x| x.as_ref().map(|x| Ok(x.narrow(0, 0, 1)?)).transpose());
     let all = Direction { inputs: inputs.collect::<Result<_>>()?, ..all };
     let gradient = one.vjp(&u.narrow(0, 0, 1)?, Wanted::Sum)?.distance(&all)?;
-    Ok(larger(y, gradient))
+    Ok(larger(first_alone(at)?, gradient))
 }
 
 /// Results and gradients of inputs whose last axis is not the fastest in memory.

@@ -10,13 +10,14 @@ use crate::{
     params::{Params, init::Initializer},
 };
 
-/// A graph, its parameters and its inputs.
+/// A graph, its parameters and its inputs, these with names.
 #[derive(Debug, Clone)]
 pub(crate) struct Point {
     pub(crate) graph: Graph,
     pub(crate) output: usize,
     pub(crate) params: Params,
     pub(crate) inputs: Vec<Tensor>,
+    pub(crate) names: Vec<String>,
 }
 
 /// A tangent, or a gradient, of parameters and inputs; `None` is zero.
@@ -60,17 +61,18 @@ impl Direction {
         Ok(Self { params, inputs: inputs.collect::<Result<_>>()? })
     }
 
-    /// One direction for each input and parameter that moves alone.
-    pub(crate) fn one_by_one(&self) -> Result<Vec<(String, Self)>> {
+    /// One direction for each input and parameter of a point that moves alone.
+    pub(crate) fn one_by_one(&self, point: &Point) -> Result<Vec<(String, Self)>> {
         let mut all = Vec::new();
         let zero =
             Self { params: self.params.zeros_like()?, inputs: vec![None; self.inputs.len()] };
         for (at, input) in self.inputs.iter().enumerate().filter(|(_, input)| input.is_some()) {
             let mut alone = zero.clone();
             alone.inputs[at] = input.clone();
-            all.push((format!("input {at} of the graph"), alone));
+            all.push((point.names[at].clone(), alone));
         }
-        for (name, _) in self.params.iter() {
+        let is_read = |name: &str| point.graph.specs.iter().any(|spec| spec.name == name);
+        for (name, _) in self.params.iter().filter(|(name, _)| is_read(name)) {
             let mut alone = zero.clone();
             let theta = self.params.iter().map(|(other, t)| {
                 let tensor = if other == name { t.clone() } else { t.zeros_like()? };

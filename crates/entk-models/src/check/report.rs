@@ -18,6 +18,9 @@ pub struct Report {
     pub adjoint: Vec<(String, f64)>,
     /// `J v` against central differences of the values: step and error.
     pub differences: Vec<(f64, f64)>,
+    /// These at a point beside, where those at the point itself disagree: at a kink, as where two
+    /// entries of a window are equal, they agree with no derivative.
+    pub beside: Vec<(f64, f64)>,
     /// Gradients from the rows of each example against their sum.
     pub rows: f64,
     /// Results and gradients of the first example alone against those in the batch.
@@ -51,11 +54,15 @@ impl Report {
         steps.iter().fold(f64::INFINITY, smaller)
     }
 
-    /// Whether errors of central differences grow with the step as kinks let them, while the best
-    /// step agrees.
+    pub(crate) fn agrees(&self, steps: &[(f64, f64)]) -> bool {
+        Self::best(steps) <= self.differencing()
+    }
+
+    /// Whether central differences disagree as kinks let them: while the best step agrees, or all
+    /// at the point but not beside it.
     pub fn has_kinks(&self) -> bool {
         let largest = self.differences.iter().map(|(_, e)| *e).fold(0.0, f64::max);
-        Self::best(&self.differences) <= self.differencing() && largest > 1e-2
+        (self.agrees(&self.differences) && largest > 1e-2) || self.agrees(&self.beside)
     }
 
     /// Refuses errors beyond what round-off explains.
@@ -70,7 +77,8 @@ impl Report {
         for (of, error) in &self.adjoint {
             within(&format!("vjp against jvp of {of}"), *error, exact)?;
         }
-        let (differences, differencing) = (Self::best(&self.differences), self.differencing());
+        let differencing = self.differencing();
+        let differences = Self::best(&[&self.differences[..], &self.beside].concat());
         within("jvp against differences of values", differences, differencing)?;
         within("rows of examples against their sum", self.rows, exact)?;
         within("one example alone against the batch", self.batches, exact)?;
@@ -93,11 +101,17 @@ pub(crate) fn ensure_within(operation: &str, what: &str, error: f64, tolerance: 
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.name)?;
+        let (exact, differencing) = (self.exact(), self.differencing());
+        writeln!(f, "{}: at most {exact:.0e}, differences {differencing:.0e}", self.name)?;
         for (of, error) in &self.adjoint {
             writeln!(f, "  adjoint, {of}: {error:.1e}")?;
         }
-        for (what, steps) in [("differences", &self.differences), ("mixed", &self.mixed)] {
+        let differences = [
+            ("differences", &self.differences),
+            ("differences beside", &self.beside),
+            ("mixed", &self.mixed),
+        ];
+        for (what, steps) in differences {
             for (step, error) in steps {
                 writeln!(f, "  {what}, step {step:.0e}: {error:.1e}")?;
             }

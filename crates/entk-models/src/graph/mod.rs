@@ -228,16 +228,16 @@ impl Graph {
         self.nodes.iter().map(of).sum()
     }
 
-    /// The number of an operation's result, in a graph of it alone. Parameters are called
-    /// `input 0`, `input 1`, ... by the places of the operation's inputs.
+    /// The number of an operation's result, in a graph of it alone, for names, shapes and roles of
+    /// its inputs.
     pub(crate) fn alone(
         operation: &Arc<dyn ErasedOperation>,
-        inputs: &[(Vec<usize>, Role)],
+        inputs: &[(&str, Vec<usize>, Role)],
     ) -> Result<(Self, usize)> {
         let mut graph = Self::new();
         let mut values = Vec::with_capacity(inputs.len());
-        for (at, (shape, role)) in inputs.iter().enumerate() {
-            let spec = ParamSpec::trainable(format!("input {at}"), shape, Initializer::Normal);
+        for (name, shape, role) in inputs {
+            let spec = ParamSpec::trainable(*name, shape, Initializer::Normal);
             values.push(match role {
                 Role::Each(kind) => graph.input_of(shape, *kind).0,
                 Role::Parameter => graph.parameter(spec)?.0,

@@ -15,6 +15,8 @@ enum Lie {
     Nothing,
     Shape,
     ResultOfOneExample,
+    ResultOfOtherType,
+    ExamplesInteract,
     CotangentForgotten,
     CotangentOfOneExample,
     CotangentOfOtherShape,
@@ -34,9 +36,11 @@ enum Lie {
     Blocks,
 }
 
-const LIES: [Lie; 19] = [
+const LIES: [Lie; 21] = [
     Lie::Shape,
     Lie::ResultOfOneExample,
+    Lie::ResultOfOtherType,
+    Lie::ExamplesInteract,
     Lie::CotangentForgotten,
     Lie::CotangentOfOneExample,
     Lie::CotangentOfOtherShape,
@@ -60,6 +64,11 @@ const LIES: [Lie; 19] = [
 #[derive(Debug)]
 struct Scaled(Lie);
 
+/// Less the mean over the examples.
+fn centred(x: &Tensor) -> Result<Tensor> {
+    Ok(x.broadcast_sub(&x.mean_keepdim(0)?)?)
+}
+
 impl Scaled {
     fn has_factor(&self) -> bool {
         use Lie::{FactorForgotten, FactorOfAnotherBatch, FactorOfAnotherName, FactorTooWide};
@@ -77,7 +86,13 @@ impl Operation for Scaled {
 
     fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Self::Cache)> {
         let y = inputs[0].broadcast_mul(inputs[1])?;
-        let y = if self.0 == Lie::ResultOfOneExample { y.narrow(0, 0, 1)? } else { y };
+        let y = match (self.0, y.dtype()) {
+            (Lie::ResultOfOneExample, _) => y.narrow(0, 0, 1)?,
+            (Lie::ResultOfOtherType, DType::F64) => y.to_dtype(DType::F32)?,
+            (Lie::ResultOfOtherType, _) => y.to_dtype(DType::F64)?,
+            (Lie::ExamplesInteract, _) => centred(&y)?,
+            _ => y,
+        };
         Ok((y, [inputs[0].clone(), inputs[1].clone()]))
     }
 
@@ -90,6 +105,7 @@ impl Operation for Scaled {
         Ok(match self.0 {
             Lie::TangentForgotten => of_w,
             Lie::TangentTooSmall => (sum * 0.5)?,
+            Lie::ExamplesInteract => centred(&sum)?,
             Lie::TangentOfOtherShape => sum.narrow(1, 0, 1)?,
             Lie::DerivativesOfAnotherFunction => (sum * 2.0)?,
             _ => sum,
@@ -97,6 +113,7 @@ impl Operation for Scaled {
     }
 
     fn vjp(&self, [x, w]: &Self::Cache, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let dy = if self.0 == Lie::ExamplesInteract { &centred(dy)? } else { dy };
         let (dx, dw) = (dy.broadcast_mul(w)?, (dy * x)?);
         Ok(match self.0 {
             Lie::CotangentForgotten => vec![None, Some(dw)],
@@ -181,6 +198,22 @@ fn every_lie_is_refused_by_name_before_a_kernel_is_made() -> Result<()> {
 }
 
 #[test]
+fn refusals_name_the_parameter() -> Result<()> {
+    let refused = refusal(Lie::WeightForgotten, DType::F64)?.expect("a refusal").to_string();
+    assert!(refused.contains("input 1, scale.weight"), "{refused}");
+    Ok(())
+}
+
+#[test]
+fn the_check_of_a_network_names_the_operation() -> Result<()> {
+    let network = network(Lie::CotangentWithWrongSign)?;
+    let theta = network.init(1, DType::F64, &Device::Cpu)?;
+    let refused = check::network(&network, &theta, &normal(&[6, 4], 2)?).expect_err("a refusal");
+    assert!(refused.to_string().contains("Scaled("), "{refused}");
+    Ok(())
+}
+
+#[test]
 fn the_public_check_tells_truth_from_lies() -> Result<()> {
     let inputs = [Input::Each(normal(&[3, 5], 1)?), Input::Shared(normal(&[5], 2)?)];
     check::operation(Scaled(Lie::Nothing), &inputs)?.ensure()?;
@@ -226,5 +259,25 @@ fn kinks_are_told_from_errors() -> Result<()> {
     let smooth = check::operation(Activation::Tanh, &[Input::Each(normal(&[3, 4], 1)?)])?;
     smooth.ensure()?;
     assert!(!smooth.has_kinks(), "{smooth}");
+    Ok(())
+}
+
+#[test]
+fn at_a_kink_itself_derivatives_are_compared_beside_it() -> Result<()> {
+    let x = Tensor::new(&[[0.0, 0.8], [-0.7, 0.0]], &Device::Cpu)?;
+    let report = check::operation(Kink, &[Input::Each(x)])?;
+    report.ensure()?;
+    assert!(report.has_kinks() && !report.beside.is_empty(), "{report}");
+    // After a ReLU half of all entries are at the kink.
+    let layers = Sequential::new()
+        .then(Dense::new("first", 4, 50))
+        .then(Activation::Relu)
+        .then(Kink)
+        .then(Dense::new("head", 50, 2));
+    let network = Network::new(&[4], layers)?;
+    for dtype in [DType::F32, DType::F64] {
+        let theta = network.init(1, dtype, &Device::Cpu)?;
+        network.verify_active_parameters(&theta, &normal(&[4, 4], 2)?.to_dtype(dtype)?)?;
+    }
     Ok(())
 }
