@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use candle_core::Tensor;
 
 use crate::{
-    error::Result,
+    error::{ModelError, Result},
     params::{
         Params,
         spec::{ParamSpec, name_differences},
@@ -39,7 +39,7 @@ impl Params {
     /// ```
     ///
     /// # Errors
-    /// [`ModelError::Names`](crate::ModelError::Names) with every missing, unexpected and wrongly
+    /// [`ModelError::Names`] with every missing, unexpected and wrongly
     /// shaped tensor, and as [`Params::new`].
     pub fn from_named<S: Into<String>>(
         specs: &[ParamSpec],
@@ -52,6 +52,35 @@ impl Params {
             *tensor = tensor.force_contiguous()?.detach();
         }
         Self::of_kinds(specs, copies)
+    }
+
+    /// These parameters with another tensor under one of their names: initial values of one's own.
+    ///
+    /// ```
+    /// # use candle_core::{DType, Device, Tensor};
+    /// # use entk_models::{Dense, Model, Network, Sequential};
+    /// let network = Network::new(&[3], Sequential::new().then(Dense::new("fc", 3, 1)))?;
+    /// let theta = network.init(0, DType::F32, &Device::Cpu)?;
+    /// let theta = theta.with_tensor("fc.bias", Tensor::new(&[0.5f32], &Device::Cpu)?)?;
+    /// assert_eq!(theta.get("fc.bias")?.to_vec1::<f32>()?, [0.5]);
+    /// # Ok::<(), entk_models::ModelError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownName`], [`ModelError::Shape`] where the two differ in shape, and as
+    /// [`Params::new`].
+    pub fn with_tensor(&self, name: &str, tensor: Tensor) -> Result<Self> {
+        let old = self.get(name)?;
+        if old.dims() != tensor.dims() {
+            return Err(ModelError::shape(name, format!("{:?}", old.dims()), tensor.dims()));
+        }
+        let changed = |list: &[(String, Tensor)]| {
+            let other = |(n, t): &(String, Tensor)| {
+                (n.clone(), if n == name { tensor.clone() } else { t.clone() })
+            };
+            list.iter().map(other).collect()
+        };
+        Self::new(changed(&self.theta), changed(&self.statistics))
     }
 }
 
