@@ -81,7 +81,7 @@ pub enum TorchError {
         /// Where the module calls it.
         place: String,
         /// What the graph said.
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// Examples of a batch that interact.
     #[error(

@@ -145,7 +145,7 @@ impl<'p> Reference<'p> {
         explain: impl Fn() -> Result<String>,
     ) -> Result<f64> {
         let difference = self.difference(what, found)?;
-        if difference.largest <= difference.tolerance {
+        if difference.is_within() {
             return Ok(difference.largest);
         }
         let Difference { example, got, expected, tolerance, .. } = difference;
@@ -169,7 +169,8 @@ impl<'p> Reference<'p> {
         for (at, (got, expected)) in found.into_iter().zip(expected).enumerate() {
             let largest = (got - expected).abs() / scale;
             // Written so that NaN is the worst of all.
-            if !(largest <= worst.largest) && !worst.largest.is_nan() {
+            let is_worse = largest.is_nan() || largest > worst.largest;
+            if is_worse && !worst.largest.is_nan() {
                 worst = Difference { example: at / width, got, expected, largest, tolerance };
             }
         }
@@ -194,7 +195,7 @@ impl<'p> Reference<'p> {
             }
             compared += 1;
             let difference = self.difference(&name, &found.reshape(expected.dims())?)?;
-            if !(difference.largest <= difference.tolerance) {
+            if !difference.is_within() {
                 let (name, origin) = (&computed.name, &computed.origin);
                 return Ok(format!("the first value that differs is {name}, of {origin}"));
             }
@@ -212,6 +213,13 @@ struct Difference {
     expected: f64,
     largest: f64,
     tolerance: f64,
+}
+
+impl Difference {
+    /// False for NaN.
+    fn is_within(&self) -> bool {
+        self.largest <= self.tolerance
+    }
 }
 
 /// The network whose output is a value of the program, as a vector; none if it is one for all

@@ -83,8 +83,8 @@ impl Case {
     fn direction(&self) -> TestResult<Params> {
         let named = self.imported.network.specs().into_iter().map(|spec| {
             let tangent = self.real(&format!("tangent.{}", spec.name));
-            let zeros = Tensor::zeros(spec.shape.as_slice(), self.dtype, &Device::Cpu);
-            let tensor = tangent.or_else(|_| zeros)?;
+            let zeros = Tensor::zeros(spec.shape.as_slice(), self.dtype, &Device::Cpu)?;
+            let tensor = tangent.unwrap_or(zeros);
             Ok((spec.name, tensor))
         });
         let named = named.collect::<TestResult<Vec<_>>>()?;
@@ -149,7 +149,7 @@ fn each(
             Err(error) => failures.push(format!("{name}: {error}")),
             Ok(errors) => failures.extend(
                 (errors.into_iter())
-                    .filter(|(what, error)| !(*error <= tolerance(what)))
+                    .filter(|(what, error)| error.is_nan() || *error > tolerance(what))
                     .map(|(what, error)| format!("{name}: {what}: {error:e}")),
             ),
         }

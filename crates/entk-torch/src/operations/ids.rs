@@ -40,7 +40,7 @@ pub(crate) struct ToIds;
 pub(crate) fn to_ids(numbers: &Tensor) -> Result<Tensor, ModelError> {
     if numbers.elem_count() > 0 {
         let least = numbers.flatten_all()?.min(0)?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        if !(least >= 0.0) {
+        if least.is_nan() || least < 0.0 {
             let what = "whole numbers that are looked up".to_owned();
             return Err(ModelError::NonFinite { what, index: 0, value: least });
         }

@@ -49,19 +49,18 @@ fn attention(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let width = *q.shape.last().unwrap_or(&1);
     let scale = call.float_or("scale", (width as f64).sqrt().recip())?;
     let grouped = call.bool_or("enable_gqa", false)?;
-    let mask = mask(call, q, k)?;
     let [.., _, _, _] = q.shape.as_slice() else {
         return Err(Refusal::new(format!("queries of shape {:?}", q.shape)));
     };
     let batches: usize = q.shape[..q.rank() - 3].iter().product();
     let same_heads = k.rank() == q.rank() && k.shape[..q.rank() - 2] == q.shape[..q.rank() - 2];
-    if !same_heads && !(grouped && batches == 1) {
+    if !(same_heads || grouped && batches == 1 && k.rank() == q.rank()) {
         return Err(Refusal::new(format!(
             "queries {:?} and keys {:?} with other heads",
             q.shape, k.shape
         )));
     }
-    match mask {
+    match mask(call, q, k)? {
         Mask::Other(mask) if same_heads => by_scores(t, [q, k, v], scale, mask),
         Mask::Other(_) => Err(Refusal::new("a mask for each head beside grouped heads")),
         mask => in_one(t, [q, k, v], scale, mask),

@@ -193,7 +193,7 @@ fn power(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
 /// `base^x`.
 fn exponential(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let (base, x) = (call.float("self")?, call.tensor("exponent")?);
-    if !(base > 0.0) {
+    if base.is_nan() || base <= 0.0 {
         return Err(Refusal::new(format!("{base} to the power of a tensor")));
     }
     let inner = scaled(t, &x.clone().with_elements(Elements::Real), base.ln())?;

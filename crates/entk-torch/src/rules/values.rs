@@ -156,7 +156,7 @@ fn arange(_: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let elements = call.elements("dtype")?.unwrap_or(default);
     let count = ((end - start) / step).ceil();
     ensure_size(&[count as usize])?;
-    if !(count >= 1.0) {
+    if count.is_nan() || count < 1.0 {
         return Err(Refusal::new(format!("numbers from {start} to {end} in steps of {step}")));
     }
     let numbers: Vec<f64> = (0..count as usize).map(|at| start + at as f64 * step).collect();

@@ -383,6 +383,6 @@ fn named(node: &ProgramNode, refusal: Refusal) -> TorchError {
     match refusal {
         Refusal::Reason(reason) => TorchError::Call { operation, place, reason },
         Refusal::NoRule(instead) => TorchError::Unsupported { operation, place, instead },
-        Refusal::Model(source) => TorchError::Graph { operation, place, source },
+        Refusal::Model(source) => TorchError::Graph { operation, place, source: Box::new(source) },
     }
 }
