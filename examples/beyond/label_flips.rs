@@ -79,12 +79,12 @@ fn main() -> Result<()> {
     ensure!(n >= 2, "two images at least");
     // A centred kernel has one eigenfunction less.
     let indices = flags.shown.up_to(n - 1)?;
-    let source = DataPool::load(common)?;
+    let source = DataPool::load(&run, common)?;
     let mut experiment = source.experiment(common)?;
     if flags.gelu {
         let (_, channels, height, width) = experiment.images.dims4()?;
         let input = [channels, height, width];
-        experiment.network = common.model.network(&input, common.width, Activation::Gelu)?;
+        experiment.network = source.networks().binary_network(&input, Activation::Gelu)?;
     }
     // Both kernels are of the f32 weights and images.
     let double = experiment.to_dtype(DType::F64)?.kernel(&run)?;

@@ -28,7 +28,7 @@ use serde_json::json;
 /// Eigenfunctions whose share of the class task is recorded, as in Table 1.
 const TOP: usize = 50;
 
-/// The models compared; the last one is trained with --frozen only.
+/// The models compared; the last one is trained with --frozen-norms only.
 const MODELS: [&str; 3] = ["network", "linearization", "network, frozen statistics"];
 
 /// Accuracy of a network and its linearization on the eigenfunctions of its kernel (Figures 2, 11,
@@ -41,7 +41,7 @@ struct Own {
 
     /// Trains resnet18 with frozen batch-norm statistics too, as its linearization has them
     #[arg(long)]
-    frozen: bool,
+    frozen_norms: bool,
 }
 
 /// Accuracies of one model on one task.
@@ -75,8 +75,12 @@ fn main() -> Result<()> {
 }
 
 fn check(flags: &FigureFlags<Own>) -> Result<()> {
-    let has_norms = flags.common.model.has_batch_norms();
-    ensure!(has_norms || !flags.own.frozen, "--frozen: {} has no batch norms", flags.common.model);
+    let model = &flags.common.network.model;
+    let has_norms = model.built_in().is_some_and(ModelName::has_batch_norms);
+    ensure!(
+        has_norms || !flags.own.frozen_norms,
+        "--frozen-norms: {model} has no batch norms, or they are frozen already"
+    );
     Ok(())
 }
 
@@ -123,7 +127,7 @@ fn train(
         histories(experiment.networks(run, tasks, &config)?),
         experiment.linearize(run, kernel, tasks, &config)?,
     ];
-    if seed.flags.own.frozen {
+    if seed.flags.own.frozen_norms {
         let frozen = FrozenNorms::new(&experiment.network);
         trained.push(histories(experiment.fit_all(run, MODELS[2], &frozen, tasks, &config)?));
     }
@@ -137,7 +141,9 @@ fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<Figure> {
         Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
             .title(format!("{}{rule}", common.title()))
             .note(flags.note());
-    for (color, name) in MODELS.into_iter().take(2 + usize::from(flags.own.frozen)).enumerate() {
+    for (color, name) in
+        MODELS.into_iter().take(2 + usize::from(flags.own.frozen_norms)).enumerate()
+    {
         let of_model = rows.iter().filter(|row| row.model == name);
         let points = of_model.map(|row| (row.index, row.test_accuracy));
         let (eigen, class) = Bands::of_tasks(points)?;

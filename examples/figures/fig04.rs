@@ -99,8 +99,9 @@ fn figure(
     let alignment = Figure::new(index(), Axis::log("predicted alignment"))
         .series(Series::of_runs("squared singular value", alignments)?.color(2))
         .legend(Legend::Hidden);
-    let model = flags.common.model.title();
+    let model = &flags.common.network.model;
+    let with = if model.built_in().is_some() { " with GELU" } else { "" };
     Ok(FigureGrid::row(vec![accuracy, alignment])
-        .title(format!("{model} with GELU, linearly separable data"))
+        .title(format!("{}{with}, linearly separable data", model.title()))
         .note(flags.note()))
 }

@@ -9,7 +9,8 @@
 use anyhow::{Result, ensure};
 use clap::Parser;
 use entk_examples::{
-    CommonFlags, Defaults, Directions, ModelName, SIDE, Size, fourier_magnitude, parse_flags,
+    CommonFlags, Defaults, Directions, ModelFlags, ModelName, SIDE, Size, fourier_magnitude,
+    parse_flags,
     plot::{Image, ImageGrid},
 };
 use serde::Serialize;
@@ -49,14 +50,15 @@ fn main() -> Result<()> {
         epochs: Size::new(1, 1),
         ..Defaults::default()
     });
-    let width =
-        if flags.common.quick { flags.common.width.min(QUICK_WIDTH) } else { flags.common.width };
+    let asked = flags.common.network.width;
+    let width = if flags.common.quick { asked.min(QUICK_WIDTH) } else { asked };
     let (count, pixels) = (flags.count, SIDE * SIDE);
     ensure!((1..=pixels).contains(&count), "--count {count}: there are {pixels} directions");
     let run = flags.common.start("fig10")?;
     let (mut rows, mut images, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for model in [ModelName::LeNet5, ModelName::ResNet18] {
-        let common = CommonFlags { model, width, ..flags.common.clone() };
+        let network = ModelFlags { model: model.into(), width, ..flags.common.network.clone() };
+        let common = CommonFlags { network, ..flags.common.clone() };
         let directions = Directions::find(&run, &common)?;
         rows.extend(table(model, &directions, count));
         images.extend(pictures(&directions, count));

@@ -49,6 +49,7 @@ pub use cli::{
     device::{DeviceFlags, by_name, parse_device},
     flags::{CommonFlags, Defaults, Size, parse_flags},
     index_list::{IndexFlags, IndexList, indices},
+    model_flags::{ModelChoice, ModelFlags},
     names::{DataName, ModelName},
     training_flags::{FigureFlags, OptimizerName, TrainingFlags},
 };
@@ -59,6 +60,7 @@ pub use experiment::{
     figure_program::{FigureProgram, Moment, OneSeed},
     inductive::{InductivePairs, agreement},
     kernel::InitialKernel,
+    network_source::NetworkSource,
     tasks::{BinaryTask, last_epoch},
 };
 pub use plot::bands::{Bands, Summary, summarize};
@@ -67,5 +69,5 @@ pub use run::{
     cache::{CacheUse, Key, ResultCache},
     csv_table::write_csv,
     progress::{Progress, Stage},
-    record::{Elapsed, Record, StageTime, Stages, Stopwatch, peak_rss_mb},
+    record::{ArchiveRecord, Elapsed, Record, StageTime, Stages, Stopwatch, peak_rss_mb},
 };

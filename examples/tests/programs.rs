@@ -337,11 +337,11 @@ fn layers_share_the_whole_alignment() -> Result<()> {
 #[test]
 fn frozen_statistics_are_a_third_curve_of_a_network_with_norms() -> Result<()> {
     let out = tempfile::tempdir()?;
-    let message = fail("fig02", out.path(), &["--frozen"])?;
+    let message = fail("fig02", out.path(), &["--frozen-norms"])?;
     assert!(message.contains("mlp has no batch norms"), "{message}");
     let output = Command::new(program("fig02")?)
         .args(["--model", "resnet18", "--width", "2", "--train", "32", "--test", "8"])
-        .args(["--epochs", "1", "--batch", "16", "--indices", "2", "--frozen", "--out"])
+        .args(["--epochs", "1", "--batch", "16", "--indices", "2", "--frozen-norms", "--out"])
         .arg(out.path())
         .output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -139,7 +139,7 @@ fn main() -> Result<()> {
 /// The images and the network, and where the images come from.
 fn experiment(run: &Run, flags: &Flags) -> Result<(Experiment, String)> {
     if flags.task != TaskName::Nad {
-        let source = DataPool::load(&flags.common)?;
+        let source = DataPool::load(run, &flags.common)?;
         return Ok((source.experiment(&flags.common)?, source.origin().to_owned()));
     }
     let directions = Directions::find(run, &flags.common)?;

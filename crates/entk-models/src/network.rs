@@ -77,6 +77,11 @@ impl Network {
         Ok(self)
     }
 
+    /// What kind of numbers an input holds: whole ones, if they are tokens.
+    pub fn input_kind(&self) -> InputKind {
+        self.kind
+    }
+
     /// What the network consists of, to look at: its operations, shapes, parameters and sizes.
     pub fn summary(&self) -> NetworkSummary {
         self.route.graph.summary(&self.input)

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::{
     cli::{
         device::DeviceFlags,
+        model_flags::ModelFlags,
         names::{DataName, ModelName},
     },
     run::Run,
@@ -21,8 +22,7 @@ use crate::{
 ///
 /// | flag | purpose | range |
 /// |---|---|---|
-/// | `--model` | the network | `mlp`, `lenet5` (or `lenet`), `resnet18`, and published ones |
-/// | `--width` | filters of the first stage of `resnet18` | at least 1 |
+/// | `--model` and what goes with it | the network | as [`ModelFlags`] |
 /// | `--data` | the data set | `fashion-mnist`, `mnist`, `cifar10` |
 /// | `--data-root` | where its files are | a folder |
 /// | `--train`, `--test` | images used | at least 1 |
@@ -34,13 +34,10 @@ use crate::{
 /// | `--quick` | smaller sizes where none are given | a switch |
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CommonFlags {
-    /// Network
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = ModelName::Mlp)]
-    pub model: ModelName,
-
-    /// Filters of the first stage of resnet18; 64 is the paper's
-    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 64)]
-    pub width: usize,
+    /// Network.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub network: ModelFlags,
 
     /// Data set
     #[arg(long, value_enum, value_name = "NAME", default_value_t = DataName::FashionMnist)]
@@ -95,7 +92,7 @@ impl CommonFlags {
 
     /// The network and the data set as a figure's title.
     pub fn title(&self) -> String {
-        format!("{} on {}", self.model.title(), self.data.title())
+        format!("{} on {}", self.network.model.title(), self.data.title())
     }
 
     /// Refuses an eigenfunction, from 1, that the sample does not have.
@@ -255,6 +252,7 @@ mod tests {
     use clap::{CommandFactory, ValueEnum};
 
     use super::*;
+    use crate::cli::model_flags::ModelChoice;
 
     #[derive(Parser, Debug)]
     struct Program {
@@ -273,7 +271,8 @@ mod tests {
     fn defaults_are_the_programs() -> Result<(), String> {
         let flags = parse(&[])?;
         assert_eq!((flags.train, flags.test, flags.epochs), (2_000, 1_000, 100));
-        assert_eq!((flags.model, flags.data), (ModelName::Mlp, DataName::FashionMnist));
+        let model = ModelChoice::BuiltIn(ModelName::Mlp);
+        assert_eq!((flags.network.model, flags.data), (model, DataName::FashionMnist));
         assert!(!flags.quick);
         Ok(())
     }
@@ -303,10 +302,14 @@ mod tests {
 
     #[test]
     fn lenet_is_lenet5_and_names_print_as_they_parse() -> Result<(), String> {
-        assert_eq!(parse(&["--model", "lenet"])?.model, ModelName::LeNet5);
-        for model in ModelName::value_variants() {
-            assert_eq!(parse(&["--model", &model.to_string()])?.model, *model);
+        let model = |text: &str| Ok::<_, String>(parse(&["--model", text])?.network.model);
+        assert_eq!(model("lenet")?, ModelName::LeNet5.into());
+        for name in ModelName::value_variants() {
+            assert_eq!(model(&name.to_string())?, (*name).into());
         }
+        assert_eq!(model("a/m.pt2")?, ModelChoice::Archive("a/m.pt2".into()));
+        let unknown = model("m.onnx").expect_err("neither a name nor an archive");
+        assert!(unknown.contains("m.onnx") && unknown.contains("lenet5"), "{unknown}");
         for data in DataName::value_variants() {
             assert_eq!(parse(&["--data", &data.to_string()])?.data, *data);
             let json = serde_json::to_string(data).map_err(|e| e.to_string())?;

@@ -4,5 +4,6 @@
 pub(crate) mod device;
 pub(crate) mod flags;
 pub(crate) mod index_list;
+pub(crate) mod model_flags;
 pub(crate) mod names;
 pub(crate) mod training_flags;

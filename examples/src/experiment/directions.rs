@@ -7,7 +7,7 @@ use candle_core::{DType, Tensor};
 use entk::{
     data::{SeparableConfig, linearly_separable},
     linearize::MixedDerivative,
-    models::{Activation, Model, Network, Params},
+    models::{Activation, Network, Params},
     spectral::{Eigenpairs, Gram, eigh},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     experiment::{
         Experiment,
         kernel::{decode_pairs, encode_pairs, kernel_identity},
+        network_source::NetworkSource,
     },
     run::{Run, cache::Key},
 };
@@ -24,7 +25,7 @@ use crate::{
 pub const SIDE: usize = 32;
 
 /// The NADs of a network at its start, with GELU: in a ReLU network the mixed derivative at x = 0
-/// is 0.
+/// is 0. The network of an archive keeps the activations that it has.
 #[derive(Debug)]
 pub struct Directions {
     /// The network, on one channel.
@@ -42,9 +43,12 @@ impl Directions {
     /// # Errors
     /// When the derivative or [`eigh`] fails, or the cache cannot be written.
     pub fn find(run: &Run, flags: &CommonFlags) -> Result<Self> {
-        let network = flags.model.network(&[1, SIDE, SIDE], flags.width, Activation::Gelu)?;
         let device = flags.device.open()?;
-        let theta0 = network.init(flags.seed, DType::F32, &device)?;
+        let networks = NetworkSource::open(run, &flags.network, DType::F32, &device)?;
+        let is_archive = networks.input_shape().is_some();
+        let activation = if is_archive { Activation::Relu } else { Activation::Gelu };
+        let network = networks.binary_network(&[1, SIDE, SIDE], activation)?;
+        let theta0 = networks.start(&network, flags.seed)?;
         let d = SIDE * SIDE;
         let zero = Tensor::zeros((1, 1, SIDE, SIDE), DType::F32, &device)?;
         let key =

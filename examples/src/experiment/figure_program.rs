@@ -135,7 +135,7 @@ impl<F: Args> OneSeed<'_, F> {
         let data = match self.data.get() {
             Some(data) => data,
             None => {
-                let loaded = DataPool::load(&self.flags.common)?;
+                let loaded = DataPool::load(self.run, &self.flags.common)?;
                 self.data.get_or_init(|| loaded)
             }
         };

@@ -8,6 +8,7 @@ pub(crate) mod figure_program;
 pub(crate) mod inductive;
 pub(crate) mod kernel;
 pub(crate) mod linearization;
+pub(crate) mod network_source;
 pub(crate) mod tasks;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,15 +17,19 @@ use entk::{
     data::{DataSource, Dataset, Split, load},
     models::{
         Activation, BertConfig, ConvNextConfig, Gpt2Config, LanguageHead, LeNet5Config,
-        LlamaConfig, MlpConfig, MobileNetV2Config, Model, Network, Params, ResNetConfig, VggConfig,
+        LlamaConfig, MlpConfig, MobileNetV2Config, Network, Params, ResNetConfig, VggConfig,
         VitConfig, WideResNetConfig,
     },
     train::Examples,
 };
 
-use crate::cli::{
-    flags::CommonFlags,
-    names::{DataName, ModelName},
+use crate::{
+    cli::{
+        flags::CommonFlags,
+        names::{DataName, ModelName},
+    },
+    experiment::network_source::NetworkSource,
+    run::Run,
 };
 
 impl DataName {
@@ -134,18 +139,27 @@ pub struct Experiment {
 pub struct DataPool {
     split: Split,
     origin: String,
+    networks: NetworkSource,
     device: Device,
 }
 
 impl DataPool {
-    /// Loads the data set that the flags name, for experiments on their device.
+    /// Loads the data set that the flags name, and the archive if the network is one, for
+    /// experiments on their device.
     ///
     /// # Errors
-    /// Data that cannot be read, or a device that is absent.
-    pub fn load(flags: &CommonFlags) -> Result<Self> {
+    /// Data or an archive that cannot be read, or a device that is absent.
+    pub fn load(run: &Run, flags: &CommonFlags) -> Result<Self> {
+        let device = flags.device.open()?;
+        let networks = NetworkSource::open(run, &flags.network, DType::F32, &device)?;
         let loaded = load(flags.data.source(), flags.data_root.as_deref())?;
         let (split, _) = loaded.split.standardized()?;
-        Ok(Self { split, origin: loaded.origin.to_string(), device: flags.device.open()? })
+        Ok(Self { split, origin: loaded.origin.to_string(), networks, device })
+    }
+
+    /// The networks that the flags ask for.
+    pub fn networks(&self) -> &NetworkSource {
+        &self.networks
     }
 
     /// Where the images come from.
@@ -163,13 +177,13 @@ impl DataPool {
         let test = subset(&self.split.test, "--test", flags.test, flags.seed)?;
         let sample = train.concat(&test)?;
         let (channels, height, width) = sample.images().image_shape();
-        let network =
-            flags.model.network(&[channels, height, width], flags.width, Activation::Relu)?;
+        let input = [channels, height, width];
+        let network = self.networks.binary_network(&input, Activation::Relu)?;
         Ok(Experiment {
             images: sample.images().tensor().to_device(&self.device)?,
             train: train.count(),
             labels: sample.binary_labels(),
-            theta0: network.init(flags.seed, DType::F32, &self.device)?,
+            theta0: self.networks.start(&network, flags.seed)?,
             network,
         })
     }

@@ -7,7 +7,10 @@ pub(crate) mod csv_table;
 pub(crate) mod progress;
 pub(crate) mod record;
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use entk::device::files;
@@ -19,7 +22,7 @@ use crate::{
         cache::ResultCache,
         csv_table::write_csv,
         progress::{Progress, Stage},
-        record::{Record, Stages},
+        record::{ArchiveRecord, Record, Stages},
     },
 };
 
@@ -72,6 +75,7 @@ pub struct Run {
     progress: Progress,
     stages: Stages,
     cache: ResultCache,
+    archive: OnceCell<ArchiveRecord>,
 }
 
 impl Run {
@@ -93,6 +97,7 @@ impl Run {
             cache: ResultCache::new(cache),
             progress: Progress::new(),
             stages: Stages::start(),
+            archive: OnceCell::new(),
         })
     }
 
@@ -111,6 +116,11 @@ impl Run {
     /// The cache, with what earlier runs have left.
     pub fn cache(&self) -> &ResultCache {
         &self.cache
+    }
+
+    /// Keeps what is known of the network's archive for the record; the first is kept.
+    pub(crate) fn note_archive(&self, archive: ArchiveRecord) {
+        self.archive.get_or_init(|| archive);
     }
 
     /// The times so far.
@@ -174,6 +184,7 @@ impl Run {
     ) -> Result<Record> {
         let mut record = Record::new(&self.program, seed, settings, results, &self.stages)?;
         record.cache = self.cache.uses();
+        record.archive = self.archive.into_inner();
         record.write(&self.folder.file(RECORD))?;
         eprintln!("results: {} ({:.1} s)", self.folder.path().display(), record.total.wall_s);
         Ok(record)

@@ -101,6 +101,25 @@ impl Stages {
     }
 }
 
+/// What is known of a network that an archive of PyTorch held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveRecord {
+    /// The file.
+    pub file: String,
+    /// The hash of its bytes.
+    pub blake3: String,
+    /// The version of torch that wrote it.
+    pub torch_version: String,
+    /// How it was read, where a user should know.
+    pub notes: Vec<String>,
+    /// Names of tied parameters, each with the one that stands for both.
+    pub tied: Vec<(String, String)>,
+    /// Numbers that are trained.
+    pub trained: usize,
+    /// Numbers of parameters that keep their values.
+    pub frozen: usize,
+}
+
 /// The content of `record.json`: enough to run it again and to judge what it cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -116,6 +135,9 @@ pub struct Record {
     pub settings: Value,
     /// Numbers the program found that belong to no table; `null` when none.
     pub results: Value,
+    /// The archive that the network came from, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveRecord>,
     /// What was found in the cache; the times are those of what was computed.
     #[serde(default)]
     pub cache: CacheUse,
@@ -150,6 +172,7 @@ impl Record {
             seed,
             settings: serde_json::to_value(settings).context("settings have no JSON form")?,
             results: serde_json::to_value(results).context("results have no JSON form")?,
+            archive: None,
             cache: CacheUse::default(),
             stages: stages.times(),
             total: stages.total(),

@@ -15,7 +15,7 @@ use entk::{
     models::{Network, Params},
     spectral::Gram,
 };
-use entk_examples::Run;
+use entk_examples::{NetworkSource, Run};
 
 use crate::flags::Flags;
 
@@ -25,6 +25,7 @@ pub const STORE: &str = "gram.zarr";
 /// A network at its parameters, and how its kernel is assembled.
 pub struct GramJob<'a> {
     pub flags: &'a Flags,
+    pub networks: &'a NetworkSource,
     pub network: &'a Network,
     pub params: &'a Params,
     pub inputs: &'a Tensor,

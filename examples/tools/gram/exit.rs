@@ -12,7 +12,9 @@ use std::{
 };
 
 use anyhow::{Context, Error, Result};
-use entk::{data::DataError, device::DeviceError, gram::GramError, models::ModelError};
+use entk::{
+    data::DataError, device::DeviceError, gram::GramError, models::ModelError, torch::TorchError,
+};
 use signal_hook::{
     consts::{SIGINT, SIGTERM, SIGUSR1},
     iterator::Signals,
@@ -89,7 +91,10 @@ fn code(error: &Error) -> u8 {
         return UNAVAILABLE;
     }
     let is_input = |cause: &(dyn std::error::Error + 'static)| {
-        cause.is::<GramError>() || cause.is::<DataError>() || cause.is::<ModelError>()
+        cause.is::<GramError>()
+            || cause.is::<DataError>()
+            || cause.is::<ModelError>()
+            || cause.is::<TorchError>()
     };
     if error.chain().any(is_input) { INPUT } else { 1 }
 }

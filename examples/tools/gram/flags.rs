@@ -10,7 +10,7 @@ use entk::{
     gram::{Accumulate, GramError, store::Part},
     models::Activation,
 };
-use entk_examples::{DeviceFlags, ModelName};
+use entk_examples::{DeviceFlags, ModelFlags};
 use serde::{Serialize, Serializer};
 
 /// Empirical NTK Gram matrix of your network on your inputs.
@@ -24,15 +24,13 @@ use serde::{Serialize, Serializer};
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(name = "gram", version, verbatim_doc_comment, args_conflicts_with_subcommands = false)]
 pub struct Flags {
-    /// Network; its input shape is that of the inputs
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = ModelName::Mlp)]
-    pub model: ModelName,
+    /// Network; the input shape of a name is that of the inputs
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub network: ModelFlags,
 
-    /// Filters of the first stage of resnet18; 64 is the paper's
-    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 64)]
-    pub width: usize,
-
-    /// Weights with PyTorch's names and layouts [default: the paper's initialisation with --seed]
+    /// Weights with PyTorch's names and layouts [default: the archive's, or the paper's
+    /// initialisation with --seed]
     #[arg(long, value_name = "FILE.safetensors")]
     pub weights: Option<PathBuf>,
 
@@ -40,8 +38,9 @@ pub struct Flags {
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
     pub activation: ActivationName,
 
-    /// Inputs with four axes in the order of --layout [default: the embedded slice of
-    /// Fashion-MNIST, standardised, N images with equally many of each class]
+    /// Inputs of the shape that the network takes, whole numbers for tokens; images with four axes
+    /// in the order of --layout [default: the embedded slice of Fashion-MNIST, standardised, N
+    /// images with equally many of each class]
     #[arg(long, value_name = "FILE.npy")]
     pub inputs: Option<PathBuf>,
 
@@ -137,7 +136,8 @@ pub struct Flags {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Seed of the initialisation and of the choice from the embedded slice
+    /// Seed of the initialisation, unless that is an archive's, and of the choice from the
+    /// embedded slice
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 

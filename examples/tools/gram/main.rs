@@ -19,10 +19,10 @@ use entk::{
     models::Model,
     spectral::{Eigenpairs, Gram, eigh},
 };
-use entk_examples::{Elapsed, Run, RunFolder, peak_rss_mb};
+use entk_examples::{Elapsed, ModelName, Run, RunFolder, peak_rss_mb};
 use flags::{Command, Flags};
 use results::{GramSummary, LabelSummary};
-use sample::{Sample, network, parameters, read_inputs};
+use sample::{Sample, parameters, read_inputs};
 
 /// The K of the paper's energy concentrations.
 const TOP: usize = 50;
@@ -55,13 +55,21 @@ fn compute(flags: &Flags) -> Result<()> {
     let stop = exit::stop_on_signals()?;
     let device = flags.device.open()?;
     let run = Run::start("gram", flags.out.as_deref())?;
-    let sample = Sample::read(flags, &device)?;
-    let network = network(flags, &sample.inputs)?;
-    let params = parameters(flags, &network, &device)?;
+    let networks = sample::networks(&run, flags, &device)?;
+    let sample = Sample::read(flags, &networks, &device)?;
+    let network = networks.network(&sample.inputs.dims()[1..], flags.activation.into())?;
+    let params = parameters(flags, &networks, &network, &device)?;
     leading(flags, &sample)?;
     let (inputs, stop) = (&sample.inputs, &*stop);
-    let mut job =
-        GramJob { flags, network: &network, params: &params, inputs, stop, products: None };
+    let mut job = GramJob {
+        flags,
+        networks: &networks,
+        network: &network,
+        params: &params,
+        inputs,
+        stop,
+        products: None,
+    };
     let plan = job.plan()?;
     if flags.dry_run {
         return assembly::show(&plan, flags);
@@ -131,7 +139,7 @@ fn conclude(run: Run, job: &GramJob<'_>, sample: &Sample, outcome: Outcome) -> R
     let summary = GramSummary {
         inputs: inputs.dim(0)?,
         parameters: params.count(),
-        stride_padding: flags.model.stride_padding(),
+        stride_padding: flags.network.model.built_in().and_then(ModelName::stride_padding),
         trace: outcome.trace,
         kernel_s: time.wall_s,
         cpu_s: time.cpu_s,
@@ -182,9 +190,9 @@ fn leading(flags: &Flags, sample: &Sample) -> Result<usize> {
 }
 
 fn write_cross(run: &Run, job: &GramJob<'_>) -> Result<()> {
-    let GramJob { flags, network, inputs, .. } = job;
+    let GramJob { flags, networks, network, inputs, .. } = job;
     let Some(path) = &flags.cross else { return Ok(()) };
-    let others = read_inputs(path, flags, None)?.0.to_device(inputs.device())?;
+    let others = read_inputs(path, flags, networks, None)?.0.to_device(inputs.device())?;
     let cross = run.stage("cross", 1, |_| {
         let cross = job.assembly().and_then(|assembly| Ok(assembly.cross(&others)?));
         cross.with_context(|| {
@@ -208,7 +216,7 @@ fn decompose(run: &Run, flags: &Flags, gram: &Gram) -> Result<Option<Eigenpairs>
 fn print_timing(flags: &Flags, summary: &GramSummary, kernel: Elapsed) -> Result<()> {
     let line = serde_json::json!({
         "peer": "entk",
-        "model": flags.model,
+        "model": flags.network.model,
         "n": summary.inputs,
         "dtype": flags.dtype,
         "kernel_s": kernel.wall_s,

@@ -82,7 +82,7 @@ impl LabelSummary {
     ) -> Result<Self> {
         let positive = y.iter().filter(|&&y| y > 0.0).count();
         let energy = pairs.map(|pairs| energy_concentration(pairs, y, top)).transpose()?;
-        let layers: BTreeMap<_, _> = jacobian.layer_alignments(y)?.into_iter().collect();
+        let layers = layer_alignments(jacobian, y)?;
         let alignment: f64 = layers.values().sum();
         let squares: f64 = y.iter().map(|y| y * y).sum();
         Ok(Self {
@@ -96,6 +96,21 @@ impl LabelSummary {
             energy_squared: energy.map(|energy| energy.squared),
         })
     }
+}
+
+/// y^T K_l y / N^2 of each parameter l with the trace over outputs: the sum over outputs c of the
+/// alignments of the target that is y at output c and 0 at the others.
+fn layer_alignments(jacobian: &Jacobian<'_>, y: &[f64]) -> Result<BTreeMap<String, f64>> {
+    let outputs = jacobian.nrows() / y.len();
+    let mut layers = BTreeMap::new();
+    for c in 0..outputs {
+        let mut target = vec![0.0; jacobian.nrows()];
+        target.iter_mut().skip(c).step_by(outputs).zip(y).for_each(|(at, y)| *at = *y);
+        for (name, alignment) in jacobian.layer_alignments(&target)? {
+            *layers.entry(name).or_default() += alignment;
+        }
+    }
+    Ok(layers)
 }
 
 /// Removes the files of an earlier run, so that all files at the end are of this one.

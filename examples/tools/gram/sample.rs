@@ -10,13 +10,14 @@ use entk::{
     models::{Model, Network, Params, ensure_finite},
     spectral::BinaryTarget,
 };
+use entk_examples::{ModelName, NetworkSource, Run};
 
-use crate::flags::Flags;
+use crate::flags::{Flags, LayoutName};
 
 /// Images taken from the embedded slice where --n says nothing.
 const EMBEDDED_N: usize = 1_000;
 
-/// Inputs (N, C, H, W) and, where there are labels, targets in {-1, +1}.
+/// Inputs, examples first, and, where there are labels, targets in {-1, +1}.
 pub struct Sample {
     pub inputs: Tensor,
     pub targets: Option<Vec<f64>>,
@@ -24,16 +25,20 @@ pub struct Sample {
 
 impl Sample {
     /// The inputs on `device`.
-    pub fn read(flags: &Flags, device: &Device) -> Result<Self> {
+    pub fn read(flags: &Flags, networks: &NetworkSource, device: &Device) -> Result<Self> {
         let sample = match &flags.inputs {
-            Some(path) => Self::of_files(path, flags),
-            None => Self::of_embedded(flags),
+            Some(path) => Self::of_files(path, flags, networks),
+            None => Self::of_embedded(flags, networks),
         }?;
         Ok(Self { inputs: sample.inputs.to_device(device)?, ..sample })
     }
 
-    fn of_embedded(flags: &Flags) -> Result<Self> {
+    fn of_embedded(flags: &Flags, networks: &NetworkSource) -> Result<Self> {
         let (split, _) = embedded()?.standardized()?;
+        let (channels, height, width) = split.train.images().image_shape();
+        networks
+            .ensure_input(&[channels, height, width])
+            .context("the embedded slice of Fashion-MNIST does not fit; give --inputs FILE.npy")?;
         let count = split.train.images().count();
         let n = flags.n.unwrap_or(EMBEDDED_N);
         ensure!(
@@ -46,8 +51,8 @@ impl Sample {
         Ok(Self { inputs, targets: Some(task.signs()) })
     }
 
-    fn of_files(path: &Path, flags: &Flags) -> Result<Self> {
-        let (inputs, count) = read_inputs(path, flags, flags.n)?;
+    fn of_files(path: &Path, flags: &Flags, networks: &NetworkSource) -> Result<Self> {
+        let (inputs, count) = read_inputs(path, flags, networks, flags.n)?;
         let targets = flags.labels.as_deref().map(|labels| read_targets(labels, count));
         let targets = targets.transpose()?.map(|mut targets| {
             targets.truncate(flags.n.unwrap_or(count));
@@ -57,23 +62,19 @@ impl Sample {
     }
 }
 
-/// The first `n` inputs of a .npy file, images as a finite (N, C, H, W) tensor or tokens as (N, T)
-/// of u32, and how many the file has.
-pub fn read_inputs(path: &Path, flags: &Flags, n: Option<usize>) -> Result<(Tensor, usize)> {
-    let (layout, dtype) = (flags.layout.into(), flags.dtype.into());
+/// The first `n` inputs of a .npy file, whole numbers as u32 and others finite, and how many the
+/// file has.
+pub fn read_inputs(
+    path: &Path,
+    flags: &Flags,
+    networks: &NetworkSource,
+    n: Option<usize>,
+) -> Result<(Tensor, usize)> {
+    let dtype = flags.dtype.into();
     let array = npy::read(path)?;
     array.check_finite()?;
     let (mut shape, data) = array.into_parts();
-    let (axes, expected) = match flags.model.reads_tokens() {
-        true => (2, "two axes (sequences, tokens)"),
-        false => (4, "four axes (images, channels, rows, columns, in the order of --layout)"),
-    };
-    ensure!(
-        shape.len() == axes,
-        "{}: expected {expected} for --model {}, found shape {shape:?}; reshape the array",
-        path.display(),
-        flags.model
-    );
+    check_axes(flags, networks, &shape).with_context(|| path.display().to_string())?;
     let count = shape[0];
     shape[0] = n.unwrap_or(count);
     ensure!(
@@ -82,12 +83,12 @@ pub fn read_inputs(path: &Path, flags: &Flags, n: Option<usize>) -> Result<(Tens
         shape[0],
         path.display()
     );
-    if flags.model.reads_tokens() {
+    if networks.reads_ids() {
         return Ok((tokens(path, &shape, data)?, count));
     }
     let narrows = matches!(data, npy::Data::F64(_)) && dtype == DType::F32;
     let tensor = tensor(&shape, data)?.to_dtype(dtype)?;
-    let tensor = match layout {
+    let tensor = match flags.layout.into() {
         Layout::Nchw => tensor,
         Layout::Nhwc => tensor.permute((0, 3, 1, 2))?.contiguous()?,
     };
@@ -96,6 +97,26 @@ pub fn read_inputs(path: &Path, flags: &Flags, n: Option<usize>) -> Result<(Tens
         ensure_finite(&tensor, &format!("{} as {}", path.display(), dtype.as_str()))?;
     }
     Ok((tensor, count))
+}
+
+/// Refuses an array that is no batch of the network's inputs.
+fn check_axes(flags: &Flags, networks: &NetworkSource, shape: &[usize]) -> Result<()> {
+    let (model, is_last) = (&flags.network.model, flags.layout == LayoutName::Nhwc);
+    let (axes, expected) = match (model.built_in(), networks.reads_ids()) {
+        (None, _) if !is_last => (shape.len().max(1), "one axis or more"),
+        (Some(_), true) => (2, "two axes (sequences, tokens)"),
+        _ => (4, "four axes (images, channels, rows, columns, in the order of --layout)"),
+    };
+    ensure!(
+        shape.len() == axes,
+        "expected {expected} for --model {model}, found shape {shape:?}; reshape the array"
+    );
+    match shape {
+        [_, height, width, channels] if is_last => {
+            networks.ensure_input(&[*channels, *height, *width])
+        }
+        _ => networks.ensure_input(&shape[1..]),
+    }
 }
 
 /// The leading token ids of an array.
@@ -160,22 +181,30 @@ fn signs(labels: &[f64]) -> Result<Vec<f64>> {
     Ok(split_at(false, 5.0))
 }
 
-/// The network of the flags for these inputs.
-pub fn network(flags: &Flags, inputs: &Tensor) -> Result<Network> {
-    flags.model.network(&inputs.dims()[1..], flags.width, flags.activation.into())
+/// The networks of the flags; an archive is read.
+pub fn networks(run: &Run, flags: &Flags, device: &Device) -> Result<NetworkSource> {
+    let model = &flags.network.model;
+    ensure!(
+        model.built_in().is_some() || flags.weights.is_none(),
+        "--weights: {model} has parameters of its own; export the module with the others"
+    );
+    NetworkSource::open(run, &flags.network, flags.dtype.into(), device)
 }
 
-/// The weights of the file, or the paper's initialisation.
-pub fn parameters(flags: &Flags, network: &Network, device: &Device) -> Result<Params> {
-    let dtype = flags.dtype.into();
-    if let (Some(_), Some(padding)) = (&flags.weights, flags.model.stride_padding()) {
-        eprintln!("--model {}: convolutions of stride 2 pad {padding}", flags.model);
+/// The weights of the file, or those at which the network starts.
+pub fn parameters(
+    flags: &Flags,
+    networks: &NetworkSource,
+    network: &Network,
+    device: &Device,
+) -> Result<Params> {
+    let Some(path) = &flags.weights else { return networks.start(network, flags.seed) };
+    let model = &flags.network.model;
+    if let Some(padding) = model.built_in().and_then(ModelName::stride_padding) {
+        eprintln!("--model {model}: convolutions of stride 2 pad {padding}");
     }
-    Ok(match &flags.weights {
-        Some(path) => Params::load(&network.specs(), path, dtype, device).with_context(|| {
-            let (model, shape) = (flags.model, network.input_shape());
-            format!("--weights {} for {model} on inputs of shape {shape:?}", path.display())
-        })?,
-        None => network.init(flags.seed, dtype, device)?,
+    Params::load(&network.specs(), path, flags.dtype.into(), device).with_context(|| {
+        let shape = network.input_shape();
+        format!("--weights {} for {model} on inputs of shape {shape:?}", path.display())
     })
 }

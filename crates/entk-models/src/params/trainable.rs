@@ -8,7 +8,7 @@ use crate::{
 
 /// Which parameters are trained, by patterns of their names in which `*` stands for any part of a
 /// name. The others keep their values: they are no part of theta, have no gradient and no share in
-/// a kernel.
+/// a kernel. The default is what was trained before.
 ///
 /// ```
 /// # use entk_models::{LeNet5Config, Model, Trainable};
@@ -29,9 +29,16 @@ impl Trainable {
         Self { only: Some(patterns.into_iter().map(S::into).collect()), except: Vec::new() }
     }
 
-    /// All but those that one of these patterns matches.
+    /// Those that were trained before, but for those that one of these patterns matches.
     pub fn except<S: Into<String>>(patterns: impl IntoIterator<Item = S>) -> Self {
-        Self { only: None, except: patterns.into_iter().map(S::into).collect() }
+        Self::default().without(patterns)
+    }
+
+    /// These, but for those that one of these patterns matches.
+    #[must_use]
+    pub fn without<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
+        self.except.extend(patterns.into_iter().map(S::into));
+        self
     }
 
     /// Gives every parameter of `specs` its kind.
@@ -48,7 +55,8 @@ impl Trainable {
         }
         for spec in specs.iter_mut().filter(is_parameter) {
             let matched = |patterns: &[String]| patterns.iter().any(|p| matches(p, &spec.name));
-            let trained = self.only.as_deref().is_none_or(matched) && !matched(&self.except);
+            let before = spec.kind == ParamKind::Trainable;
+            let trained = self.only.as_deref().map_or(before, matched) && !matched(&self.except);
             spec.kind = if trained { ParamKind::Trainable } else { ParamKind::Frozen };
         }
         match specs.iter().any(|spec| spec.kind == ParamKind::Trainable) {
@@ -69,6 +77,32 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_frozen_stays_so_unless_it_is_asked_for() -> Result<()> {
+        let spec = |name: &str, kind| {
+            let init = crate::params::init::Initializer::Zeros;
+            ParamSpec { kind, ..ParamSpec::trainable(name, &[1], init) }
+        };
+        let base = [
+            spec("a.weight", ParamKind::Frozen),
+            spec("b.weight", ParamKind::Trainable),
+            spec("b.bias", ParamKind::Trainable),
+            spec("b.mean", ParamKind::Statistic),
+        ];
+        let trained = |trainable: Trainable| -> Result<Vec<String>> {
+            let mut specs = base.to_vec();
+            trainable.apply(&mut specs)?;
+            let trained = specs.into_iter().filter(|spec| spec.kind == ParamKind::Trainable);
+            Ok(trained.map(|spec| spec.name).collect())
+        };
+        assert_eq!(trained(Trainable::default())?, ["b.weight", "b.bias"]);
+        assert_eq!(trained(Trainable::except(["*.bias"]))?, ["b.weight"]);
+        assert_eq!(trained(Trainable::only(["*.weight"]))?, ["a.weight", "b.weight"]);
+        assert_eq!(trained(Trainable::only(["*"]).without(["b.*"]))?, ["a.weight"]);
+        assert!(trained(Trainable::except(["*.mean"])).is_err(), "statistics are no parameters");
+        Ok(())
+    }
 
     #[test]
     fn a_star_is_any_text() {

@@ -54,6 +54,9 @@ struct RunIdentity {
     start: String,
     train: String,
     test: Option<String>,
+    /// The hash of the graph of operations.
+    #[serde(default)]
+    network: String,
     /// The first training example's logit at scaled parameters.
     probe: f64,
 }
@@ -67,7 +70,7 @@ impl RunIdentity {
             (self.start == other.start, "initial parameters"),
             (self.train == other.train, "training examples"),
             (self.test == other.test, "test examples"),
-            (near, "model"),
+            (near && self.network == other.network, "model"),
         ];
         parts.iter().find(|(same, _)| !same).map(|(_, what)| *what)
     }
@@ -171,6 +174,7 @@ impl Trainer<'_> {
             start: hash::named_as_f64(self.start.iter().chain(self.start.statistics()))?,
             train: self.train.hash()?,
             test: self.test.map(Examples::hash).transpose()?,
+            network: blake3::hash(format!("{:?}", self.model.network()).as_bytes()).to_string(),
             probe: probe[0],
         })
     }

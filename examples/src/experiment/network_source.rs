@@ -1,0 +1,177 @@
+//! Where the networks of a program come from: the flags come in, a network and its parameters go
+//! out, built and drawn, or as an archive of PyTorch has them. Called by experiments and by `gram`.
+
+use std::{fs::File, path::Path};
+
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{DType, Device};
+use entk::{
+    models::{Activation, InputKind, Model, Network, ParamKind, Params},
+    torch::{Import, Imported, import},
+};
+
+use crate::{
+    cli::model_flags::{ModelChoice, ModelFlags},
+    run::{Run, record::ArchiveRecord},
+};
+
+/// The networks that the flags ask for. An archive is read once.
+#[derive(Debug)]
+pub struct NetworkSource {
+    flags: ModelFlags,
+    archive: Option<Imported>,
+    dtype: DType,
+    device: Device,
+}
+
+impl NetworkSource {
+    /// Reads the archive, if the network is one, and notes in the record and on stderr what a user
+    /// should know of it.
+    ///
+    /// # Errors
+    /// An archive that cannot be read or is no network, or patterns that match none of its
+    /// parameters.
+    pub fn open(run: &Run, flags: &ModelFlags, dtype: DType, device: &Device) -> Result<Self> {
+        let archive = match &flags.model {
+            ModelChoice::BuiltIn(_) => None,
+            ModelChoice::Archive(path) => {
+                let (trainable, device) = (flags.trained(), device.clone());
+                let config = Import { dtype, device, trainable };
+                let imported =
+                    import(path, &config).with_context(|| format!("--model {}", path.display()))?;
+                let record = record(path, &imported)?;
+                say(path, &record);
+                run.note_archive(record);
+                Some(imported)
+            }
+        };
+        Ok(Self { flags: flags.clone(), archive, dtype, device: device.clone() })
+    }
+
+    /// The shape of one input, where that is given.
+    pub fn input_shape(&self) -> Option<&[usize]> {
+        self.archive.as_ref().map(|imported| imported.network.input_shape())
+    }
+
+    /// Whether inputs are whole numbers, as of tokens.
+    pub fn reads_ids(&self) -> bool {
+        let of_archive = |imported: &Imported| imported.network.input_kind() == InputKind::Ids;
+        match self.flags.model.built_in() {
+            Some(name) => name.reads_tokens(),
+            None => self.archive.as_ref().is_some_and(of_archive),
+        }
+    }
+
+    /// The network for inputs of this shape.
+    ///
+    /// # Errors
+    /// Inputs that it cannot take, an activation where it has its own, or patterns that match none
+    /// of its parameters.
+    pub fn network(&self, input: &[usize], activation: Activation) -> Result<Network> {
+        let ModelFlags { model, width, .. } = &self.flags;
+        match (model.built_in(), &self.archive) {
+            (Some(name), _) => self.trained(name.network(input, *width, activation)?),
+            (None, Some(Imported { network, .. })) => {
+                ensure!(
+                    activation == Activation::Relu,
+                    "the activation cannot be chosen: --model {model} has its own"
+                );
+                self.ensure_input(input)?;
+                Ok(network.clone())
+            }
+            (None, None) => bail!("--model {model} was not read"),
+        }
+    }
+
+    /// [`network`](Self::network), which must have the one output of binary tasks.
+    ///
+    /// # Errors
+    /// As [`network`](Self::network), and several outputs.
+    pub fn binary_network(&self, input: &[usize], activation: Activation) -> Result<Network> {
+        let network = self.network(input, activation)?;
+        ensure!(
+            network.outputs() == 1,
+            "--model {} has {} outputs, and a binary task needs one logit: export a wrapper whose \
+             forward returns `self.module(x)[:, :1]`, or a difference of two logits",
+            self.flags.model,
+            network.outputs()
+        );
+        Ok(network)
+    }
+
+    /// Refuses inputs of another shape than an archive's.
+    ///
+    /// # Errors
+    /// Both shapes.
+    pub fn ensure_input(&self, input: &[usize]) -> Result<()> {
+        match self.input_shape() {
+            Some(expected) if expected != input => {
+                let kind = if self.reads_ids() { "whole numbers" } else { "numbers" };
+                bail!(
+                    "--model {} takes inputs of shape {}, {kind}, and these are {}",
+                    self.flags.model,
+                    batch_of(expected),
+                    batch_of(input)
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The parameters at which a network starts: drawn, or those of the archive.
+    ///
+    /// # Errors
+    /// When they cannot be drawn.
+    pub fn start(&self, network: &Network, seed: u64) -> Result<Params> {
+        Ok(match &self.archive {
+            Some(imported) => imported.params.clone(),
+            None => network.init(seed, self.dtype, &self.device)?,
+        })
+    }
+
+    fn trained(&self, network: Network) -> Result<Network> {
+        match self.flags.trained() {
+            Some(trainable) => {
+                network.with_trainable(&trainable).context("--trainable and --frozen")
+            }
+            None => Ok(network),
+        }
+    }
+}
+
+/// The shape of a batch of inputs, as `(N, 3, 32, 32)`.
+fn batch_of(input: &[usize]) -> String {
+    let axes: Vec<String> = input.iter().map(|size| format!(", {size}")).collect();
+    format!("(N{})", axes.concat())
+}
+
+fn record(path: &Path, imported: &Imported) -> Result<ArchiveRecord> {
+    let (mut hasher, file) = (blake3::Hasher::new(), File::open(path)?);
+    hasher.update_reader(file).with_context(|| format!("cannot read {}", path.display()))?;
+    let specs = imported.network.specs();
+    let of_kind = |kind| {
+        specs.iter().filter(|spec| spec.kind == kind).map(|spec| spec.elem_count()).sum::<usize>()
+    };
+    Ok(ArchiveRecord {
+        file: path.display().to_string(),
+        blake3: hasher.finalize().to_string(),
+        torch_version: imported.torch_version.clone(),
+        notes: imported.notes.clone(),
+        tied: imported.aliases.clone(),
+        trained: of_kind(ParamKind::Trainable),
+        frozen: of_kind(ParamKind::Frozen),
+    })
+}
+
+fn say(path: &Path, record: &ArchiveRecord) {
+    let shown = path.display();
+    let ArchiveRecord { torch_version, trained, frozen, notes, .. } = record;
+    eprintln!(
+        "{shown}: torch {torch_version}, {trained} numbers trained, {frozen} frozen; no seed draws \
+         them"
+    );
+    for note in notes {
+        eprintln!("{shown}: {note}");
+    }
+    eprintln!("{shown}: nothing was compared with PyTorch");
+}
