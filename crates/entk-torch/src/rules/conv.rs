@@ -127,8 +127,8 @@ fn convolution_3d(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
         if padding[0] > 0 {
             padded = t.apply(Pad::new(1, padding[0], padding[0]), &[volume])?;
         }
-        let reach = dilation[0] * (depth - 1) + 1;
-        if padded.shape[1] < reach || stride[0] == 0 {
+        let reach = dilation[0] * depth.saturating_sub(1) + 1;
+        if padded.shape[1] < reach || [stride[0], dilation[0], depth].contains(&0) {
             return Err(Refusal::new(format!("a kernel of {depth} frames on {:?}", x.shape)));
         }
         let mut frames = Vec::new();
