@@ -77,3 +77,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/operations.md")]
 struct Operations;
+
+/// Compiles the guide to networks of PyTorch as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/pytorch.md")]
+struct Pytorch;

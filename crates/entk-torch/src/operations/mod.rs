@@ -3,6 +3,7 @@
 
 pub(crate) mod choose;
 pub(crate) mod compare;
+pub(crate) mod erf;
 pub(crate) mod gather;
 pub(crate) mod ids;
 pub(crate) mod steps;

@@ -2,6 +2,7 @@
 //! file a family; docs/pytorch.md lists them from here.
 
 pub(crate) mod attention;
+pub(crate) mod composed;
 pub(crate) mod conv;
 pub(crate) mod dense;
 pub(crate) mod index;
@@ -35,18 +36,20 @@ pub(crate) enum Sharing {
 pub(crate) type Family = (&'static str, &'static [(&'static str, Rule)]);
 
 /// All families, in the order of the documentation.
-pub(crate) const FAMILIES: [Family; 14] = [
+pub(crate) const FAMILIES: [Family; 16] = [
     ("dense maps and products", dense::RULES),
     ("convolutions", conv::RULES),
     ("norms", norm::RULES),
     ("functions of one number", pointwise::OF_ONE),
     ("functions of two tensors", pointwise::OF_TWO),
+    ("functions made of others", composed::RULES),
     ("pooling and interpolation", pooling::RULES),
     ("sums and maxima", reduce::RULES),
     ("attention and softmax", attention::RULES),
     ("recurrent networks", recurrent::RULES),
     ("shapes", shape::axes::RULES),
     ("parts", shape::parts::RULES),
+    ("windows and repetitions", shape::windows::RULES),
     ("what changes nothing here", shape::same::RULES),
     ("chosen entries", index::RULES),
     ("values without a derivative", values::RULES),
@@ -100,4 +103,43 @@ pub(crate) fn instead(operation: &str) -> String {
     let found = INSTEAD.iter().find(|(part, _)| operation.contains(part));
     let general = "write it with the operations that docs/pytorch.md lists";
     found.map_or(general, |(_, instead)| instead).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FAMILIES;
+
+    const BEGIN: &str = "<!-- operations: begin -->";
+    const END: &str = "<!-- operations: end -->";
+
+    /// After a change of the rules, `UPDATE_DOCS=1 cargo test -p entk-torch table` writes the
+    /// guide's table.
+    #[test]
+    fn the_table_of_the_guide_is_that_of_the_rules() {
+        let mut rows = "| family | operations |\n| --- | --- |\n".to_owned();
+        for (family, rules) in FAMILIES {
+            let names: Vec<String> = rules.iter().map(|(name, _)| format!("`{name}`")).collect();
+            rows += &format!("| {family} | {} |\n", names.join(" "));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/pytorch.md");
+        let guide = std::fs::read_to_string(path).expect("the guide");
+        let (before, rest) = guide.split_once(BEGIN).expect("the begin of the table");
+        let (found, after) = rest.split_once(END).expect("the end of the table");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            let guide = format!("{before}{BEGIN}\n{rows}{END}{after}");
+            std::fs::write(path, guide).expect("the guide");
+        } else {
+            assert_eq!(found.trim(), rows.trim(), "set UPDATE_DOCS=1 to write the table");
+        }
+    }
+
+    #[test]
+    fn no_operation_has_two_rules() {
+        let mut names: Vec<&str> =
+            FAMILIES.iter().flat_map(|(_, rules)| rules.iter().map(|(name, _)| *name)).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
 }

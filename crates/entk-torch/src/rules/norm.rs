@@ -3,7 +3,12 @@
 use entk_models::{Add, Function, Multiply, Normalize, NormalizeBatch, Subtract};
 
 use crate::{
-    rules::{conv::each_image, pointwise, rule::Rule, shape::reshaped},
+    rules::{
+        conv::each_image,
+        pointwise,
+        rule::Rule,
+        shape::{permuted, reshaped},
+    },
     trace::{Refusal, Ruled, Traced, Tracer, call::Call},
 };
 
@@ -22,10 +27,7 @@ const EPS: f64 = 1e-5;
 fn batch_norm(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     call.ignore(&["momentum", "cudnn_enabled"]);
     if call.bool_or("training", true)? {
-        return Err(Refusal::new(
-            "normalises by the statistics of the batch, so that examples interact: export with \
-             `model.eval()`",
-        ));
+        return standardised(t, call);
     }
     let (x, eps) = (call.tensor("input")?, call.float_or("eps", EPS)?);
     let (mean, variance) = (call.tensor("running_mean")?, call.tensor("running_var")?);
@@ -49,6 +51,23 @@ fn batch_norm(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let y = t.apply(Subtract, &[x, &mean])?;
     let y = t.apply(Multiply, &[&y, &inverse])?;
     scaled_and_shifted(t, y, weight, bias, &channels)
+}
+
+/// Batch norm in training mode, of weights alone: modules standardise their filters with it.
+fn standardised(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
+    let x = call.tensor("input")?;
+    let tracked = call.optional_tensor("running_mean")?.or(call.optional_tensor("running_var")?);
+    if tracked.is_some() || !t.is_shared(x) || x.shape.first() != Some(&1) {
+        return Err(Refusal::new(
+            "normalises by the statistics of the batch, so that examples interact: export with \
+             `model.eval()`",
+        ));
+    }
+    let norm = Normalize::instance().with_eps(call.float_or("eps", EPS)?);
+    let (weight, bias) = (call.optional_tensor("weight")?, call.optional_tensor("bias")?);
+    each_image(t, x, x.rank().saturating_sub(2), |t, image| {
+        normalised(t, norm, image, weight, bias)
+    })
 }
 
 /// The shape in which a vector of channels, axis 1, meets a tensor.
@@ -139,8 +158,12 @@ fn instance_norm(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
 
 fn weight_norm(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let (v, g) = (call.tensor("v")?, call.tensor("g")?);
-    match call.int_or("dim", 0)? {
-        0 => t.apply(Normalize::weight(), &[v, g]),
-        axis => Err(Refusal::new(format!("weight norm over axis {axis}: 0 has a rule"))),
+    let mut order: Vec<usize> = (0..v.rank()).collect();
+    order.swap(0, call.axis_or("dim", 0, v.rank())?);
+    if g.rank() != v.rank() {
+        return Err(Refusal::new(format!("lengths {:?} of weights {:?}", g.shape, v.shape)));
     }
+    let (v, g) = (permuted(t, v, &order)?, permuted(t, g, &order)?);
+    let y = t.apply(Normalize::weight(), &[&v, &g])?;
+    permuted(t, &y, &order)
 }

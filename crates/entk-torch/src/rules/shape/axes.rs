@@ -16,6 +16,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("reshape.default", Rule::One(reshape)),
     ("_unsafe_view.default", Rule::One(reshape)),
     ("view_as.default", Rule::One(reshape_as)),
+    ("reshape_as.default", Rule::One(reshape_as)),
     ("flatten.using_ints", Rule::One(flatten)),
     ("unflatten.int", Rule::One(unflatten)),
     ("unsqueeze.default", Rule::One(unsqueeze)),

@@ -3,13 +3,14 @@
 pub(crate) mod axes;
 pub(crate) mod parts;
 pub(crate) mod same;
+pub(crate) mod windows;
 
 use entk_models::{Concat, Expand, Permute, Reshape, Slice};
 
 use crate::trace::{Ruled, Traced, Tracer};
 
 /// Operations whose results always share storage with their tensor.
-pub(crate) const VIEWS: [&str; 27] = [
+pub(crate) const VIEWS: [&str; 28] = [
     "alias",
     "detach",
     "view",
@@ -28,6 +29,7 @@ pub(crate) const VIEWS: [&str; 27] = [
     "split_with_sizes",
     "chunk",
     "unbind",
+    "unfold",
     "unflatten",
     "swapaxes",
     "movedim",
@@ -39,8 +41,17 @@ pub(crate) const VIEWS: [&str; 27] = [
     "_unsafe_view",
 ];
 /// Operations whose results are views where that is possible, else copies.
-pub(crate) const MAYBE_VIEWS: [&str; 8] =
-    ["reshape", "flatten", "contiguous", "to", "type_as", "float", "_to_copy", "ravel"];
+pub(crate) const MAYBE_VIEWS: [&str; 9] = [
+    "reshape",
+    "reshape_as",
+    "flatten",
+    "contiguous",
+    "to",
+    "type_as",
+    "float",
+    "_to_copy",
+    "ravel",
+];
 
 /// A tensor in another shape.
 pub(crate) fn reshaped(t: &mut Tracer, x: &Traced, shape: &[usize]) -> Ruled<Traced> {
