@@ -225,9 +225,14 @@ fn the_public_check_tells_truth_from_lies() -> Result<()> {
     Ok(())
 }
 
-/// A kink at 0: a step of a difference may cross it.
+/// The positive part, with a kink at 0: a step of a difference may cross it.
 #[derive(Debug, Clone)]
 struct Kink;
+
+/// 1 where x is positive, else 0.
+fn is_positive(x: &Tensor) -> Result<Tensor> {
+    Ok(x.gt(0.0)?.to_dtype(x.dtype())?)
+}
 
 impl Operation for Kink {
     type Cache = Tensor;
@@ -237,15 +242,15 @@ impl Operation for Kink {
     }
 
     fn forward(&self, inputs: &[&Tensor], _: NormMode) -> Result<(Tensor, Tensor)> {
-        Ok((inputs[0].abs()?, inputs[0].clone()))
+        Ok((inputs[0].relu()?, inputs[0].clone()))
     }
 
     fn jvp(&self, x: &Tensor, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
-        Ok((x.sign()? * only_tangent(tangents)?)?)
+        Ok((is_positive(x)? * only_tangent(tangents)?)?)
     }
 
     fn vjp(&self, x: &Tensor, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        Ok(vec![Some((x.sign()? * dy)?)])
+        Ok(vec![Some((is_positive(x)? * dy)?)])
     }
 }
 
