@@ -6,6 +6,9 @@ use entk_models::{Factor, MixedFactor, Model, Params, Sweep, ensure_finite};
 
 use crate::error::{LinearizeError, Result};
 
+/// Points on which operations from elsewhere are checked.
+const VERIFIED: usize = 4;
+
 /// Directions that one sweep carries as a batch.
 const DIRECTIONS: usize = 256;
 
@@ -53,12 +56,15 @@ impl<'a> MixedDerivative<'a> {
     /// The mean of the mixed derivative over `points` (N, C, H, W).
     ///
     /// # Errors
-    /// No point, or NaN or infinity in one.
+    /// No point, NaN or infinity in one, points or parameters that do not fit the model, and
+    /// those of [`Model::verify_active_parameters`] on the first four points.
     pub fn averaged(model: &'a dyn Model, params: &'a Params, points: &Tensor) -> Result<Self> {
         if points.elem_count() == 0 {
             return Err(LinearizeError::Empty);
         }
         ensure_finite(points, "points")?;
+        let few = points.narrow(0, 0, VERIFIED.min(points.dim(0)?))?;
+        model.verify_active_parameters(params, &few)?;
         Ok(Self { model, params, points: points.clone() })
     }
 

@@ -9,7 +9,8 @@ use crate::{
     check::{
         identities::{Input, adjoint, alone, beside, differences, first_alone},
         point::{Direction, Point},
-        report::ensure_within,
+        report::{ensure_within, selection},
+        selection::selections,
     },
     error::Result,
     graph::{Graph, Source},
@@ -67,6 +68,9 @@ fn examine(graph: &Graph, at: usize, values: &[Tensor]) -> Result<()> {
     let (operation, exact) = (format!("{operation:?}"), EXACT * round_off);
     for (of, error) in adjoint(&point, &along)? {
         ensure_within(&operation, &format!("vjp against jvp of {of}"), error, exact)?;
+    }
+    for (of, error) in selections(&point)? {
+        ensure_within(&operation, &selection(&of), error, exact)?;
     }
     let error = first_alone(&point)?;
     ensure_within(&operation, "one example alone against the batch", error, exact)?;

@@ -6,6 +6,7 @@ pub(crate) mod guard;
 mod identities;
 mod point;
 mod report;
+mod selection;
 
 use std::sync::Arc;
 
@@ -17,7 +18,8 @@ use crate::{
     check::{
         guard::guard,
         identities::{adjoint, alone, beside, differences, first_alone},
-        point::{Direction, Point, distance, normal},
+        point::{Direction, Point, distance, larger, normal},
+        selection::selections,
     },
     error::{ModelError, Result},
     graph::backward::Wanted,
@@ -27,7 +29,8 @@ use crate::{
 };
 
 /// Checks an operation on inputs that all have the same number N >= 2 of examples: derivatives
-/// against each other and against differences at several steps, rows against sums, one example
+/// against each other and against differences at several steps, cotangents asked for without others
+/// against all, rows against sums, one example
 /// against the batch, strided inputs against contiguous ones.
 ///
 /// ```
@@ -46,7 +49,8 @@ pub fn operation(operation: impl Operation, inputs: &[Input]) -> Result<Report> 
     let name = format!("{operation:?}");
     let named = |(at, input): (usize, &Input)| (format!("input {at}"), input.clone());
     let inputs: Vec<_> = inputs.iter().enumerate().map(named).collect();
-    report(&name, &alone(Arc::new(operation), &inputs)?)
+    let at = alone(Arc::new(operation), &inputs)?;
+    Ok(Report { selections: selections(&at)?, ..report(&name, &at)? })
 }
 
 /// Checks a whole network at `params` on the batch x; before that each operation that is not of
@@ -86,6 +90,7 @@ fn report(name: &str, at: &Point) -> Result<Report> {
         adjoint: adjoint(at, &along)?,
         differences: at_steps(&|step| differences(at, &along, step))?,
         beside: Vec::new(),
+        selections: Vec::new(),
         rows: at.vjp(&u, Wanted::PerExample)?.distance(&at.vjp(&u, Wanted::Sum)?)?,
         batches: batches(at, &u)?,
         strides: strides(at, &u)?,
@@ -113,11 +118,6 @@ fn mixed_differences(at: &Point, u: &Tensor, along: &Direction, step: f64) -> Re
     let inputs = inputs.collect::<Result<_>>()?;
     let difference = Direction { params: after.params.zip(&before.params, half)?, inputs };
     difference.distance(&at.mixed(u, along)?)
-}
-
-/// The larger of two, NaN where one is.
-fn larger(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b <= a { a } else { b }
 }
 
 /// Results and gradients of the first example alone.

@@ -5,7 +5,7 @@ use candle_core::{DType, Tensor};
 
 use crate::{
     error::{ModelError, Result},
-    graph::{Graph, backward::Wanted, flow::Flow, forward::Kept, mixed::MixedPoint},
+    graph::{Graph, Source, backward::Wanted, flow::Flow, forward::Kept, mixed::MixedPoint},
     operation::NormMode,
     params::{Params, init::Initializer},
 };
@@ -48,13 +48,20 @@ pub(crate) fn distance(a: &Tensor, b: &Tensor) -> Result<f64> {
     Ok(if norm == 0.0 { 0.0 } else { norm / scale })
 }
 
+/// The larger of two, NaN where one is.
+pub(crate) fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b <= a { a } else { b }
+}
+
 impl Direction {
-    /// Standard normals everywhere; whole numbers have no tangent.
+    /// Normals everywhere, as large as what they move where that is larger than 1, so that
+    /// differences of large values are not lost in round-off; whole numbers have no tangent.
     pub(crate) fn random(at: &Point, seed: u64) -> Result<Self> {
         let mut number = seed;
         let mut draw = |tensor: &Tensor| {
             number = number.wrapping_add(1);
-            normal(tensor, number)
+            let size = (dot(tensor, tensor)? / tensor.elem_count().max(1) as f64).sqrt();
+            Ok((normal(tensor, number)? * size.max(1.0))?)
         };
         let params = at.params.map(&mut draw)?;
         let inputs = at.inputs.iter().map(|x| x.dtype().is_float().then(|| draw(x)).transpose());
@@ -118,6 +125,15 @@ impl Direction {
 }
 
 impl Point {
+    /// The name of an input or a parameter, by the number of its value.
+    pub(crate) fn name_of(&self, value: usize) -> String {
+        match self.graph.nodes[value].source {
+            Source::Input(number) => self.names[number].clone(),
+            Source::Parameter(spec) => self.graph.specs[spec].name.clone(),
+            Source::Result { .. } => String::new(),
+        }
+    }
+
     /// The point at a distance along a direction.
     pub(crate) fn moved(&self, step: f64, along: &Direction) -> Result<Self> {
         let inputs = self.inputs.iter().zip(&along.inputs).map(|(x, dx)| match dx {

@@ -21,6 +21,10 @@ pub struct Report {
     /// These at a point beside, where those at the point itself disagree: at a kink, as where two
     /// entries of a window are equal, they agree with no derivative.
     pub beside: Vec<(f64, f64)>,
+    /// Cotangents of an operation that are asked for without others, against those asked for all
+    /// together: the name of the input and the largest error. None for a network, whose operations
+    /// of your own are checked one by one.
+    pub selections: Vec<(String, f64)>,
     /// Gradients from the rows of each example against their sum.
     pub rows: f64,
     /// Results and gradients of the first example alone against those in the batch.
@@ -77,6 +81,9 @@ impl Report {
         for (of, error) in &self.adjoint {
             within(&format!("vjp against jvp of {of}"), *error, exact)?;
         }
+        for (of, error) in &self.selections {
+            within(&selection(of), *error, exact)?;
+        }
         let differencing = self.differencing();
         let differences = Self::best(&[&self.differences[..], &self.beside].concat());
         within("jvp against differences of values", differences, differencing)?;
@@ -88,6 +95,11 @@ impl Report {
         }
         within("mixed_vjp against differences of vjp", Self::best(&self.mixed), differencing)
     }
+}
+
+/// What is compared where cotangents are asked for without others.
+pub(crate) fn selection(of: &str) -> String {
+    format!("vjp of {of} without others against vjp of all")
 }
 
 /// Refuses an error of an operation's derivatives that is not within the tolerance.
@@ -106,6 +118,9 @@ impl fmt::Display for Report {
         for (of, error) in &self.adjoint {
             writeln!(f, "  adjoint, {of}: {error:.1e}")?;
         }
+        for (of, error) in &self.selections {
+            writeln!(f, "  without others, {of}: {error:.1e}")?;
+        }
         let differences = [
             ("differences", &self.differences),
             ("differences beside", &self.beside),
@@ -115,6 +130,9 @@ impl fmt::Display for Report {
             for (step, error) in steps {
                 writeln!(f, "  {what}, step {step:.0e}: {error:.1e}")?;
             }
+        }
+        if self.mixed.is_empty() {
+            writeln!(f, "  mixed: not checked, there is no rule")?;
         }
         writeln!(f, "  rows: {:.1e}", self.rows)?;
         writeln!(f, "  batches: {:.1e}", self.batches)?;

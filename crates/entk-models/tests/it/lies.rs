@@ -26,6 +26,7 @@ enum Lie {
     DerivativesOfAnotherFunction,
     NumberOfCotangents,
     WeightForgotten,
+    WeightWrongWithoutInput,
     WeightSummedOverExamples,
     WeightOfOtherShape,
     FactorTooWide,
@@ -36,7 +37,7 @@ enum Lie {
     Blocks,
 }
 
-const LIES: [Lie; 21] = [
+const LIES: [Lie; 22] = [
     Lie::Shape,
     Lie::ResultOfOneExample,
     Lie::ResultOfOtherType,
@@ -50,6 +51,7 @@ const LIES: [Lie; 21] = [
     Lie::DerivativesOfAnotherFunction,
     Lie::NumberOfCotangents,
     Lie::WeightForgotten,
+    Lie::WeightWrongWithoutInput,
     Lie::WeightSummedOverExamples,
     Lie::WeightOfOtherShape,
     Lie::FactorTooWide,
@@ -112,7 +114,12 @@ impl Operation for Scaled {
         })
     }
 
-    fn vjp(&self, [x, w]: &Self::Cache, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    fn vjp(
+        &self,
+        [x, w]: &Self::Cache,
+        dy: &Tensor,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>> {
         let dy = if self.0 == Lie::ExamplesInteract { &centred(dy)? } else { dy };
         let (dx, dw) = (dy.broadcast_mul(w)?, (dy * x)?);
         Ok(match self.0 {
@@ -123,6 +130,7 @@ impl Operation for Scaled {
             Lie::DerivativesOfAnotherFunction => vec![Some((dx * 2.0)?), Some((dw * 2.0)?)],
             Lie::NumberOfCotangents => vec![Some(dx)],
             Lie::WeightForgotten => vec![Some(dx), None],
+            Lie::WeightWrongWithoutInput if !wanted[0] => vec![None, Some((dw * 2.0)?)],
             Lie::WeightSummedOverExamples => {
                 vec![Some(dx), Some(dw.sum_keepdim(0)?.broadcast_as(dw.shape())?)]
             }
@@ -198,6 +206,15 @@ fn every_lie_is_refused_by_name_before_a_kernel_is_made() -> Result<()> {
 }
 
 #[test]
+fn large_inputs_are_no_lie() -> Result<()> {
+    let network = network(Lie::Nothing)?;
+    let theta = network.init(1, DType::F32, &Device::Cpu)?;
+    let x = (normal(&[4, 4], 2)? * 1e6)?.to_dtype(DType::F32)?;
+    network.verify_active_parameters(&theta, &x)?;
+    Ok(())
+}
+
+#[test]
 fn refusals_name_the_parameter() -> Result<()> {
     let refused = refusal(Lie::WeightForgotten, DType::F64)?.expect("a refusal").to_string();
     assert!(refused.contains("input 1, scale.weight"), "{refused}");
@@ -217,7 +234,12 @@ fn the_check_of_a_network_names_the_operation() -> Result<()> {
 fn the_public_check_tells_truth_from_lies() -> Result<()> {
     let inputs = [Input::Each(normal(&[3, 5], 1)?), Input::Shared(normal(&[5], 2)?)];
     check::operation(Scaled(Lie::Nothing), &inputs)?.ensure()?;
-    for lie in [Lie::CotangentWithWrongSign, Lie::TangentTooSmall, Lie::WeightForgotten] {
+    for lie in [
+        Lie::CotangentWithWrongSign,
+        Lie::TangentTooSmall,
+        Lie::WeightForgotten,
+        Lie::WeightWrongWithoutInput,
+    ] {
         let report = check::operation(Scaled(lie), &inputs)?;
         let refused = report.ensure().expect_err("a refusal").to_string();
         assert!(refused.contains("Scaled"), "{refused}");
