@@ -101,8 +101,8 @@ pub enum TorchError {
     },
     /// Numbers that differ from those of PyTorch.
     #[error(
-        "{what} of example {example}: {got} here and {expected} in {}, a difference of more than \
-         {tolerance:.0e} of the largest; {place}", path.display()
+        "{what} of example {example}: {got} here and {expected} in the file, a difference of more \
+         than {tolerance:.0e} of the largest; {place}"
     )]
     Differs {
         /// Outputs, or the Jacobian-vector product.
@@ -115,14 +115,18 @@ pub enum TorchError {
         expected: f64,
         /// The largest difference allowed, relative to the largest value.
         tolerance: f64,
-        /// The file.
-        path: PathBuf,
         /// The first operation that differs, where intermediate values are given.
         place: String,
     },
     /// What the network library refuses.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(Box<ModelError>),
+}
+
+impl From<ModelError> for TorchError {
+    fn from(error: ModelError) -> Self {
+        Self::Model(Box::new(error))
+    }
 }
 
 impl TorchError {
@@ -133,7 +137,7 @@ impl TorchError {
 
 impl From<candle_core::Error> for TorchError {
     fn from(error: candle_core::Error) -> Self {
-        Self::Model(error.into())
+        ModelError::from(error).into()
     }
 }
 

@@ -149,8 +149,7 @@ impl<'p> Reference<'p> {
             return Ok(difference.largest);
         }
         let Difference { example, got, expected, tolerance, .. } = difference;
-        let (path, place) = (self.path.to_path_buf(), explain()?);
-        Err(TorchError::Differs { what, example, got, expected, tolerance, path, place })
+        Err(TorchError::Differs { what, example, got, expected, tolerance, place: explain()? })
     }
 
     fn difference(&self, name: &str, found: &Tensor) -> Result<Difference> {

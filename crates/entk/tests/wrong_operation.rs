@@ -8,7 +8,7 @@ use entk::{
 };
 
 /// `2 x`, and a reverse-mode derivative by this factor.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Doubled {
     backward: f64,
 }
@@ -44,8 +44,11 @@ impl Operation for Doubled {
     }
 }
 
+/// A use of a network, and what it says.
+type Use = (&'static str, Result<(), Error>);
+
 /// What each use of a network says of it.
-fn uses(backward: f64) -> Result<Vec<(&'static str, Result<(), Error>)>, Error> {
+fn uses(backward: f64) -> Result<Vec<Use>, Error> {
     let layers = Sequential::new()
         .then(Dense::new("first", 3, 4))
         .then(Activation::Tanh)

@@ -156,7 +156,7 @@ fn broken_promises_and_numbers_are_refused_by_name() -> Result<()> {
         network.forward(&theta, &x)
     };
     for (closure, expected) in [
-        (Closure::new("sum", same, |t| t[0].sum_all()), "Closure(\"sum\"): its result of one"),
+        (Closure::new("sum", same, |t| t[0].sum_all()), "Closure(\"sum\"): the result of one"),
         (
             Closure::new("log", same, |t| t[0].abs()?.neg()?.log()),
             "result of Closure(\"log\") holds NaN",
