@@ -6,6 +6,7 @@ use entk::{
     models::{self, MixedCotangents, NormMode, Operation, linear_mixed_vjp, only_tangent},
     prelude::*,
 };
+use entk_testing::TestResult;
 
 /// `2 x`, and a reverse-mode derivative by this factor.
 #[derive(Debug, Clone)]
@@ -45,10 +46,14 @@ impl Operation for Doubled {
 }
 
 /// A use of a network, and what it says.
-type Use = (&'static str, Result<(), Error>);
+type Use = (&'static str, Result<(), String>);
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
 
 /// What each use of a network says of it.
-fn uses(backward: f64) -> Result<Vec<Use>, Error> {
+fn uses(backward: f64) -> TestResult<Vec<Use>> {
     let layers = Sequential::new()
         .then(Dense::new("first", 3, 4))
         .then(Activation::Tanh)
@@ -63,24 +68,21 @@ fn uses(backward: f64) -> Result<Vec<Use>, Error> {
     let linear = Linearized::new(&network, theta.clone());
     let trained = |model: &dyn Model| fit(model, &theta, &task, None, &config).map(drop);
     Ok(vec![
-        (
-            "kernel",
-            gram(&network, &theta, &x, &GramConfig::default()).map(drop).map_err(Error::from),
-        ),
-        ("Jacobian", Jacobian::new(&network, &theta, &x).map(drop).map_err(Error::from)),
-        ("mixed", MixedDerivative::averaged(&network, &theta, &x).map(drop).map_err(Error::from)),
-        ("training", trained(&network).map_err(Error::from)),
-        ("training of a linearization", trained(&linear).map_err(Error::from)),
+        ("kernel", gram(&network, &theta, &x, &GramConfig::default()).map(drop).map_err(said)),
+        ("Jacobian", Jacobian::new(&network, &theta, &x).map(drop).map_err(said)),
+        ("mixed", MixedDerivative::averaged(&network, &theta, &x).map(drop).map_err(said)),
+        ("training", trained(&network).map_err(said)),
+        ("training of a linearization", trained(&linear).map_err(said)),
     ])
 }
 
 #[test]
-fn a_wrong_operation_is_refused_by_everything_that_computes_with_it() -> Result<(), Error> {
+fn a_wrong_operation_is_refused_by_everything_that_computes_with_it() -> TestResult {
     for (by, result) in uses(2.0)? {
         assert!(result.is_ok(), "{by}: {result:?}");
     }
     for (by, result) in uses(3.0)? {
-        let refused = result.err().map(|error| error.to_string()).unwrap_or_default();
+        let refused = result.err().unwrap_or_default();
         assert!(refused.starts_with("Doubled { backward: 3.0 }"), "{by}: {refused}");
     }
     Ok(())
