@@ -69,5 +69,7 @@ pub use run::{
     cache::{CacheUse, Key, ResultCache},
     csv_table::write_csv,
     progress::{Progress, Stage},
-    record::{ArchiveRecord, Elapsed, Record, StageTime, Stages, Stopwatch, peak_rss_mb},
+    record::{
+        ArchiveRecord, Elapsed, Record, StageTime, Stages, Stopwatch, VerifiedRecord, peak_rss_mb,
+    },
 };

@@ -194,7 +194,7 @@ fn an_unwritable_folder_is_refused_and_every_flag_explained() -> Result<()> {
     assert!(!output.status.success() && stderr.contains("--out"), "{stderr}");
 
     let help = succeed(&folder.path().join("unused"), &["--help"])?;
-    let flags = "--model --trainable --frozen --weights --activation --inputs --labels --cross --layout --n --dtype --device --precision --top \
+    let flags = "--model --trainable --frozen --verify --weights --activation --inputs --labels --cross --layout --n --dtype --device --precision --top \
                  --no-eigen --accumulate --store --edge --part --export --check --rate --max-memory --dry-run \
                  --seed --json --out";
     for flag in flags.split_whitespace() {

@@ -159,6 +159,28 @@ fn a_kernel_is_the_sum_over_what_is_trained_and_frozen() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn an_archive_is_compared_with_pytorch_before_anything_is_computed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (out, other) = (folder.path().join("out"), folder.path().join("other.pt2"));
+    let inputs = write_inputs(folder.path(), &values("vit")?["inputs"])?;
+    let (archive, reference) = (golden("vit.pt2"), golden("vit.safetensors"));
+    let common = ["--inputs", text(&inputs)?, "--verify", text(&reference)?, "--model"];
+    let said = succeed("gram", &out, &[&common[..], &[text(&archive)?]].concat())?;
+    assert!(said.contains("agree with") && !said.contains("nothing was compared"), "{said}");
+    let noted = Record::read(&out.join("record.json"))?.archive.context("no archive")?;
+    assert!(noted.verified.is_some_and(|verified| verified.jvp.is_some()));
+
+    changed(&archive, &other, "models/model.json", another_activation)?;
+    let refused = folder.path().join("refused");
+    let said = fail("gram", &refused, &[&common[..], &[text(&other)?]].concat())?;
+    assert!(said.contains("differ") && said.contains("--verify"), "{said}");
+    assert!(!refused.join("gram.npy").exists());
+    let built_in = ["--verify", text(&reference)?];
+    assert!(fail("gram", &refused, &built_in)?.contains("--model mlp"));
+    Ok(())
+}
+
 /// An archive with one entry changed.
 fn changed(from: &Path, to: &Path, entry: &str, change: fn(Vec<u8>) -> Vec<u8>) -> Result<()> {
     let (mut zip, mut out) =

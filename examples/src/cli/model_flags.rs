@@ -19,6 +19,7 @@ use crate::cli::names::ModelName;
 /// | `--model` | a name, or an archive of `torch.export.save` with its parameters |
 /// | `--width` | filters of the first stage of `resnet18` |
 /// | `--trainable`, `--frozen` | patterns of the parameters that are trained, or not |
+/// | `--verify` | numbers of PyTorch to compare an archive with |
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ModelFlags {
     /// Network: a name, or an archive that `torch.export.save` has written, with its parameters;
@@ -42,6 +43,12 @@ pub struct ModelFlags {
     #[arg(long, value_name = "PATTERN")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub frozen: Vec<String>,
+
+    /// Before anything is computed, compare the archive's network with outputs and a
+    /// Jacobian-vector product of PyTorch
+    #[arg(long, value_name = "FILE.safetensors")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<PathBuf>,
 }
 
 impl ModelFlags {

@@ -7,12 +7,15 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device};
 use entk::{
     models::{Activation, InputKind, Model, Network, ParamKind, Params},
-    torch::{Import, Imported, import},
+    torch::{Import, Imported, import, verify},
 };
 
 use crate::{
     cli::model_flags::{ModelChoice, ModelFlags},
-    run::{Run, record::ArchiveRecord},
+    run::{
+        Run,
+        record::{ArchiveRecord, VerifiedRecord},
+    },
 };
 
 /// The networks that the flags ask for. An archive is read once.
@@ -29,17 +32,23 @@ impl NetworkSource {
     /// should know of it.
     ///
     /// # Errors
-    /// An archive that cannot be read or is no network, or patterns that match none of its
-    /// parameters.
+    /// An archive that cannot be read, is no network or differs from the numbers of --verify, and
+    /// patterns that match none of its parameters.
     pub fn open(run: &Run, flags: &ModelFlags, dtype: DType, device: &Device) -> Result<Self> {
         let archive = match &flags.model {
-            ModelChoice::BuiltIn(_) => None,
+            ModelChoice::BuiltIn(name) => {
+                let verify = &flags.verify;
+                ensure!(verify.is_none(), "--verify is of archives, and --model {name} is none");
+                None
+            }
             ModelChoice::Archive(path) => {
                 let (trainable, device) = (flags.trained(), device.clone());
                 let config = Import { dtype, device, trainable };
                 let imported =
                     import(path, &config).with_context(|| format!("--model {}", path.display()))?;
-                let record = record(path, &imported)?;
+                let verified =
+                    flags.verify.as_deref().map(|file| verified(&imported, file)).transpose()?;
+                let record = ArchiveRecord { verified, ..record(path, &imported)? };
                 say(path, &record);
                 run.note_archive(record);
                 Some(imported)
@@ -160,6 +169,18 @@ fn record(path: &Path, imported: &Imported) -> Result<ArchiveRecord> {
         tied: imported.aliases.clone(),
         trained: of_kind(ParamKind::Trainable),
         frozen: of_kind(ParamKind::Frozen),
+        verified: None,
+    })
+}
+
+fn verified(imported: &Imported, file: &Path) -> Result<VerifiedRecord> {
+    let shown = file.display().to_string();
+    let verified = verify(imported, file).with_context(|| format!("--verify {shown}"))?;
+    Ok(VerifiedRecord {
+        file: shown,
+        examples: verified.examples,
+        outputs: verified.outputs,
+        jvp: verified.jvp,
     })
 }
 
@@ -173,5 +194,13 @@ fn say(path: &Path, record: &ArchiveRecord) {
     for note in notes {
         eprintln!("{shown}: {note}");
     }
-    eprintln!("{shown}: nothing was compared with PyTorch");
+    match &record.verified {
+        Some(VerifiedRecord { file, examples, outputs, jvp }) => {
+            let jvp = jvp.map_or("no JVP".to_owned(), |jvp| format!("the JVP to {jvp:.1e}"));
+            eprintln!(
+                "{shown}: {examples} examples agree with {file}, outputs to {outputs:.1e}, {jvp}"
+            );
+        }
+        None => eprintln!("{shown}: nothing was compared with PyTorch; --verify would"),
+    }
 }

@@ -102,7 +102,7 @@ impl Stages {
 }
 
 /// What is known of a network that an archive of PyTorch held.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchiveRecord {
     /// The file.
     pub file: String,
@@ -118,6 +118,21 @@ pub struct ArchiveRecord {
     pub trained: usize,
     /// Numbers of parameters that keep their values.
     pub frozen: usize,
+    /// The comparison with numbers of PyTorch; `None` where there was none.
+    pub verified: Option<VerifiedRecord>,
+}
+
+/// How close a network was to numbers of PyTorch, relative to the largest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerifiedRecord {
+    /// The file of these numbers.
+    pub file: String,
+    /// Examples compared.
+    pub examples: usize,
+    /// Largest difference of outputs.
+    pub outputs: f64,
+    /// Largest difference of the Jacobian-vector product, if the file has one.
+    pub jvp: Option<f64>,
 }
 
 /// The content of `record.json`: enough to run it again and to judge what it cost.
