@@ -87,6 +87,9 @@ fn index(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let (x, indices) = (call.tensor("self")?, call.optional_tensors("indices")?);
     let axes: Vec<usize> = (0..indices.len()).filter(|axis| indices[*axis].is_some()).collect();
     let given: Vec<&Traced> = indices.iter().flatten().collect();
+    if indices.len() > x.rank() {
+        return Err(Refusal::new(format!("{} indices of {:?}", indices.len(), x.shape)));
+    }
     if given.is_empty() || given.iter().any(|index| index.elements == Elements::Truth) {
         return Err(Refusal::new(
             "chooses by truth values, so that the shape depends on data: use `torch.where`",
@@ -164,6 +167,9 @@ fn scatter_add(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let (x, numbers) = (call.tensor("self")?, call.tensor("index")?);
     let axis = call.axis_or("dim", 0, x.rank())?;
     let mut source = call.tensor("src")?.clone();
+    if numbers.rank() != source.rank() {
+        return Err(Refusal::new(format!("numbers {:?} for {:?}", numbers.shape, source.shape)));
+    }
     for axis in 0..source.rank() {
         source = part(t, &source, axis, 0..numbers.shape[axis])?;
     }
@@ -180,6 +186,9 @@ fn index_add(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let (x, source) = (call.tensor("self")?, call.tensor("source")?);
     let axis = call.axis_or("dim", 0, x.rank())?;
     let numbers = call.tensor("index")?;
+    if source.rank() != x.rank() {
+        return Err(Refusal::new(format!("{:?} added to {:?}", source.shape, x.shape)));
+    }
     let mut shape = vec![1; source.rank()];
     shape[axis] = numbers.count();
     let numbers = reshaped(t, numbers, &shape)?;
@@ -297,7 +306,9 @@ fn bilinear(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     // Rows o i, so that one dense map of b gives all products with rows of W.
     let rows = reshaped(t, weight, &[outputs * left, right])?;
     let of_b = dense(t, b, &rows, None)?;
-    let leading = &b.shape[..b.rank() - 1];
+    let Some((_, leading)) = b.shape.split_last() else {
+        return Err(Refusal::new("a bilinear map of a tensor without axes"));
+    };
     let of_b = reshaped(t, &of_b, &[leading, &[outputs, left]].concat())?;
     let a = reshaped(t, a, &[leading, &[1, left]].concat())?;
     let product = multiply(t, &of_b, &a)?;

@@ -42,6 +42,9 @@ fn batch_norm(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
             t.apply(norm, &[image, weight, bias, &mean, &variance])
         });
     }
+    if x.rank() == 0 {
+        return Err(Refusal::new("a batch norm of a tensor without axes"));
+    }
     let channels = by_channel(x);
     let over_channels = |t: &mut Tracer, tensor: &Traced| reshaped(t, tensor, &channels);
     let mean = over_channels(t, mean)?;

@@ -134,7 +134,8 @@ fn prelu(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
         1 => slope.clone(),
         channels => {
             let mut shape = vec![1; x.rank()];
-            shape[1.min(x.rank() - 1)] = channels;
+            let axis = 1.min(x.rank().saturating_sub(1));
+            *shape.get_mut(axis).ok_or_else(|| Refusal::new("a slope of no channel"))? = channels;
             t.apply(entk_models::Reshape::new(&shape), &[slope])?
         }
     };

@@ -153,7 +153,9 @@ fn next(
     hidden: &Traced,
     state: &State,
 ) -> Ruled<State> {
-    let width = state.hidden.shape[state.hidden.rank() - 1];
+    let Some(&width) = state.hidden.shape.last() else {
+        return Err(Refusal::new("a state without axes"));
+    };
     match cell {
         Cell::Elman(activation) => {
             let sum = add(t, input, hidden)?;

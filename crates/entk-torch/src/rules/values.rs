@@ -173,7 +173,9 @@ fn filling(call: &Call, number: Option<f64>, default: Elements) -> Ruled<(f64, E
             let name = if call.base().starts_with("scalar") { "s" } else { "fill_value" };
             let number = call.tensor_or_number(name)?;
             let elements = if call.base() == "full" { number.elements } else { default };
-            Ok((number.known("a filling")?[0], given.unwrap_or(elements)))
+            let known = number.known("a filling")?;
+            let first = known.first().copied().ok_or_else(|| Refusal::new("fills with nothing"))?;
+            Ok((first, given.unwrap_or(elements)))
         }
     }
 }
