@@ -103,7 +103,7 @@ fn examples(
         let numbers = Tensor::from_vec(numbers, shape, &config.device)?;
         return Ok(numbers.to_dtype(config.dtype)?);
     }
-    let most = if signature.elements == Elements::Truth { 2 } else { rows };
+    let most = if signature.elements == Elements::Truth { 2 } else { rows.max(1) };
     let numbers = Initializer::Uniform { bound: 1.0 }.draw("examples", count, 0);
     let id = |number: f64| (((number + 1.0) / 2.0 * most as f64) as usize).min(most - 1) as u32;
     let ids: Vec<u32> = numbers.into_iter().map(id).collect();
