@@ -135,16 +135,19 @@ impl View {
 
     /// Refuses a view that reaches beyond `stored` elements or repeats many of them.
     fn ensure_within(&self, name: &str, stored: usize) -> Result<()> {
-        if self.sizes.contains(&0) {
+        // Strides of a tensor without entries are products of its other sizes.
+        let others = self.sizes.iter().filter(|size| **size > 0);
+        let fits = others.copied().try_fold(1usize, usize::checked_mul).is_some();
+        if self.sizes.contains(&0) && fits {
             return Ok(());
         }
         let reach = |sum: Option<usize>, (size, stride): (&usize, &usize)| {
-            sum?.checked_add((size - 1).checked_mul(*stride)?)
+            sum?.checked_add(size.saturating_sub(1).checked_mul(*stride)?)
         };
         let last = self.sizes.iter().zip(&self.strides).fold(Some(self.offset), reach);
         let count = self.sizes.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
         match (last, count) {
-            (Some(last), Some(count)) if last < stored && count <= stored => Ok(()),
+            (Some(last), Some(count)) if fits && last < stored && count <= stored => Ok(()),
             _ => Err(refused(
                 name,
                 &format!(
