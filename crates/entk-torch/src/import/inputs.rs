@@ -17,6 +17,7 @@ use crate::{
     trace::{
         Held, Refusal, Ruled, Traced, Tracer,
         bindings::Item,
+        ensure_size,
         run::{Computed, Run},
     },
 };
@@ -156,6 +157,7 @@ impl<'a> Signature<'a> {
             run.bind(name, Item::Number(*number));
         }
         let whole = [&[batch], self.example.as_slice()].concat();
+        ensure_size(&whole)?;
         let given = if repeated || batch == 1 { &self.example } else { &whole };
         let x = match self.elements {
             Elements::Real => run.tracer.input(given),

@@ -23,7 +23,8 @@ pub(crate) const MOST_ENTRIES: usize = 1 << 26;
 
 /// Refuses a shape with more entries than anyone has memory for.
 pub(crate) fn ensure_size(shape: &[usize]) -> Ruled<()> {
-    let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    // An axis of no entries bounds nothing: other shapes of the tensor may leave it out.
+    let count = shape.iter().try_fold(1usize, |product, size| product.checked_mul((*size).max(1)));
     match count {
         Some(count) if count <= MOST_ENTRIES => Ok(()),
         _ => Err(Refusal::new(format!("has {shape:?} entries, of at most {MOST_ENTRIES}"))),
@@ -93,6 +94,7 @@ impl Traced {
 
     /// A buffer or constant of the archive.
     pub(crate) fn stored(stored: &StoredTensor) -> Ruled<Self> {
+        ensure_size(stored.tensor.dims())?;
         let tensor = stored.tensor.to_dtype(DType::F64)?.unsqueeze(0)?;
         let (shape, elements) = (stored.tensor.dims().to_vec(), stored.elements);
         Ok(Self { shape, elements, held: Held::Constant(tensor) })
