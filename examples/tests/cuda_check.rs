@@ -2,25 +2,22 @@
 //! GPU.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
 use anyhow::{Context, Result, ensure};
 use entk::device::device_count;
 use entk_examples::Record;
+use entk_testing::example_program;
 use serde_json::Value;
 
-fn program() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let profile = test.parent().and_then(Path::parent).context("the test has no folder")?;
-    let path = profile.join("examples/cuda_check");
-    ensure!(path.exists(), "{} is missing: run all of the package's tests", path.display());
-    Ok(path)
-}
-
 fn run(out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(program()?).arg("--out").arg(out).args(arguments).output()?)
+    Ok(Command::new(example_program("cuda_check")?)
+        .arg("--out")
+        .arg(out)
+        .args(arguments)
+        .output()?)
 }
 
 /// A finite number above zero.

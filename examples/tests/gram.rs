@@ -1,7 +1,7 @@
 //! The program `gram` as its users run it: files in, files out, and an error for every bad file.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
@@ -11,25 +11,13 @@ use entk::{
     models::{MlpConfig, Model},
 };
 use entk_examples::Record;
+use entk_testing::example_program;
 
 /// Round-off of an f32 kernel entry beside its f64 value, relative to the largest diagonal entry.
 const SINGLE: f64 = 1e-5;
 
-/// The built example beside this test's own executable.
-fn program() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let profile = test.parent().and_then(Path::parent).context("the test has no folder")?;
-    let path = profile.join("examples").join("gram");
-    ensure!(
-        path.exists(),
-        "{} is missing: run all of `cargo test -p entk-examples`, which builds it",
-        path.display()
-    );
-    Ok(path)
-}
-
 fn gram(out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(program()?).arg("--out").arg(out).args(arguments).output()?)
+    Ok(Command::new(example_program("gram")?).arg("--out").arg(out).args(arguments).output()?)
 }
 
 /// Runs it and expects success.

@@ -1,7 +1,7 @@
 //! `gram --store` as its users run it: planned, in parts, stopped, continued.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -9,22 +9,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use entk::gram::Store;
 use entk_examples::Record;
-
-/// The built example beside this test's own executable.
-fn program() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let profile = test.parent().and_then(Path::parent).context("the test has no folder")?;
-    let path = profile.join("examples").join("gram");
-    ensure!(
-        path.exists(),
-        "{} is missing: run all of `cargo test -p entk-examples`, which builds it",
-        path.display()
-    );
-    Ok(path)
-}
+use entk_testing::example_program;
 
 fn gram(out: &Path, arguments: &[&str]) -> Result<Output> {
-    let mut command = Command::new(program()?);
+    let mut command = Command::new(example_program("gram")?);
     for name in ["ID", "MIN", "COUNT"] {
         command.env_remove(format!("SLURM_ARRAY_TASK_{name}"));
     }
@@ -75,7 +63,7 @@ fn parts_and_finish_give_the_kernel_of_one_run() -> Result<()> {
 fn a_slurm_array_is_a_division_into_parts() -> Result<()> {
     let folder = tempfile::tempdir()?;
     for id in ["7", "5", "6"] {
-        let status = Command::new(program()?)
+        let status = Command::new(example_program("gram")?)
             .args(SMALL)
             .arg("--out")
             .arg(folder.path())
@@ -112,7 +100,7 @@ fn a_signal_stops_it_within_seconds_and_it_continues() -> Result<()> {
     let folder = tempfile::tempdir()?;
     // Tiles of one example: more work than the test waits for.
     let slow = ["--n", "3000", "--store", "--edge", "16", "--no-eigen"];
-    let mut child = Command::new(program()?)
+    let mut child = Command::new(example_program("gram")?)
         .args(slow)
         .arg("--out")
         .arg(folder.path())

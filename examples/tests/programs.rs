@@ -8,20 +8,17 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use entk_examples::Record;
+use entk_testing::example_program;
 
 const TINY: [&str; 8] = ["--model", "mlp", "--train", "60", "--test", "20", "--epochs", "2"];
 
-/// The built example beside this test's own executable.
-fn program(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let profile = test.parent().and_then(Path::parent).context("the test has no folder")?;
-    let path = profile.join("examples").join(name);
-    ensure!(path.exists(), "{} is missing: run all of the package's tests", path.display());
-    Ok(path)
-}
-
 fn run(name: &str, out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(program(name)?).arg("--out").arg(out).args(TINY).args(arguments).output()?)
+    Ok(Command::new(example_program(name)?)
+        .arg("--out")
+        .arg(out)
+        .args(TINY)
+        .args(arguments)
+        .output()?)
 }
 
 fn succeed(name: &str, out: &Path, arguments: &[&str]) -> Result<()> {
@@ -187,7 +184,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 fn a_killed_figure_goes_on_and_ends_with_the_same_numbers() -> Result<()> {
     let (killed, whole) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let flags = ["--batch", "16", "--index", "5", "--top", "10", "--seeds", "3"];
-    let mut child = Command::new(program("fig06")?)
+    let mut child = Command::new(example_program("fig06")?)
         .arg("--out")
         .arg(killed.path())
         .args(TINY)
@@ -240,7 +237,11 @@ fn the_report_is_one_page_that_loads_nothing() -> Result<()> {
     succeed("fig08", &root.path().join("a<b"), &["--batch", "16", "--index", "2", "--seeds", "1"])?;
     std::fs::create_dir(root.path().join("unfinished"))?;
     let report = |folder: &Path| {
-        Command::new(program("report")?).arg("--results").arg(folder).output().map_err(Into::into)
+        Command::new(example_program("report")?)
+            .arg("--results")
+            .arg(folder)
+            .output()
+            .map_err(Into::into)
     };
     let output: Result<Output> = report(root.path());
     ensure!(output?.status.success());
@@ -339,7 +340,7 @@ fn frozen_statistics_are_a_third_curve_of_a_network_with_norms() -> Result<()> {
     let out = tempfile::tempdir()?;
     let message = fail("fig02", out.path(), &["--frozen-norms"])?;
     assert!(message.contains("mlp has no batch norms"), "{message}");
-    let output = Command::new(program("fig02")?)
+    let output = Command::new(example_program("fig02")?)
         .args(["--model", "resnet18", "--width", "2", "--train", "32", "--test", "8"])
         .args(["--epochs", "1", "--batch", "16", "--indices", "2", "--frozen-norms", "--out"])
         .arg(out.path())

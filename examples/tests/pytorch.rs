@@ -3,8 +3,6 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{Read, Write},
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -13,22 +11,13 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, safetensors};
 use entk::{data::npy, gram::Store};
 use entk_examples::Record;
-use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+use entk_testing::{archives, example_program};
 
 /// Two independent f64 implementations: round-off of sums of some thousand terms.
 const DOUBLE: f64 = 1e-10;
 
-/// The built example beside this test's own executable.
-fn program(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let profile = test.parent().and_then(Path::parent).context("the test has no folder")?;
-    let path = profile.join("examples").join(name);
-    ensure!(path.exists(), "{} is missing: run all of the package's tests", path.display());
-    Ok(path)
-}
-
 fn run(name: &str, out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(program(name)?).arg("--out").arg(out).args(arguments).output()?)
+    Ok(Command::new(example_program(name)?).arg("--out").arg(out).args(arguments).output()?)
 }
 
 /// Runs it, expects success, and returns what it says on stderr.
@@ -183,23 +172,7 @@ fn an_archive_is_compared_with_pytorch_before_anything_is_computed() -> Result<(
 
 /// An archive with one entry changed.
 fn changed(from: &Path, to: &Path, entry: &str, change: fn(Vec<u8>) -> Vec<u8>) -> Result<()> {
-    let (mut zip, mut out) =
-        (ZipArchive::new(File::open(from)?)?, ZipWriter::new(File::create(to)?));
-    let mut found = false;
-    for at in 0..zip.len() {
-        let mut file = zip.by_index(at)?;
-        let (name, mut bytes) = (file.name()?.into_owned(), Vec::new());
-        file.read_to_end(&mut bytes)?;
-        let before = bytes.clone();
-        let bytes = if name.ends_with(entry) { change(bytes) } else { bytes };
-        found |= bytes != before;
-        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-        out.start_file(name, stored)?;
-        out.write_all(&bytes)?;
-    }
-    out.finish()?;
-    ensure!(found, "{entry} is as before");
-    Ok(())
+    Ok(std::fs::write(to, archives::changed(&std::fs::read(from)?, entry, change)?)?)
 }
 
 /// The last bit of the first weight.

@@ -2,17 +2,15 @@
 //! number of runs is small by default; `ENTK_FUZZ_RUNS` sets another, `ENTK_FUZZ_SEED` another
 //! start.
 
-use std::{
-    io::{Cursor, Read, Write},
-    panic::catch_unwind,
-    path::PathBuf,
-};
+use std::{panic::catch_unwind, path::PathBuf};
 
 use entk::torch::{Import, import_bytes};
-use entk_testing::TestResult;
+use entk_testing::{
+    TestResult,
+    archives::{Entries, archive, entries},
+};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use serde_json::Value;
-use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
 /// Small archives of all families.
 const NAMES: [&str; 9] = [
@@ -36,32 +34,6 @@ fn setting(name: &str, default: u64) -> u64 {
 fn golden(name: &str) -> TestResult<Vec<u8>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/torch");
     Ok(std::fs::read(folder.join(format!("{name}.pt2")))?)
-}
-
-/// Entries of an archive by name.
-type Entries = Vec<(String, Vec<u8>)>;
-
-fn entries(bytes: &[u8]) -> TestResult<Entries> {
-    let config = zip::read::Config { archive_offset: zip::read::ArchiveOffset::Known(0) };
-    let mut zip = ZipArchive::with_config(config, Cursor::new(bytes))?;
-    let mut all = Entries::new();
-    for at in 0..zip.len() {
-        let mut entry = zip.by_index(at)?;
-        let (name, mut bytes) = (entry.name()?.to_string(), Vec::new());
-        entry.read_to_end(&mut bytes)?;
-        all.push((name, bytes));
-    }
-    Ok(all)
-}
-
-fn archive(entries: &Entries, method: CompressionMethod) -> TestResult<Vec<u8>> {
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default().compression_method(method);
-    for (name, bytes) in entries {
-        zip.start_file(name.as_str(), options)?;
-        zip.write_all(bytes)?;
-    }
-    Ok(zip.finish()?.into_inner())
 }
 
 /// Imports bytes; the outcome does not matter, but there has to be one.
@@ -164,7 +136,7 @@ fn changed_programs() -> TestResult {
             change(rng, &mut document);
         }
         all[at].1 = serde_json::to_vec(&document)?;
-        archive(&all, CompressionMethod::Stored)
+        Ok(archive(&all)?)
     })
 }
 
@@ -172,7 +144,7 @@ fn changed_programs() -> TestResult {
 fn refusal(name: &str, change: impl Fn(&mut Entries)) -> TestResult<String> {
     let mut all = entries(&golden(name)?)?;
     change(&mut all);
-    let bytes = archive(&all, CompressionMethod::Stored)?;
+    let bytes = archive(&all)?;
     match import_bytes(bytes, &Import::default()) {
         Ok(_) => Err("taken".into()),
         Err(error) => Ok(error.to_string()),
@@ -221,7 +193,7 @@ fn values_that_follow_from_themselves_are_refused() -> TestResult {
 #[test]
 fn compressed_entries_are_refused() -> TestResult {
     // Written without a compressor: only the method of the directory and the header is changed.
-    let mut bytes = archive(&entries(&golden("mlp")?)?, CompressionMethod::Stored)?;
+    let mut bytes = archive(&entries(&golden("mlp")?)?)?;
     for (mark, at) in [(b"PK\x01\x02", 10), (b"PK\x03\x04", 8)] {
         for start in 0..bytes.len() - 4 {
             if bytes[start..].starts_with(mark) {
@@ -252,7 +224,7 @@ fn a_million_operations_are_an_answer() -> TestResult {
         list.splice(relu + 1..relu + 1, std::iter::repeat_n(again, nodes as usize));
         *bytes = serde_json::to_vec(&program)?;
     }
-    let bytes = archive(&all, CompressionMethod::Stored)?;
+    let bytes = archive(&all)?;
     assert!(import_bytes(bytes, &Import::default()).is_ok());
     Ok(())
 }

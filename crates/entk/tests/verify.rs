@@ -1,18 +1,14 @@
 //! Imported networks compared with numbers of PyTorch: the right ones are taken, and each silent
 //! mistake is refused.
 
-use std::{
-    io::{Cursor, Read, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use entk::{
     models::{Model, Params, ResNetConfig, StridePadding},
     torch::{Import, TorchError, import, import_bytes, verify, verify_network},
 };
-use entk_testing::TestResult;
-use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+use entk_testing::{TestResult, archives::changed};
 
 fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/torch").join(name)
@@ -20,25 +16,8 @@ fn golden(name: &str) -> PathBuf {
 
 /// The archive with a text of its program replaced, which it has to hold.
 fn rewritten(path: &Path, from: &str, to: &str) -> TestResult<Vec<u8>> {
-    let mut zip = ZipArchive::with_config(
-        zip::read::Config { archive_offset: zip::read::ArchiveOffset::Known(0) },
-        std::fs::File::open(path)?,
-    )?;
-    let mut written = ZipWriter::new(Cursor::new(Vec::new()));
-    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    for at in 0..zip.len() {
-        let mut entry = zip.by_index(at)?;
-        let (name, mut bytes) = (entry.name()?.to_string(), Vec::new());
-        entry.read_to_end(&mut bytes)?;
-        if name.ends_with("models/model.json") {
-            let text = String::from_utf8(bytes)?;
-            assert!(text.contains(from), "{from} in {}", path.display());
-            bytes = text.replace(from, to).into_bytes();
-        }
-        written.start_file(name, options)?;
-        written.write_all(&bytes)?;
-    }
-    Ok(written.finish()?.into_inner())
+    let replaced = |text: Vec<u8>| String::from_utf8_lossy(&text).replace(from, to).into_bytes();
+    Ok(changed(&std::fs::read(path)?, "models/model.json", replaced)?)
 }
 
 /// The refusal of numbers that differ.

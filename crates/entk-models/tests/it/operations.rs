@@ -8,7 +8,10 @@ use entk_models::{
     Operation, Result,
     check::{self, Input},
 };
-use entk_testing::operations::{InputLaw, Numbers, OperationVisitor, visit_operations};
+use entk_testing::{
+    check_document,
+    operations::{InputLaw, Numbers, OperationVisitor, visit_operations},
+};
 use proptest::{prelude::*, test_runner::RngSeed};
 
 /// Around the guide's table.
@@ -106,14 +109,6 @@ fn the_table_of_the_guide_is_that_of_the_list() -> Result<()> {
         rows += &format!("| `{operation}` | {} |\n", cases.join("; "));
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
-    let guide = std::fs::read_to_string(path).expect("the guide");
-    let (before, rest) = guide.split_once(BEGIN).expect("the begin of the table");
-    let (found, after) = rest.split_once(END).expect("the end of the table");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        let guide = format!("{before}{BEGIN}\n{rows}{END}{after}");
-        std::fs::write(path, guide).expect("the guide");
-    } else {
-        assert_eq!(found.trim(), rows.trim(), "set UPDATE_DOCS=1 to write the table");
-    }
+    check_document(path, [BEGIN, END], &rows);
     Ok(())
 }

@@ -107,6 +107,8 @@ pub(crate) fn instead(operation: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use entk_testing::check_document;
+
     use super::FAMILIES;
 
     const BEGIN: &str = "<!-- operations: begin -->";
@@ -122,15 +124,7 @@ mod tests {
             rows += &format!("| {family} | {} |\n", names.join(" "));
         }
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/pytorch.md");
-        let guide = std::fs::read_to_string(path).expect("the guide");
-        let (before, rest) = guide.split_once(BEGIN).expect("the begin of the table");
-        let (found, after) = rest.split_once(END).expect("the end of the table");
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            let guide = format!("{before}{BEGIN}\n{rows}{END}{after}");
-            std::fs::write(path, guide).expect("the guide");
-        } else {
-            assert_eq!(found.trim(), rows.trim(), "set UPDATE_DOCS=1 to write the table");
-        }
+        check_document(path, [BEGIN, END], &rows);
     }
 
     #[test]
