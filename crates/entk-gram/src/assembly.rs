@@ -59,7 +59,7 @@ impl<'a> Assembly<'a> {
     ///
     /// # Errors
     /// A setting of 0, an empty data set, NaN or infinity in it, a dtype other than f32 and f64,
-    /// and those of [`Model::verify_active_parameters`].
+    /// and those of [`Model::verify`].
     pub fn new(
         model: &'a dyn Model,
         params: &'a Params,

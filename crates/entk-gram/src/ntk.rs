@@ -17,9 +17,6 @@ use crate::{
     factors::form::{FactorSizes, without_single_token},
 };
 
-/// Examples on which left-out gradients are computed and operations from elsewhere are checked.
-const VERIFIED: usize = 4;
-
 /// Examples checked for NaN and infinity at a time, so that no second copy of a large set is made.
 const CHECKED: usize = 1024;
 
@@ -55,8 +52,7 @@ impl<'a> Ntk<'a> {
             return Err(GramError::DType(params.dtype()));
         }
         let inputs = as_read(inputs)?;
-        let few = inputs.narrow(0, 0, VERIFIED.min(inputs.dim(0)?))?;
-        model.verify_active_parameters(params, &few)?;
+        model.verify(params, &inputs)?;
         Ok(Self {
             model,
             params: params.clone(),

@@ -35,22 +35,18 @@ pub struct Jacobian<'a> {
     batch: usize,
 }
 
-/// Examples on which left-out gradients and operations from elsewhere are checked.
-const VERIFIED: usize = 4;
-
 impl<'a> Jacobian<'a> {
     /// The Jacobian at `params` over `inputs` (N, C, H, W), streamed in batches of 128.
     ///
     /// # Errors
     /// An empty data set, or NaN or infinity in it; inputs or parameters that do not fit the
-    /// model; and those of [`Model::verify_active_parameters`] on the first four examples.
+    /// model; and those of [`Model::verify`].
     pub fn new(model: &'a dyn Model, params: &'a Params, inputs: &'a Tensor) -> Result<Self> {
         if inputs.elem_count() == 0 {
             return Err(LinearizeError::Empty);
         }
         ensure_finite(inputs, "inputs")?;
-        let few = inputs.narrow(0, 0, VERIFIED.min(inputs.dim(0)?))?;
-        model.verify_active_parameters(params, &few)?;
+        model.verify(params, inputs)?;
         Ok(Self { model, params, inputs, batch: 128 })
     }
 

@@ -6,9 +6,6 @@ use entk_models::{Factor, MixedFactor, Model, Params, Sweep, ensure_finite};
 
 use crate::error::{LinearizeError, Result};
 
-/// Points on which operations from elsewhere are checked.
-const VERIFIED: usize = 4;
-
 /// Directions that one sweep carries as a batch.
 const DIRECTIONS: usize = 256;
 
@@ -57,14 +54,13 @@ impl<'a> MixedDerivative<'a> {
     ///
     /// # Errors
     /// No point, NaN or infinity in one, points or parameters that do not fit the model, and
-    /// those of [`Model::verify_active_parameters`] on the first four points.
+    /// those of [`Model::verify`].
     pub fn averaged(model: &'a dyn Model, params: &'a Params, points: &Tensor) -> Result<Self> {
         if points.elem_count() == 0 {
             return Err(LinearizeError::Empty);
         }
         ensure_finite(points, "points")?;
-        let few = points.narrow(0, 0, VERIFIED.min(points.dim(0)?))?;
-        model.verify_active_parameters(params, &few)?;
+        model.verify(params, points)?;
         Ok(Self { model, params, points: points.clone() })
     }
 

@@ -12,6 +12,9 @@ use crate::{
     sweep::{Sweep, TrainingSweep},
 };
 
+/// Examples on which left-out gradients are computed and operations from elsewhere are checked.
+const VERIFIED: usize = 4;
+
 /// A function f(theta, x) with C outputs whose parameters are passed, not stored.
 ///
 /// There are three: a [`Network`], a [`FrozenNorms`](crate::FrozenNorms) and the linearization of
@@ -108,6 +111,16 @@ pub trait Model: Debug + Send + Sync + sealed::SealedModel {
     /// [`sweep`](Model::sweep).
     fn verify_active_parameters(&self, params: &Params, x: &Tensor) -> Result<ActiveParameters> {
         self.network().verified_active(self.expansion_point(params), x)
+    }
+
+    /// [`verify_active_parameters`](Model::verify_active_parameters) on the first four of `inputs`:
+    /// what everything that computes with the gradients of a network asks before it begins.
+    ///
+    /// # Errors
+    /// As there.
+    fn verify(&self, params: &Params, inputs: &Tensor) -> Result<()> {
+        let few = inputs.narrow(0, 0, VERIFIED.min(inputs.dim(0)?))?;
+        self.verify_active_parameters(params, &few).map(drop)
     }
 
     /// Parameters at the initial law: weights LeCun normal, biases 0, norm scales 1 or 0. Each

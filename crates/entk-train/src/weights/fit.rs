@@ -32,7 +32,7 @@ use crate::{
 ///
 /// # Errors
 /// Settings out of range, fewer examples than a minibatch, a model with other than one output,
-/// inputs that do not fit the model, those of [`Model::verify_active_parameters`];
+/// inputs that do not fit the model, those of [`Model::verify`];
 /// [`TrainError::Diverged`](crate::TrainError::Diverged) with
 /// epoch and step where a logit or the parameters are no longer finite, or the loss of a minibatch
 /// is above 1e8. Nothing is returned of a diverged run.

@@ -61,17 +61,13 @@ pub(crate) struct State {
     pub(crate) optimizer: OptimizerState,
 }
 
-/// Examples on which operations from elsewhere are checked.
-const VERIFIED: usize = 4;
-
 impl<'a> Trainer<'a> {
     /// A run at epoch 0 with the parameters `params`; the arguments are those of
     /// [`fit`](crate::fit).
     ///
     /// # Errors
     /// Settings out of range, fewer examples than a minibatch, a model with other than one output,
-    /// inputs that do not fit the model, and those of [`Model::verify_active_parameters`] on the
-    /// first four examples.
+    /// inputs that do not fit the model, and those of [`Model::verify`].
     pub fn new(
         model: &'a dyn Model,
         params: &Params,
@@ -86,8 +82,7 @@ impl<'a> Trainer<'a> {
             // epoch.
             logits(model, params, &test.inputs().narrow(0, 0, 1)?, 1)?;
         }
-        let few = train.inputs().narrow(0, 0, VERIFIED.min(train.count()))?;
-        model.verify_active_parameters(params, &few)?;
+        model.verify(params, train.inputs())?;
         let state = State { params: params.clone(), optimizer: OptimizerState::new(config)? };
         let history = History::default();
         Ok(Self { model, train, test, steps, start: params.clone(), state, history })
