@@ -89,12 +89,9 @@ impl CpuLayer {
 
     /// Adds what is kept of a factor of `count` examples.
     fn keep<T: Real>(&self, factor: &Factor, count: usize, row: &mut HostRow<T>) -> Result<()> {
+        let in_rows = matches!(self.contraction, Contraction::Rows);
         let (inputs, cotangents) = match factor {
-            _ if matches!(self.contraction, Contraction::Rows) => {
-                row.rows.push(host(&factor.rows()?, count)?);
-                return Ok(());
-            }
-            Factor::Embedding { ids, cotangents, .. } => {
+            Factor::Embedding { ids, cotangents, .. } if !in_rows => {
                 let (_, tokens, width) = cotangents.dims3()?;
                 let ids = host(ids, count)?.flatten_all()?.to_vec1()?;
                 let cotangents = host(cotangents, count)?.flatten_all()?.to_vec1()?;
@@ -102,7 +99,9 @@ impl CpuLayer {
                 row.embeddings.push(rows);
                 return Ok(());
             }
-            Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. } => {
+            Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. }
+                if !in_rows =>
+            {
                 (host(inputs, count)?, host(cotangents, count)?)
             }
             _ => {
