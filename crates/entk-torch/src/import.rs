@@ -13,7 +13,7 @@ use crate::{
     config::Import,
     error::Result,
     import::{
-        batch::traced_for_one,
+        batch::{ForOne, traced_for_one},
         inputs::{ProgramValues, Signature},
     },
 };
@@ -57,9 +57,7 @@ pub fn import_bytes(bytes: impl Into<Vec<u8>>, config: &Import) -> Result<Import
 
 fn imported(archive: &Archive, config: &Import) -> Result<Imported> {
     let signature = Signature::of(archive)?;
-    let (traced, notes) = traced_for_one(archive, &signature, config)?;
-    let values = traced.values();
-    let (network, params) = traced.network(config)?;
+    let ForOne { network, params, values, note } = traced_for_one(archive, &signature, config)?;
     let (network, params) = match &config.trainable {
         None => (network, params),
         Some(trainable) => {
@@ -73,8 +71,8 @@ fn imported(archive: &Archive, config: &Import) -> Result<Imported> {
     Ok(Imported {
         network,
         params,
-        notes,
-        aliases: signature.aliases.clone(),
+        notes: note.into_iter().collect(),
+        aliases: signature.aliases,
         values,
         torch_version: archive.program.torch_version.clone().unwrap_or_default(),
     })

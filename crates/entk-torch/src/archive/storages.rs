@@ -82,8 +82,13 @@ impl<'c> Storages<'c> {
         let view = View::new(name, meta)?;
         let block = self.block(&entry.path_name)?;
         view.ensure_within(name, block.len() / bytes)?;
-        let numbers = view.places().map(|place| &block[place * bytes..(place + 1) * bytes]);
-        let tensor = widened(meta.dtype, numbers, view.count())?.reshape(view.sizes.as_slice())?;
+        let number = |place: usize| &block[place * bytes..(place + 1) * bytes];
+        let (first, count) = (view.offset, view.count());
+        let flat = match view.is_row_major() {
+            true => widened(meta.dtype, (first..first + count).map(number), count),
+            false => widened(meta.dtype, view.places().map(number), count),
+        };
+        let tensor = flat?.reshape(view.sizes.as_slice())?;
         let place = (entry.path_name.clone(), format!("{view:?}"));
         Ok(StoredTensor { elements, tensor, requires_grad: meta.requires_grad, place })
     }
@@ -131,6 +136,17 @@ impl View {
 
     fn count(&self) -> usize {
         self.sizes.iter().product()
+    }
+
+    /// Whether the entries lie one behind the other.
+    fn is_row_major(&self) -> bool {
+        let mut next = 1;
+        let mut axes = self.sizes.iter().zip(&self.strides).rev();
+        axes.all(|(size, stride)| {
+            let fits = *size == 1 || *stride == next;
+            next *= size;
+            fits
+        })
     }
 
     /// Refuses a view that reaches beyond `stored` elements or repeats many of them.

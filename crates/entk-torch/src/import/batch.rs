@@ -8,7 +8,7 @@ use crate::{
     archive::{Archive, Elements},
     config::Import,
     error::{Result, TorchError},
-    import::inputs::{Signature, TracedNetwork},
+    import::inputs::{ProgramValues, Signature, TracedNetwork},
 };
 
 /// Largest difference of outputs alone and in a batch, relative to the largest output: round-off of
@@ -18,57 +18,66 @@ const INTERACTION_F64: f64 = 1e-8;
 /// Examples that are compared where the batch is free.
 const COMPARED: usize = 2;
 
-/// The program for one example, and what to know about it.
+/// A program for one example.
+pub(crate) struct ForOne {
+    pub(crate) network: Network,
+    pub(crate) params: Params,
+    pub(crate) values: ProgramValues,
+    /// What to know about it.
+    pub(crate) note: Option<String>,
+}
+
+impl ForOne {
+    fn new(traced: TracedNetwork, config: &Import, note: Option<String>) -> Result<Self> {
+        let values = traced.values();
+        let (network, params) = traced.network(config)?;
+        Ok(Self { network, params, values, note })
+    }
+}
+
+/// The program for one example, once it is certain that examples do not interact.
 pub(crate) fn traced_for_one(
     archive: &Archive,
     signature: &Signature<'_>,
     config: &Import,
-) -> Result<(TracedNetwork, Vec<String>)> {
-    let Some(batch) = signature.batch else {
-        let one = || signature.trace(archive, 1, None, false);
-        let several = signature.trace(archive, COMPARED, None, false)?;
-        ensure_apart(signature, one()?, several, COMPARED, config)?;
-        return Ok((one()?, Vec::new()));
-    };
-    if batch == 1 {
-        return Ok((signature.trace(archive, 1, None, false)?, Vec::new()));
-    }
-    let rewritten = || signature.trace(archive, 1, Some(batch), false);
-    let compared = rewritten().and_then(|one| {
+) -> Result<ForOne> {
+    let compared = |batch: usize, one: TracedNetwork, note: Option<String>| {
+        let rows = one.least_rows().unwrap_or(2);
+        let one = ForOne::new(one, config, note)?;
         let several = signature.trace(archive, batch, None, false)?;
-        ensure_apart(signature, one, several, batch, config)
-    });
-    if compared.is_ok() {
-        let note = format!(
-            "the archive has a fixed batch of {batch}; it was rewritten for one example and gives \
-             the outputs of the whole batch"
-        );
-        return Ok((rewritten()?, vec![note]));
+        ensure_apart(&one, several, &examples(signature, batch, rows, config)?, config)?;
+        Ok(one)
+    };
+    let batch = match signature.batch {
+        None => return compared(COMPARED, signature.trace(archive, 1, None, false)?, None),
+        Some(1) => return ForOne::new(signature.trace(archive, 1, None, false)?, config, None),
+        Some(batch) => batch,
+    };
+    let rewritten = format!(
+        "the archive has a fixed batch of {batch}; it was rewritten for one example and gives the \
+         outputs of the whole batch"
+    );
+    let one = signature.trace(archive, 1, Some(batch), false);
+    if let Ok(one) = one.and_then(|one| compared(batch, one, Some(rewritten))) {
+        return Ok(one);
     }
-    let repeated = || signature.trace(archive, batch, None, true);
-    let several = signature.trace(archive, batch, None, false)?;
-    ensure_apart(signature, repeated()?, several, batch, config)?;
-    let note = format!(
+    let repeated = format!(
         "the archive has a fixed batch of {batch} that could not be rewritten: every example is \
          computed {batch} times; export it with \
          `dynamic_shapes=({{0: torch.export.Dim(\"batch\")}},)` to avoid that"
     );
-    Ok((repeated()?, vec![note]))
+    compared(batch, signature.trace(archive, batch, None, true)?, Some(repeated))
 }
 
 /// Refuses a program whose outputs for several examples are not those of each alone.
 fn ensure_apart(
-    signature: &Signature<'_>,
-    one: TracedNetwork,
+    one: &ForOne,
     several: TracedNetwork,
-    batch: usize,
+    examples: &Tensor,
     config: &Import,
 ) -> Result<()> {
-    let rows = one.least_rows().unwrap_or(2);
-    let examples = examples(signature, batch, rows, config)?;
-    let (one, params) = one.network(config)?;
     let (several, of_several) = several.network(config)?;
-    let alone = values(&one, &params, &examples)?;
+    let alone = values(&one.network, &one.params, examples)?;
     let among = values(&several, &of_several, &examples.unsqueeze(0)?)?;
     let largest =
         alone.iter().filter(|x| x.is_finite()).fold(0.0, |most: f64, x| most.max(x.abs()));
@@ -79,7 +88,7 @@ fn ensure_apart(
     match alone.iter().zip(&among).position(differ) {
         None => Ok(()),
         Some(at) => {
-            let (example, output) = (at / one.outputs(), at % one.outputs());
+            let (example, output) = (at / one.network.outputs(), at % one.network.outputs());
             Err(TorchError::Interact { example, output, alone: alone[at], among: among[at] })
         }
     }
