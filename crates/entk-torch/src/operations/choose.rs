@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use entk_models::{MixedCotangents, ModelError, NormMode, Operation, linear_mixed_vjp};
 
-use crate::operations::{broadcast, gathered, spread};
+use crate::operations::{broadcast, choosing_operation, gathered, spread, tangent_or_zeros};
 
 /// a where the condition is not 0, else b: inputs are the condition, a and b, with broadcasting.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +38,10 @@ impl Operation for Choose {
     }
 
     fn jvp(&self, chosen: &Chosen, tangents: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
-        let any = tangents.iter().flatten().next().ok_or(ModelError::Cache { what: "tangent" })?;
-        let zero = Tensor::zeros(1, any.dtype(), any.device())?;
-        let condition = chosen.condition.to_dtype(any.dtype())?;
-        let term = |tangent: Option<&Tensor>| match tangent {
-            Some(tangent) => Ok(spread(&[&condition, tangent])?.remove(1)),
-            None => Ok::<_, ModelError>(zero.broadcast_as(condition.dims())?),
+        let term = |tangent: Option<&Tensor>| {
+            let spread =
+                |tangent| Ok::<_, ModelError>(spread(&[&chosen.condition, tangent])?.remove(1));
+            tangent_or_zeros(tangent.map(spread).transpose()?, tangents, chosen.condition.dims())
         };
         let (a, b) = (term(tangents[1])?, term(tangents[2])?);
         Ok(chosen.condition.broadcast_as(a.dims())?.where_cond(&a, &b.broadcast_as(a.dims())?)?)
@@ -65,28 +63,11 @@ impl Operation for Choose {
         Ok(vec![None, cotangent(0)?, cotangent(1)?])
     }
 
-    fn mixed_vjp(
-        &self,
-        chosen: &Chosen,
-        _: &[Option<&Tensor>],
-        dy: &Tensor,
-        ddy: &Tensor,
-        wanted: &[bool],
-    ) -> Result<MixedCotangents, ModelError> {
-        linear_mixed_vjp(self, chosen, dy, ddy, wanted)
-    }
-
     fn takes_shared(&self, _: usize) -> bool {
         true
     }
 
-    fn blocks(&self, zero: &[bool]) -> Vec<bool> {
-        (0..zero.len()).map(|input| input == 0).collect()
-    }
-
-    fn is_ours(&self) -> bool {
-        true
-    }
+    choosing_operation!(0);
 }
 
 /// A number where the condition is not 0, else a: inputs are a and the condition. The number may be
@@ -128,12 +109,8 @@ impl Operation for Replace {
     }
 
     fn jvp(&self, cache: &Replaced, tangents: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
-        let any = tangents.iter().flatten().next().ok_or(ModelError::Cache { what: "tangent" })?;
-        let condition = cache.condition.to_dtype(any.dtype())?;
-        match tangents[0] {
-            Some(tangent) => cache.kept(&spread(&[tangent, &condition])?[0], 0.0),
-            None => Ok(condition.zeros_like()?),
-        }
+        let kept = |tangent: &Tensor| cache.kept(&spread(&[tangent, &cache.condition])?[0], 0.0);
+        tangent_or_zeros(tangents[0].map(kept).transpose()?, tangents, cache.condition.dims())
     }
 
     fn vjp(
@@ -146,26 +123,9 @@ impl Operation for Replace {
         Ok(vec![da.transpose()?, None])
     }
 
-    fn mixed_vjp(
-        &self,
-        cache: &Replaced,
-        _: &[Option<&Tensor>],
-        dy: &Tensor,
-        ddy: &Tensor,
-        wanted: &[bool],
-    ) -> Result<MixedCotangents, ModelError> {
-        linear_mixed_vjp(self, cache, dy, ddy, wanted)
-    }
-
     fn takes_shared(&self, _: usize) -> bool {
         true
     }
 
-    fn blocks(&self, _: &[bool]) -> Vec<bool> {
-        vec![false, true]
-    }
-
-    fn is_ours(&self) -> bool {
-        true
-    }
+    choosing_operation!(1);
 }

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use entk_models::{MixedCotangents, ModelError, NormMode, Operation, linear_mixed_vjp};
 
-use crate::operations::ids::to_ids;
+use crate::operations::{choosing_operation, ids::to_ids, tangent_or_zeros};
 
 /// As `torch.gather` along an axis: inputs are x and the whole numbers, whose shape is that of the
 /// result and, but for the axis, that of x.
@@ -36,19 +36,18 @@ impl Indices {
         Ok(x.contiguous()?.gather(&self.indices, axis + 1)?)
     }
 
-    /// Adds entries of dy where the numbers say, to zeros.
-    fn scatter(&self, dy: &Tensor, axis: usize) -> Result<Tensor, ModelError> {
+    /// The shape of what entries are added to.
+    fn scattered(&self, axis: usize) -> Vec<usize> {
         let mut shape = self.indices.dims().to_vec();
         shape[axis + 1] = self.length;
-        let zeros = Tensor::zeros(shape, dy.dtype(), dy.device())?;
+        shape
+    }
+
+    /// Adds entries of dy where the numbers say, to zeros.
+    fn scatter(&self, dy: &Tensor, axis: usize) -> Result<Tensor, ModelError> {
+        let zeros = Tensor::zeros(self.scattered(axis), dy.dtype(), dy.device())?;
         Ok(zeros.scatter_add(&self.indices, &dy.contiguous()?, axis + 1)?)
     }
-}
-
-/// The tangent of a result that only the numbers move with: zero.
-fn zeros(tangents: &[Option<&Tensor>], shape: &[usize]) -> Result<Tensor, ModelError> {
-    let any = tangents.iter().flatten().next().ok_or(ModelError::Cache { what: "tangent" })?;
-    Ok(Tensor::zeros(shape, any.dtype(), any.device())?)
 }
 
 fn ensure_beside(axis: usize, x: &[usize], indices: &[usize]) -> Result<(), ModelError> {
@@ -74,10 +73,8 @@ impl Operation for Gather {
     }
 
     fn jvp(&self, indices: &Indices, tangents: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
-        match tangents[0] {
-            Some(tangent) => indices.gather(tangent, self.axis),
-            None => zeros(tangents, indices.indices.dims()),
-        }
+        let moved = tangents[0].map(|tangent| indices.gather(tangent, self.axis)).transpose()?;
+        tangent_or_zeros(moved, tangents, indices.indices.dims())
     }
 
     fn vjp(
@@ -90,24 +87,7 @@ impl Operation for Gather {
         Ok(vec![dx.transpose()?, None])
     }
 
-    fn mixed_vjp(
-        &self,
-        indices: &Indices,
-        _: &[Option<&Tensor>],
-        dy: &Tensor,
-        ddy: &Tensor,
-        wanted: &[bool],
-    ) -> Result<MixedCotangents, ModelError> {
-        linear_mixed_vjp(self, indices, dy, ddy, wanted)
-    }
-
-    fn blocks(&self, _: &[bool]) -> Vec<bool> {
-        vec![false, true]
-    }
-
-    fn is_ours(&self) -> bool {
-        true
-    }
+    choosing_operation!(1);
 }
 
 /// Entries added along an axis where whole numbers say, to zeros: inputs are the entries and the
@@ -138,14 +118,8 @@ impl Operation for ScatterAdd {
     }
 
     fn jvp(&self, indices: &Indices, tangents: &[Option<&Tensor>]) -> Result<Tensor, ModelError> {
-        match tangents[0] {
-            Some(tangent) => indices.scatter(tangent, self.axis),
-            None => {
-                let mut shape = indices.indices.dims().to_vec();
-                shape[self.axis + 1] = self.length;
-                zeros(tangents, &shape)
-            }
-        }
+        let moved = tangents[0].map(|tangent| indices.scatter(tangent, self.axis)).transpose()?;
+        tangent_or_zeros(moved, tangents, &indices.scattered(self.axis))
     }
 
     fn vjp(
@@ -158,22 +132,5 @@ impl Operation for ScatterAdd {
         Ok(vec![dx.transpose()?, None])
     }
 
-    fn mixed_vjp(
-        &self,
-        indices: &Indices,
-        _: &[Option<&Tensor>],
-        dy: &Tensor,
-        ddy: &Tensor,
-        wanted: &[bool],
-    ) -> Result<MixedCotangents, ModelError> {
-        linear_mixed_vjp(self, indices, dy, ddy, wanted)
-    }
-
-    fn blocks(&self, _: &[bool]) -> Vec<bool> {
-        vec![false, true]
-    }
-
-    fn is_ours(&self) -> bool {
-        true
-    }
+    choosing_operation!(1);
 }

@@ -55,6 +55,46 @@ pub(crate) fn gathered(cotangent: Tensor, shape: &[usize]) -> Result<Tensor, Mod
     Ok(summed.reshape([&[examples], shape].concat())?)
 }
 
+/// A tangent, or zeros of this shape where the inputs that count do not move: the result then does
+/// not either.
+pub(crate) fn tangent_or_zeros(
+    tangent: Option<Tensor>,
+    tangents: &[Option<&Tensor>],
+    shape: &[usize],
+) -> Result<Tensor, ModelError> {
+    let any = tangents.iter().flatten().next().ok_or(ModelError::Cache { what: "tangent" })?;
+    match tangent {
+        Some(tangent) => Ok(tangent),
+        None => Ok(Tensor::zeros(shape, any.dtype(), any.device())?),
+    }
+}
+
+/// The rest of an operation that is linear in some of its inputs and on which the others, of which
+/// `$chooses` says so by number, have an effect in steps alone.
+macro_rules! choosing_operation {
+    ($chooses:expr) => {
+        fn mixed_vjp(
+            &self,
+            cache: &Self::Cache,
+            _: &[Option<&Tensor>],
+            dy: &Tensor,
+            ddy: &Tensor,
+            wanted: &[bool],
+        ) -> Result<MixedCotangents, ModelError> {
+            linear_mixed_vjp(self, cache, dy, ddy, wanted)
+        }
+
+        fn blocks(&self, zero: &[bool]) -> Vec<bool> {
+            (0..zero.len()).map(|input| input == $chooses).collect()
+        }
+
+        fn is_ours(&self) -> bool {
+            true
+        }
+    };
+}
+pub(crate) use choosing_operation;
+
 /// The rest of an operation whose result moves with nothing: derivatives of all inputs are zero.
 /// Its cache is the result.
 macro_rules! constant_operation {

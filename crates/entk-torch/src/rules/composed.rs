@@ -204,7 +204,7 @@ fn linspace(_: &mut Tracer, call: &Call) -> Ruled<Traced> {
     call.ignore(&["pin_memory", "device", "layout"]);
     let elements = call.elements("dtype")?.unwrap_or(Elements::Real);
     let (start, end) = (call.float("start")?, call.float("end")?);
-    let steps = call.per_axis("steps", 1, 0)?[0];
+    let steps = call.count("steps", 0)?;
     let step = (end - start) / (steps.max(2) - 1) as f64;
     let numbers = (0..steps).map(|at| start + at as f64 * step).collect();
     Traced::constant(elements, &[steps], numbers)

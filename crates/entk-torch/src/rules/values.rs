@@ -197,8 +197,8 @@ fn filled(call: &Call, number: Option<f64>) -> Ruled<Traced> {
 /// Ones on the diagonal of a matrix.
 fn eye(_: &mut Tracer, call: &Call) -> Ruled<Traced> {
     call.ignore(&PLACEMENT);
-    let rows = call.per_axis("n", 1, 0)?[0];
-    let columns = call.per_axis("m", 1, rows)?[0];
+    let rows = call.count("n", 0)?;
+    let columns = call.count("m", rows)?;
     let elements = call.elements("dtype")?.unwrap_or(Elements::Real);
     ensure_size(&[rows, columns])?;
     let numbers = (0..rows * columns).map(|at| f64::from(u8::from(at / columns == at % columns)));

@@ -165,17 +165,40 @@ impl Tracer {
         tensor: &Tensor,
         kind: ParamKind,
     ) -> Ruled<Traced> {
+        let value =
+            self.insert(name, tensor, |graph, spec| graph.parameter(ParamSpec { kind, ..spec }))?;
         let shape = tensor.dims().to_vec();
-        let spec = ParamSpec {
-            name: name.to_owned(),
-            shape: shape.clone(),
-            init: Initializer::Given,
-            kind,
-        };
-        let value = self.graph.parameter(spec)?;
+        Ok(Traced { shape, elements: Elements::Real, held: Held::Value(value) })
+    }
+
+    /// Puts a tensor into the graph.
+    fn insert(
+        &mut self,
+        name: &str,
+        tensor: &Tensor,
+        add: impl FnOnce(&mut Graph, ParamSpec) -> Result<Value, ModelError>,
+    ) -> Ruled<Value> {
+        let spec = ParamSpec::statistic(name, tensor.dims(), Initializer::Given);
+        let value = add(&mut self.graph, spec)?;
         self.first.get_or_insert(value);
         self.tensors.push((name.to_owned(), tensor.clone()));
-        Ok(Traced { shape, elements: Elements::Real, held: Held::Value(value) })
+        Ok(value)
+    }
+
+    /// Puts known numbers into the graph, once.
+    fn lift(
+        &mut self,
+        tensor: &Tensor,
+        add: impl FnOnce(&mut Graph, ParamSpec) -> Result<Value, ModelError>,
+    ) -> Ruled<Value> {
+        if let Some(value) = self.lifted.get(&tensor.id()) {
+            return Ok(*value);
+        }
+        let numbered = || format!("constant.{}", self.lifted.len());
+        let name = self.buffers.get(&tensor.id()).cloned().unwrap_or_else(numbered);
+        let value = self.insert(&name, &tensor.squeeze(0)?, add)?;
+        self.lifted.insert(tensor.id(), value);
+        Ok(value)
     }
 
     /// A buffer: its numbers are known. In the graph it has its name.
@@ -190,23 +213,11 @@ impl Tracer {
     /// A running statistic of a batch norm: a buffer, or any known numbers.
     pub(crate) fn statistic(&mut self, traced: &Traced, variance: bool) -> Ruled<Traced> {
         let Held::Constant(tensor) = &traced.held else { return Ok(traced.clone()) };
-        if self.lifted.contains_key(&tensor.id()) {
-            return Ok(traced.clone());
-        }
-        let name = self.name_of_constant(tensor);
-        let spec = ParamSpec::statistic(name.clone(), &traced.shape, Initializer::Given);
-        let value = match variance {
-            true => self.graph.variance(spec)?,
-            false => self.graph.parameter(spec)?,
-        };
-        self.tensors.push((name, tensor.squeeze(0)?));
-        self.lifted.insert(tensor.id(), value);
+        let value = self.lift(tensor, |graph, spec| match variance {
+            true => graph.variance(spec),
+            false => graph.parameter(spec),
+        })?;
         Ok(Traced { held: Held::Value(value), ..traced.clone() })
-    }
-
-    fn name_of_constant(&self, tensor: &Tensor) -> String {
-        let numbered = || format!("constant.{}", self.lifted.len());
-        self.buffers.get(&tensor.id()).cloned().unwrap_or_else(numbered)
     }
 
     /// The input of whole numbers, as numbers.
@@ -257,25 +268,12 @@ impl Tracer {
 
     /// A tensor as a value of the graph; known numbers become a frozen parameter, once.
     pub(crate) fn value(&mut self, traced: &Traced) -> Ruled<Value> {
-        let tensor = match &traced.held {
-            Held::Value(value) => return Ok(*value),
-            Held::Constant(tensor) => tensor,
-        };
-        if let Some(value) = self.lifted.get(&tensor.id()) {
-            return Ok(*value);
+        match &traced.held {
+            Held::Value(value) => Ok(*value),
+            Held::Constant(tensor) => self.lift(tensor, |graph, spec| {
+                graph.parameter(ParamSpec { kind: ParamKind::Frozen, ..spec })
+            }),
         }
-        let name = self.name_of_constant(tensor);
-        let lifted = self.parameter(&name, &tensor.squeeze(0)?, ParamKind::Frozen)?;
-        self.keep_lifted(tensor, &lifted)
-    }
-
-    /// Remembers which value of the graph a constant is.
-    fn keep_lifted(&mut self, tensor: &Tensor, lifted: &Traced) -> Ruled<Value> {
-        let Held::Value(value) = lifted.held else {
-            return Err(Refusal::new("a constant that is not in the graph"));
-        };
-        self.lifted.insert(tensor.id(), value);
-        Ok(value)
     }
 
     /// Whether a value is one for all examples.

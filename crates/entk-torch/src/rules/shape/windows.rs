@@ -26,8 +26,8 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
 fn unfold(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let x = call.tensor("self")?;
     let axis = call.axis_or("dimension", 0, x.rank())?;
-    let size = call.per_axis("size", 1, 0)?[0];
-    let step = call.per_axis("step", 1, 0)?[0];
+    let size = call.count("size", 0)?;
+    let step = call.count("step", 0)?;
     if size == 0 || step == 0 || size > x.shape[axis] {
         let length = x.shape[axis];
         return Err(Refusal::new(format!("windows of {size} in steps of {step} of {length}")));
@@ -75,7 +75,7 @@ fn columns(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
 
 /// Pixels of blocks as channels: (C, H r, W r) -> (C r r, H, W).
 fn pixel_unshuffle(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
-    let (x, r) = (call.tensor("self")?, call.int("downscale_factor")?.max(1) as usize);
+    let (x, r) = (call.tensor("self")?, call.count("downscale_factor", 1)?.max(1));
     let [leading @ .., channels, rows, columns] = x.shape.as_slice() else {
         return Err(Refusal::new(format!("takes (.., C, H, W), got {:?}", x.shape)));
     };
@@ -88,7 +88,7 @@ fn pixel_unshuffle(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
 
 /// Channels of groups one by one.
 fn channel_shuffle(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
-    let (x, groups) = (call.tensor("self")?, call.int("groups")?.max(1) as usize);
+    let (x, groups) = (call.tensor("self")?, call.count("groups", 1)?.max(1));
     let [batch, channels, rest @ ..] = x.shape.as_slice() else {
         return Err(Refusal::new(format!("takes (N, C, ..), got {:?}", x.shape)));
     };
@@ -102,7 +102,7 @@ fn channel_shuffle(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
 fn repeat_interleave(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     call.ignore(&["output_size"]);
     let x = call.tensor("self")?;
-    let times = call.per_axis("repeats", 1, 1)?[0];
+    let times = call.count("repeats", 1)?;
     let (x, axis) = match call.optional_ints("dim")? {
         Some(_) => (x.clone(), call.axis_or("dim", 0, x.rank())?),
         None => (reshaped(t, x, &[x.count()])?, 0),
