@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use serde_json::Value;
 
 /// Small archives of all families.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
     "mlp",
     "inplace",
     "attention_weights",
@@ -23,6 +23,8 @@ const NAMES: [&str; 9] = [
     "experts",
     "weight_norm",
     "conv3d",
+    "functions",
+    "windows",
 ];
 /// Runs of each kind of damage by default: some seconds.
 const RUNS: u64 = 600;

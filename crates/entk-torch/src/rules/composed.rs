@@ -16,7 +16,7 @@ use crate::{
         rule::Rule,
         shape::{part, reshaped},
     },
-    trace::{Refusal, Ruled, Traced, Tracer, call::Call},
+    trace::{Refusal, Ruled, Traced, Tracer, call::Call, ensure_size},
 };
 
 pub(crate) const RULES: &[(&str, Rule)] = &[
@@ -115,7 +115,9 @@ fn power(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let (a, b) = (call.tensor("self")?, call.tensor("exponent")?);
     match (a.numbers()?, b.numbers()?) {
         (Some(bases), Some(exponents))
-            if a.shape == b.shape || a.count() == 1 || b.count() == 1 =>
+            if (a.shape == b.shape || a.count() == 1 || b.count() == 1)
+                && !bases.is_empty()
+                && !exponents.is_empty() =>
         {
             let count = bases.len().max(exponents.len());
             let entry = |list: &[f64], at: usize| list[at.min(list.len() - 1)];
@@ -194,6 +196,7 @@ fn one_hot(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let Ok(classes) = usize::try_from(classes) else {
         return Err(Refusal::new("as many classes as the data has: give `num_classes`"));
     };
+    ensure_size(&[classes])?;
     let numbers = (0..classes).map(|class| class as f64).collect();
     let numbers = Traced::constant(Elements::Whole, &[classes], numbers)?;
     let column = reshaped(t, x, &[x.shape.as_slice(), &[1]].concat())?;

@@ -7,7 +7,7 @@ use crate::{
         rule::Rule,
         shape::{expanded, permuted, reshaped},
     },
-    trace::{Refusal, Ruled, Traced, Tracer, call::Call},
+    trace::{Refusal, Ruled, Traced, Tracer, call::Call, ensure_size},
 };
 
 pub(crate) const RULES: &[(&str, Rule)] = &[
@@ -47,6 +47,9 @@ fn columns(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let of = |name, default| call.per_axis(name, 2, default);
     let (kernel, stride) = (of("kernel_size", 1)?, of("stride", 1)?);
     let (padding, dilation) = (of("padding", 0)?, of("dilation", 1)?);
+    if x.rank() < 3 {
+        return Err(Refusal::new(format!("takes (.., C, H, W), got {:?}", x.shape)));
+    }
     let mut padded = x.clone();
     for (at, zeros) in padding.iter().enumerate() {
         padded = t.apply(Pad::new(x.rank() - 2 + at, *zeros, *zeros), &[&padded])?;
@@ -122,6 +125,7 @@ fn tile(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let new = times.len().saturating_sub(x.rank());
     x = reshaped(t, &x, &[vec![1; new], x.shape.clone()].concat())?;
     let first = x.rank() - times.len();
+    ensure_size(&times)?;
     for (axis, times) in times.into_iter().enumerate().filter(|(_, times)| *times != 1) {
         x = super::concatenated(t, &vec![&x; times], first + axis)?;
     }
