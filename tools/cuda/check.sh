@@ -3,5 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-export NVCC=$PWD/tools/cuda/nvcc_stub.sh CUDA_COMPUTE_CAP=90 CUDARC_CUDA_VERSION=13000
+export NVCC=$PWD/tools/cuda/nvcc_stub.sh CUDA_COMPUTE_CAP=80 CUDARC_CUDA_VERSION=13000
 cargo clippy --workspace --all-targets --features cuda --locked -- -D warnings

@@ -12,7 +12,8 @@ use crate::{
 /// in the same order.
 ///
 /// On a GPU each copy has a page-locked buffer and all share a stream of their own, which waits
-/// for the tensor's last write only. On the CPU nothing is copied.
+/// for what the device was given before the copy was started, and for nothing later. On the CPU
+/// nothing is copied.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

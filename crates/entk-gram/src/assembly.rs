@@ -1,7 +1,7 @@
 //! The assembly of one kernel as a value: which engine computes it, who is told, when it stops.
 //! [`gram`](crate::gram()) and programs use it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Tensor};
 use entk_models::{Model, Params};
@@ -249,8 +249,7 @@ impl<'a> Assembly<'a> {
     }
 
     pub(crate) fn watch(&self) -> Watch<'a> {
-        let (stop, observe) = (self.ntk.stop, self.observe);
-        Watch { stop, observe, done: AtomicUsize::new(0), total: AtomicUsize::new(0) }
+        Watch::new(self.ntk.stop, self.observe)
     }
 }
 

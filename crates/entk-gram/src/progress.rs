@@ -10,24 +10,35 @@ pub type Observer<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
 /// Counts finished entries, and carries the request to stop.
 pub(crate) struct Watch<'a> {
-    pub(crate) stop: Option<&'a AtomicBool>,
-    pub(crate) observe: &'a Observer<'a>,
-    pub(crate) done: AtomicUsize,
+    stop: Option<&'a AtomicBool>,
+    observe: &'a Observer<'a>,
+    done: AtomicUsize,
     /// Entries in all, each as often as it is added to; the engine says how many.
-    pub(crate) total: AtomicUsize,
+    total: AtomicUsize,
+    /// Set where a part of the work has failed, so that the rest is not worth doing.
+    failed: AtomicBool,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    pub(crate) fn new(stop: Option<&'a AtomicBool>, observe: &'a Observer<'a>) -> Self {
+        let (done, total) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { stop, observe, done, total, failed: AtomicBool::new(false) }
+    }
+
     /// So many entries will be reported.
     pub(crate) fn expect(&self, entries: usize) {
         self.total.store(entries, Ordering::Relaxed);
     }
 
+    /// Ends the work of all who share this watch at their next [`check`](Self::check).
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// [`GramError::Stopped`] once the caller has asked for it, or a part of the work has failed.
     pub(crate) fn check(&self) -> Result<()> {
-        match self.stop {
-            Some(stop) if stop.load(Ordering::Relaxed) => Err(GramError::Stopped),
-            _ => Ok(()),
-        }
+        let asked = self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+        if asked || self.failed.load(Ordering::Relaxed) { Err(GramError::Stopped) } else { Ok(()) }
     }
 
     pub(crate) fn advance(&self, entries: usize) {

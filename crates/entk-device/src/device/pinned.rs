@@ -77,12 +77,15 @@ impl<T: Entry> Pinned<T> {
                 return Err(candle_core::Error::Msg("copy: not a tensor of the GPU".into()).into());
             };
             debug_assert_eq!(storage.device().cuda_stream().context(), stream.context());
+            // candle hands its kernels their outputs as shared slices, whose writes no event of the
+            // slice records: only the stream that they ran on knows when they are done.
+            stream.join(&storage.device().cuda_stream()).w()?;
             let view = storage.as_cuda_slice::<T>()?.slice(start..end);
             let (source, _read) = view.device_ptr(stream);
             let entries = &mut buffer.as_mut_slice().w()?[..end - start];
-            // SAFETY: source and buffer hold this many entries. The guard makes the copy wait for
-            // the tensor's last write and later writes wait for it; the tensor and the buffer are
-            // kept, and the buffer is not read, until `done` has passed.
+            // SAFETY: source and buffer hold this many entries. The copy runs after all that the
+            // tensor's stream was given before it. The tensor is kept, nothing writes to it, and
+            // the buffer is not read, until `done` has passed.
             unsafe { result::memcpy_dtoh_async(entries, source, stream.cu_stream()) }.w()?;
             stream.record_event(None).w()?
         };

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::{
     device::{arithmetic::Arithmetic, kept::KeptFactor, operand::LayerOperand},
@@ -39,10 +39,6 @@ impl Block {
             blocks.extend(Self::of(ntk, others, cols)?);
         }
         Ok(blocks)
-    }
-
-    pub(crate) fn to_device(&self, device: &Device) -> Result<Self> {
-        Ok(Self { inputs: self.inputs.to_device(device)?, ..self.clone() })
     }
 
     fn of(ntk: &Ntk<'_>, inputs: &Tensor, grid: Grid) -> Result<Vec<Self>> {

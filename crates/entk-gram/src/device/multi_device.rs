@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use crate::{
     error::{GramError, Result},
+    progress::Watch,
     tiles::grid::TileIndex,
 };
 
@@ -36,46 +37,55 @@ pub(crate) fn partition_tiles(
 }
 
 /// Runs `compute` for every share that is not empty, on a thread each, and passes the tiles to
-/// `sink` on this thread. The first error ends all: the others see that nobody takes their tiles.
+/// `sink` on this thread. The first error, of a device or of the sink, ends the work of all devices
+/// at their next look at `watch`, and is returned; tiles that were finished until then go to the
+/// sink as long as that works.
 pub(crate) fn run_parallel<A: Clone + Send>(
     shares: &[Vec<TileIndex>],
+    watch: &Watch<'_>,
     compute: impl Fn(usize, &[TileIndex], &mut HostSink<'_, A>) -> Result<()> + Sync,
     sink: &mut HostSink<'_, A>,
 ) -> Result<()> {
     std::thread::scope(|scope| {
-        let (sender, receiver) = mpsc::sync_channel::<(TileIndex, Vec<A>)>(WAITING * shares.len());
+        let (sender, receiver) =
+            mpsc::sync_channel::<Result<(TileIndex, Vec<A>)>>(WAITING * shares.len());
         let compute = &compute;
-        let busy = shares.iter().enumerate().filter(|(_, share)| !share.is_empty());
-        let threads: Vec<_> = busy
-            .map(|(device, share)| {
-                let sender = sender.clone();
-                let send = move |tile, values: &[A]| {
-                    sender.send((tile, values.to_vec())).map_err(|_| GramError::Stopped)
-                };
-                scope.spawn(move || compute(device, share, &mut { send }))
-            })
-            .collect();
-        drop(sender);
-        let mut taken = Ok(());
-        for (tile, values) in receiver {
-            taken = sink(tile, &values);
-            if taken.is_err() {
-                break; // and with it the receiver
-            }
+        for (device, share) in shares.iter().enumerate().filter(|(_, share)| !share.is_empty()) {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                let send = |message| sender.send(message).map_err(|_| GramError::Stopped);
+                let mut tiles = |tile, values: &[A]| send(Ok((tile, values.to_vec())));
+                if let Err(error) = compute(device, share, &mut tiles) {
+                    // Nobody takes it where the receiver has panicked, which is told by itself.
+                    let _ = send(Err(error));
+                }
+            });
         }
-        let computed = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        // After an error of the sink the devices end with `Stopped`; the sink's is returned.
-        computed.fold(taken, Result::and)
+        drop(sender);
+        let (mut first, mut sink_works) = (Ok(()), true);
+        for message in receiver {
+            let taken = message.and_then(|(tile, values)| {
+                let taken = if sink_works { sink(tile, &values) } else { Ok(()) };
+                sink_works &= taken.is_ok();
+                taken
+            });
+            if taken.is_err() {
+                watch.fail();
+            }
+            first = first.and(taken);
+        }
+        first
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
+    use std::{
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::{Duration, Instant},
     };
 
     use super::*;
@@ -112,6 +122,7 @@ mod tests {
                 let mut got = Vec::new();
                 run_parallel(
                     &shares,
+                    &Watch::new(None, &|_, _| ()),
                     |d, share, sink| mocks[d].compute(share, sink),
                     &mut |t, v| {
                         assert_eq!(v, [t.0]);
@@ -141,17 +152,50 @@ mod tests {
         let tiles: Vec<_> = Grid::new(100, 5).lower().collect();
         let shares = partition_tiles(&tiles, 3, |_| 1);
         let mock = Mock::default();
+        let observe = |_, _| ();
+        let watch = Watch::new(None, &observe);
         let broken =
             |device: usize, share: &[TileIndex], sink: &mut HostSink<'_, usize>| match device {
                 1 => Err(GramError::NotOnCpu),
                 _ => mock.compute(share, sink),
             };
-        let failed = run_parallel(&shares, broken, &mut |_, _| Ok(()));
+        let failed = run_parallel(&shares, &watch, broken, &mut |_, _| Ok(()));
         assert!(matches!(failed, Err(GramError::NotOnCpu)), "{failed:?}");
 
-        let full = |_, _: &[usize]| Err(GramError::Stopped);
-        let failed =
-            run_parallel(&shares, |_, share, sink| mock.compute(share, sink), &mut { full });
-        assert!(matches!(failed, Err(GramError::Stopped)), "{failed:?}");
+        let full = |_, _: &[usize]| Err(GramError::NotOnCpu);
+        let watch = Watch::new(None, &observe);
+        let tiles = |_, share: &[TileIndex], sink: &mut HostSink<'_, usize>| {
+            share.iter().try_for_each(|tile| {
+                watch.check()?;
+                mock.compute(&[*tile], sink)
+            })
+        };
+        let failed = run_parallel(&shares, &watch, tiles, &mut { full });
+        assert!(matches!(failed, Err(GramError::NotOnCpu)), "{failed:?}");
+    }
+
+    #[test]
+    fn a_failing_device_ends_the_work_of_one_that_has_no_tile_finished() {
+        let shares = partition_tiles(&Grid::new(100, 5).lower().collect::<Vec<_>>(), 2, |_| 1);
+        let observe = |_, _| ();
+        let watch = Watch::new(None, &observe);
+        // Tiles that stay until the end: the first reaches the sink after all work.
+        let compute = |device: usize, share: &[TileIndex], sink: &mut HostSink<'_, usize>| {
+            if device == 1 {
+                return Err(GramError::NotOnCpu);
+            }
+            let patience = Instant::now() + Duration::from_secs(20);
+            while Instant::now() < patience {
+                watch.check()?;
+            }
+            share.iter().try_for_each(|tile| sink(*tile, &[tile.0]))
+        };
+        let mut taken = 0;
+        let failed = run_parallel(&shares, &watch, compute, &mut |_, _| {
+            taken += 1;
+            Ok(())
+        });
+        assert!(matches!(failed, Err(GramError::NotOnCpu)), "{failed:?}");
+        assert_eq!(taken, 0, "the other device worked on");
     }
 }

@@ -33,16 +33,18 @@ impl<'a> DeviceEngines<'a> {
     /// The engines of the parameters' device and of the others in `config`, each with a copy of
     /// parameters and inputs.
     pub(crate) fn new(ntk: &Ntk<'a>, tiles: &Tiles<'_>, config: &DeviceConfig) -> Result<Self> {
-        let blocks = Block::all(ntk, tiles)?;
         let count = 1 + config.devices.len();
         let shares = partition_tiles(&tiles.wanted, count, |tile| tiles.range(tile).entries());
         let first = std::iter::once(ntk.params.device());
         let engine = |(device, share): (&Device, Vec<_>)| {
-            let inputs = ntk.inputs.narrow(0, 0, 1)?.to_device(device)?;
+            // Whole sets of inputs, and their blocks there: a part of a tensor carries all of it.
+            let inputs = ntk.inputs.to_device(device)?;
             let copy = ntk.moved(ntk.params.to_device(device)?, inputs);
-            let tiles = Tiles { wanted: share, ..tiles.clone() };
-            let moved = blocks.iter().map(|block| block.to_device(device));
-            engine(copy, moved.collect::<Result<_>>()?, &tiles, false, config)
+            let others = tiles.others.map(|(others, _)| others.to_device(device)).transpose()?;
+            let others = others.as_ref().map(|others| (others, tiles.cols()));
+            let tiles = Tiles { rows: tiles.rows, others, wanted: share };
+            let blocks = Block::all(&copy, &tiles)?;
+            engine(copy, blocks, &tiles, false, config)
         };
         let engines = first.chain(&config.devices).zip(shares).map(engine);
         Ok(Self { engines: engines.collect::<Result<_>>()? })
@@ -88,7 +90,7 @@ impl<A: Real + Entry> TileEngine<A> for DeviceEngines<'_> {
         let compute = |at: usize, _: &[_], sink: &mut HostSink<'_, A>| {
             copied_to_host(&self.engines[at], watch, sink)
         };
-        run_parallel(&shares, compute, &mut host)
+        run_parallel(&shares, watch, compute, &mut host)
     }
 }
 
