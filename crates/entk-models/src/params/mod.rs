@@ -5,6 +5,7 @@ pub(crate) mod active;
 pub(crate) mod by_name;
 pub(crate) mod host_summary;
 pub(crate) mod init;
+mod likely;
 pub(crate) mod list;
 pub(crate) mod names;
 pub(crate) mod spec;

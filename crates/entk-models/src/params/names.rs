@@ -1,6 +1,8 @@
 //! Sets of names in words: lists of names go in, a few lines that a person can read come out.
 //! Called by the messages of errors.
 
+use crate::params::likely;
+
 /// Groups of names that one line lists.
 const GROUPS: usize = 6;
 /// Names of wrong shape that are listed, one a line.
@@ -8,7 +10,7 @@ const SHAPES: usize = 3;
 /// Suggestions for one message.
 const SUGGESTIONS: usize = 3;
 
-/// What a set of names lacks and has too much, in at most ten lines.
+/// What a set of names lacks and has too much, in at most eleven lines.
 pub(crate) fn misfit(missing: &[String], unexpected: &[String], misshaped: &[String]) -> String {
     let mut lines = vec!["the parameters do not fit the model:".to_owned()];
     for (what, names) in [("missing", missing), ("unexpected", unexpected)] {
@@ -24,6 +26,7 @@ pub(crate) fn misfit(missing: &[String], unexpected: &[String], misshaped: &[Str
         }
     }
     lines.extend(hint(missing, unexpected));
+    lines.extend(likely::network(unexpected).map(|network| format!("these look like {network}")));
     lines.join("\n  ")
 }
 

@@ -3,5 +3,6 @@
 mod by_name;
 mod closures;
 mod flax_weights;
+mod likely_network;
 mod summary;
 mod weight_files;
