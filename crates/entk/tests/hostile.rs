@@ -209,6 +209,30 @@ fn compressed_entries_are_refused() -> TestResult {
     Ok(())
 }
 
+/// A small file that asks for a table of 32 MiB again and again.
+#[test]
+fn tables_without_end_are_refused() -> TestResult {
+    let error = refusal("gpt2_classifier", |entries| {
+        let is_program = |(name, _): &&mut (String, Vec<u8>)| name.ends_with("model.json");
+        for (_, bytes) in entries.iter_mut().filter(is_program) {
+            let mut program: Value = serde_json::from_slice(bytes).expect("a program");
+            let graph = &mut program["graph_module"]["graph"];
+            let mut meta = graph["tensor_values"]["arange"].clone();
+            meta["sizes"][0]["as_int"] = (1 << 22).into();
+            graph["tensor_values"]["table"] = meta;
+            let nodes = graph["nodes"].as_array_mut().expect("nodes");
+            let arange = |node: &Value| node["target"] == "torch.ops.aten.arange.default";
+            let mut table = nodes.iter().find(|node| arange(node)).expect("positions").clone();
+            table["inputs"][0]["arg"]["as_int"] = (1 << 22).into();
+            table["outputs"][0]["as_tensor"]["name"] = "table".into();
+            nodes.splice(0..0, std::iter::repeat_n(table, 65));
+            *bytes = serde_json::to_vec(&program).expect("a program again");
+        }
+    })?;
+    assert!(error.contains("of at most 268435456"), "{error}");
+    Ok(())
+}
+
 /// A million copies of one operation, one after another.
 #[test]
 fn a_million_operations_are_an_answer() -> TestResult {

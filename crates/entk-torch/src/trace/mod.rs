@@ -21,6 +21,10 @@ use crate::{
 /// Entries of one example's tensor, at most: a damaged size is refused before memory is asked for.
 pub(crate) const MOST_ENTRIES: usize = 1 << 26;
 
+/// Entries of all known tensors of a program together, at most: a small file can ask for as many as
+/// it likes.
+const MOST_KNOWN: usize = 1 << 28;
+
 /// Refuses a shape with more entries than anyone has memory for.
 pub(crate) fn ensure_size(shape: &[usize]) -> Ruled<()> {
     // An axis of no entries bounds nothing: other shapes of the tensor may leave it out.
@@ -155,6 +159,8 @@ pub(crate) struct Tracer {
     first: Option<Value>,
     /// Rows of the smallest table that whole numbers of the input are looked up in.
     pub(crate) least_rows: Option<usize>,
+    /// Entries of known tensors so far.
+    known: usize,
 }
 
 impl Tracer {
@@ -240,6 +246,20 @@ impl Tracer {
         let elements = inputs.iter().map(|input| input.elements).max();
         let elements = elements.unwrap_or(Elements::Real);
         self.apply_as(elements, operation, inputs)
+    }
+
+    /// Counts the numbers that are known, and refuses more than anyone has memory for.
+    pub(crate) fn count_known(&mut self, results: &[Traced]) -> Ruled<()> {
+        let known = results.iter().filter(|result| result.is_constant()).map(Traced::count);
+        self.known = known.fold(self.known, usize::saturating_add);
+        if self.known <= MOST_KNOWN {
+            return Ok(());
+        }
+        let known = self.known;
+        Err(Refusal::new(format!(
+            "makes {known} numbers that depend on no input, of at most {MOST_KNOWN}; make large \
+             tables buffers of the module"
+        )))
     }
 
     /// The result of an operation, of numbers of this kind.

@@ -169,6 +169,7 @@ impl<'p> Run<'p> {
             }
         };
         call.ensure_read()?;
+        self.tracer.count_known(&results)?;
         Ok(results)
     }
 
