@@ -22,11 +22,20 @@ pub enum Strategy {
     PerExample,
 }
 
-/// Which kernel of a model with several outputs is meant. With one output these three are equal.
+/// Which kernel of a model with C outputs f_1, ..., f_C is meant: plain sums over parameters and
+/// outputs, no 1/C. With one output all of these are equal.
+///
+/// | kernel | entry for examples x, x' | rows | is, of the blocks K_cc' of `Full` |
+/// |---|---|---|---|
+/// | `Trace` | `sum_c grad f_c(x) . grad f_c(x')` | N | the sum of those with c = c' |
+/// | `SumOfLogits` | `sum_cc' grad f_c(x) . grad f_c'(x')` | N | the sum of all |
+/// | `Full` | `grad f_c(x) . grad f_c'(x')` | N C | all |
+/// | `One(c)` | `grad f_c(x) . grad f_c(x')` | N | K_cc |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Outputs {
-    /// `sum_c grad f_c(x) . grad f_c(x')`, the trace over outputs.
+    /// `sum_c grad f_c(x) . grad f_c(x')`, the trace over outputs; over C it is the pseudo-kernel
+    /// of the literature.
     #[default]
     Trace,
     /// `grad F(x) . grad F(x')` for the sum of logits `F = sum_c f_c`: one backward pass.
@@ -34,6 +43,31 @@ pub enum Outputs {
     /// `grad f_c(x) . grad f_c'(x')` for all outputs: N C rows and columns, those of an example
     /// side by side, entry (n C + c, m C + c').
     Full,
+    /// `grad f_c(x) . grad f_c(x')` for one output c, counted from 0: one backward pass.
+    One(usize),
+}
+
+impl Outputs {
+    /// Rows of the kernel that an example has, of a model with so many outputs: C for
+    /// [`Outputs::Full`], else 1.
+    pub fn rows_per_example(self, outputs: usize) -> usize {
+        if self == Self::Full { outputs } else { 1 }
+    }
+
+    /// The entry for two examples, as text.
+    pub fn formula(self) -> String {
+        match self {
+            Self::Trace => "sum_c grad f_c(x) . grad f_c(x')".into(),
+            Self::SumOfLogits => "sum_cc' grad f_c(x) . grad f_c'(x')".into(),
+            Self::Full => "grad f_c(x) . grad f_c'(x'), at (n C + c, m C + c')".into(),
+            Self::One(c) => format!("grad f_{c}(x) . grad f_{c}(x')"),
+        }
+    }
+
+    /// How often the factors of one output are kept for a row of the kernel.
+    pub(crate) fn factors_per_row(self, outputs: usize) -> usize {
+        if self == Self::Trace { outputs } else { 1 }
+    }
 }
 
 /// The type in which products are summed over chunks of 512 parameters.

@@ -1,12 +1,7 @@
 //! How many examples are swept at a time: a function of the kernel alone, from the memory that a
 //! sweep of one takes. Engines, plans and identities ask it.
 
-use crate::{
-    config::{GramConfig, Outputs},
-    error::Result,
-    factors::form::FactorSizes,
-    ntk::Ntk,
-};
+use crate::{config::GramConfig, error::Result, factors::form::FactorSizes, ntk::Ntk};
 
 /// Most examples, where nothing else is said: more make no product faster.
 const MOST: usize = 64;
@@ -41,7 +36,7 @@ impl Ntk<'_> {
     /// after the other.
     pub(crate) fn sweep_bytes(&self) -> Result<usize> {
         let layers = self.layers()?;
-        let outputs = if self.config.outputs == Outputs::Trace { self.model.outputs() } else { 1 };
+        let outputs = self.config.outputs.factors_per_row(self.model.outputs());
         let numbers: usize = layers.iter().map(FactorSizes::factor_len).sum();
         Ok((self.values + numbers.div_ceil(outputs.max(1))) * self.item())
     }

@@ -47,6 +47,7 @@ impl<'a> Ntk<'a> {
     ) -> Result<Self> {
         config.check()?;
         check_layers(model, config)?;
+        check_outputs(model, config.outputs)?;
         check_inputs(inputs)?;
         if !matches!(params.dtype(), DType::F32 | DType::F64) {
             return Err(GramError::DType(params.dtype()));
@@ -81,7 +82,7 @@ impl<'a> Ntk<'a> {
 
     /// Rows of the kernel that an example has.
     pub(crate) fn rows_per_example(&self) -> usize {
-        if self.config.outputs == Outputs::Full { self.model.outputs() } else { 1 }
+        self.config.outputs.rows_per_example(self.model.outputs())
     }
 
     /// Rows of the kernel for these inputs: N, or N C for [`Outputs::Full`].
@@ -127,13 +128,13 @@ impl<'a> Ntk<'a> {
             let factors = factors.collect::<Result<Vec<_>>>()?;
             // Every output has the factors of the first.
             let of_one = || factors.iter().map(FactorSizes::of);
-            let outputs =
-                if self.config.outputs == Outputs::Trace { self.model.outputs() } else { 1 };
+            let outputs = self.config.outputs.factors_per_row(self.model.outputs());
             self.layers.get_or_init(|| (0..outputs).flat_map(|_| of_one()).collect());
             sink(row, factors)
         };
         match self.config.outputs {
             Outputs::SumOfLogits => hand_over(0, sweep.factors(&sweep.outputs().ones_like()?)?),
+            Outputs::One(output) => hand_over(0, sweep.output_factors(output)?),
             kernel => (0..self.model.outputs()).try_for_each(|output| {
                 let row = if kernel == Outputs::Full { output } else { 0 };
                 hand_over(row, sweep.output_factors(output)?)
@@ -155,6 +156,16 @@ fn check_layers(model: &dyn Model, config: &GramConfig) -> Result<()> {
             let known = specs.into_iter().map(|spec| spec.name).collect();
             Err(ModelError::UnknownName { name: name.clone(), known }.into())
         }
+    }
+}
+
+/// Refuses an output that the model does not have.
+fn check_outputs(model: &dyn Model, kernel: Outputs) -> Result<()> {
+    match (kernel, model.outputs()) {
+        (Outputs::One(asked), outputs) if asked >= outputs => {
+            Err(ModelError::NoOutput { asked, outputs }.into())
+        }
+        _ => Ok(()),
     }
 }
 

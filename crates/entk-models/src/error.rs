@@ -231,7 +231,9 @@ pub enum ModelError {
     #[error("cosine distance: a vector is zero")]
     ZeroVector,
     /// An output that the model does not have.
-    #[error("output {asked} asked for, the model has {outputs}")]
+    #[error(
+        "output {asked} asked for, the model has {outputs}, counted from 0; ask for one of them"
+    )]
     NoOutput {
         /// Which, counted from 0.
         asked: usize,

@@ -68,6 +68,17 @@ pub enum SpectralError {
         len: usize,
     },
 
+    /// A kernel whose rows cannot be those of so many outputs.
+    #[error(
+        "a kernel of {rows} rows has no blocks of {outputs} outputs: rows must be examples times outputs; assemble it with Outputs::Full, or pass its number of outputs"
+    )]
+    OutputRows {
+        /// Rows of the kernel.
+        rows: usize,
+        /// Outputs asked for.
+        outputs: usize,
+    },
+
     /// A vector or a stack of vectors of the wrong length.
     #[error(
         "got {found} vector entries, expected {dim} per vector; pass whole vectors one after the other, at least one"

@@ -21,6 +21,8 @@
 //! * [`CrossGram`] is the kernel between two samples, for predictions; with it [`extend`] continues
 //!   eigenvectors to new inputs, and [`nystrom`] gives those of a large sample from a few
 //!   landmarks.
+//! * [`OutputBlocks`] takes a kernel of several outputs apart: the kernel of each, those between
+//!   two, their trace and their sum.
 //!
 //! "The paper" is *What can linearized neural networks actually say about generalization?*,
 //! NeurIPS 2021. Index 0 here is its index 1.
@@ -71,6 +73,7 @@ pub use eigenpairs::{Eigenpairs, SIGN_TIE};
 pub use entries::{Entries, EntryType};
 pub use error::{Result, SpectralError};
 pub use kernel::{
+    blocks::OutputBlocks,
     cross::CrossGram,
     gram::Gram,
     operator::{LinearOperator, SymmetricOperator},

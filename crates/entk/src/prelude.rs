@@ -9,7 +9,7 @@ pub use candle_core::{DType, Device, Tensor};
 pub use crate::{
     data::{DataSource, Dataset, Images, Split, embedded, load},
     error::Error,
-    gram::{Assembly, GramConfig, cross_gram, gram},
+    gram::{Assembly, GramConfig, Outputs, cross_gram, gram},
     linearize::{Jacobian, Linearized},
     models::{
         Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, LeNet5Config,

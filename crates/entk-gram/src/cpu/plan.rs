@@ -8,7 +8,7 @@ use faer::Par;
 use rayon::prelude::*;
 
 use crate::{
-    config::{CpuConfig, Outputs},
+    config::CpuConfig,
     cpu::kept::{COSTS, CpuLayer},
     error::Result,
     factors::form::Form,
@@ -64,7 +64,7 @@ fn limit(config: &CpuConfig) -> u64 {
 /// no more than the values.
 pub(crate) fn surely_fits(job: &CpuJob<'_>) -> bool {
     let CpuJob { ntk, tiles, config, .. } = job;
-    let outputs = if ntk.config.outputs == Outputs::Trace { ntk.model.outputs() } else { 1 };
+    let outputs = ntk.config.outputs.factors_per_row(ntk.model.outputs());
     let rows = tiles.rows.n() + tiles.others.map_or(0, |(_, cols)| cols.n());
     let factors = rows as f64 * (ntk.params.count() * outputs) as f64;
     let n = examples(job);

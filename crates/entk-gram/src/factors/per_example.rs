@@ -59,6 +59,7 @@ pub(crate) fn gradients(ntk: &Ntk<'_>, params: &Params, inputs: &Tensor) -> Resu
         let each = (0..outputs).map(|c| gradient(one_hot(c)));
         match ntk.config.outputs {
             Outputs::SumOfLogits => rows.push(gradient(vec![1.0; outputs])?),
+            Outputs::One(output) => rows.push(gradient(one_hot(output))?),
             Outputs::Trace => rows.push(each.collect::<Result<Vec<_>>>()?.concat()),
             Outputs::Full => rows.extend(each.collect::<Result<Vec<_>>>()?),
         }

@@ -1,6 +1,7 @@
 //! Tolerances and the distance of kernels, for the tests of both engines.
 
-use entk_gram::{DeviceConfig, Engine, GramConfig};
+use entk_gram::{DeviceConfig, Engine, GramConfig, Outputs};
+use entk_models::{Model, Network};
 use entk_spectral::Gram;
 
 /// f64 round-off of sums of a few thousand products, relative to sqrt(K_ii K_jj).
@@ -17,4 +18,10 @@ pub fn distance(a: &Gram, b: &Gram) -> f64 {
 /// The settings of a kernel that is computed in tensor operations.
 pub fn on(config: &GramConfig, device: &DeviceConfig) -> GramConfig {
     GramConfig { engine: Engine::Tensors(device.clone()), ..config.clone() }
+}
+
+/// All kernels of a network; of one output its last.
+pub fn outputs_of(network: &Network) -> [Outputs; 4] {
+    let last = Outputs::One(network.outputs() - 1);
+    [Outputs::Trace, Outputs::SumOfLogits, Outputs::Full, last]
 }

@@ -13,7 +13,7 @@ use entk_models::{Model, Params, ResNetConfig};
 use entk_spectral::{EigshConfig, EntryType, Gram, Solver, SymmetricOperator, eigh, eigsh};
 use entk_testing::{Case, TestResult, kernel_cases};
 
-use crate::common::{DOUBLE, SINGLE, distance, on};
+use crate::common::{DOUBLE, SINGLE, distance, on, outputs_of};
 
 /// 83 rows: three blocks, the last one shorter.
 const EDGE: usize = 30;
@@ -52,7 +52,7 @@ fn bits(kernel: &Gram) -> Vec<u64> {
 #[test]
 fn both_shapes_are_the_kernel_in_both_precisions() -> TestResult {
     for case in kernel_cases()? {
-        for outputs in [Outputs::Trace, Outputs::SumOfLogits, Outputs::Full] {
+        for outputs in outputs_of(&case.network) {
             for strategy in [Strategy::Structured, Strategy::JacobianContraction] {
                 if strategy != Strategy::Structured && outputs != Outputs::Trace {
                     continue;

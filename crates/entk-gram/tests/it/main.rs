@@ -5,6 +5,7 @@ mod device;
 mod input_gram;
 mod micro_batches;
 mod operator;
+mod outputs;
 mod python;
 mod store;
 mod strategies;

@@ -11,7 +11,7 @@ use entk_models::{MlpConfig, Model, Params};
 use entk_spectral::{EntryType, Gram};
 use entk_testing::{Case, TestResult, kernel_cases, normal};
 
-use crate::common::{DOUBLE, SINGLE, distance};
+use crate::common::{DOUBLE, SINGLE, distance, outputs_of};
 
 fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
     let engine = Engine::Cpu(CpuConfig { tile: 30, ..CpuConfig::default() });
@@ -54,7 +54,7 @@ fn a_plan_counts_products_by_hand() -> TestResult {
 #[test]
 fn strategies_agree_in_both_precisions() -> TestResult {
     for case in kernel_cases()? {
-        for outputs in [Outputs::Trace, Outputs::SumOfLogits, Outputs::Full] {
+        for outputs in outputs_of(&case.network) {
             let oracle = config(Strategy::PerExample, outputs);
             let oracle = gram(&case.network, &case.theta, &case.x, &oracle)?;
             for strategy in [Strategy::Structured, Strategy::JacobianContraction] {
@@ -202,27 +202,6 @@ fn the_oracle_has_a_store() -> TestResult {
     let folder = tempfile::tempdir()?;
     let stored = StoreConfig { edge: 50, ..StoreConfig::default() };
     assert!(assembly.store(folder.path(), &stored)?.store.gram()? == assembly.gram()?);
-    Ok(())
-}
-
-#[test]
-fn full_blocks_contain_trace_and_sum() -> TestResult {
-    for case in kernel_cases()? {
-        let run = |outputs| -> Result<Gram, GramError> {
-            gram(&case.network, &case.theta, &case.x, &config(Strategy::Structured, outputs))
-        };
-        let (trace, sum) = (run(Outputs::Trace)?, run(Outputs::SumOfLogits)?);
-        let (full, c) = (run(Outputs::Full)?, case.network.outputs());
-        assert_eq!(full.n(), 83 * c);
-        for (i, j) in [(0, 0), (5, 2), (82, 41), (82, 82)] {
-            let block = |a: usize, b: usize| full.get(i * c + a, j * c + b);
-            let diagonal: f64 = (0..c).map(|a| block(a, a)).sum();
-            let all: f64 = (0..c * c).map(|k| block(k / c, k % c)).sum();
-            let scale = (trace.get(i, i) * trace.get(j, j)).sqrt() * c as f64;
-            assert!((diagonal - trace.get(i, j)).abs() <= DOUBLE * scale, "{}", case.name);
-            assert!((all - sum.get(i, j)).abs() <= DOUBLE * scale, "{}", case.name);
-        }
-    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! their products, in memory (`gram`, `cross`) or read tile by tile (`tiles`). The solvers and the
 //! metrics start from these.
 
+pub(crate) mod blocks;
 pub(crate) mod centre;
 pub(crate) mod cross;
 pub(crate) mod gram;
