@@ -61,7 +61,7 @@ pub use experiment::{
     inductive::{InductivePairs, agreement},
     kernel::InitialKernel,
     network_source::NetworkSource,
-    tasks::{BinaryTask, last_epoch},
+    tasks::{BinaryTask, Classification, last_epoch},
 };
 pub use plot::bands::{Bands, Summary, summarize};
 pub use run::{
