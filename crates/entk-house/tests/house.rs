@@ -15,7 +15,7 @@ const ORDER: [&[&str]; 8] = [
     &["entk-data", "entk-models"],
     &["entk-linearize", "entk-torch"],
     &["entk-spectral"],
-    &["entk-gram", "entk-train"],
+    &["entk-gram", "entk-predict", "entk-train"],
     &["entk"],
     &["examples"],
     &["benches"],

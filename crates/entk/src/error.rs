@@ -6,6 +6,7 @@ use crate::{
     gram::GramError,
     linearize::LinearizeError,
     models::ModelError,
+    predict::PredictError,
     spectral::SpectralError,
     torch::TorchError,
     train::TrainError,
@@ -42,6 +43,9 @@ pub enum Error {
     /// Of eigenpairs, targets or metrics.
     #[error(transparent)]
     Spectral(#[from] SpectralError),
+    /// Of a prediction from a kernel.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
     /// Of training.
     #[error(transparent)]
     Train(#[from] TrainError),

@@ -17,6 +17,7 @@
 //! | [`gram`] | what is Theta(x, x') = grad f(x) . grad f(x') on the data? |
 //! | [`spectral`] | what are its eigenpairs, and how well does a task align with them? |
 //! | [`train`] | how do the network and its linearization learn a task? |
+//! | [`predict`] | what does a kernel predict at new inputs, and how surely? |
 //!
 //! # The whole path
 //!
@@ -63,6 +64,7 @@ pub use entk_device as device;
 pub use entk_gram as gram;
 pub use entk_linearize as linearize;
 pub use entk_models as models;
+pub use entk_predict as predict;
 pub use entk_spectral as spectral;
 pub use entk_torch as torch;
 pub use entk_train as train;
