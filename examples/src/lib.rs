@@ -50,7 +50,9 @@ pub use cli::{
     flags::{CommonFlags, Defaults, Size, parse_flags},
     index_list::{IndexFlags, IndexList, indices},
     model_flags::{ModelChoice, ModelFlags},
-    names::{DataName, ModelName},
+    names::{ActivationName, DTypeName, DataName, LayoutName, ModelName},
+    output_flags::{KernelChoice, OutputChoice, OutputFlags},
+    refused::{RefusedInput, ensure_input, refused},
     training_flags::{FigureFlags, OptimizerName, TrainingFlags},
 };
 pub use experiment::{
@@ -59,9 +61,11 @@ pub use experiment::{
     directions::{Directions, SIDE, fourier_magnitude},
     figure_program::{FigureProgram, Moment, OneSeed},
     inductive::{InductivePairs, agreement},
+    inputs::read_inputs,
     kernel::InitialKernel,
+    labels::{LabelTargets, Labels, TargetRule},
     network_source::NetworkSource,
-    tasks::{BinaryTask, Classification, last_epoch},
+    tasks::{BinaryTask, last_epoch},
 };
 pub use plot::bands::{Bands, Summary, summarize};
 pub use run::{

@@ -128,7 +128,7 @@ fn bad_files_are_named_with_what_was_expected() -> Result<()> {
     let flat = file("flat.npy");
     npy::write(&flat, &[3], &[0.0_f32, 1.0, 2.0])?;
     let odd = file("odd.npy");
-    npy::write(&odd, &[3], &[0_i64, 3, 12])?;
+    npy::write(&odd, &[3], &[0_i64, 3, -2])?;
     let short = file("short.npy");
     std::fs::write(&short, &std::fs::read(&x)?[..100])?;
     let garbage = file("garbage.safetensors");
@@ -141,7 +141,7 @@ fn bad_files_are_named_with_what_was_expected() -> Result<()> {
         (&["--inputs", &flat], &["flat.npy", "four axes", "[3]"]),
         (&["--inputs", &short], &["short.npy"]),
         (&["--inputs", &x, "--n", "4"], &["--n 4", "has 3 inputs"]),
-        (&["--inputs", &x, "--labels", &odd], &["odd.npy", "12", "index 2"]),
+        (&["--inputs", &x, "--labels", &odd], &["odd.npy", "-2", "index 2"]),
         (&["--inputs", &x, "--labels", &x], &["x.npy", "3 inputs", "[3, 1, 4, 4]"]),
         (&["--inputs", &x, "--weights", &garbage], &["garbage.safetensors"]),
         (&["--inputs", &x, "--top", "4"], &["--top 4", "3"]),
@@ -182,7 +182,7 @@ fn an_unwritable_folder_is_refused_and_every_flag_explained() -> Result<()> {
     assert!(!output.status.success() && stderr.contains("--out"), "{stderr}");
 
     let help = succeed(&folder.path().join("unused"), &["--help"])?;
-    let flags = "--model --trainable --frozen --verify --weights --activation --inputs --labels --cross --layout --n --dtype --device --precision --top \
+    let flags = "--model --trainable --frozen --verify --weights --classes --activation --inputs --outputs --labels --targets --cross --layout --n --dtype --device --precision --top \
                  --no-eigen --accumulate --store --edge --part --export --check --rate --max-memory --dry-run \
                  --seed --json --out";
     for flag in flags.split_whitespace() {

@@ -13,10 +13,12 @@ use entk::{
     data::npy::{self, Data},
     device::files,
     gram::Store,
-    spectral::{CertifiedPairs, EigshConfig, Gram, SymmetricOperator, eigsh},
+    spectral::{
+        CertifiedPairs, EigshConfig, Gram, KernelRows, OutputBlocks, SymmetricOperator, eigsh,
+    },
 };
 use entk_examples::{
-    Run,
+    KernelChoice, OutputChoice, OutputFlags, Run, ensure_input,
     plot::{Axis, Figure, Series},
 };
 use serde::Serialize;
@@ -33,6 +35,17 @@ struct Flags {
     /// read tile by tile and never whole
     #[arg(long, value_name = "FILE.npy|DIR")]
     gram: PathBuf,
+
+    /// Kernel that is taken out of the Gram, a full one of --classes outputs: its trace, its sum
+    /// or one class:K [default: the Gram as it is]
+    #[arg(long, value_name = "trace|sum|full|class:K", requires = "classes")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outputs: Option<OutputChoice>,
+
+    /// Outputs C of the network whose full kernel the Gram is, rows n C + c
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u64).range(1..))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<u64>,
 
     /// Number of eigenpairs
     #[arg(long, value_name = "K", default_value_t = 100)]
@@ -62,6 +75,8 @@ struct Flags {
 /// How good the pairs are, and what they cost.
 #[derive(Serialize)]
 struct Certificate {
+    /// Rows of the kernel whose pairs they are.
+    rows: usize,
     inputs: usize,
     pairs: usize,
     solver: String,
@@ -79,19 +94,21 @@ struct Certificate {
 
 fn main() -> Result<()> {
     let flags = Flags::parse();
+    let kernel = kernel(&flags)?;
     let run = Run::start("eigen", flags.out.as_deref())?;
     let top = if flags.gram.is_dir() {
-        let store = Store::open(&flags.gram)?;
-        let operator = run.stage("check", 1, |_| Ok(store.operator()?))?;
-        solve(&run, &flags, &operator)?
+        of_store(&run, &flags, kernel.as_ref())?
     } else {
         let gram = run.stage("read", 1, |_| read(&flags.gram))?;
-        solve(&run, &flags, &gram)?
+        match reduced(&flags, kernel.as_ref(), &gram)? {
+            Some(reduced) => solve(&run, &flags, &reduced)?,
+            None => solve(&run, &flags, &gram)?,
+        }
     };
     let (pairs, folder) = (&top.pairs, run.folder());
     npy::write(folder.file("eigvals.npy"), &[pairs.len()], pairs.values())?;
     npy::write(folder.file("eigvecs.npy"), &[pairs.len(), pairs.dim()], pairs.vectors())?;
-    let certificate = certificate(&top);
+    let certificate = certificate(&top, kernel.as_ref());
     let json = serde_json::to_vec_pretty(&certificate)?;
     files::write(&folder.file("certificate.json"), &json)?;
     run.save_figure("spectrum", &spectrum(&top))?;
@@ -99,6 +116,7 @@ fn main() -> Result<()> {
         flags.seed,
         &flags,
         &serde_json::json!({
+            "kernel": kernel,
             "largest_eigenvalue": pairs.values().first(),
             "smallest_eigenvalue": pairs.values().last(),
             "worst_residual": certificate.worst_residual,
@@ -106,6 +124,53 @@ fn main() -> Result<()> {
         }),
     )?;
     Ok(())
+}
+
+/// What the rows of the Gram are, where --classes says it.
+fn kernel(flags: &Flags) -> Result<Option<KernelChoice>> {
+    let Some(classes) = flags.classes else { return Ok(None) };
+    let outputs = flags.outputs.unwrap_or(OutputChoice::Full);
+    ensure_input(outputs != OutputChoice::Pairs, || {
+        "--outputs pairs: no eigenvectors of a block of two outputs; name trace, sum, full or \
+         class:K"
+            .into()
+    })?;
+    let classes = usize::try_from(classes)?;
+    Ok(Some(OutputFlags { outputs: Some(outputs) }.of(classes)?))
+}
+
+/// Eigenpairs of a store: of its tiles, or of what is taken out of them.
+fn of_store(run: &Run, flags: &Flags, kernel: Option<&KernelChoice>) -> Result<CertifiedPairs> {
+    let store = Store::open(&flags.gram)?;
+    let is_full = kernel.is_none_or(|kernel| kernel.outputs == OutputChoice::Full);
+    if !is_full {
+        let rows = run.stage("check", 1, |_| Ok(store.rows()?))?;
+        let reduced = reduced(flags, kernel, &rows)?;
+        return solve(run, flags, &reduced.context("a kernel that is taken out of another")?);
+    }
+    let operator = run.stage("check", 1, |_| Ok(store.operator()?))?;
+    let (rows, classes) = (operator.n(), kernel.map_or(1, |kernel| kernel.classes));
+    ensure_input(rows.is_multiple_of(classes), || {
+        format!("--classes {classes}: {rows} rows are none of so many outputs; correct --classes")
+    })?;
+    solve(run, flags, &operator)
+}
+
+/// The kernel that --outputs takes out of a full one; none where it is the whole.
+fn reduced(
+    flags: &Flags,
+    kernel: Option<&KernelChoice>,
+    full: &dyn KernelRows,
+) -> Result<Option<Gram>> {
+    let Some(kernel) = kernel else { return Ok(None) };
+    let blocks = OutputBlocks::new(full, kernel.classes)
+        .with_context(|| format!("--classes {} of {}", kernel.classes, flags.gram.display()))?;
+    Ok(match kernel.outputs {
+        OutputChoice::Trace => Some(blocks.trace()?),
+        OutputChoice::Sum => Some(blocks.sum()?),
+        OutputChoice::Class(class) => Some(blocks.gram(class)?),
+        OutputChoice::Full | OutputChoice::Pairs => None,
+    })
 }
 
 fn solve<K: SymmetricOperator>(run: &Run, flags: &Flags, operator: &K) -> Result<CertifiedPairs> {
@@ -131,11 +196,12 @@ fn read(path: &Path) -> Result<Gram> {
     })
 }
 
-fn certificate(top: &CertifiedPairs) -> Certificate {
+fn certificate(top: &CertifiedPairs, kernel: Option<&KernelChoice>) -> Certificate {
     let largest = top.pairs.values().first().map_or(0.0, |x| x.abs());
     let worst = top.residuals.iter().copied().fold(0.0, f64::max);
     Certificate {
-        inputs: top.pairs.dim(),
+        rows: top.pairs.dim(),
+        inputs: top.pairs.dim() / kernel.map_or(1, KernelChoice::rows_per_example),
         pairs: top.pairs.len(),
         solver: format!("{:?}", top.solver),
         products: top.products,

@@ -6,4 +6,6 @@ pub(crate) mod flags;
 pub(crate) mod index_list;
 pub(crate) mod model_flags;
 pub(crate) mod names;
+pub(crate) mod output_flags;
+pub(crate) mod refused;
 pub(crate) mod training_flags;

@@ -17,6 +17,8 @@ use crate::cli::names::ModelName;
 /// | flag | purpose |
 /// |---|---|
 /// | `--model` | a name, or an archive of `torch.export.save` with its parameters |
+/// | `--weights` | the parameters of a network that has a name |
+/// | `--classes` | its outputs |
 /// | `--width` | filters of the first stage of `resnet18` |
 /// | `--trainable`, `--frozen` | patterns of the parameters that are trained, or not |
 /// | `--verify` | numbers of PyTorch to compare an archive with |
@@ -27,6 +29,18 @@ pub struct ModelFlags {
     #[arg(long, value_name = "NAME|FILE.pt2", value_parser = ModelParser,
           default_value_t = ModelChoice::BuiltIn(ModelName::Mlp))]
     pub model: ModelChoice,
+
+    /// Weights with PyTorch's names and layouts [default: the archive's, or the paper's
+    /// initialisation with --seed]
+    #[arg(long, value_name = "FILE.safetensors")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+
+    /// Outputs of the network, one for each class [default: as wide as the head of --weights, or
+    /// as the archive's; else 1]
+    #[arg(long, value_name = "C", value_parser = positive())]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
 
     /// Filters of the first stage of resnet18; 64 is the paper's
     #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 64)]

@@ -1,9 +1,10 @@
-//! Networks and data sets by name: as flags take them, as records keep them and as
-//! figures print them. Used by the flags and by experiments.
+//! Networks, data sets and the forms of arrays by name: as flags take them, as records keep them
+//! and as figures print them. Used by the flags and by experiments.
 
 use std::fmt;
 
 use clap::ValueEnum;
+use entk::{data::Layout, models::Activation};
 use serde::Serialize;
 
 /// The networks of the paper, and published ones.
@@ -50,13 +51,13 @@ pub enum ModelName {
     VitTiny,
     /// timm's deit_tiny_distilled_patch16
     DeitTiny,
-    /// GPT-2 small with one output; inputs are tokens
+    /// GPT-2 small with a head of labels; inputs are tokens
     #[value(name = "gpt2")]
     #[serde(rename = "gpt2")]
     Gpt2,
-    /// BERT base with one output; inputs are tokens
+    /// BERT base; inputs are tokens
     Bert,
-    /// A Llama-like decoder with one output; inputs are tokens
+    /// A Llama-like decoder with a head of labels; inputs are tokens
     Llama,
 }
 
@@ -72,6 +73,69 @@ pub enum DataName {
     #[value(name = "cifar10")]
     #[serde(rename = "cifar10")]
     Cifar10,
+}
+
+/// Activations by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActivationName {
+    /// max(x, 0)
+    Relu,
+    /// GELU in its tanh form
+    Gelu,
+    /// x sigmoid(x)
+    Silu,
+    /// Hyperbolic tangent
+    Tanh,
+}
+
+impl From<ActivationName> for Activation {
+    fn from(name: ActivationName) -> Self {
+        match name {
+            ActivationName::Relu => Self::Relu,
+            ActivationName::Gelu => Self::Gelu,
+            ActivationName::Silu => Self::Silu,
+            ActivationName::Tanh => Self::Tanh,
+        }
+    }
+}
+
+/// Element types by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DTypeName {
+    /// 32-bit floating point
+    F32,
+    /// 64-bit floating point
+    F64,
+}
+
+impl From<DTypeName> for candle_core::DType {
+    fn from(name: DTypeName) -> Self {
+        match name {
+            DTypeName::F32 => Self::F32,
+            DTypeName::F64 => Self::F64,
+        }
+    }
+}
+
+/// Axis orders by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayoutName {
+    /// Images, channels, rows, columns (PyTorch)
+    Nchw,
+    /// Images, rows, columns, channels (JAX, TensorFlow)
+    Nhwc,
+}
+
+impl From<LayoutName> for Layout {
+    fn from(name: LayoutName) -> Self {
+        match name {
+            LayoutName::Nchw => Self::Nchw,
+            LayoutName::Nhwc => Self::Nhwc,
+        }
+    }
 }
 
 /// Writes the name that the flag takes.

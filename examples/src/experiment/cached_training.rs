@@ -177,7 +177,7 @@ mod tests {
     };
 
     fn experiment() -> Result<Experiment> {
-        let network = ModelName::Mlp.network(&[1, 2, 2], 1, Activation::Relu)?;
+        let network = ModelName::Mlp.network(&[1, 2, 2], 1, 1, Activation::Relu)?;
         let pixels: Vec<f32> = (0..48_u16).map(|at| (f32::from(at) * 0.7).sin()).collect();
         Ok(Experiment {
             images: Tensor::from_vec(pixels, (12, 1, 2, 2), &Device::Cpu)?,

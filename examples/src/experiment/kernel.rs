@@ -5,7 +5,7 @@
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use entk::{
-    gram::{Assembly, GramConfig, GramError, StoreConfig, gram_observed},
+    gram::{Assembly, GramConfig, GramError, Outputs, StoreConfig, gram_observed},
     models::{Network, Params},
     spectral::{
         Eigenpairs, EigshConfig, EnergyConcentration, EntryType, Gram, eigsh, energy_concentration,
@@ -36,18 +36,7 @@ impl Experiment {
     /// # Errors
     /// When the assembly fails, or its store cannot be written.
     pub fn kernel(&self, run: &Run) -> Result<InitialKernel> {
-        run.stage("kernel", 1, |stage| {
-            let observe = |done, total| stage.set_progress(done, total);
-            let config = GramConfig::default();
-            let assembly = Assembly::new(&self.network, &self.theta0, &self.images, &config)?;
-            let assembly = assembly.observed(&observe);
-            let (key, identity) = kernel_key(&assembly)?;
-            let gram = run.cache().folder_value(&key, is_damaged_store, |folder| {
-                let stored = assembly.store(folder, &StoreConfig::default())?;
-                Ok((stored.store.gram()?, stored.computed == 0))
-            })?;
-            Ok(InitialKernel { gram, identity })
-        })
+        InitialKernel::find(run, &self.network, &self.theta0, &self.images, Outputs::Trace)
     }
 
     /// The kernel at `params` of `images`, in memory only: figures keep the few numbers that they
@@ -97,6 +86,31 @@ impl Experiment {
 }
 
 impl InitialKernel {
+    /// This kernel of a network at `theta0` on `inputs`, as a stage of the run; kept in the cache
+    /// tile by tile, so that an interrupted assembly goes on.
+    ///
+    /// # Errors
+    /// When the assembly fails, or its store cannot be written.
+    pub fn find(
+        run: &Run,
+        network: &Network,
+        theta0: &Params,
+        inputs: &Tensor,
+        outputs: Outputs,
+    ) -> Result<Self> {
+        run.stage("kernel", 1, |stage| {
+            let observe = |done, total| stage.set_progress(done, total);
+            let config = GramConfig { outputs, ..GramConfig::default() };
+            let assembly = Assembly::new(network, theta0, inputs, &config)?.observed(&observe);
+            let (key, identity) = kernel_key(&assembly)?;
+            let gram = run.cache().folder_value(&key, is_damaged_store, |folder| {
+                let stored = assembly.store(folder, &StoreConfig::default())?;
+                Ok((stored.store.gram()?, stored.computed == 0))
+            })?;
+            Ok(Self { gram, identity })
+        })
+    }
+
     /// The kernel of the first `n` images.
     ///
     /// # Errors

@@ -5,8 +5,11 @@
 pub(crate) mod cached_training;
 pub(crate) mod directions;
 pub(crate) mod figure_program;
+pub(crate) mod head;
 pub(crate) mod inductive;
+pub(crate) mod inputs;
 pub(crate) mod kernel;
+pub(crate) mod labels;
 pub(crate) mod linearization;
 pub(crate) mod network_source;
 pub(crate) mod tasks;
@@ -44,16 +47,22 @@ impl DataName {
 }
 
 impl ModelName {
-    /// The network for inputs of this shape, with one output. `width` is the number of filters of
-    /// the first stage of the paper's ResNets; the others have no such setting.
+    /// The network for inputs of this shape, with so many outputs. `width` is the number of filters
+    /// of the first stage of the paper's ResNets; the others have no such setting.
     ///
     /// # Errors
     /// An input that the network cannot take, or an activation where the network has its own.
-    pub fn network(self, input: &[usize], width: usize, activation: Activation) -> Result<Network> {
+    pub fn network(
+        self,
+        input: &[usize],
+        outputs: usize,
+        width: usize,
+        activation: Activation,
+    ) -> Result<Network> {
         let network = match input {
-            [tokens] if self.reads_tokens() => self.of_tokens(*tokens),
+            [tokens] if self.reads_tokens() => self.of_tokens(*tokens, outputs),
             [channels, height, width_px] if !self.reads_tokens() => {
-                self.of_images([*channels, *height, *width_px], width, activation)
+                self.of_images([*channels, *height, *width_px], outputs, width, activation)
             }
             _ => {
                 let expected = if self.reads_tokens() { "(N, tokens)" } else { "(N, C, H, W)" };
@@ -76,42 +85,41 @@ impl ModelName {
     fn of_images(
         self,
         input: [usize; 3],
+        outputs: usize,
         width: usize,
         activation: Activation,
     ) -> entk::models::Result<Network> {
-        let paper = |config| ResNetConfig { input, width, activation, ..config }.network();
+        let paper = |config| ResNetConfig { input, outputs, width, activation, ..config }.network();
         let torch = |config: ResNetConfig| {
-            ResNetConfig { input, outputs: 1, ..config.torchvision() }.network()
+            ResNetConfig { input, outputs, ..config.torchvision() }.network()
         };
         let vit =
-            |distilled| VitConfig { input, outputs: 1, distilled, ..VitConfig::tiny() }.network();
+            |distilled| VitConfig { input, outputs, distilled, ..VitConfig::tiny() }.network();
         match self {
-            Self::LeNet5 => LeNet5Config { input, activation, ..Default::default() }.network(),
+            Self::LeNet5 => {
+                LeNet5Config { input, outputs, activation, ..Default::default() }.network()
+            }
             Self::ResNet18 => paper(ResNetConfig::default()),
             Self::ResNet34 => paper(ResNetConfig::resnet34()),
             Self::TorchResNet18 => torch(ResNetConfig::default()),
             Self::TorchResNet34 => torch(ResNetConfig::resnet34()),
             Self::TorchResNet50 => torch(ResNetConfig::resnet50()),
-            Self::WideResnet => {
-                WideResNetConfig { input, outputs: 1, ..Default::default() }.network()
-            }
-            Self::Vgg => VggConfig { input, outputs: 1, ..Default::default() }.network(),
+            Self::WideResnet => WideResNetConfig { input, outputs, ..Default::default() }.network(),
+            Self::Vgg => VggConfig { input, outputs, ..Default::default() }.network(),
             Self::MobileNetV2 => {
-                MobileNetV2Config { input, outputs: 1, ..Default::default() }.network()
+                MobileNetV2Config { input, outputs, ..Default::default() }.network()
             }
-            Self::ConvnextTiny => {
-                ConvNextConfig { input, outputs: 1, ..Default::default() }.network()
-            }
+            Self::ConvnextTiny => ConvNextConfig { input, outputs, ..Default::default() }.network(),
             Self::VitTiny => vit(false),
             Self::DeitTiny => vit(true),
-            _ => MlpConfig { input, activation, ..Default::default() }.network(),
+            _ => MlpConfig { input, outputs, activation, ..Default::default() }.network(),
         }
     }
 
-    fn of_tokens(self, tokens: usize) -> entk::models::Result<Network> {
-        let head = LanguageHead::Labels(1);
+    fn of_tokens(self, tokens: usize, outputs: usize) -> entk::models::Result<Network> {
+        let head = LanguageHead::Labels(outputs);
         match self {
-            Self::Bert => BertConfig { tokens, outputs: 1, ..Default::default() }.network(),
+            Self::Bert => BertConfig { tokens, outputs, ..Default::default() }.network(),
             Self::Llama => LlamaConfig { tokens, head, ..Default::default() }.network(),
             _ => Gpt2Config { tokens, head, ..Default::default() }.network(),
         }

@@ -11,7 +11,11 @@ use entk::{
 };
 
 use crate::{
-    cli::model_flags::{ModelChoice, ModelFlags},
+    cli::{
+        model_flags::{ModelChoice, ModelFlags},
+        refused::ensure_input,
+    },
+    experiment::head::Head,
     run::{
         Run,
         record::{ArchiveRecord, VerifiedRecord},
@@ -39,9 +43,20 @@ impl NetworkSource {
             ModelChoice::BuiltIn(name) => {
                 let verify = &flags.verify;
                 ensure!(verify.is_none(), "--verify is of archives, and --model {name} is none");
+                let padding = flags.weights.as_ref().and_then(|_| name.stride_padding());
+                if let Some(padding) = padding {
+                    eprintln!("--model {name}: convolutions of stride 2 pad {padding}");
+                }
                 None
             }
             ModelChoice::Archive(path) => {
+                ensure_input(flags.weights.is_none(), || {
+                    let model = &flags.model;
+                    format!(
+                        "--weights: {model} has parameters of its own; export the module with the \
+                         others"
+                    )
+                })?;
                 let (trainable, device) = (flags.trained(), device.clone());
                 let config = Import { dtype, device, trainable };
                 let imported =
@@ -55,6 +70,16 @@ impl NetworkSource {
             }
         };
         Ok(Self { flags: flags.clone(), archive, dtype, device: device.clone() })
+    }
+
+    /// What `--model` names.
+    pub fn model(&self) -> &ModelChoice {
+        &self.flags.model
+    }
+
+    /// The element type of parameters and inputs.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// The shape of one input, where that is given.
@@ -79,17 +104,45 @@ impl NetworkSource {
     pub fn network(&self, input: &[usize], activation: Activation) -> Result<Network> {
         let ModelFlags { model, width, .. } = &self.flags;
         match (model.built_in(), &self.archive) {
-            (Some(name), _) => self.trained(name.network(input, *width, activation)?),
+            (Some(name), _) => {
+                let of_outputs = |outputs| name.network(input, outputs, *width, activation);
+                self.trained(of_outputs(self.outputs(of_outputs)?)?)
+            }
             (None, Some(Imported { network, .. })) => {
                 ensure!(
                     activation == Activation::Relu,
                     "the activation cannot be chosen: --model {model} has its own"
                 );
                 self.ensure_input(input)?;
+                self.ensure_width("the archive", network.outputs())?;
                 Ok(network.clone())
             }
             (None, None) => bail!("--model {model} was not read"),
         }
+    }
+
+    /// Outputs of a network with a name: as wide as the head of its weights, or as --classes says.
+    fn outputs(&self, of_outputs: impl Fn(usize) -> Result<Network>) -> Result<usize> {
+        let ModelFlags { weights, classes, .. } = &self.flags;
+        let head = match weights {
+            Some(path) => Head::find(path, of_outputs)
+                .with_context(|| format!("--weights {}", path.display()))?,
+            None => None,
+        };
+        let Some(Head { name, width }) = head else { return Ok(classes.unwrap_or(1)) };
+        self.ensure_width(&format!("{name} of the weights"), width)?;
+        Ok(width)
+    }
+
+    /// Refuses another width than that of --classes.
+    fn ensure_width(&self, head: &str, width: usize) -> Result<()> {
+        let expected = self.flags.classes.unwrap_or(width);
+        ensure_input(width == expected, || {
+            format!(
+                "--classes {expected}: {head} has {width} outputs; leave --classes out, or give a \
+                 network with a head of {expected}"
+            )
+        })
     }
 
     /// [`network`](Self::network), which must have the one output of binary tasks.
@@ -98,13 +151,20 @@ impl NetworkSource {
     /// As [`network`](Self::network), and several outputs.
     pub fn binary_network(&self, input: &[usize], activation: Activation) -> Result<Network> {
         let network = self.network(input, activation)?;
-        ensure!(
-            network.outputs() == 1,
-            "--model {} has {} outputs, and a binary task needs one logit: export a wrapper whose \
-             forward returns `self.module(x)[:, :1]`, or a difference of two logits",
-            self.flags.model,
-            network.outputs()
-        );
+        ensure_input(network.outputs() == 1, || {
+            let (model, outputs) = (&self.flags.model, network.outputs());
+            let remedy = match (model, &self.flags.weights) {
+                (ModelChoice::Archive(_), _) => {
+                    "export a wrapper whose forward returns `self.module(x)[:, :1]`, or a \
+                     difference of two logits"
+                }
+                (_, Some(_)) => "give weights with a head of one output",
+                (_, None) => "leave --classes out",
+            };
+            format!(
+                "--model {model} has {outputs} outputs, and a binary task needs one logit: {remedy}"
+            )
+        })?;
         Ok(network)
     }
 
@@ -127,15 +187,23 @@ impl NetworkSource {
         }
     }
 
-    /// The parameters at which a network starts: drawn, or those of the archive.
+    /// The parameters at which a network starts: those of the archive or of the file of weights, or
+    /// drawn.
     ///
     /// # Errors
-    /// When they cannot be drawn.
+    /// Weights that do not fit, or parameters that cannot be drawn.
     pub fn start(&self, network: &Network, seed: u64) -> Result<Params> {
-        Ok(match &self.archive {
-            Some(imported) => imported.params.clone(),
-            None => network.init(seed, self.dtype, &self.device)?,
-        })
+        match (&self.archive, &self.flags.weights) {
+            (Some(imported), _) => Ok(imported.params.clone()),
+            (None, None) => Ok(network.init(seed, self.dtype, &self.device)?),
+            (None, Some(path)) => {
+                let loaded = Params::load(&network.specs(), path, self.dtype, &self.device);
+                loaded.with_context(|| {
+                    let (model, shape) = (&self.flags.model, network.input_shape());
+                    format!("--weights {} for {model} on inputs of shape {shape:?}", path.display())
+                })
+            }
+        }
     }
 
     fn trained(&self, network: Network) -> Result<Network> {

@@ -15,7 +15,7 @@ use entk::{
     models::{Network, Params},
     spectral::Gram,
 };
-use entk_examples::{NetworkSource, Run};
+use entk_examples::{KernelChoice, NetworkSource, Run};
 
 use crate::flags::Flags;
 
@@ -31,6 +31,7 @@ pub struct GramJob<'a> {
     pub inputs: &'a Tensor,
     pub stop: &'a AtomicBool,
     pub products: Option<&'a InputGram>,
+    pub kernel: &'a KernelChoice,
 }
 
 /// The result of an assembly.
@@ -44,9 +45,15 @@ pub enum Assembled {
 }
 
 impl GramJob<'_> {
+    /// Rows of the kernel.
+    pub fn rows(&self) -> Result<usize> {
+        Ok(self.inputs.dim(0)? * self.kernel.rows_per_example())
+    }
+
     /// The assembly, which reports no progress.
     pub fn assembly(&self) -> Result<Assembly<'_>> {
-        let config = config(self.flags, self.inputs);
+        let outputs = self.kernel.outputs.kernel();
+        let config = GramConfig { outputs, ..config(self.flags, self.inputs) };
         let assembly = Assembly::new(self.network, self.params, self.inputs, &config)?;
         let assembly = assembly.stoppable(self.stop);
         Ok(match self.products {

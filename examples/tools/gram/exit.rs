@@ -15,6 +15,7 @@ use anyhow::{Context, Error, Result};
 use entk::{
     data::DataError, device::DeviceError, gram::GramError, models::ModelError, torch::TorchError,
 };
+use entk_examples::RefusedInput;
 use signal_hook::{
     consts::{SIGINT, SIGTERM, SIGUSR1},
     iterator::Signals,
@@ -95,6 +96,7 @@ fn code(error: &Error) -> u8 {
             || cause.is::<DataError>()
             || cause.is::<ModelError>()
             || cause.is::<TorchError>()
+            || cause.is::<RefusedInput>()
     };
     if error.chain().any(is_input) { INPUT } else { 1 }
 }

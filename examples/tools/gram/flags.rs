@@ -5,19 +5,20 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 use entk::{
-    data::Layout,
     device::{DeviceError, Precision},
     gram::{Accumulate, GramError, store::Part},
-    models::Activation,
 };
-use entk_examples::{DeviceFlags, ModelFlags};
+use entk_examples::{
+    ActivationName, DTypeName, DeviceFlags, LayoutName, ModelFlags, OutputFlags, TargetRule,
+};
 use serde::{Serialize, Serializer};
 
 /// Empirical NTK Gram matrix of your network on your inputs.
 ///
-/// Writes gram.npy (N, N), outputs.npy (N, C), eigvals.npy (descending), eigvecs.npy (one
-/// eigenvector a row), cross.npy with --cross, and record.json, which comes last: a folder without
-/// it was not finished.
+/// Writes gram.npy (N, N), or (N C, N C) with --outputs full, outputs.npy (N, C), eigvals.npy
+/// (descending), eigvecs.npy (one eigenvector a row), cross.npy with --cross, and record.json,
+/// which comes last: a folder without it was not finished. --outputs pairs writes the blocks of the
+/// full kernel one by one, gram_0_1.npy for outputs 0 (rows) and 1 (columns), in place of gram.npy.
 ///
 /// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than allowed, 69 no such device,
 /// 74 a file or a full disk, 75 stopped by a signal (run the same command again), 1 anything else.
@@ -29,11 +30,6 @@ pub struct Flags {
     #[serde(flatten)]
     pub network: ModelFlags,
 
-    /// Weights with PyTorch's names and layouts [default: the archive's, or the paper's
-    /// initialisation with --seed]
-    #[arg(long, value_name = "FILE.safetensors")]
-    pub weights: Option<PathBuf>,
-
     /// Activation of the network
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
     pub activation: ActivationName,
@@ -44,11 +40,23 @@ pub struct Flags {
     #[arg(long, value_name = "FILE.npy")]
     pub inputs: Option<PathBuf>,
 
-    /// Labels for alignment and energies: -1 and 1, or 0 and 1, or classes 0 to 9, of which 0 to 4
-    /// become 1 [default: those of the embedded slice with the embedded inputs, otherwise
-    /// none]
+    /// Which kernel of several outputs
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub outputs: OutputFlags,
+
+    /// Labels for alignment and energies: -1 and 1, classes from 0, or real targets (N, C)
+    /// [default: those of the embedded slice with the embedded inputs, otherwise none]
     #[arg(long, value_name = "FILE.npy", requires = "inputs")]
     pub labels: Option<PathBuf>,
+
+    /// Rule from labels to targets: signs (-1 and 1, or 0 and 1), below:K (1 for classes below K,
+    /// else -1), class:K (1 for class K, else -1), one-hot (0 and 1, not centred), one-hot-centred
+    /// (less 1/C), values (as they are) [default: said on stderr; with one output signs, or
+    /// below:5 of ten classes, otherwise one-hot; values for fractions]
+    #[arg(long, value_name = "RULE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<TargetRule>,
 
     /// Second set of inputs: cross.npy is the kernel between the first set (rows) and this one
     /// (columns)
@@ -97,7 +105,7 @@ pub struct Flags {
     #[arg(long)]
     pub store: bool,
 
-    /// Edge of the tiles of --store, in inputs
+    /// Edge of the tiles of --store, in rows of the kernel
     #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 2048)]
     pub edge: usize,
 
@@ -207,31 +215,6 @@ fn positive() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
 }
 
-/// Activations by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ActivationName {
-    /// max(x, 0)
-    Relu,
-    /// GELU in its tanh form
-    Gelu,
-    /// x sigmoid(x)
-    Silu,
-    /// Hyperbolic tangent
-    Tanh,
-}
-
-impl From<ActivationName> for Activation {
-    fn from(name: ActivationName) -> Self {
-        match name {
-            ActivationName::Relu => Self::Relu,
-            ActivationName::Gelu => Self::Gelu,
-            ActivationName::Silu => Self::Silu,
-            ActivationName::Tanh => Self::Tanh,
-        }
-    }
-}
-
 /// Types of sums by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -247,44 +230,6 @@ impl From<AccumulateName> for Accumulate {
         match name {
             AccumulateName::Native => Self::Native,
             AccumulateName::F64 => Self::F64,
-        }
-    }
-}
-
-/// Axis orders by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LayoutName {
-    /// Images, channels, rows, columns (PyTorch)
-    Nchw,
-    /// Images, rows, columns, channels (JAX, TensorFlow)
-    Nhwc,
-}
-
-impl From<LayoutName> for Layout {
-    fn from(name: LayoutName) -> Self {
-        match name {
-            LayoutName::Nchw => Self::Nchw,
-            LayoutName::Nhwc => Self::Nhwc,
-        }
-    }
-}
-
-/// Element types by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DTypeName {
-    /// 32-bit floating point
-    F32,
-    /// 64-bit floating point
-    F64,
-}
-
-impl From<DTypeName> for candle_core::DType {
-    fn from(name: DTypeName) -> Self {
-        match name {
-            DTypeName::F32 => Self::F32,
-            DTypeName::F64 => Self::F64,
         }
     }
 }

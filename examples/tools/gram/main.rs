@@ -5,24 +5,29 @@
 mod assembly;
 mod exit;
 mod flags;
+mod label_summary;
 mod results;
 mod sample;
 
 use std::{io::Write, process::ExitCode};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use assembly::{Assembled, GramJob};
 use clap::Parser;
 use entk::{
     gram::{ErrorEstimate, Store, plan::Plan, product_rate},
     linearize::Jacobian,
     models::Model,
-    spectral::{Eigenpairs, Gram, eigh},
+    spectral::{Eigenpairs, Gram, KernelRows, SymmetricOperator, eigh},
 };
-use entk_examples::{Elapsed, ModelName, Run, RunFolder, peak_rss_mb};
+use entk_examples::{
+    Elapsed, LabelTargets, ModelName, NetworkSource, OutputChoice, Run, RunFolder, ensure_input,
+    peak_rss_mb, read_inputs,
+};
 use flags::{Command, Flags};
-use results::{GramSummary, LabelSummary};
-use sample::{Sample, parameters, read_inputs};
+use label_summary::LabelSummary;
+use results::GramSummary;
+use sample::Sample;
 
 /// The K of the paper's energy concentrations.
 const TOP: usize = 50;
@@ -55,11 +60,12 @@ fn compute(flags: &Flags) -> Result<()> {
     let stop = exit::stop_on_signals()?;
     let device = flags.device.open()?;
     let run = Run::start("gram", flags.out.as_deref())?;
-    let networks = sample::networks(&run, flags, &device)?;
+    let networks = NetworkSource::open(&run, &flags.network, flags.dtype.into(), &device)?;
     let sample = Sample::read(flags, &networks, &device)?;
     let network = networks.network(&sample.inputs.dims()[1..], flags.activation.into())?;
-    let params = parameters(flags, &networks, &network, &device)?;
-    leading(flags, &sample)?;
+    let kernel = flags.outputs.of(network.outputs())?;
+    let targets = sample.targets(flags, &kernel)?;
+    let params = networks.start(&network, flags.seed)?;
     let (inputs, stop) = (&sample.inputs, &*stop);
     let mut job = GramJob {
         flags,
@@ -69,7 +75,9 @@ fn compute(flags: &Flags) -> Result<()> {
         inputs,
         stop,
         products: None,
+        kernel: &kernel,
     };
+    leading(&job)?;
     let plan = job.plan()?;
     if flags.dry_run {
         return assembly::show(&plan, flags);
@@ -82,14 +90,17 @@ fn compute(flags: &Flags) -> Result<()> {
     let plan = if products.is_some() { job.plan()? } else { plan };
 
     match outcome(&run, &job, &plan)? {
-        Some(outcome) => conclude(run, &job, &sample, outcome),
+        Some(outcome) => conclude(run, &job, targets.as_ref(), outcome),
         None => Ok(()),
     }
 }
 
 /// A finished kernel and what it took.
 struct Outcome {
+    /// The kernel in memory, unless nothing needs it there.
     gram: Option<Gram>,
+    /// Its store, if it has one.
+    store: Option<Store>,
     trace: f64,
     kept_tiles: Option<usize>,
     error: ErrorEstimate,
@@ -106,38 +117,45 @@ fn outcome(run: &Run, job: &GramJob<'_>, plan: &Plan) -> Result<Option<Outcome>>
     let peak_rss_mb = peak_rss_mb();
     let time = run.stages().of("gram").context("the gram stage has no time")?;
     let error = job.estimate_error(&assembled)?;
-    let (gram, trace, kept_tiles) = match assembled {
+    let (gram, store, trace, kept_tiles) = match assembled {
         Assembled::Part(part) => {
             say_part(&part.store, part.computed, part.kept)?;
             return Ok(None);
         }
         Assembled::Memory(gram) => {
             let trace = gram.trace()?;
-            (write_gram(run, gram)?, trace, None)
+            write_gram(run, job, &gram)?;
+            (Some(gram), None, trace, None)
         }
         Assembled::Store { store, kept } => {
             let trace = store.diagonal()?.iter().sum();
-            (read_gram(run, job.flags, &store)?, trace, Some(kept))
+            (read_gram(run, job, &store)?, Some(store), trace, Some(kept))
         }
     };
     let gflops = (plan.sweep_operations() + plan.operations()) / time.wall_s / 1e9;
-    Ok(Some(Outcome { gram, trace, kept_tiles, error, time, gflops, peak_rss_mb, planned_mb }))
+    let outcome =
+        Outcome { gram, store, trace, kept_tiles, error, time, gflops, peak_rss_mb, planned_mb };
+    Ok(Some(outcome))
 }
 
 /// Everything that follows from the kernel, and the record.
-fn conclude(run: Run, job: &GramJob<'_>, sample: &Sample, outcome: Outcome) -> Result<()> {
+fn conclude(
+    run: Run,
+    job: &GramJob<'_>,
+    targets: Option<&LabelTargets>,
+    outcome: Outcome,
+) -> Result<()> {
     let GramJob { flags, network, params, inputs, .. } = *job;
-    let Outcome { gram, kept_tiles, error, time, .. } = outcome;
+    let Outcome { ref gram, kept_tiles, error, time, .. } = outcome;
     results::write_outputs(&run.folder().file("outputs.npy"), network, params, inputs)?;
     write_cross(&run, job)?;
     let pairs = gram.as_ref().map(|gram| decompose(&run, flags, gram)).transpose()?.flatten();
-    let top = leading(flags, sample)?;
-    let jacobian = Jacobian::new(network, params, inputs)?;
-    let labels =
-        (sample.targets.as_ref()).map(|y| LabelSummary::new(&jacobian, pairs.as_ref(), y, top));
+    let labels = targets.map(|targets| summarize_labels(job, &outcome, pairs.as_ref(), targets));
     let values = pairs.as_ref().map(Eigenpairs::values);
     let summary = GramSummary {
         inputs: inputs.dim(0)?,
+        kernel: job.kernel.clone(),
+        rows: job.rows()?,
         parameters: params.count(),
         stride_padding: flags.network.model.built_in().and_then(ModelName::stride_padding),
         trace: outcome.trace,
@@ -158,41 +176,69 @@ fn conclude(run: Run, job: &GramJob<'_>, sample: &Sample, outcome: Outcome) -> R
     if flags.json { print_timing(flags, &summary, time) } else { Ok(()) }
 }
 
+/// What the kernel, in memory or in its store, says about the targets.
+fn summarize_labels(
+    job: &GramJob<'_>,
+    outcome: &Outcome,
+    pairs: Option<&Eigenpairs>,
+    targets: &LabelTargets,
+) -> Result<LabelSummary> {
+    let jacobian = Jacobian::new(job.network, job.params, job.inputs)?;
+    let top = leading(job)?;
+    let of_kernel = |kernel: &dyn SymmetricOperator| {
+        let pairs = pairs.map(|pairs| (pairs, top));
+        LabelSummary::new(job.kernel, kernel, &jacobian, pairs, targets)
+    };
+    match (&outcome.gram, &outcome.store) {
+        (Some(gram), _) => of_kernel(gram),
+        (None, Some(store)) => of_kernel(&store.operator()?),
+        (None, None) => anyhow::bail!("the kernel is neither in memory nor in a store"),
+    }
+}
+
 fn say_part(store: &Store, computed: usize, kept: usize) -> Result<()> {
     let shown = store.folder().display();
     let line = format!("{shown}: {computed} tiles computed, {kept} kept; then `gram finish`");
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
-fn write_gram(run: &Run, gram: Gram) -> Result<Option<Gram>> {
+fn write_gram(run: &Run, job: &GramJob<'_>, gram: &Gram) -> Result<()> {
+    if job.kernel.outputs == OutputChoice::Pairs {
+        return results::write_blocks(run.folder(), gram, job.kernel.classes);
+    }
     let shape = [gram.n(), gram.n()];
-    results::write_matrix(&run.folder().file("gram.npy"), shape, gram.entries())?;
-    Ok(Some(gram))
+    results::write_matrix(&run.folder().file("gram.npy"), shape, gram.entries())
 }
 
 /// Reads the store back, unless nothing is asked that needs the whole kernel.
-fn read_gram(run: &Run, flags: &Flags, store: &Store) -> Result<Option<Gram>> {
-    if flags.export {
+fn read_gram(run: &Run, job: &GramJob<'_>, store: &Store) -> Result<Option<Gram>> {
+    if job.flags.export {
         store.export(run.folder().file("gram.npy"))?;
     }
-    if flags.no_eigen { Ok(None) } else { Ok(Some(store.gram()?)) }
+    if job.kernel.outputs == OutputChoice::Pairs {
+        let rows: &dyn KernelRows = &store.rows()?;
+        results::write_blocks(run.folder(), rows, job.kernel.classes)?;
+    }
+    if job.flags.no_eigen { Ok(None) } else { Ok(Some(store.gram()?)) }
 }
 
 /// Number of leading eigenvectors for the energies; more than there are is refused before any work.
-fn leading(flags: &Flags, sample: &Sample) -> Result<usize> {
-    let n = sample.inputs.dim(0)?;
-    let top = flags.top.unwrap_or(TOP.min(n));
-    ensure!(
-        top <= n,
-        "--top {top}: expected at most the number of inputs, {n}; lower --top or raise --n"
-    );
+fn leading(job: &GramJob<'_>) -> Result<usize> {
+    let rows = job.rows()?;
+    let top = job.flags.top.unwrap_or(TOP.min(rows));
+    ensure_input(top <= rows, || {
+        format!(
+            "--top {top}: expected at most the rows of the kernel, {rows}; lower --top or raise --n"
+        )
+    })?;
     Ok(top)
 }
 
 fn write_cross(run: &Run, job: &GramJob<'_>) -> Result<()> {
     let GramJob { flags, networks, network, inputs, .. } = job;
     let Some(path) = &flags.cross else { return Ok(()) };
-    let others = read_inputs(path, flags, networks, None)?.0.to_device(inputs.device())?;
+    let (others, _) = read_inputs(networks, path, flags.layout.into(), None)?;
+    let others = others.to_device(inputs.device())?;
     let cross = run.stage("cross", 1, |_| {
         let cross = job.assembly().and_then(|assembly| Ok(assembly.cross(&others)?));
         cross.with_context(|| {
@@ -218,6 +264,8 @@ fn print_timing(flags: &Flags, summary: &GramSummary, kernel: Elapsed) -> Result
         "peer": "entk",
         "model": flags.network.model,
         "n": summary.inputs,
+        "outputs": summary.kernel.outputs,
+        "classes": summary.kernel.classes,
         "dtype": flags.dtype,
         "kernel_s": kernel.wall_s,
         "cpu_s": kernel.cpu_s,

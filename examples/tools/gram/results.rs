@@ -1,18 +1,19 @@
 //! What `gram` writes: kernel, outputs and eigenpairs as .npy files, and the numbers of
 //! `record.json`. Called by its main.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use entk::{
     data::npy,
-    linearize::Jacobian,
     models::{Model, Params},
-    spectral::{Eigenpairs, Entries, energy_concentration},
+    spectral::{Eigenpairs, Entries, KernelRows, OutputBlocks},
 };
-use entk_examples::RunFolder;
+use entk_examples::{KernelChoice, RunFolder};
 use serde::Serialize;
+
+use crate::label_summary::LabelSummary;
 
 /// Files of a run besides record.json.
 const FILES: [&str; 5] = ["gram.npy", "outputs.npy", "eigvals.npy", "eigvecs.npy", "cross.npy"];
@@ -24,6 +25,11 @@ const BATCH: usize = 256;
 #[derive(Serialize)]
 pub struct GramSummary {
     pub inputs: usize,
+    /// Which kernel of how many outputs, by its formula.
+    #[serde(flatten)]
+    pub kernel: KernelChoice,
+    /// Rows of the kernel.
+    pub rows: usize,
     pub parameters: usize,
     /// Where convolutions of stride 2 pad, which no shape of a weight shows.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,78 +57,34 @@ pub struct GramSummary {
     pub labels: Option<LabelSummary>,
 }
 
-/// What the kernel says about the labels y in {-1, +1}.
-#[derive(Serialize)]
-pub struct LabelSummary {
-    /// Labels +1.
-    pub positive: usize,
-    /// Labels -1.
-    pub negative: usize,
-    /// y^T K y / N^2, the paper's text.
-    pub alignment: f64,
-    /// y^T K y / ||y||^2, the paper's figures.
-    pub rayleigh_alignment: f64,
-    /// Number K of leading eigenvectors of the two energies.
-    pub top: Option<usize>,
-    /// ||Phi y|| / ||y||, the paper's Table 1.
-    pub energy_ratio: Option<f64>,
-    /// ||Phi y||^2 / ||y||^2.
-    pub energy_squared: Option<f64>,
-    /// The alignment parameter by parameter, y^T K_l y / N^2.
-    pub layers: BTreeMap<String, f64>,
-}
-
-impl LabelSummary {
-    /// Alignments come from the Jacobian and need no Gram; energies need `pairs`.
-    pub fn new(
-        jacobian: &Jacobian<'_>,
-        pairs: Option<&Eigenpairs>,
-        y: &[f64],
-        top: usize,
-    ) -> Result<Self> {
-        let positive = y.iter().filter(|&&y| y > 0.0).count();
-        let energy = pairs.map(|pairs| energy_concentration(pairs, y, top)).transpose()?;
-        let layers = layer_alignments(jacobian, y)?;
-        let alignment: f64 = layers.values().sum();
-        let squares: f64 = y.iter().map(|y| y * y).sum();
-        Ok(Self {
-            layers,
-            positive,
-            negative: y.len() - positive,
-            alignment,
-            rayleigh_alignment: alignment * y.len().pow(2) as f64 / squares,
-            top: energy.map(|_| top),
-            energy_ratio: energy.map(|energy| energy.ratio),
-            energy_squared: energy.map(|energy| energy.squared),
-        })
-    }
-}
-
-/// y^T K_l y / N^2 of each parameter l with the trace over outputs: the sum over outputs c of the
-/// alignments of the target that is y at output c and 0 at the others.
-fn layer_alignments(jacobian: &Jacobian<'_>, y: &[f64]) -> Result<BTreeMap<String, f64>> {
-    let outputs = jacobian.nrows() / y.len();
-    let mut layers = BTreeMap::new();
-    for c in 0..outputs {
-        let mut target = vec![0.0; jacobian.nrows()];
-        target.iter_mut().skip(c).step_by(outputs).zip(y).for_each(|(at, y)| *at = *y);
-        for (name, alignment) in jacobian.layer_alignments(&target)? {
-            *layers.entry(name).or_default() += alignment;
-        }
-    }
-    Ok(layers)
-}
-
 /// Removes the files of an earlier run, so that all files at the end are of this one.
 pub fn clear(folder: &RunFolder) -> Result<()> {
-    for name in FILES {
-        let path = folder.file(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", path.display()))?;
-            }
-            _ => {}
+    for entry in std::fs::read_dir(folder.path())? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if FILES.contains(&&*name) || is_block(&name) {
+            let path = folder.file(&name);
+            std::fs::remove_file(&path)
+                .with_context(|| format!("cannot remove {}", path.display()))?;
         }
+    }
+    Ok(())
+}
+
+/// Whether a file holds the block of a pair of outputs.
+fn is_block(name: &str) -> bool {
+    let pair = name.strip_prefix("gram_").and_then(|name| name.strip_suffix(".npy"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    pair.and_then(|pair| pair.split_once('_')).is_some_and(|(c, d)| is_number(c) && is_number(d))
+}
+
+/// The blocks K_cc' with c <= c' of a full kernel, one file each.
+pub fn write_blocks(folder: &RunFolder, full: &dyn KernelRows, outputs: usize) -> Result<()> {
+    let blocks = OutputBlocks::new(full, outputs)?;
+    let n = blocks.examples();
+    for (c, d) in (0..outputs).flat_map(|c| (c..outputs).map(move |d| (c, d))) {
+        let block = blocks.cross(c, d)?;
+        write_matrix(&folder.file(&format!("gram_{c}_{d}.npy")), [n, n], block.entries())?;
     }
     Ok(())
 }

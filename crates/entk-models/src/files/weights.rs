@@ -1,7 +1,7 @@
 //! Parameters from files in PyTorch's names and layouts, and to safetensors files. Called by
 //! programs, and by checkpoints for their tensors.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use candle_core::{DType, Device, Tensor};
 use entk_device::files;
@@ -40,6 +40,16 @@ impl Params {
             *tensor = to_float(tensor, name, path, dtype)?.contiguous()?.to_device(device)?;
         }
         Self::of_kinds(specs, tensors)
+    }
+
+    /// Names and shapes of all tensors of a file that [`load`](Self::load) reads: what tells the
+    /// width of a network before it is built. Cost: the file is read whole.
+    ///
+    /// # Errors
+    /// An unreadable or malformed file.
+    pub fn shapes_in(path: impl AsRef<Path>) -> Result<BTreeMap<String, Vec<usize>>> {
+        let shape = |(name, tensor): (String, Tensor)| (name, tensor.dims().to_vec());
+        Ok(read(path.as_ref())?.into_iter().map(shape).collect())
     }
 
     /// Writes theta and the statistics to a safetensors file, through a temporary file in the

@@ -10,10 +10,7 @@ use crate::{
     error::Result,
     examples::Examples,
     history::{EpochRecord, Fit, History, Outcome},
-    metrics::{
-        distance::Distance,
-        evaluate::{check_outputs, logits},
-    },
+    metrics::{Distance, check_one_output, logits},
     optim::OptimizerState,
     steps::{Step, StepSchedule},
     weights::gradient::BatchGradient,
@@ -69,9 +66,8 @@ impl<'a> Trainer<'a> {
     /// [`fit`](crate::fit).
     ///
     /// # Errors
-    /// Settings out of range, fewer examples than a minibatch, a loss or class weights that the
-    /// targets have not, a model with another number of outputs than the targets, inputs that do
-    /// not fit the model, and those of [`Model::verify`].
+    /// Settings out of range, fewer examples than a minibatch, a model with other than one output,
+    /// inputs that do not fit the model, and those of [`Model::verify`].
     pub fn new(
         model: &'a dyn Model,
         params: &Params,
@@ -80,11 +76,8 @@ impl<'a> Trainer<'a> {
         config: &SgdConfig,
     ) -> Result<Self> {
         let steps = StepSchedule::new(config, train.count())?;
-        config.objective().check(train.targets())?;
-        check_outputs(model, train.targets())?;
+        check_one_output(model)?;
         if let Some(test) = test {
-            config.objective().check(test.targets())?;
-            check_outputs(model, test.targets())?;
             // One example is tried, so that a test set that does not fit is refused before an
             // epoch.
             logits(model, params, &test.inputs().narrow(0, 0, 1)?, 1)?;
@@ -183,10 +176,10 @@ impl<'a> Trainer<'a> {
     /// One step on the examples `indices`; returns their loss before it.
     fn step(&mut self, at: Step, indices: &[u32]) -> Result<f64> {
         let State { params, optimizer } = &mut self.state;
-        let objective = self.steps.config().objective();
-        let batch = BatchGradient::new(self.model, params, self.train, indices, &objective)
-            .map_err(|error| self.steps.diverged(at, error))?;
-        let loss = self.steps.loss(at, &batch.logits, &batch.targets)?;
+        let batch =
+            BatchGradient::new(self.model, params, self.train, indices, self.steps.config().loss)
+                .map_err(|error| self.steps.diverged(at, error))?;
+        let loss = self.steps.loss(at, &batch.logits, &batch.labels)?;
         let next = optimizer.step(&self.start, params, batch.gradient, self.steps.rate(at))?;
         self.state.params = if batch.statistics.is_empty() {
             next
@@ -209,7 +202,7 @@ impl<'a> Trainer<'a> {
             let batch = self.config().eval_batch;
             let logits = logits(self.model, &self.state.params, examples.inputs(), batch)
                 .map_err(|error| self.steps.diverged(at, error))?;
-            self.steps.metrics(at, &logits, examples.targets())
+            self.steps.metrics(at, &logits, examples.labels())
         };
         Ok(EpochRecord {
             epoch,

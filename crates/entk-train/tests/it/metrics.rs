@@ -1,9 +1,9 @@
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use entk_models::{Activation, Model};
-use entk_testing::{relative_error, test_device};
+use entk_testing::relative_error;
 use entk_train::{Distance, Examples, TrainError, evaluate, logits};
 
-use crate::tasks::{flat, labels, lenet, mlp, separable, start};
+use crate::tasks::{flat, lenet, mlp, separable, start};
 
 /// Dot products of at most a few hundred terms, summed in another order.
 const ROUND_OFF: f64 = 512.0 * f64::EPSILON;
@@ -34,21 +34,20 @@ fn metrics_count_every_example() {
     let theta = start(&network, DType::F32);
     let task = separable([9, 1, 2, 2], 0.1, DType::F32, 1);
     let z = logits(&network, &theta, task.inputs(), 4).unwrap();
-    let right = z.iter().zip(labels(&task)).filter(|&(&z, &y)| (z > 0.0) == (y == 1)).count();
+    let right = z.iter().zip(task.labels()).filter(|&(&z, &y)| (z > 0.0) == (y == 1)).count();
     let metrics = evaluate(&network, &theta, &task, 4).unwrap();
-    assert_eq!(metrics.accuracy, Some(right as f64 / 9.0));
-    let flipped =
-        task.with_targets(labels(&task).iter().map(|y| 1 - y).collect::<Vec<_>>()).unwrap();
+    assert_eq!(metrics.accuracy, right as f64 / 9.0);
+    let flipped = task.with_labels(task.labels().iter().map(|y| 1 - y).collect()).unwrap();
     let metrics = evaluate(&network, &theta, &flipped, 4).unwrap();
-    assert_eq!(metrics.accuracy, Some((9 - right) as f64 / 9.0));
+    assert_eq!(metrics.accuracy, (9 - right) as f64 / 9.0);
 }
 
 #[test]
 fn a_logit_that_is_not_finite_is_named() {
     let network = mlp([1, 2, 2], &[3], Activation::Square);
     let theta = start(&network, DType::F32).scale(1e30).unwrap();
-    let x = Tensor::ones((5, 1, 2, 2), DType::F32, test_device()).unwrap();
-    let scale = Tensor::new(&[0f32, 0.0, 0.0, 1.0, 0.0], test_device()).unwrap();
+    let x = Tensor::ones((5, 1, 2, 2), DType::F32, &Device::Cpu).unwrap();
+    let scale = Tensor::new(&[0f32, 0.0, 0.0, 1.0, 0.0], &Device::Cpu).unwrap();
     let x = x.broadcast_mul(&scale.reshape((5, 1, 1, 1)).unwrap()).unwrap();
     let task = Examples::new(x, vec![0; 5]).unwrap();
     let error = evaluate(&network, &theta, &task, 2).unwrap_err();
@@ -74,7 +73,7 @@ fn bad_requests_are_refused() {
 fn the_distance_is_that_of_the_flat_vectors() {
     let network = mlp([1, 2, 2], &[3], Activation::Relu);
     let a = start(&network, DType::F64);
-    let b = network.init(6, DType::F64, test_device()).unwrap();
+    let b = network.init(6, DType::F64, &Device::Cpu).unwrap();
     let (x, y) = (flat(&a), flat(&b));
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let gap: Vec<f64> = x.iter().zip(&y).map(|(x, y)| y - x).collect();

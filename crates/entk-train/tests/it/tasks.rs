@@ -1,9 +1,9 @@
 //! The networks and data of the tests: those of entk-testing, unwrapped.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use entk_models::{Activation, Model, Network, Params};
-use entk_testing::{networks, test_device};
-use entk_train::{Examples, Targets};
+use entk_testing::networks;
+use entk_train::Examples;
 
 /// N normal images; label 1 where the first pixel is positive, which is then moved out by `margin`.
 pub fn separable(shape: [usize; 4], margin: f64, dtype: DType, seed: u64) -> Examples {
@@ -30,7 +30,7 @@ pub fn line(input: [usize; 3]) -> Network {
 }
 
 pub fn start(model: &dyn Model, dtype: DType) -> Params {
-    model.init(5, dtype, test_device()).unwrap()
+    model.init(5, dtype, &Device::Cpu).unwrap()
 }
 
 /// All of theta, in f64.
@@ -39,12 +39,4 @@ pub fn flat(params: &Params) -> Vec<f64> {
         t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
     };
     params.iter().flat_map(|(_, t)| host(t)).collect()
-}
-
-/// The labels of a binary task.
-pub fn labels(task: &Examples) -> &[u8] {
-    match task.targets() {
-        Targets::Binary(labels) => labels,
-        other => panic!("{other:?}"),
-    }
 }

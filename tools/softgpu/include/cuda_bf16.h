@@ -1,3 +1,0 @@
-// Stands for the file of this name.
-#pragma once
-#include "cuda_fp16.h"
