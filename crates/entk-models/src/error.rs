@@ -219,7 +219,7 @@ pub enum ModelError {
         name: String,
     },
     /// A set of parameters without a tensor.
-    #[error("parameters: there are none")]
+    #[error("parameters: there are none to train; freeze fewer, or give the network some")]
     NoParameters,
     /// Tensors of one set on several devices.
     #[error("{name}: is on another device; move it with `to_device`")]

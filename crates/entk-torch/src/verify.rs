@@ -15,6 +15,8 @@ use crate::{
 const DOUBLE: f64 = 1e-9;
 /// Largest differences where PyTorch's numbers are f32.
 const SINGLE: f64 = 3e-5;
+/// What to do about a file that is no such file.
+const HOW: &str = "docs/pytorch.md says how to write it";
 
 /// How close an imported network is to the module.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,13 +71,13 @@ impl<'p> Reference<'p> {
         let refused = |reason: String| TorchError::file(path, reason);
         let bytes = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
         let tensors = load_buffer(&bytes, &Device::Cpu)
-            .map_err(|error| refused(format!("is no safetensors file: {error}")))?;
+            .map_err(|error| refused(format!("is no safetensors file: {error}; {HOW}")))?;
         Ok(Self { path, tensors })
     }
 
     fn get(&self, name: &str) -> Result<&Tensor> {
         self.tensors.get(name).ok_or_else(|| {
-            let reason = format!("has no tensor {name}; docs/pytorch.md says how to write it");
+            let reason = format!("has no tensor {name}; {HOW}");
             TorchError::file(self.path, reason)
         })
     }
@@ -154,7 +156,9 @@ impl<'p> Reference<'p> {
 
     fn difference(&self, name: &str, found: &Tensor) -> Result<Difference> {
         let expected = self.get(name)?;
-        if expected.dims() != found.dims() {
+        // One number for each example may be (N,) there and is (N, 1) here.
+        let is_column = matches!((expected.dims(), found.dims()), ([n], [m, 1]) if n == m);
+        if expected.dims() != found.dims() && !is_column {
             let shapes = (found.dims(), expected.dims());
             let reason = format!("{name}: shape {:?} here, {:?} in the file", shapes.0, shapes.1);
             return Err(TorchError::file(self.path, reason));
@@ -200,7 +204,9 @@ impl<'p> Reference<'p> {
             }
         }
         Ok(match compared {
-            0 => "values of nodes in the file (node.NAME) would tell where".to_owned(),
+            0 => "was it written with these weights? Values of nodes in it (node.NAME) would tell \
+                  where it begins to"
+                .to_owned(),
             _ => format!("none of the {compared} values of nodes in the file differs"),
         })
     }

@@ -6,6 +6,7 @@ use std::{ffi::OsStr, fmt, path::PathBuf};
 use clap::{
     Arg, Args, Command, ValueEnum,
     builder::{EnumValueParser, PossibleValue, RangedU64ValueParser, TypedValueParser},
+    error::ErrorKind,
 };
 use entk::models::Trainable;
 use serde::{Serialize, Serializer};
@@ -152,6 +153,14 @@ impl TypedValueParser for ModelParser {
         let path = PathBuf::from(value);
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("pt2")) {
             return Ok(ModelChoice::Archive(path));
+        }
+        if path.extension().is_some() {
+            let message = format!(
+                "--model {}: is neither a name nor FILE.pt2, an archive that `torch.export.save` has \
+                 written; weights alone go with --weights, beside the name of their network\n",
+                path.display()
+            );
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command));
         }
         EnumValueParser::new().parse_ref(command, arg, value).map(ModelChoice::BuiltIn)
     }

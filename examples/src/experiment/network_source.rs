@@ -177,10 +177,11 @@ impl NetworkSource {
             Some(expected) if expected != input => {
                 let kind = if self.reads_ids() { "whole numbers" } else { "numbers" };
                 bail!(
-                    "--model {} takes inputs of shape {}, {kind}, and these are {}",
+                    "--model {} takes inputs of shape {}, {kind}, and these are {}: {}",
                     self.flags.model,
                     batch_of(expected),
-                    batch_of(input)
+                    batch_of(input),
+                    remedy(expected, input)
                 )
             }
             _ => Ok(()),
@@ -220,6 +221,16 @@ impl NetworkSource {
 fn batch_of(input: &[usize]) -> String {
     let axes: Vec<String> = input.iter().map(|size| format!(", {size}")).collect();
     format!("(N{})", axes.concat())
+}
+
+/// What to do about inputs of another shape than an archive's.
+fn remedy(expected: &[usize], input: &[usize]) -> &'static str {
+    match (expected, input) {
+        ([c, h, w], [rows, columns, last]) if (h, w, c) == (rows, columns, last) => {
+            "channels come last here, as `--layout nhwc` reads them"
+        }
+        _ => "bring them to that shape, or export the module with an `x` of theirs",
+    }
 }
 
 fn record(path: &Path, imported: &Imported) -> Result<ArchiveRecord> {

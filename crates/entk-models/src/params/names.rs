@@ -38,7 +38,8 @@ pub(crate) fn unknown(name: &str, known: &[String]) -> String {
         text += &format!("; did you mean {}?", near.join(" or "));
     }
     if !known.is_empty() {
-        text += &format!(" There are {}", grouped(known));
+        let stop = if near.is_empty() { "." } else { "" };
+        text += &format!("{stop} There are {}", grouped(known));
     }
     text
 }
@@ -197,6 +198,7 @@ mod tests {
         );
         assert!(unknown("fc.wieght", &known).contains("did you mean fc.weight?"));
         assert_eq!(unknown("x", &[]), "no parameter is named \"x\"");
+        assert_eq!(unknown("x", &known[2..]), "no parameter is named \"x\". There are fc.weight");
     }
 
     #[test]

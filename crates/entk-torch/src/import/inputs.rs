@@ -54,7 +54,7 @@ fn refused(what: impl Into<String>, instead: &str) -> TorchError {
 
 const ONE_INPUT: &str = "wrap the module in one that takes one tensor and splits it";
 const ONE_OUTPUT: &str = "wrap the module in one whose forward returns a tensor of shape (batch, outputs), as \
-     `return self.module(x).logits`";
+     `return self.module(x).logits` or `return self.module(x).mean(1)`";
 
 impl<'a> Signature<'a> {
     pub(crate) fn of(archive: &'a Archive) -> Result<Self> {
@@ -129,8 +129,10 @@ impl<'a> Signature<'a> {
         let at_start = |refusal| named("the inputs of the program", refusal);
         self.bind(&mut run, batch, repeated).map_err(at_start)?;
         run.trace()?;
-        let output = self.output(&mut run, batch, repeated);
-        let output = output.map_err(|refusal| named("the output of the program", refusal))?;
+        let at_end = |refusal| named("the output of the program", refusal);
+        let y = run.tensor(self.output).map_err(at_end)?;
+        ensure_vectors(&y, batch)?;
+        let output = vector_of(&mut run, y, repeated).map_err(at_end)?;
         Ok(TracedNetwork { tracer: run.tracer, output, computed: run.computed })
     }
 
@@ -171,30 +173,31 @@ impl<'a> Signature<'a> {
         run.bind(self.input, Item::Tensor(x));
         Ok(())
     }
+}
 
-    /// The output as a vector.
-    fn output(&self, run: &mut Run<'_>, batch: usize, repeated: bool) -> Ruled<Traced> {
-        let y = run.tensor(self.output)?;
-        if y.elements != Elements::Real {
-            return Err(Refusal::new(format!(
-                "is of {:?} numbers, which have no derivative; {ONE_OUTPUT}",
-                y.elements
-            )));
-        }
-        if !matches!(y.shape.as_slice(), [n] | [n, _] if *n == batch) {
-            return Err(Refusal::new(format!(
-                "has shape {:?}, {batch} the batch, and not one vector an example; {ONE_OUTPUT}",
-                y.shape
-            )));
-        }
-        let y = match repeated {
-            true => run.tracer.apply(entk_models::Slice::new(0, 0..1), &[&y])?,
-            false => y,
-        };
-        let y = run.tracer.apply(Reshape::new(&[y.count()]), &[&y])?;
-        run.tracer.value(&y)?;
-        Ok(y)
+/// Refuses an output that is not one vector of numbers for each example.
+fn ensure_vectors(y: &Traced, batch: usize) -> Result<()> {
+    if y.elements != Elements::Real {
+        let what = format!("the output of the program is of {:?} numbers", y.elements);
+        return Err(refused(format!("{what}, which have no derivative"), ONE_OUTPUT));
     }
+    if !matches!(y.shape.as_slice(), [n] | [n, _] if *n == batch) {
+        let what = format!("the output of the program has shape {:?}", y.shape);
+        let why = format!("{batch} the batch, which is not one vector for each example");
+        return Err(refused(format!("{what}, {why}"), ONE_OUTPUT));
+    }
+    Ok(())
+}
+
+/// The output as a vector, of the first example where it was repeated.
+fn vector_of(run: &mut Run<'_>, y: Traced, repeated: bool) -> Ruled<Traced> {
+    let y = match repeated {
+        true => run.tracer.apply(entk_models::Slice::new(0, 0..1), &[&y])?,
+        false => y,
+    };
+    let y = run.tracer.apply(Reshape::new(&[y.count()]), &[&y])?;
+    run.tracer.value(&y)?;
+    Ok(y)
 }
 
 fn named(what: &str, refusal: Refusal) -> TorchError {
