@@ -259,7 +259,7 @@ fn what_does_not_fit_an_archive_is_refused() -> Result<()> {
         (&["--model", vit, "--frozen", "hat.*"], &["hat.*", "heads"]),
         (&["--model", vit, "--frozen", "*"], &["there are none"]),
         (&["--model", "missing.pt2"], &["missing.pt2"]),
-        (&["--model", ids], &["ids.npy", "FILE.pt2"]),
+        (&["--model", ids], &["ids.npy", "FILE.pt2", "--weights"]),
     ];
     for (arguments, expected) in cases {
         let message = fail("gram", &out, arguments)?;
@@ -270,5 +270,10 @@ fn what_does_not_fit_an_archive_is_refused() -> Result<()> {
     let fashion = fashion();
     let message = fail("gram", &out, &["--model", text(&fashion)?, "--activation", "tanh"])?;
     assert!(message.contains("has its own"), "{message}");
+    let last = folder.path().join("last.npy");
+    npy::write(&last, &[1, 28, 28, 1], &[0.5_f32; 784])?;
+    let channels_last = ["--model", text(&fashion)?, "--inputs", text(&last)?];
+    let message = fail("gram", &out, &channels_last)?;
+    assert!(message.contains("--layout nhwc"), "{message}");
     Ok(())
 }
