@@ -44,7 +44,7 @@ fn main() -> Result<()> {
 }
 
 fn epochs(model: &dyn Model, n: usize) -> Result<()> {
-    let labels = (0..n).map(|i| u8::from(i.wrapping_mul(2_654_435_761) % 7 < 3)).collect();
+    let labels: Vec<u8> = (0..n).map(|i| u8::from(i.wrapping_mul(2_654_435_761) % 7 < 3)).collect();
     let train = Examples::new(images(n, DType::F32)?, labels)?;
     // Small steps: random labels are not learned, and the time does not depend on the rate. The
     // evaluation comes after the last epoch, which is not timed.

@@ -35,7 +35,7 @@ fn labels(task: usize) -> Vec<u8> {
 fn compare(name: &str, network: &Network) -> Result<()> {
     let images = Examples::new(images(IMAGES, DType::F32)?, vec![0; IMAGES])?;
     let tasks = (0..NETWORKS)
-        .map(|task| Ok((images.with_labels(labels(task))?, None)))
+        .map(|task| Ok((images.with_targets(labels(task))?, None)))
         .collect::<Result<Vec<_>>>()?;
     let mut seconds = [Vec::new(), Vec::new()];
     let mut same = true;

@@ -64,8 +64,8 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
             epoch,
             energy: energy.ratio,
             energy_squared: energy.squared,
-            train_accuracy: record.and_then(|record| record.train).map(|m| m.accuracy),
-            test_accuracy: record.and_then(|record| record.test).map(|m| m.accuracy),
+            train_accuracy: record.and_then(|record| record.train).and_then(|m| m.accuracy),
+            test_accuracy: record.and_then(|record| record.test).and_then(|m| m.accuracy),
         }])
     })
 }

@@ -59,7 +59,7 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
 
 fn epochs(model: &'static str, seed: u64, history: &History) -> Vec<Row> {
     let row = |record: &EpochRecord| {
-        let of = |metrics: Option<Metrics>| metrics.map(|m| (m.loss, m.accuracy)).unzip();
+        let of = |m: Option<Metrics>| (m.map(|m| m.loss), m.and_then(|m| m.accuracy));
         let (train_loss, train_accuracy) = of(record.train);
         let (test_loss, test_accuracy) = of(record.test);
         let epoch = record.epoch;

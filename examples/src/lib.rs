@@ -65,7 +65,7 @@ pub use experiment::{
     kernel::InitialKernel,
     labels::{LabelTargets, Labels, TargetRule},
     network_source::NetworkSource,
-    tasks::{BinaryTask, last_epoch},
+    tasks::{BinaryTask, Classification, last_epoch},
 };
 pub use plot::bands::{Bands, Summary, summarize};
 pub use run::{

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Result, ensure},
-    loss::Loss,
+    loss::{Loss, Objective, check_weights},
     optim::{adam::AdamConfig, schedule::Schedule, sgd::check_momentum},
 };
 
@@ -68,7 +68,8 @@ impl WeightDecay {
 /// | `seed` | 0 | | of the minibatch order |
 /// | `eval_every` | 1 | >= 1 | epochs between evaluations over all examples |
 /// | `eval_batch` | 128 | >= 1 | examples of a forward pass there; bounds memory only |
-/// | `loss` | cross-entropy | | what is minimised, and what [`Metrics`](crate::Metrics) report |
+/// | `loss` | of one logit | fits the targets | what is minimised, and what [`Metrics`](crate::Metrics) report |
+/// | `class_weights` | none | > 0, one a class | weights of the examples by class: [`Objective`] |
 /// | `optimizer` | `HeavyBall` | | rule of a step; `momentum` is for the first two |
 /// | `decay` | `None` | weights >= 0 | pull on the parameters |
 /// | `stop_at_loss` | none | >= 0 | loss over all training examples at which to stop |
@@ -103,6 +104,9 @@ pub struct SgdConfig {
     pub eval_batch: usize,
     /// What is minimised.
     pub loss: Loss,
+    /// Weight of each class in the loss; empty for 1 each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")] // absent from earlier checkpoints
+    pub class_weights: Vec<f64>,
     /// Rule of a step.
     #[serde(rename = "update")] // its name in checkpoints
     pub optimizer: Optimizer,
@@ -125,6 +129,7 @@ impl Default for SgdConfig {
             eval_every: 1,
             eval_batch: 128,
             loss: Loss::default(),
+            class_weights: Vec::new(),
             optimizer: Optimizer::default(),
             decay: WeightDecay::default(),
             stop_at_loss: None,
@@ -133,12 +138,20 @@ impl Default for SgdConfig {
 }
 
 impl SgdConfig {
+    /// The loss with the class weights.
+    #[must_use]
+    pub fn objective(&self) -> Objective<'_> {
+        self.loss.weighted(&self.class_weights)
+    }
+
     /// Refuses settings outside the ranges above, NaN included.
     pub(crate) fn check(&self) -> Result<()> {
         let positive = self.learning_rate > 0.0 && self.learning_rate.is_finite();
         ensure(positive, "learning_rate", self.learning_rate, "positive and finite")?;
         check_momentum(self.momentum)?;
         self.optimizer.check()?;
+        self.loss.check()?;
+        check_weights(&self.class_weights)?;
         let decay = self.decay.weight();
         ensure(decay >= 0.0 && decay.is_finite(), "decay", decay, "at least 0 and finite")?;
         let stop = self.stop_at_loss.unwrap_or(0.0);

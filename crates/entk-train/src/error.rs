@@ -19,9 +19,9 @@ pub enum TrainError {
         found: Vec<usize>,
     },
     /// Not one number for each example.
-    #[error("{found} {what} for {expected} examples; there must be one for each")]
+    #[error("{found} {what}; expected {expected}: one for each example, or each of its outputs")]
     Count {
-        /// What was counted: labels, logits.
+        /// What was counted: labels, logits, rows.
         what: &'static str,
         /// Number of examples.
         expected: usize,
@@ -35,6 +35,63 @@ pub enum TrainError {
         index: usize,
         /// The label.
         value: u8,
+    },
+    /// A label that is not below the number of classes.
+    #[error(
+        "label {index} is {label}, and there are {classes} classes, 0 to {}: raise the number of classes, or map the labels to them",
+        classes - 1
+    )]
+    ClassLabel {
+        /// Its position, from 0.
+        index: usize,
+        /// The label.
+        label: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// Real targets that do not fill rows.
+    #[error(
+        "{values} target values do not make rows of {outputs}; give `outputs` of at least 1, and as many values for each example"
+    )]
+    TargetShape {
+        /// Number of values.
+        values: usize,
+        /// Values of an example.
+        outputs: usize,
+    },
+    /// NaN or infinity for a target.
+    #[error(
+        "the target of example {index}, output {output}, is {value}; remove the example, or fill in a number"
+    )]
+    NonFiniteTarget {
+        /// The example, from 0.
+        index: usize,
+        /// The output, from 0.
+        output: usize,
+        /// The target.
+        value: f64,
+    },
+    /// A loss that is not defined for these targets.
+    #[error("the loss {loss} has no value for {targets}: {remedy}")]
+    LossTargets {
+        /// The loss.
+        loss: &'static str,
+        /// What the targets are.
+        targets: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Not one weight for each class.
+    #[error(
+        "{found} class weights; expected {}",
+        if *expected == 0 { "none: real targets have no classes".into() }
+        else { format!("{expected}, one for each class, or none") }
+    )]
+    ClassWeights {
+        /// Number found.
+        found: usize,
+        /// Number of classes; 0 for real targets.
+        expected: usize,
     },
     /// More examples than minibatch indices can count.
     #[error("{examples} examples; at most {} can be indexed: train on a subset", u32::MAX)]
@@ -62,13 +119,19 @@ pub enum TrainError {
         /// What it may be.
         range: &'static str,
     },
-    /// A model with other than one output.
+    /// A model with another number of outputs than the targets.
     #[error(
-        "the model has {found} outputs; binary classification needs exactly one logit: build the model with one output"
+        "the model has {found} outputs and its targets need {expected}: build the model with {expected}, or give {}",
+        match found {
+            1 => "binary labels".to_string(),
+            _ => format!("labels of {found} classes or {found} values an example"),
+        }
     )]
     Outputs {
         /// Number of outputs.
         found: usize,
+        /// Number of outputs that the targets need.
+        expected: usize,
     },
     /// NaN or infinity for a logit.
     #[error(
@@ -102,6 +165,30 @@ pub enum TrainError {
         value: f64,
         /// The initial learning rate of the run.
         learning_rate: f64,
+    },
+    /// A kernel whose rows are not those of whole examples.
+    #[error(
+        "the {what} has {rows} rows, not a multiple of {outputs} outputs: give the full kernel of such a model, or a pseudo-kernel of one row an example"
+    )]
+    KernelRows {
+        /// Which kernel.
+        what: &'static str,
+        /// Its rows.
+        rows: usize,
+        /// Outputs of the model.
+        outputs: usize,
+    },
+    /// Targets of another number of outputs than the kernel is of.
+    #[error(
+        "task {task} has targets of {found} outputs, and the kernel is of {expected}: give the solver KernelOutputs of {found}, or other targets"
+    )]
+    KernelTargets {
+        /// Which of the tasks, from 0.
+        task: usize,
+        /// Outputs that the targets need.
+        found: usize,
+        /// Outputs of the kernel.
+        expected: usize,
     },
     /// A setting that needs the weights.
     #[error(

@@ -5,7 +5,7 @@
 use entk_models::Params;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{Distance, Metrics};
+use crate::metrics::{distance::Distance, quality::Metrics};
 
 /// What was measured at the end of one epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub enum Outcome {
 /// let record = |epoch, loss| EpochRecord {
 ///     epoch,
 ///     learning_rate: 0.05,
-///     train: Some(Metrics { loss, accuracy: 1.0 }),
+///     train: Some(Metrics { loss, ..Metrics::default() }),
 ///     test: None,
 ///     minibatch_loss: loss,
 ///     distance: Distance { l2: 1.0, cosine: None },

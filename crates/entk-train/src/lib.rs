@@ -1,6 +1,7 @@
-//! Training of binary classifiers: any [`Model`](entk_models::Model), network or linearization.
+//! Training of any [`Model`](entk_models::Model), network or linearization, of one output or many.
 //!
-//! [`Examples`] are inputs with labels 0 or 1. [`fit`] trains on them by SGD with momentum
+//! [`Examples`] are inputs with [`Targets`]: binary labels for one logit, classes for C of them, or
+//! real values; a [`Loss`] compares the two. [`fit`] trains on them by SGD with momentum
 //! ([`SgdConfig`], by default the paper's settings) and returns the parameters with a [`History`]:
 //! loss and accuracy over *all* examples after each epoch, the loss of the last minibatch beside
 //! them, and how far the parameters have moved ([`Distance`]). [`evaluate`] measures [`Metrics`]
@@ -9,8 +10,9 @@
 //! and with checkpoints.
 //!
 //! [`DualSgd`] trains linearizations without a network: the same SGD, exactly, in the space of one
-//! coefficient for each training example, over a Gram; for any number of targets at once.
-//! [`GradientFlow`] is its closed form in continuous time, on the squared loss.
+//! coefficient for each training example and output, over a Gram; for any number of targets at
+//! once. [`KernelOutputs`] says which kernel of several outputs that is. [`GradientFlow`] is its
+//! closed form in continuous time, on the squared loss.
 //!
 //! The parts are public, so that another solver can share them: the minibatch order
 //! ([`Minibatches`]), the [`Schedule`], the loss ([`sigmoid_cross_entropy`]) and the updates
@@ -36,7 +38,7 @@
 //! let trained = fit(&network, &start, &train, None, &config)?;
 //!
 //! let end = trained.history.last().and_then(|record| record.train);
-//! assert!(end.is_some_and(|metrics| metrics.accuracy > 0.95));
+//! assert!(end.and_then(|metrics| metrics.accuracy).is_some_and(|share| share > 0.95));
 //! # Ok::<(), entk_train::TrainError>(())
 //! ```
 #![forbid(unsafe_code)]
@@ -51,21 +53,33 @@ mod loss;
 mod metrics;
 mod optim;
 mod steps;
+mod targets;
 mod weights;
 
 pub use batches::{EpochOrder, Minibatches};
 pub use config::{Optimizer, SgdConfig, WeightDecay};
-pub use dual::{DualSgd, flow::GradientFlow, run::DualFit, stability::Stability};
+pub use dual::{
+    DualSgd, flow::GradientFlow, outputs::KernelOutputs, run::DualFit, stability::Stability,
+};
 pub use error::{Result, TrainError};
 pub use examples::Examples;
 pub use history::{EpochRecord, Fit, History, Outcome};
-pub use loss::{Loss, predicted_label, sigmoid_cross_entropy, sigmoid_cross_entropy_cotangent};
-pub use metrics::{Distance, Metrics, evaluate, logits};
+pub use loss::{
+    Loss, Objective,
+    sigmoid::{predicted_label, sigmoid_cross_entropy, sigmoid_cross_entropy_cotangent},
+};
+pub use metrics::{
+    calibration::expected_calibration_error,
+    distance::Distance,
+    evaluate::{evaluate, logits},
+    quality::Metrics,
+};
 pub use optim::{
     adam::{Adam, AdamConfig},
     schedule::Schedule,
     sgd::Sgd,
 };
+pub use targets::Targets;
 pub use weights::{
     fit::{fit, fit_many, fit_many_observed, fit_observed},
     trainer::Trainer,

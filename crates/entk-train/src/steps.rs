@@ -9,7 +9,8 @@ use crate::{
     config::SgdConfig,
     error::{Result, TrainError},
     history::EpochRecord,
-    metrics::Metrics,
+    metrics::quality::Metrics,
+    targets::Targets,
 };
 
 /// The loss of a minibatch, in nats, above which a run counts as diverged. The gradient of the
@@ -66,9 +67,9 @@ impl StepSchedule {
     }
 
     /// The loss of a minibatch, unless it shows that the run has diverged.
-    pub(crate) fn loss(&self, at: Step, logits: &[f64], labels: &[u8]) -> Result<f64> {
-        let loss =
-            self.config.loss.value(logits, labels).map_err(|error| self.diverged(at, error))?;
+    pub(crate) fn loss(&self, at: Step, logits: &[f64], targets: &Targets) -> Result<f64> {
+        let objective = self.config.objective();
+        let loss = objective.value(logits, targets).map_err(|error| self.diverged(at, error))?;
         if loss.is_nan() || loss > LOSS_CEILING {
             return Err(self.diverged_by(at, "the loss of the minibatch", loss));
         }
@@ -76,8 +77,8 @@ impl StepSchedule {
     }
 
     /// What is measured over a set of examples.
-    pub(crate) fn metrics(&self, at: Step, logits: &[f64], labels: &[u8]) -> Result<Metrics> {
-        Metrics::with_loss(self.config.loss, logits, labels)
+    pub(crate) fn metrics(&self, at: Step, logits: &[f64], targets: &Targets) -> Result<Metrics> {
+        Metrics::with_objective(&self.config.objective(), logits, targets)
             .map_err(|error| self.diverged(at, error))
     }
 

@@ -108,12 +108,25 @@ impl Experiment {
     }
 }
 
+/// What was measured of a classifier over a set of images.
+#[derive(Clone, Copy, Debug)]
+pub struct Classification {
+    /// The mean loss.
+    pub loss: f64,
+    /// The share of images that are classified right.
+    pub accuracy: f64,
+}
+
 /// The last epoch, with what was measured on training and test images.
 ///
 /// # Errors
-/// A run without an epoch, or whose last one was not measured.
-pub fn last_epoch(history: &History) -> Result<(&EpochRecord, Metrics, Metrics)> {
+/// A run without an epoch, of real targets, or whose last epoch was not measured.
+pub fn last_epoch(history: &History) -> Result<(&EpochRecord, Classification, Classification)> {
     let last = history.last().context("no epoch was run")?;
     let (train, test) = last.train.zip(last.test).context("the last epoch was not measured")?;
-    Ok((last, train, test))
+    let of = |Metrics { loss, accuracy, .. }: Metrics| {
+        let accuracy = accuracy.context("real targets have no accuracy")?;
+        anyhow::Ok(Classification { loss, accuracy })
+    };
+    Ok((last, of(train)?, of(test)?))
 }

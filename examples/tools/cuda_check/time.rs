@@ -189,7 +189,7 @@ fn epoch(case: &Case, device: &Device, sizes: &CheckSizes, rates: &Rates) -> Res
     let theta = case.theta.to_dtype(DType::F32)?.to_device(device)?;
     let n = sizes.epoch.min(sizes.max_n);
     let x = images(&case.network, n, DType::F32, device)?;
-    let examples = Examples::new(x, (0..n).map(|i| (i % 3 % 2) as u8).collect())?;
+    let examples = Examples::new(x, (0..n).map(|i| (i % 3 % 2) as u8).collect::<Vec<_>>())?;
     let config = SgdConfig {
         epochs: 2,
         learning_rate: 1e-4,

@@ -90,9 +90,9 @@ impl From<&EpochRecord> for Row {
             epoch: record.epoch,
             learning_rate: record.learning_rate,
             train_loss: record.train.map(|m| m.loss),
-            train_accuracy: record.train.map(|m| m.accuracy),
+            train_accuracy: record.train.and_then(|m| m.accuracy),
             test_loss: record.test.map(|m| m.loss),
-            test_accuracy: record.test.map(|m| m.accuracy),
+            test_accuracy: record.test.and_then(|m| m.accuracy),
             minibatch_loss: record.minibatch_loss,
             distance: record.distance.l2,
             cosine_distance: record.distance.cosine,
@@ -218,9 +218,11 @@ fn in_weight_space(
 }
 
 fn report(stage: &Stage, record: &EpochRecord) {
-    let accuracies = record.train.zip(record.test).map_or_else(String::new, |(train, test)| {
-        format!(", accuracy {:.3} / {:.3}, loss {:.4}", train.accuracy, test.accuracy, train.loss)
+    let accuracies = record.train.zip(record.test).and_then(|(train, test)| {
+        let (of_train, of_test) = train.accuracy.zip(test.accuracy)?;
+        Some(format!(", accuracy {of_train:.3} / {of_test:.3}, loss {:.4}", train.loss))
     });
+    let accuracies = accuracies.unwrap_or_default();
     stage.message(format!("epoch {}{accuracies}", record.epoch));
     stage.set_done(record.epoch as u64);
 }

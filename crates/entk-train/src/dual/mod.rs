@@ -11,19 +11,21 @@ use entk_spectral::{CrossGram, KernelRows};
 use crate::{
     config::SgdConfig,
     dual::{
+        outputs::KernelOutputs,
         recurrence::StepMap,
         run::{DualFit, DualRun, Problem},
         stability::{Stability, batch_curvature},
     },
     error::{Result, TrainError},
-    examples::check_labels,
     history::{EpochRecord, History, Outcome},
-    loss::check_logits,
+    loss::sigmoid::check_logits,
     steps::StepSchedule,
+    targets::Targets,
 };
 
 pub(crate) mod flow;
 mod logits;
+pub(crate) mod outputs;
 mod recurrence;
 pub(crate) mod run;
 pub(crate) mod stability;
@@ -93,11 +95,7 @@ impl<'a> DualSgd<'a> {
     /// [`TrainError::Setting`] unless 1 <= train <= N, [`TrainError::Count`] unless there are N
     /// outputs, [`TrainError::NonFiniteLogit`] for NaN or infinity among them.
     pub fn new(kernel: &'a dyn KernelRows, train: usize, f0: &'a [f64]) -> Result<Self> {
-        if train == 0 || train > kernel.n() {
-            let range = "at least 1 and at most the number of samples of the kernel";
-            return Err(TrainError::Setting { field: "train", found: train as f64, range });
-        }
-        Self::checked(Problem { kernel, cross: None, train, f0 })
+        Self::with_outputs(kernel, KernelOutputs::ONE, train, f0)
     }
 
     /// A solver over the kernel of the training examples and a cross-Gram with test examples as
@@ -111,24 +109,103 @@ impl<'a> DualSgd<'a> {
         cross: &'a CrossGram,
         f0: &'a [f64],
     ) -> Result<Self> {
+        Self::with_outputs_and_cross(kernel, KernelOutputs::ONE, cross, f0)
+    }
+
+    /// A solver for C outputs over one kernel of training and test examples, of which the first
+    /// `train` are for training; `outputs` says which kernel it is.
+    ///
+    /// `f0` are the outputs (N, C) at theta_0 of all N examples, as [`logits`](crate::logits) gives
+    /// them.
+    ///
+    /// # Errors
+    /// [`TrainError::KernelRows`] unless the rows are those of whole examples; else as
+    /// [`new`](Self::new), and [`TrainError::Setting`] for outputs or a scale out of range.
+    ///
+    /// ```
+    /// use entk_spectral::Gram;
+    /// use entk_train::{DualSgd, KernelOutputs, Loss, SgdConfig, Targets};
+    ///
+    /// // The full kernel of f(x) = (theta_0 x, theta_1 x) at x = -1, 1.
+    /// let signs = [[1.0, -1.0], [-1.0, 1.0]];
+    /// let entry = |i: usize, j: usize| if i % 2 == j % 2 { signs[i / 2][j / 2] } else { 0.0 };
+    /// let entries = (0..16).map(|at| entry(at / 4, at % 4)).collect();
+    /// let gram = Gram::from_lower_f64(4, entries)?;
+    ///
+    /// let loss = Loss::SoftmaxCrossEntropy { label_smoothing: 0.0 };
+    /// let config = SgdConfig { loss, batch: 2, epochs: 50, ..SgdConfig::default() };
+    /// let outputs = KernelOutputs::Full { outputs: 2 };
+    /// let dual = DualSgd::with_outputs(&gram, outputs, 2, &[0.0; 4])?;
+    /// let fit = dual.fit(&[Targets::classes(vec![0, 1], 2)?], &config)?.swap_remove(0);
+    /// assert!(fit.logits[0] > fit.logits[1] && fit.logits[2] < fit.logits[3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_outputs(
+        kernel: &'a dyn KernelRows,
+        outputs: KernelOutputs,
+        train: usize,
+        f0: &'a [f64],
+    ) -> Result<Self> {
+        let all = outputs.examples("kernel", kernel.n())?;
+        if train == 0 || train > all {
+            let range = "at least 1 and at most the number of examples of the kernel";
+            return Err(TrainError::Setting { field: "train", found: train as f64, range });
+        }
+        Self::checked(Problem { kernel, cross: None, outputs, train, f0 })
+    }
+
+    /// A solver for C outputs over the kernel of the training examples and a cross-Gram of the same
+    /// kind, with test examples as rows and training examples as columns.
+    ///
+    /// # Errors
+    /// As [`with_outputs`](Self::with_outputs) and [`with_cross`](Self::with_cross).
+    pub fn with_outputs_and_cross(
+        kernel: &'a dyn KernelRows,
+        outputs: KernelOutputs,
+        cross: &'a CrossGram,
+        f0: &'a [f64],
+    ) -> Result<Self> {
         if cross.cols() != kernel.n() {
             let (expected, found) = (kernel.n(), cross.cols());
             return Err(TrainError::Count { what: "columns of the cross-Gram", expected, found });
         }
-        Self::checked(Problem { kernel, cross: Some(cross), train: kernel.n(), f0 })
+        outputs.examples("cross-Gram", cross.rows())?;
+        let train = outputs.examples("kernel", kernel.n())?;
+        Self::checked(Problem { kernel, cross: Some(cross), outputs, train, f0 })
     }
 
     fn checked(problem: Problem<'a>) -> Result<Self> {
-        let (expected, found) = (problem.count(), problem.f0.len());
+        let outputs = problem.outputs.outputs();
+        let (expected, found) = (problem.count() * outputs, problem.f0.len());
         if found != expected {
             return Err(TrainError::Count { what: "outputs at theta_0", expected, found });
         }
-        check_logits(problem.f0)?;
+        check_logits(problem.f0, outputs)?;
         Ok(Self { problem })
     }
 
-    /// Trains one linearization for each target: labels 0 or 1 of the training and then the test
-    /// examples.
+    /// The targets of the tasks, as many and of such a kind as the kernel and the loss need.
+    fn targets<T: Clone + Into<Targets>>(
+        &self,
+        tasks: &[T],
+        config: &SgdConfig,
+    ) -> Result<Vec<Targets>> {
+        let expected = self.problem.outputs.outputs();
+        let of_task = |(task, targets): (usize, &T)| {
+            let targets = targets.clone().into();
+            let found = targets.outputs();
+            if found != expected {
+                return Err(TrainError::KernelTargets { task, found, expected });
+            }
+            targets.check_for(self.problem.count())?;
+            config.objective().check(&targets)?;
+            Ok(targets)
+        };
+        tasks.iter().enumerate().map(of_task).collect()
+    }
+
+    /// Trains one linearization for each task: the targets of the training and then the test
+    /// examples, such as a vector of labels 0 or 1.
     ///
     /// Metrics are over all examples, at the epochs that `config` asks for; `eval_batch` has no
     /// meaning here, and [`stop_at_loss`](SgdConfig::stop_at_loss) ends the run where all targets
@@ -136,14 +213,15 @@ impl<'a> DualSgd<'a> {
     ///
     /// # Errors
     /// [`TrainError::NotDual`] for a rule or decay without a form in coefficients; settings out of
-    /// range, fewer examples than a minibatch, no targets, labels that do not fit;
+    /// range, fewer examples than a minibatch, no targets, targets that do not fit the kernel or
+    /// the loss;
     /// [`TrainError::Diverged`] as in [`fit`](crate::fit), naming the first target at fault.
-    pub fn fit<L: AsRef<[u8]> + Sync>(
+    pub fn fit<T: Clone + Into<Targets>>(
         &self,
-        targets: &[L],
+        tasks: &[T],
         config: &SgdConfig,
     ) -> Result<Vec<DualFit>> {
-        self.fit_observed(targets, config, |_| ControlFlow::Continue(()))
+        self.fit_observed(tasks, config, |_| ControlFlow::Continue(()))
     }
 
     /// Trains as [`fit`](Self::fit) does, and shows the records of all targets, in order, to
@@ -151,16 +229,14 @@ impl<'a> DualSgd<'a> {
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
-    pub fn fit_observed<L: AsRef<[u8]> + Sync>(
+    pub fn fit_observed<T: Clone + Into<Targets>>(
         &self,
-        targets: &[L],
+        tasks: &[T],
         config: &SgdConfig,
         mut on_epoch: impl FnMut(&[EpochRecord]) -> ControlFlow<()>,
     ) -> Result<Vec<DualFit>> {
-        for labels in targets {
-            check_labels(labels.as_ref(), self.problem.count())?;
-        }
-        let mut run = DualRun::new(self.problem, targets, config)?;
+        let targets = self.targets(tasks, config)?;
+        let mut run = DualRun::new(self.problem, &targets, config)?;
         let mut histories = vec![History::default(); targets.len()];
         for epoch in 1..=config.epochs {
             // Run on a thread of the pool: entering the pool at every step would cost a wait.
@@ -204,7 +280,7 @@ impl<'a> DualSgd<'a> {
     pub fn stability(&self, config: &SgdConfig) -> Result<Stability> {
         let steps = StepSchedule::new(config, self.problem.train)?;
         StepMap::of(config, config.learning_rate)?;
-        let curvature = batch_curvature(self.problem.kernel, steps.batches(), config.loss)?;
+        let curvature = batch_curvature(&self.problem, &steps)?;
         Ok(Stability::new(config, curvature))
     }
 }

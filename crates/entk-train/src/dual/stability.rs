@@ -6,10 +6,10 @@ use entk_spectral::{Entries, KernelRows};
 use rayon::prelude::*;
 
 use crate::{
-    batches::Minibatches,
     config::{Optimizer, SgdConfig, WeightDecay},
+    dual::run::Problem,
     error::Result,
-    loss::Loss,
+    steps::StepSchedule,
 };
 
 /// Power iterations at most, and the relative growth of the estimate at which they end.
@@ -24,9 +24,16 @@ const CONVERGED: f64 = 1e-6;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stability {
     /// An upper bound on the Hessian of a minibatch's loss, in the direction in which it is
-    /// largest: lambda_max(K_BB) / (4 |B|) for the cross-entropy, four times that for the squared
-    /// loss; the largest over the minibatches of the first epoch, plus the weight of a decay from
-    /// the start. Power iteration finds it from below, to about 1e-4.
+    /// largest: `h lambda_max(K_BB) / |B|`, K_BB being the rows and columns of all outputs of the
+    /// minibatch, with h = 1/4 for the cross-entropy of a sigmoid, 1/2 for that of a softmax, 1
+    /// for the squared loss; the largest over the minibatches of the first epoch, plus the
+    /// weight of a decay from the start. Power iteration finds it from below, to about 1e-4.
+    /// Class weights raise it by the ratio of the largest to the smallest, which is further
+    /// from tight.
+    ///
+    /// The Hessian in the logits of an example is `diag(p) - p p^T` for a softmax p: along a unit
+    /// vector v the variance of v under p, at most a quarter of the square of its range, which is
+    /// at most 2.
     pub curvature: f64,
     /// The learning rate below which steps are stable at this curvature.
     pub limit: f64,
@@ -53,28 +60,26 @@ impl Stability {
 }
 
 /// The largest bound on a Hessian over the minibatches of the first epoch.
-pub(crate) fn batch_curvature(
-    kernel: &dyn KernelRows,
-    batches: Minibatches,
-    loss: Loss,
-) -> Result<f64> {
-    let epoch = batches.epoch(1);
+pub(super) fn batch_curvature(problem: &Problem<'_>, steps: &StepSchedule) -> Result<f64> {
+    let epoch = steps.batches().epoch(1);
     let batches: Vec<&[u32]> = epoch.iter().collect();
     let largest = |batch: &&[u32]| {
-        let block = principal(kernel, batch)?;
-        Ok(largest_eigenvalue(&block, batch.len()) / batch.len() as f64)
+        let rows = problem.outputs.rows_of(batch);
+        let block = principal(problem.kernel, &rows)?;
+        Ok(largest_eigenvalue(&block, rows.len()) / batch.len() as f64)
     };
     let values: Vec<Result<f64>> = batches.par_iter().map(largest).collect();
     let values = values.into_iter().collect::<Result<Vec<_>>>()?;
-    Ok(loss.curvature() * values.into_iter().fold(0.0, f64::max))
+    let largest = values.into_iter().fold(0.0, f64::max);
+    Ok(steps.config().objective().curvature() * problem.outputs.scale() * largest)
 }
 
-/// The part of the kernel on `examples`, row by row.
-fn principal(kernel: &dyn KernelRows, examples: &[u32]) -> Result<Vec<f64>> {
+/// The part of the kernel on `rows`, row by row.
+fn principal(kernel: &dyn KernelRows, rows: &[u32]) -> Result<Vec<f64>> {
     let mut buffer = Vec::new();
-    let rows = kernel.rows(examples, &mut buffer)?;
-    let entries = |row: Entries<'_>| examples.iter().map(|&j| row.get(j as usize)).collect();
-    Ok(rows.into_iter().map(entries).collect::<Vec<Vec<f64>>>().concat())
+    let entries = |row: Entries<'_>| rows.iter().map(|&j| row.get(j as usize)).collect();
+    let all = kernel.rows(rows, &mut buffer)?;
+    Ok(all.into_iter().map(entries).collect::<Vec<Vec<f64>>>().concat())
 }
 
 /// lambda_max of a symmetric n x n matrix by power iteration, started at the roots of the diagonal:

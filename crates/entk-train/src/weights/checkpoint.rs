@@ -16,7 +16,7 @@ use crate::{
     error::{Result, TrainError},
     examples::Examples,
     history::{History, Outcome},
-    metrics::logits,
+    metrics::evaluate::logits,
     weights::trainer::Trainer,
 };
 
@@ -24,7 +24,7 @@ use crate::{
 const FORMAT: u32 = 1;
 /// The record of a checkpoint, written last; it names the file of tensors.
 const RECORD: &str = "checkpoint.json";
-/// The probe is the first example's logit at theta_0 scaled by this, where a network and its
+/// The probe is the first example's first logit at theta_0 scaled by this, where a network and its
 /// linearization differ; at theta_0 they agree.
 const PROBE_SCALE: f64 = 1.25;
 /// Relative difference of two probes up to which the models count as equal: on another machine the

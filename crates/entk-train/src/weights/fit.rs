@@ -15,8 +15,9 @@ use crate::{
     weights::trainer::Trainer,
 };
 
-/// Trains `model` from `params` on `train` by SGD with momentum on the mean sigmoid cross-entropy,
-/// or by the rule and on the loss that the settings choose.
+/// Trains `model` from `params` on `train` by SGD with momentum on the mean sigmoid cross-entropy
+/// of one logit, or by the rule and on the loss that the settings choose: several outputs need one
+/// of theirs ([`Loss`](crate::Loss)).
 ///
 /// Step t of T = epochs x floor(N / batch), on the minibatch B: `g = 1/|B| sum_B grad loss`,
 /// `v <- g + momentum v`, `theta <- theta - learning_rate factor(t, T) v`. Minibatches come from
@@ -31,8 +32,9 @@ use crate::{
 /// test examples.
 ///
 /// # Errors
-/// Settings out of range, fewer examples than a minibatch, a model with other than one output,
-/// inputs that do not fit the model, those of [`Model::verify`];
+/// Settings out of range, fewer examples than a minibatch, a loss or class weights that the targets
+/// have not, a model with another number of outputs than the targets, inputs that do not fit the
+/// model, those of [`Model::verify`];
 /// [`TrainError::Diverged`](crate::TrainError::Diverged) with
 /// epoch and step where a logit or the parameters are no longer finite, or the loss of a minibatch
 /// is above 1e8. Nothing is returned of a diverged run.
@@ -118,7 +120,7 @@ pub fn fit_observed(
 /// see [`DualSgd`](crate::DualSgd), which trains all targets at the cost of little more than one.
 ///
 /// A task is its training and its test examples; tasks on the same images share them
-/// ([`Examples::with_labels`]). [`fit_many_observed`] shows their epochs to a callback. The memory
+/// ([`Examples::with_targets`]). [`fit_many_observed`] shows their epochs to a callback. The memory
 /// is that of as many trainings as there are threads.
 ///
 /// # Errors
@@ -134,14 +136,14 @@ pub fn fit_observed(
 /// let line = Network::new(&[1, 1, 1], layers)?;
 /// let x = Tensor::new(&[-2.0, -1.0, 1.0, 2.0], &Device::Cpu)?.reshape((4, 1, 1, 1))?;
 /// let one = Examples::new(x, vec![0, 0, 1, 1])?;
-/// let tasks = [(one.clone(), None), (one.with_labels(vec![1, 1, 0, 0])?, None)];
+/// let tasks = [(one.clone(), None), (one.with_targets(vec![1, 1, 0, 0])?, None)];
 ///
 /// let start = line.init(0, DType::F64, &Device::Cpu)?;
 /// let config = SgdConfig { batch: 2, epochs: 200, ..SgdConfig::default() };
 /// let fits = fit_many(&line, &start, &tasks, &config)?;
 /// for fit in &fits {
 ///     let end = fit.history.last().and_then(|record| record.train);
-///     assert_eq!(end.map(|metrics| metrics.accuracy), Some(1.0));
+///     assert_eq!(end.and_then(|metrics| metrics.accuracy), Some(1.0));
 /// }
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```

@@ -6,7 +6,9 @@ use candle_core::{Device, Tensor};
 use entk_models::{Model, Params};
 use rayon::prelude::*;
 
-use crate::{error::Result, examples::Examples, loss::Loss, metrics::host};
+use crate::{
+    error::Result, examples::Examples, loss::Objective, metrics::evaluate::host, targets::Targets,
+};
 
 /// Examples of one sweep where examples do not interact. The activations of so few fit in a core's
 /// cache, and each thread sweeps a chunk of its own. The number is fixed, so that the bits of the
@@ -18,8 +20,9 @@ const LEAST_REUSE: f64 = 4.0;
 
 /// The logits of a minibatch and the gradient of its loss in the parameters.
 pub(crate) struct BatchGradient {
+    /// (B, C), row by row.
     pub(crate) logits: Vec<f64>,
-    pub(crate) labels: Vec<u8>,
+    pub(crate) targets: Targets,
     /// The gradient of the mean loss over the minibatch.
     pub(crate) gradient: Params,
     /// The statistics of batch norms after this minibatch.
@@ -33,41 +36,52 @@ impl BatchGradient {
         params: &Params,
         examples: &Examples,
         indices: &[u32],
-        loss: Loss,
+        objective: &Objective<'_>,
     ) -> Result<Self> {
         let size = if in_chunks(model, params) { CHUNK } else { indices.len() };
-        let part = |part: &[u32]| Self::of_part(model, params, examples, part, loss, indices.len());
-        let parts: Vec<Result<Self>> = indices.par_chunks(size).map(part).collect();
+        let targets = examples.targets().select(indices);
+        let total = objective.total(&targets);
+        let part = |part: &[u32]| Part::new(model, params, examples, part, objective, total);
+        let parts: Vec<Result<Part>> = indices.par_chunks(size).map(part).collect();
         let mut parts = parts.into_iter();
-        let mut sum = parts.next().unwrap_or_else(|| part(indices))?;
+        let Part { mut logits, mut gradient, statistics } =
+            parts.next().unwrap_or_else(|| part(indices))?;
         for part in parts {
             let part = part?;
-            sum.gradient = sum.gradient.add_scaled(1.0, &part.gradient)?;
-            sum.logits.extend(part.logits);
-            sum.labels.extend(part.labels);
+            gradient = gradient.add_scaled(1.0, &part.gradient)?;
+            logits.extend(part.logits);
         }
-        Ok(sum)
+        Ok(Self { logits, targets, gradient, statistics })
     }
+}
 
-    /// What these examples contribute to the gradient of a minibatch of `count`.
-    fn of_part(
+/// What some examples contribute to a minibatch.
+struct Part {
+    logits: Vec<f64>,
+    gradient: Params,
+    statistics: Vec<(String, Tensor)>,
+}
+
+impl Part {
+    /// Of the examples `indices` in a minibatch whose loss is divided by `total`.
+    fn new(
         model: &dyn Model,
         params: &Params,
         examples: &Examples,
         indices: &[u32],
-        loss: Loss,
-        count: usize,
+        objective: &Objective<'_>,
+        total: f64,
     ) -> Result<Self> {
-        let (x, labels) = examples.minibatch(indices)?;
+        let (x, targets) = examples.minibatch(indices)?;
         let sweep = model.training_sweep(params, &x)?;
         let outputs = sweep.outputs();
         let logits = host(outputs)?;
-        let cotangent = loss.share_of_cotangent(&logits, &labels, count)?;
+        let cotangent = objective.share_of_cotangent(&logits, &targets, total)?;
         let cotangent = Tensor::from_vec(cotangent, outputs.dims(), &Device::Cpu)?
             .to_dtype(outputs.dtype())?
             .to_device(outputs.device())?;
         let gradient = sweep.vjp(&cotangent)?;
-        Ok(Self { logits, labels, gradient, statistics: sweep.statistics().to_vec() })
+        Ok(Self { logits, gradient, statistics: sweep.statistics().to_vec() })
     }
 }
 

@@ -10,7 +10,10 @@ use crate::{
     error::Result,
     examples::Examples,
     history::{EpochRecord, Fit, History, Outcome},
-    metrics::{Distance, check_one_output, logits},
+    metrics::{
+        distance::Distance,
+        evaluate::{check_outputs, logits},
+    },
     optim::OptimizerState,
     steps::{Step, StepSchedule},
     weights::gradient::BatchGradient,
@@ -66,8 +69,9 @@ impl<'a> Trainer<'a> {
     /// [`fit`](crate::fit).
     ///
     /// # Errors
-    /// Settings out of range, fewer examples than a minibatch, a model with other than one output,
-    /// inputs that do not fit the model, and those of [`Model::verify`].
+    /// Settings out of range, fewer examples than a minibatch, a loss or class weights that the
+    /// targets have not, a model with another number of outputs than the targets, inputs that do
+    /// not fit the model, and those of [`Model::verify`].
     pub fn new(
         model: &'a dyn Model,
         params: &Params,
@@ -76,8 +80,11 @@ impl<'a> Trainer<'a> {
         config: &SgdConfig,
     ) -> Result<Self> {
         let steps = StepSchedule::new(config, train.count())?;
-        check_one_output(model)?;
+        config.objective().check(train.targets())?;
+        check_outputs(model, train.targets())?;
         if let Some(test) = test {
+            config.objective().check(test.targets())?;
+            check_outputs(model, test.targets())?;
             // One example is tried, so that a test set that does not fit is refused before an
             // epoch.
             logits(model, params, &test.inputs().narrow(0, 0, 1)?, 1)?;
@@ -176,10 +183,10 @@ impl<'a> Trainer<'a> {
     /// One step on the examples `indices`; returns their loss before it.
     fn step(&mut self, at: Step, indices: &[u32]) -> Result<f64> {
         let State { params, optimizer } = &mut self.state;
-        let batch =
-            BatchGradient::new(self.model, params, self.train, indices, self.steps.config().loss)
-                .map_err(|error| self.steps.diverged(at, error))?;
-        let loss = self.steps.loss(at, &batch.logits, &batch.labels)?;
+        let objective = self.steps.config().objective();
+        let batch = BatchGradient::new(self.model, params, self.train, indices, &objective)
+            .map_err(|error| self.steps.diverged(at, error))?;
+        let loss = self.steps.loss(at, &batch.logits, &batch.targets)?;
         let next = optimizer.step(&self.start, params, batch.gradient, self.steps.rate(at))?;
         self.state.params = if batch.statistics.is_empty() {
             next
@@ -202,7 +209,7 @@ impl<'a> Trainer<'a> {
             let batch = self.config().eval_batch;
             let logits = logits(self.model, &self.state.params, examples.inputs(), batch)
                 .map_err(|error| self.steps.diverged(at, error))?;
-            self.steps.metrics(at, &logits, examples.labels())
+            self.steps.metrics(at, &logits, examples.targets())
         };
         Ok(EpochRecord {
             epoch,

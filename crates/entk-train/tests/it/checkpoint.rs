@@ -153,7 +153,7 @@ fn checkpoints_of_other_runs_are_refused() {
     let network = mlp([1, 8, 8], &[30, 30], Activation::Relu);
     let theta = start(&network, DType::F32);
     let train = separable([165, 1, 8, 8], 0.2, DType::F32, 2);
-    let other = train.with_labels(vec![1; 165]).unwrap();
+    let other = train.with_targets(vec![1; 165]).unwrap();
     let config = with_run(0, |_, config| config.clone());
     let refused = |params: &Params, train: &Examples, test: Option<&Examples>| {
         let mut trainer = Trainer::new(&network, params, train, test, &config).unwrap();

@@ -1,6 +1,6 @@
 use candle_core::{DType, Device, Tensor};
 use entk_models::ModelError;
-use entk_train::{Examples, TrainError};
+use entk_train::{Examples, Targets, TrainError};
 
 fn zeros(shape: &[usize]) -> Tensor {
     Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap()
@@ -15,7 +15,7 @@ fn shapes_and_counts_are_checked() {
     let error = Examples::new(zeros(&[3, 1, 2, 2]), vec![0; 4]).unwrap_err();
     assert!(matches!(error, TrainError::Count { expected: 3, found: 4, .. }));
     let task = Examples::new(zeros(&[3, 1, 2, 2]), vec![0; 3]).unwrap();
-    assert!(matches!(task.with_labels(vec![1; 2]), Err(TrainError::Count { found: 2, .. })));
+    assert!(matches!(task.with_targets(vec![1; 2]), Err(TrainError::Count { found: 2, .. })));
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn labels_other_than_0_and_1_are_refused() {
     let task = Examples::new(zeros(&[3, 1, 2, 2]), vec![0, 1, 1]).unwrap();
     for error in [
         Examples::new(zeros(&[3, 1, 2, 2]), vec![0, 1, 2]).unwrap_err(),
-        task.with_labels(vec![1, 0, 2]).unwrap_err(),
+        task.with_targets(vec![1, 0, 2]).unwrap_err(),
     ] {
         assert!(matches!(error, TrainError::Label { index: 2, value: 2 }));
     }
@@ -45,8 +45,8 @@ fn other_labels_share_the_inputs() {
     // A transposed view: it must be laid out once, so that rows can be taken from it.
     let x = zeros(&[2, 2, 1, 3]).transpose(0, 3).unwrap();
     let task = Examples::new(x, vec![0, 1, 0]).unwrap();
-    let other = task.with_labels(vec![1, 1, 1]).unwrap();
+    let other = task.with_targets(vec![1, 1, 1]).unwrap();
     assert_eq!(other.inputs().id(), task.inputs().id());
-    assert_eq!((other.labels(), other.count()), (&[1, 1, 1][..], 3));
+    assert_eq!((other.targets(), other.count()), (&Targets::from([1; 3]), 3));
     assert!(task.inputs().is_contiguous());
 }

@@ -80,7 +80,7 @@ fn loss_and_cotangent_are_means() {
 #[test]
 fn a_logit_of_zero_predicts_class_0() {
     assert_eq!([0.0, -0.0, 1e-300, -1e-300].map(predicted_label), [0, 0, 1, 0]);
-    assert_eq!(Metrics::of(&[0.0, 0.0], &[0, 1]).unwrap().accuracy, 0.5);
+    assert_eq!(Metrics::of(&[0.0, 0.0], &[0, 1].into()).unwrap().accuracy, Some(0.5));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn bad_logits_and_labels_are_refused() {
     for function in [
         |z: &[f64], y: &[u8]| sigmoid_cross_entropy(z, y).map(|_| ()),
         |z: &[f64], y: &[u8]| sigmoid_cross_entropy_cotangent(z, y).map(|_| ()),
-        |z: &[f64], y: &[u8]| Metrics::of(z, y).map(|_| ()),
+        |z: &[f64], y: &[u8]| Metrics::of(z, &y.into()).map(|_| ()),
     ] {
         assert!(matches!(function(&[], &[]), Err(TrainError::Count { found: 0, .. })));
         assert!(matches!(function(&[1.0], &[1, 1]), Err(TrainError::Count { .. })));

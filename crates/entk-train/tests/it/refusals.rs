@@ -52,7 +52,7 @@ fn several_outputs_are_refused() {
     let theta = start(&network, DType::F64);
     let config = SgdConfig { batch: 4, ..SgdConfig::default() };
     let error = fit(&network, &theta, &task, None, &config).unwrap_err();
-    assert!(matches!(error, TrainError::Outputs { found: 3 }));
+    assert!(matches!(error, TrainError::Outputs { found: 3, expected: 1 }));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use entk_train::{
     WeightDecay, fit, logits,
 };
 
-use crate::tasks::{flat, line, separable, start};
+use crate::tasks::{flat, labels, line, separable, start};
 
 /// A hundred steps of a few roundings each.
 const ROUND_OFF: f64 = 1e-12;
@@ -23,7 +23,7 @@ fn gradient_by_hand(task: &Examples, theta: &[f64], batch: &[u32], loss: Loss) -
     let mut g = vec![0.0; theta.len()];
     for &i in batch {
         let x = &pixels[i as usize * width..][..width];
-        let y = f64::from(task.labels()[i as usize]);
+        let y = f64::from(labels(task)[i as usize]);
         let z: f64 = x.iter().zip(theta).map(|(x, w)| x * w).sum::<f64>() + theta[width];
         let u = match loss {
             Loss::Squared => z - (2.0 * y - 1.0),
@@ -125,11 +125,11 @@ fn the_metrics_are_of_the_loss_that_is_minimised() {
     let Ok(fitted) = fitted else { panic!("{fitted:?}") };
     let z = logits(&network, &fitted.params, task.inputs(), 60).unwrap();
     let last = fitted.history.last().unwrap();
-    let loss = Loss::Squared.value(&z, task.labels()).unwrap();
+    let loss = Loss::Squared.value(&z, task.targets()).unwrap();
     assert!((last.train.unwrap().loss - loss).abs() <= ROUND_OFF * loss);
     assert_eq!(last.test, last.train);
-    assert!(Loss::Squared.value(&z, &task.labels()[1..]).is_err());
-    assert!(Loss::Squared.cotangent(&[f64::NAN], &[1]).is_err());
+    assert!(Loss::Squared.value(&z[1..], task.targets()).is_err());
+    assert!(Loss::Squared.cotangent(&[f64::NAN], &[1].into()).is_err());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use entk_models::{Activation, Model, Params};
 use entk_testing::{normals, relative_error};
 use entk_train::{Examples, Minibatches, Schedule, SgdConfig, fit};
 
-use crate::tasks::{flat, lenet, line, mlp, start};
+use crate::tasks::{flat, labels, lenet, line, mlp, start};
 
 /// Round-off of a few steps of a well-conditioned recurrence: operations that differ in order.
 const ROUND_OFF: f64 = 256.0 * f64::EPSILON;
@@ -77,7 +77,7 @@ fn minibatch_gradient(
         let x = task.inputs().narrow(0, index as usize, 1).unwrap();
         let sweep = model.sweep(&params, &x).unwrap();
         let z = sweep.outputs().flatten_all().unwrap().to_vec1::<f64>().unwrap()[0];
-        let y = f64::from(task.labels()[index as usize]);
+        let y = f64::from(labels(task)[index as usize]);
         let u = (1.0 / (1.0 + (-z).exp()) - y) / indices.len() as f64;
         let part = sweep.vjp(&Tensor::new(&[[u]], &Device::Cpu).unwrap()).unwrap();
         gradient.iter_mut().zip(flat(&part)).for_each(|(g, p)| *g += p);
@@ -88,7 +88,7 @@ fn minibatch_gradient(
 /// A task of normal images with random labels.
 fn noise(shape: [usize; 4]) -> Examples {
     let x = Tensor::from_vec(normals(shape.iter().product(), 1), &shape, &Device::Cpu).unwrap();
-    let labels = normals(shape[0], 2).iter().map(|&v| u8::from(v > 0.0)).collect();
+    let labels: Vec<u8> = normals(shape[0], 2).iter().map(|&v| u8::from(v > 0.0)).collect();
     Examples::new(x, labels).unwrap()
 }
 

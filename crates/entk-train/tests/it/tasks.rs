@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use entk_models::{Activation, Model, Network, Params};
 use entk_testing::networks;
-use entk_train::Examples;
+use entk_train::{Examples, Targets};
 
 /// N normal images; label 1 where the first pixel is positive, which is then moved out by `margin`.
 pub fn separable(shape: [usize; 4], margin: f64, dtype: DType, seed: u64) -> Examples {
@@ -39,4 +39,12 @@ pub fn flat(params: &Params) -> Vec<f64> {
         t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
     };
     params.iter().flat_map(|(_, t)| host(t)).collect()
+}
+
+/// The labels of a binary task.
+pub fn labels(task: &Examples) -> &[u8] {
+    match task.targets() {
+        Targets::Binary(labels) => labels,
+        other => panic!("{other:?}"),
+    }
 }

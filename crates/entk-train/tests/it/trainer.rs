@@ -48,7 +48,7 @@ fn a_stopped_run_stays_stopped() {
 fn divergence_leaves_the_last_whole_epoch() {
     let network = line([1, 2, 2]);
     let train = separable([32, 1, 2, 2], 0.5, DType::F64, 2);
-    let train = train.with_labels((0..32).map(|i| i % 2).collect()).unwrap();
+    let train = train.with_targets((0..32).map(|i| i % 2).collect::<Vec<u8>>()).unwrap();
     let theta = start(&network, DType::F64);
     // Labels that no line fits. One step an epoch; the first leads to logits of size 1e12, whose
     // loss ends the second.
