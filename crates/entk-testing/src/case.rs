@@ -1,10 +1,11 @@
 //! A network of the list with random parameters and inputs, on the CPU in f64, for tests that run
 //! every network.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::{Model, Network, Params, Result};
 
 use crate::{
+    device::test_device,
     networks::{DERIVATIVES, IDS, KERNELS, named},
     random::{ids, normal},
 };
@@ -30,8 +31,8 @@ impl Case {
     /// A name that is not in the list.
     pub fn new(name: &'static str, batch: usize, seed: u64) -> Result<Self> {
         let network = named(name)?;
-        let noise = Params::standard_normal(&network.specs(), seed + 1, DType::F64, &Device::Cpu)?;
-        let theta = network.init(seed, DType::F64, &Device::Cpu)?.add_scaled(0.1, &noise)?;
+        let noise = Params::standard_normal(&network.specs(), seed + 1, DType::F64, test_device())?;
+        let theta = network.init(seed, DType::F64, test_device())?.add_scaled(0.1, &noise)?;
         let shape = [&[batch], network.input_shape()].concat();
         let x = match IDS.iter().find(|(named, _)| *named == name) {
             Some((_, count)) => ids(&shape, *count, seed + 2)?,
@@ -54,7 +55,7 @@ impl Case {
     /// # Errors
     /// Those of the tensor library.
     pub fn direction(&self, seed: u64) -> Result<Params> {
-        Params::standard_normal(&self.network.specs(), seed, DType::F64, &Device::Cpu)
+        Params::standard_normal(&self.network.specs(), seed, DType::F64, test_device())
     }
 }
 

@@ -1,8 +1,10 @@
 //! The deterministic numbers of the reference values: in come a seed or specifications, out go a
 //! stream or a direction, equal to those of the programs that computed the values.
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use entk_models::{ParamKind, ParamSpec, Params, Result};
+
+use crate::device::test_device;
 
 /// The counter-based stream of the references: n values in [-1, 1).
 pub fn stream(n: usize, seed: u64) -> impl Iterator<Item = f64> {
@@ -29,7 +31,7 @@ pub fn direction(specs: &[ParamSpec]) -> Result<Params> {
     let mut parts: Vec<(&str, Vec<f64>)> = (sorted.iter())
         .map(|spec| (spec.name.as_str(), values.by_ref().take(spec.elem_count()).collect()))
         .collect();
-    Params::from_fn(specs, DType::F64, &Device::Cpu, |spec| {
+    Params::from_fn(specs, DType::F64, test_device(), |spec| {
         let part = parts.iter_mut().find(|(name, _)| *name == spec.name);
         part.map_or_else(|| vec![0.0; spec.elem_count()], |(_, v)| std::mem::take(v))
     })

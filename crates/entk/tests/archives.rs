@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk::{
     gram::{DeviceConfig, Engine, GramConfig, Outputs, gram},
     models::{Model, Params},
     torch::{Import, Imported, import},
 };
-use entk_testing::{TestResult, entrywise_error, relative_error};
+use entk_testing::{TestResult, entrywise_error, relative_error, test_device};
 use safetensors::SafeTensors;
 
 /// Two independent f64 implementations: round-off of sums of some thousand terms.
@@ -53,7 +53,7 @@ impl Case {
         let file = SafeTensors::deserialize(&bytes)?;
         let tensors = file.iter().map(|(key, view)| {
             let dtype = view.dtype().try_into()?;
-            let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
+            let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), test_device())?;
             Ok((key.to_owned(), tensor))
         });
         let tensors = tensors.collect::<TestResult<_>>()?;
@@ -83,7 +83,7 @@ impl Case {
     fn direction(&self) -> TestResult<Params> {
         let named = self.imported.network.specs().into_iter().map(|spec| {
             let tangent = self.real(&format!("tangent.{}", spec.name));
-            let zeros = Tensor::zeros(spec.shape.as_slice(), self.dtype, &Device::Cpu)?;
+            let zeros = Tensor::zeros(spec.shape.as_slice(), self.dtype, test_device())?;
             let tensor = tangent.unwrap_or(zeros);
             Ok((spec.name, tensor))
         });

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk::{
     gram::{DeviceConfig, Engine, GramConfig, GramError, Strategy, gram},
     linearize::{Jacobian, Linearized},
@@ -11,7 +11,7 @@ use entk::{
     spectral::{Gram, alignment, alignments, eigh, energy_concentration, rayleigh_alignment},
     train::logits,
 };
-use entk_testing::{direction, networks, relative_error, stream};
+use entk_testing::{direction, networks, relative_error, stream, test_device};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ fn cases() -> Result<Vec<Case>> {
         .map(|(name, network)| {
             let network = networks::named(network)?;
             let file = path(&format!("{name}.safetensors"));
-            let theta = Params::load(&network.specs(), file, DType::F64, &Device::Cpu)?;
+            let theta = Params::load(&network.specs(), file, DType::F64, test_device())?;
             let expected = expected["cases"][name].clone();
             assert!(expected.is_object(), "no reference values for {name}");
             Ok(Case { name, network, theta, expected })
@@ -53,7 +53,7 @@ fn inputs() -> Result<Tensor> {
     let view = file.tensor("normal")?;
     let values: Vec<f32> =
         view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    Ok(Tensor::from_vec(values, view.shape(), &Device::Cpu)?.to_dtype(DType::F64)?)
+    Ok(Tensor::from_vec(values, view.shape(), test_device())?.to_dtype(DType::F64)?)
 }
 
 /// A float64 array of `expected.safetensors`.
@@ -90,7 +90,10 @@ fn parameter_counts() -> Result<()> {
     for case in cases()? {
         assert_eq!(Some(case.theta.count() as u64), case.expected["params"].as_u64());
     }
-    assert_eq!(MlpConfig::default().network()?.init(0, DType::F32, &Device::Cpu)?.count(), 317_501);
+    assert_eq!(
+        MlpConfig::default().network()?.init(0, DType::F32, test_device())?.count(),
+        317_501
+    );
     Ok(())
 }
 
@@ -276,7 +279,7 @@ fn training_step_of_batch_norm_in_both_precisions() -> Result<()> {
             // The gradient of the mean sigmoid cross-entropy.
             let u =
                 outputs.iter().zip(&targets).map(|(f, y)| (1.0 / (1.0 + (-f).exp()) - y) / 32.0);
-            let u = Tensor::from_vec(u.collect::<Vec<f64>>(), (32, 1), &Device::Cpu)?;
+            let u = Tensor::from_vec(u.collect::<Vec<f64>>(), (32, 1), test_device())?;
             let gradient = sweep.vjp(&u.to_dtype(dtype)?)?;
             let scale = gradient.norm()?;
             for (name, tensor) in gradient.iter() {

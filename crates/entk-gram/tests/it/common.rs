@@ -1,8 +1,10 @@
 //! Tolerances and the distance of kernels, for the tests of both engines.
 
-use entk_gram::{DeviceConfig, Engine, GramConfig, Outputs};
+use candle_core::Device;
+use entk_gram::{CpuConfig, DeviceConfig, Engine, GramConfig, GramError, Outputs, gram};
 use entk_models::{Model, Network};
 use entk_spectral::Gram;
+use entk_testing::Case;
 
 /// f64 round-off of sums of a few thousand products, relative to sqrt(K_ii K_jj).
 pub const DOUBLE: f64 = 1e-12;
@@ -13,6 +15,13 @@ pub const SINGLE: f64 = 1e-5;
 pub fn distance(a: &Gram, b: &Gram) -> f64 {
     assert_eq!(a.n(), b.n());
     entk_testing::entrywise_error(b.n(), |i, j| a.get(i, j), |i, j| b.get(i, j))
+}
+
+/// The kernel of a case by the engine of the CPU.
+pub fn on_cpu(case: &Case, config: &GramConfig) -> Result<Gram, GramError> {
+    let (theta, x) = (case.theta.to_device(&Device::Cpu)?, case.x.to_device(&Device::Cpu)?);
+    let config = GramConfig { engine: Engine::Cpu(CpuConfig::default()), ..config.clone() };
+    gram(&case.network, &theta, &x, &config)
 }
 
 /// The settings of a kernel that is computed in tensor operations.

@@ -1,4 +1,5 @@
-//! The engine in tensor operations, on CPU tensors, against the engine of the CPU.
+//! The engine in tensor operations, on tensors of the CPU or of a GPU (`ENTK_TEST_DEVICE`), against
+//! the engine of the CPU.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,9 +12,9 @@ use entk_gram::{
 };
 use entk_models::{Model, Params, ResNetConfig};
 use entk_spectral::{EigshConfig, EntryType, Gram, Solver, SymmetricOperator, eigh, eigsh};
-use entk_testing::{Case, TestResult, kernel_cases};
+use entk_testing::{Case, TestResult, kernel_cases, more_test_devices, test_device};
 
-use crate::common::{DOUBLE, SINGLE, distance, on, outputs_of};
+use crate::common::{DOUBLE, SINGLE, distance, on, on_cpu, outputs_of};
 
 /// 83 rows: three blocks, the last one shorter.
 const EDGE: usize = 30;
@@ -59,7 +60,7 @@ fn both_shapes_are_the_kernel_in_both_precisions() -> TestResult {
                 }
                 let native = config(strategy, outputs);
                 let wide = GramConfig { accumulate: Accumulate::F64, ..native.clone() };
-                let oracle = gram(&case.network, &case.theta, &case.x, &native)?;
+                let oracle = on_cpu(&case, &native)?;
                 for (dtype, config, tolerance) in [
                     (DType::F64, &native, DOUBLE),
                     (DType::F32, &native, SINGLE),
@@ -114,7 +115,7 @@ fn memory_changes_the_shape_and_no_bit() -> TestResult {
 fn any_edge_gives_the_kernel() -> TestResult {
     for case in kernel_cases()? {
         let config = config(Strategy::Structured, Outputs::Full);
-        let oracle = gram(&case.network, &case.theta, &case.x, &config)?;
+        let oracle = on_cpu(&case, &config)?;
         for edge in [Some(7), Some(41), Some(1000), None] {
             let device = DeviceConfig { edge, ..DeviceConfig::default() };
             let kernel = by_device(&case, DType::F64, &config, &device)?;
@@ -133,7 +134,7 @@ fn single_layers_and_none_at_all() -> TestResult {
             layers: vec![name.clone()],
             ..config(Strategy::Structured, Outputs::Trace)
         };
-        let oracle = gram(&case.network, &case.theta, &case.x, &config)?;
+        let oracle = on_cpu(&case, &config)?;
         let kernel = by_device(&case, DType::F64, &config, &with_memory(None))?;
         let scale = oracle.max_abs();
         for (a, b) in kernel.entries().to_f64_vec().iter().zip(oracle.entries().to_f64_vec()) {
@@ -149,8 +150,9 @@ fn kernels_between_two_samples() -> TestResult {
         for outputs in [Outputs::Trace, Outputs::Full] {
             let config = config(Strategy::Structured, outputs);
             let (left, right) = (case.x.narrow(0, 0, 35)?, case.x.narrow(0, 35, 48)?);
-            let assembly = Assembly::new(&case.network, &case.theta, &left, &config)?;
-            let oracle = assembly.cross(&right)?;
+            let theta = case.theta.to_device(&Device::Cpu)?;
+            let [there, other] = [&left, &right].map(|x| x.to_device(&Device::Cpu));
+            let oracle = Assembly::new(&case.network, &theta, &there?, &config)?.cross(&other?)?;
             let config = on(&config, &with_memory(None));
             let cross = Assembly::new(&case.network, &case.theta, &left, &config)?.cross(&right)?;
             assert_eq!((cross.rows(), cross.cols()), (oracle.rows(), oracle.cols()));
@@ -185,7 +187,7 @@ const CANCELLATION: f64 = 4.0;
 fn rounded_rows_err_within_their_bound() -> TestResult {
     for case in kernel_cases()? {
         let config = config(Strategy::Structured, Outputs::Trace);
-        let oracle = gram(&case.network, &case.theta, &case.x, &config)?;
+        let oracle = on_cpu(&case, &config)?;
         let (theta, x) = case.to_dtype(DType::F32)?;
         let mut errors = Vec::new();
         for precision in [Precision::Bf16, Precision::Tf32, Precision::Bf16x3, Precision::Tf32x3] {
@@ -230,7 +232,7 @@ fn several_devices_give_the_bits_of_one() -> TestResult {
         let one = bits(&by_device(case, DType::F32, &config, &with_memory(None))?);
         let least = least_memory(case, DType::F32, &config)?;
         for (count, memory) in [(1, None), (2, Some(2 * least)), (9, None)] {
-            let devices = vec![Device::Cpu; count];
+            let devices = more_test_devices(count);
             let several = DeviceConfig { devices, ..with_memory(memory) };
             let kernel = by_device(case, DType::F32, &config, &several)?;
             assert!(bits(&kernel) == one, "{} {count}", case.name);
@@ -274,6 +276,7 @@ fn stores_resume_with_equal_bits() -> TestResult {
             assert!(bits(&rest.store.gram()?) == bits(&whole), "{}", case.name);
 
             // The CPU's engine gives other bits, and does not go on with these.
+            let (theta, x) = (theta.to_device(&Device::Cpu)?, x.to_device(&Device::Cpu)?);
             let other = Assembly::new(&case.network, &theta, &x, &config)?;
             let refused = other.store(folder.path(), &stored);
             assert!(matches!(refused, Err(GramError::OtherRun { .. })), "{}", case.name);
@@ -292,8 +295,7 @@ fn first_weight(case: &Case) -> String {
 fn eigenpairs_of_a_gram_that_stays_on_the_device() -> TestResult {
     let case = &kernel_cases()?[2];
     let config = config(Strategy::Structured, Outputs::Trace);
-    let assembly = Assembly::new(&case.network, &case.theta, &case.x, &config)?;
-    let host = assembly.gram()?;
+    let host = on_cpu(case, &config)?;
     for edge in [Some(EDGE), Some(41), None] {
         let device = DeviceConfig { edge, ..DeviceConfig::default() };
         let assembly = Assembly::new(&case.network, &case.theta, &case.x, &on(&config, &device))?;
@@ -330,10 +332,10 @@ fn eigenpairs_of_a_gram_that_stays_on_the_device() -> TestResult {
 /// 78 GiB, and the columns of the products of one pair of images.
 fn resnet18(moved: f64, n: usize, precision: Precision) -> TestResult<(Order, usize)> {
     let network = ResNetConfig::default().network()?;
-    let theta = network.init(0, DType::F32, &Device::Cpu)?;
-    let noise = Params::standard_normal(&network.specs(), 1, DType::F32, &Device::Cpu)?;
+    let theta = network.init(0, DType::F32, test_device())?;
+    let noise = Params::standard_normal(&network.specs(), 1, DType::F32, test_device())?;
     let theta = theta.add_scaled(moved, &noise)?;
-    let x = Tensor::randn(0f32, 1.0, (1, 3, 32, 32), &Device::Cpu)?;
+    let x = Tensor::randn(0f32, 1.0, (1, 3, 32, 32), test_device())?;
     // One image, seen n times: a plan depends on shapes alone.
     let x = x.broadcast_as((n, 3, 32, 32))?;
     let device = DeviceConfig {

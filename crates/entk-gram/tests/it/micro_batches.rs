@@ -1,9 +1,9 @@
 //! Micro-batches: never larger than the set, planned as they are swept, without effect on bits.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_gram::{Assembly, CpuConfig, Engine, GramConfig, GramError, gram, plan::Target};
 use entk_models::Model;
-use entk_testing::{TestResult, kernel_cases, networks};
+use entk_testing::{TestResult, kernel_cases, networks, test_device};
 
 #[test]
 fn micro_batches_change_no_bit() -> TestResult {
@@ -35,8 +35,8 @@ fn micro_batches_change_no_bit() -> TestResult {
 /// Bytes of the sweeps of a ResNet18 of width 64 on `n` images.
 fn sweeps(n: usize, micro_batch: Option<usize>) -> TestResult<u64> {
     let network = networks::resnet18([3, 16, 16], 64, 1)?;
-    let theta = network.init(0, DType::F32, &Device::Cpu)?;
-    let x = Tensor::randn(0f32, 1.0, (n, 3, 16, 16), &Device::Cpu)?;
+    let theta = network.init(0, DType::F32, test_device())?;
+    let x = Tensor::randn(0f32, 1.0, (n, 3, 16, 16), test_device())?;
     let config = GramConfig { micro_batch, ..GramConfig::default() };
     let plan = Assembly::new(&network, &theta, &x, &config)?.plan(Target::Memory)?;
     let buffers = plan.buffers();
@@ -57,8 +57,8 @@ fn plans_grow_with_the_examples() -> TestResult {
 #[test]
 fn sweeps_that_do_not_fit_are_refused_with_the_numbers() -> TestResult {
     let network = networks::resnet18([3, 16, 16], 64, 1)?;
-    let theta = network.init(0, DType::F32, &Device::Cpu)?;
-    let x = Tensor::randn(0f32, 1.0, (6, 3, 16, 16), &Device::Cpu)?;
+    let theta = network.init(0, DType::F32, test_device())?;
+    let x = Tensor::randn(0f32, 1.0, (6, 3, 16, 16), test_device())?;
     let run = |micro_batch| {
         let cpu = CpuConfig { memory: Some(1 << 20), ..CpuConfig::default() };
         let engine = Engine::Cpu(cpu);

@@ -1,13 +1,13 @@
 //! A store as an operator and by rows: the products, eigenpairs and rows of the same Gram in
 //! memory.
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use entk_gram::{Assembly, GramConfig, GramError, Store, StoreConfig};
 use entk_models::{Activation, Model};
 use entk_spectral::{
     EigshConfig, EntryType, KernelRows, Solver, SpectralError, SymmetricOperator, eigsh,
 };
-use entk_testing::{TestResult, networks, normal};
+use entk_testing::{TestResult, networks, normal, test_device};
 
 /// Prime, so that no edge divides it.
 const N: usize = 61;
@@ -15,7 +15,7 @@ const N: usize = 61;
 /// A finished store of a small network's Gram in `folder`.
 fn store(folder: &std::path::Path, edge: usize, dtype: DType) -> Result<Store, GramError> {
     let network = networks::mlp([1, 4, 5], &[9], 1, Activation::Relu)?;
-    let theta = network.init(1, dtype, &Device::Cpu)?;
+    let theta = network.init(1, dtype, test_device())?;
     let (x, config) = (normal(&[N, 1, 4, 5], 3)?.to_dtype(dtype)?, GramConfig::default());
     let assembly = Assembly::new(&network, &theta, &x, &config)?;
     Ok(assembly.store(folder, &StoreConfig { edge, ..StoreConfig::default() })?.store)

@@ -1,25 +1,31 @@
 //! All strategies against each other and against the per-example oracle, on one list of cases.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_gram::{
-    Accumulate, Assembly, CpuConfig, Engine, GramConfig, GramError, Outputs, StoreConfig, Strategy,
-    cross_gram, gram,
+    Accumulate, Assembly, CpuConfig, DeviceConfig, Engine, GramConfig, GramError, Outputs,
+    StoreConfig, Strategy, cross_gram, gram,
     plan::{Form, Target},
 };
 use entk_linearize::{Jacobian, Linearized};
 use entk_models::{MlpConfig, Model, Params};
 use entk_spectral::{EntryType, Gram};
-use entk_testing::{Case, TestResult, kernel_cases, normal};
+use entk_testing::{Case, TestResult, kernel_cases, needs_cpu, normal, test_device};
 
 use crate::common::{DOUBLE, SINGLE, distance, outputs_of};
 
 fn config(strategy: Strategy, outputs: Outputs) -> GramConfig {
-    let engine = Engine::Cpu(CpuConfig { tile: 30, ..CpuConfig::default() });
+    let engine = match test_device().is_cpu() {
+        true => Engine::Cpu(CpuConfig { tile: 30, ..CpuConfig::default() }),
+        false => Engine::Tensors(DeviceConfig { edge: Some(30), ..DeviceConfig::default() }),
+    };
     GramConfig { strategy, outputs, micro_batch: Some(9), engine, ..GramConfig::default() }
 }
 
 #[test]
 fn every_form_has_a_case() -> TestResult {
+    if needs_cpu("the forms of the CPU's engine") {
+        return Ok(());
+    }
     let mut forms = Vec::new();
     for Case { network, theta, x, .. } in kernel_cases()? {
         let plan = Assembly::new(&network, &theta, &x, &GramConfig::default())?;
@@ -33,6 +39,9 @@ fn every_form_has_a_case() -> TestResult {
 
 #[test]
 fn a_plan_counts_products_by_hand() -> TestResult {
+    if needs_cpu("the forms of the CPU's engine") {
+        return Ok(());
+    }
     let Case { network, theta, x, .. } = &kernel_cases()?[0];
     let plan = Assembly::new(network, theta, x, &GramConfig::default())?.plan(Target::Memory)?;
     // 20-30-20-1: values of all layers, cotangents of the inputs of the last two.
@@ -84,13 +93,13 @@ fn entries_are_inner_products_of_central_differences() -> TestResult {
     // K_nm = sum_p df_n/dp df_m/dp, one parameter p at a time.
     let network =
         MlpConfig { input: [1, 2, 2], hidden: vec![3], ..Default::default() }.network()?;
-    let theta = network.init(5, DType::F64, &Device::Cpu)?;
+    let theta = network.init(5, DType::F64, test_device())?;
     let x = normal(&[4, 1, 2, 2], 6)?;
     let h = 1e-6;
     let mut rows = vec![Vec::new(); 4];
     for (name, tensor) in theta.iter() {
         for at in 0..tensor.elem_count() {
-            let step = Params::from_fn(&network.specs(), DType::F64, &Device::Cpu, |spec| {
+            let step = Params::from_fn(&network.specs(), DType::F64, test_device(), |spec| {
                 let on = |p: usize| f64::from(u8::from(spec.name == name && p == at));
                 (0..spec.elem_count()).map(on).collect()
             })?;
@@ -116,6 +125,9 @@ fn entries_are_inner_products_of_central_differences() -> TestResult {
 
 #[test]
 fn tiles_and_threads_change_no_bit() -> TestResult {
+    if needs_cpu("tiles and threads of the CPU's engine") {
+        return Ok(());
+    }
     for case in kernel_cases()? {
         let (theta, x) = case.to_dtype(DType::F32)?;
         let run = |tile: usize, threads: usize| {
@@ -150,6 +162,9 @@ fn least_memory(run: impl Fn(u64) -> Result<(), GramError>) -> Result<u64, GramE
 
 #[test]
 fn memory_splits_the_parameters_and_changes_no_bit() -> TestResult {
+    if needs_cpu("the memory of the CPU's engine") {
+        return Ok(());
+    }
     let (mut split, mut sets) = (0, 0);
     for case in kernel_cases()? {
         for (outputs, dtype) in [(Outputs::Trace, DType::F32), (Outputs::Full, DType::F64)] {
@@ -308,7 +323,7 @@ fn the_gram_of_a_linearization_never_moves() -> TestResult {
         let start = gram(&case.network, &case.theta, &case.x, &config)?;
         for seed in 0..3 {
             let specs = case.network.specs();
-            let far = Params::standard_normal(&specs, seed, DType::F64, &Device::Cpu)?;
+            let far = Params::standard_normal(&specs, seed, DType::F64, test_device())?;
             let moved = gram(&linear, &far, &case.x, &config)?;
             assert!(distance(&moved, &start) == 0.0, "{}", case.name);
         }
@@ -338,7 +353,7 @@ fn bad_input_is_an_error() -> TestResult {
     let mut values = case.x.flatten_all()?.to_vec1::<f64>()?;
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         values[57] = bad;
-        let x = Tensor::from_vec(values.clone(), case.x.shape(), &Device::Cpu)?;
+        let x = Tensor::from_vec(values.clone(), case.x.shape(), test_device())?;
         assert!(message(run(&x, &case.theta, &config)).contains("flat index 57"));
     }
     let huge = case.theta.scale(1e200)?;

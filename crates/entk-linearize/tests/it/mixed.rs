@@ -3,13 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_linearize::{Jacobian, LinearizeError, MixedDerivative};
 use entk_models::{
     Activation, Dense, Flatten, Model, Network, NormMode, Operation, Params, ResNetConfig,
     Result as ModelResult, Sequential, only_tangent,
 };
-use entk_testing::{networks, normal, normals};
+use entk_testing::{networks, normal, normals, test_device};
 
 /// f64 round-off of sums of some thousand terms.
 const DOUBLE: f64 = 1e-12;
@@ -30,8 +30,8 @@ fn mlp(activation: Activation) -> Network {
 
 /// Random parameters, biases included.
 fn theta(network: &Network, seed: u64) -> Params {
-    let noise = Params::standard_normal(&network.specs(), seed, DType::F64, &Device::Cpu).unwrap();
-    network.init(seed, DType::F64, &Device::Cpu).unwrap().add_scaled(0.3, &noise).unwrap()
+    let noise = Params::standard_normal(&network.specs(), seed, DType::F64, test_device()).unwrap();
+    network.init(seed, DType::F64, test_device()).unwrap().add_scaled(0.3, &noise).unwrap()
 }
 
 fn points(network: &Network, seed: u64, n: usize) -> Tensor {
@@ -51,7 +51,7 @@ fn equals_differences_of_gradients() {
         let (theta, x) = (theta(&network, 1), points(&network, 2, 3));
         let mixed = MixedDerivative::averaged(&network, &theta, &x).unwrap();
         let u = normals(mixed.dim(), 3);
-        let step = Tensor::from_vec(u.clone(), x.get(0).unwrap().shape(), &Device::Cpu).unwrap();
+        let step = Tensor::from_vec(u.clone(), x.get(0).unwrap().shape(), test_device()).unwrap();
         let gradient = |sign: f64| {
             let moved = x.broadcast_add(&(&step * (sign * h)).unwrap()).unwrap();
             Jacobian::new(&network, &theta, &moved).unwrap().vjp(&[1.0 / 3.0; 3]).unwrap()
@@ -71,7 +71,7 @@ fn the_two_products_are_adjoint() {
         let (theta, x) = (theta(&network, 4), points(&network, 5, 4));
         let mixed = MixedDerivative::averaged(&network, &theta, &x).unwrap();
         let u = normals(mixed.dim(), 6);
-        let v = Params::standard_normal(&network.specs(), 7, DType::F64, &Device::Cpu).unwrap();
+        let v = Params::standard_normal(&network.specs(), 7, DType::F64, test_device()).unwrap();
         let image = mixed.apply(&u).unwrap();
         let (left, right) = (image.dot(&v).unwrap(), dot(&u, &mixed.apply_transposed(&v).unwrap()));
         let scale = image.norm().unwrap() * v.norm().unwrap();
@@ -87,7 +87,7 @@ fn structured_and_explicit_grams_agree() {
         // At its initial law the residual network has parameters without gradient, left out on one
         // side.
         let theta = match zero_branches {
-            true => network.init(8, DType::F64, &Device::Cpu).unwrap(),
+            true => network.init(8, DType::F64, test_device()).unwrap(),
             false => theta(&network, 8),
         };
         let active = network.active_parameters(&theta).unwrap();
@@ -106,7 +106,7 @@ fn structured_and_explicit_grams_agree() {
 #[test]
 fn relu_at_zero_has_no_directions() {
     let network = lenet(Activation::Relu);
-    let theta = network.init(15, DType::F64, &Device::Cpu).unwrap();
+    let theta = network.init(15, DType::F64, test_device()).unwrap();
     let gram = MixedDerivative::at_zero(&network, &theta).unwrap().gram().unwrap();
     assert!(gram.iter().all(|&x| x == 0.0));
 }
@@ -144,12 +144,12 @@ fn bad_directions_and_operations_without_a_rule_are_errors() {
     assert!(matches!(short, Err(LinearizeError::Length { expected: 6, got: 5, .. })));
     let nan = mixed.apply(&[0.0, f64::NAN, 0.0, 0.0, 0.0, 0.0]);
     assert!(matches!(nan, Err(LinearizeError::NonFinite { index: 1, .. })));
-    let none = Tensor::zeros((0, 1, 3, 2), DType::F64, &Device::Cpu).unwrap();
+    let none = Tensor::zeros((0, 1, 3, 2), DType::F64, test_device()).unwrap();
     assert!(MixedDerivative::averaged(&network, &theta, &none).is_err());
 
     let layers = Sequential::new().then(Flatten).then(Halve).then(Dense::new("fc", 6, 1));
     let network = Network::new(&[1, 3, 2], layers).unwrap();
-    let theta = network.init(0, DType::F64, &Device::Cpu).unwrap();
+    let theta = network.init(0, DType::F64, test_device()).unwrap();
     let mixed = MixedDerivative::at_zero(&network, &theta).unwrap();
     let refused = mixed.apply_transposed(&theta).unwrap_err().to_string();
     assert!(refused.contains("Halve") && refused.contains("mixed second derivative"), "{refused}");

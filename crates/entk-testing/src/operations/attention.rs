@@ -1,9 +1,12 @@
 //! Products of two values, softmaxes and attention: axes that meet, masks, heads in groups.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use entk_models::{Attend, MatMul, Result, Rotate, Softmax};
 
-use crate::operations::law::{InputLaw, OperationVisitor};
+use crate::{
+    device::test_device,
+    operations::law::{InputLaw, OperationVisitor},
+};
 
 pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     visit_products(visitor)?;
@@ -43,8 +46,8 @@ fn visit_products(visitor: &mut impl OperationVisitor) -> Result<()> {
 fn visit_attention(visitor: &mut impl OperationVisitor) -> Result<()> {
     let [hidden, seen] = [f64::NEG_INFINITY, 0.5];
     let rows = [[seen, hidden, -1.0], [hidden, 0.0, hidden], [1.0, 0.0, seen], [0.0, 0.0, hidden]];
-    let added = Tensor::new(&rows, &Device::Cpu)?;
-    let chosen = Tensor::new(&[[1u8, 0, 1], [0, 1, 0], [1, 1, 1], [1, 1, 0]], &Device::Cpu)?;
+    let added = Tensor::new(&rows, test_device())?;
+    let chosen = Tensor::new(&[[1u8, 0, 1], [0, 1, 0], [1, 1, 1], [1, 1, 0]], test_device())?;
     let own = [&[2, 4, 5][..], &[2, 3, 5], &[2, 3, 6]].map(InputLaw::normal);
     let grouped = [&[6, 4, 5][..], &[2, 3, 5], &[2, 3, 1]].map(InputLaw::normal);
     let long = [&[1, 3, 2][..], &[1, 6, 2], &[1, 6, 2]].map(InputLaw::normal);
@@ -59,7 +62,7 @@ fn visit_attention(visitor: &mut impl OperationVisitor) -> Result<()> {
     visitor.visit("attention in groups, masked", Attend::new().with_mask(&added)?, &grouped)?;
     let packed = [InputLaw::normal(&[4, 3 * 2 * 5])];
     visitor.visit("attention, packed", Attend::new().packed(2), &packed)?;
-    let square = Tensor::new(&[[0.0, hidden, 1.0, 1.0]; 4], &Device::Cpu)?;
+    let square = Tensor::new(&[[0.0, hidden, 1.0, 1.0]; 4], test_device())?;
     let masked = Attend::new().packed(2).causal().with_mask(&square)?;
     visitor.visit("attention, packed, causal and masked", masked, &packed)?;
     visitor.visit("attention, packed, causal", Attend::new().packed(2).causal(), &packed)

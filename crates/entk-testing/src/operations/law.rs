@@ -1,10 +1,10 @@
 //! What a test needs of an operation: shapes of its inputs and the numbers that these may hold, and
 //! the visitor that takes operations one by one.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use entk_models::{Operation, Result};
 
-use crate::random::normals;
+use crate::{device::test_device, random::normals};
 
 /// Which numbers an input of an operation may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,25 +68,25 @@ impl InputLaw {
         let count = shape.iter().product();
         let normals = normals(count, seed);
         match self.numbers {
-            Numbers::Normal => Ok(Tensor::from_vec(normals, shape, &Device::Cpu)?),
+            Numbers::Normal => Ok(Tensor::from_vec(normals, shape, test_device())?),
             Numbers::BetweenEighths => {
                 let between = |x: f64| (8.0 * x + (8.0 * x).floor() + 0.5) / 16.0;
                 let between = normals.into_iter().map(between).collect();
-                Ok(Tensor::from_vec::<_, f64>(between, shape, &Device::Cpu)?)
+                Ok(Tensor::from_vec::<_, f64>(between, shape, test_device())?)
             }
             Numbers::Positive => {
                 let positive = normals.iter().map(|x| 1.25 + 0.75 * x.tanh()).collect();
-                Ok(Tensor::from_vec::<_, f64>(positive, shape, &Device::Cpu)?)
+                Ok(Tensor::from_vec::<_, f64>(positive, shape, test_device())?)
             }
             Numbers::Apart => {
                 let ranks = normals.chunks((count / examples).max(1)).flat_map(ranks);
                 let apart = ranks.map(|rank| rank as f64 / 8.0 - 2.0).collect();
-                Ok(Tensor::from_vec::<_, f64>(apart, shape, &Device::Cpu)?)
+                Ok(Tensor::from_vec::<_, f64>(apart, shape, test_device())?)
             }
             Numbers::Ids(below) => {
                 let id = |x: f64| (x.abs() * 1e3) as u32 % below as u32;
                 let ids = normals.into_iter().map(id).collect();
-                Ok(Tensor::from_vec::<_, u32>(ids, shape, &Device::Cpu)?)
+                Ok(Tensor::from_vec::<_, u32>(ids, shape, test_device())?)
             }
         }
     }

@@ -1,9 +1,10 @@
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::ModelError;
+use entk_testing::test_device;
 use entk_train::{Examples, Targets, TrainError};
 
 fn zeros(shape: &[usize]) -> Tensor {
-    Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap()
+    Tensor::zeros(shape, DType::F32, test_device()).unwrap()
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn inputs_that_are_not_finite_are_refused() {
     for (dtype, bad) in [(DType::F32, f64::NAN), (DType::F64, f64::INFINITY)] {
         let mut x = vec![0.0; 8];
         x[5] = bad;
-        let x = Tensor::from_vec(x, (2, 1, 2, 2), &Device::Cpu).unwrap();
+        let x = Tensor::from_vec(x, (2, 1, 2, 2), test_device()).unwrap();
         let error = Examples::new(x.to_dtype(dtype).unwrap(), vec![0, 1]).unwrap_err();
         assert!(matches!(error, TrainError::Model(ModelError::NonFinite { index: 5, .. })));
     }

@@ -3,12 +3,12 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::{
     Activation, Dense, Flatten, Graph, Initializer, Layer, Model, Network, NormMode, Operation,
     ParamSpec, Result as ModelResult, Sequential, Value, only_tangent,
 };
-use entk_testing::normals;
+use entk_testing::{normals, test_device};
 use entk_train::{
     Distance, Examples, Fit, Outcome, Schedule, SgdConfig, TrainError, evaluate, fit, fit_many,
     fit_many_observed, fit_observed, logits, sigmoid_cross_entropy_cotangent,
@@ -48,7 +48,7 @@ fn separable_data_are_learned() {
 #[test]
 fn a_linear_model_converges_to_the_optimum() {
     let network = line([1, 1, 3]);
-    let x = Tensor::from_vec(normals(120, 8), (40, 1, 1, 3), &Device::Cpu).unwrap();
+    let x = Tensor::from_vec(normals(120, 8), (40, 1, 1, 3), test_device()).unwrap();
     let y: Vec<u8> = normals(40, 9).iter().map(|&v| u8::from(v > 0.0)).collect();
     let task = Examples::new(x, y).unwrap();
     let config = SgdConfig {
@@ -62,7 +62,7 @@ fn a_linear_model_converges_to_the_optimum() {
     let fitted = fit(&network, &start(&network, DType::F64), &task, None, &config).unwrap();
     let z = logits(&network, &fitted.params, task.inputs(), 40).unwrap();
     let u = sigmoid_cross_entropy_cotangent(&z, labels(&task)).unwrap();
-    let u = Tensor::from_vec(u, (40, 1), &Device::Cpu).unwrap();
+    let u = Tensor::from_vec(u, (40, 1), test_device()).unwrap();
     let sweep = network.sweep(&fitted.params, task.inputs()).unwrap();
     let gradient = sweep.vjp(&u).unwrap().norm().unwrap();
     // A sum of 40 terms of size at most |x|/40: a few roundings of numbers of size 1.

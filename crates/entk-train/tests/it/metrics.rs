@@ -1,6 +1,6 @@
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::{Activation, Model};
-use entk_testing::relative_error;
+use entk_testing::{relative_error, test_device};
 use entk_train::{Distance, Examples, TrainError, evaluate, logits};
 
 use crate::tasks::{flat, labels, lenet, mlp, separable, start};
@@ -47,8 +47,8 @@ fn metrics_count_every_example() {
 fn a_logit_that_is_not_finite_is_named() {
     let network = mlp([1, 2, 2], &[3], Activation::Square);
     let theta = start(&network, DType::F32).scale(1e30).unwrap();
-    let x = Tensor::ones((5, 1, 2, 2), DType::F32, &Device::Cpu).unwrap();
-    let scale = Tensor::new(&[0f32, 0.0, 0.0, 1.0, 0.0], &Device::Cpu).unwrap();
+    let x = Tensor::ones((5, 1, 2, 2), DType::F32, test_device()).unwrap();
+    let scale = Tensor::new(&[0f32, 0.0, 0.0, 1.0, 0.0], test_device()).unwrap();
     let x = x.broadcast_mul(&scale.reshape((5, 1, 1, 1)).unwrap()).unwrap();
     let task = Examples::new(x, vec![0; 5]).unwrap();
     let error = evaluate(&network, &theta, &task, 2).unwrap_err();
@@ -74,7 +74,7 @@ fn bad_requests_are_refused() {
 fn the_distance_is_that_of_the_flat_vectors() {
     let network = mlp([1, 2, 2], &[3], Activation::Relu);
     let a = start(&network, DType::F64);
-    let b = network.init(6, DType::F64, &Device::Cpu).unwrap();
+    let b = network.init(6, DType::F64, test_device()).unwrap();
     let (x, y) = (flat(&a), flat(&b));
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let gap: Vec<f64> = x.iter().zip(&y).map(|(x, y)| y - x).collect();

@@ -1,8 +1,8 @@
 //! The update against hand computation and against a slow, obvious loop.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::{Activation, Model, Params};
-use entk_testing::{normals, relative_error};
+use entk_testing::{normals, relative_error, test_device};
 use entk_train::{Examples, Minibatches, Schedule, SgdConfig, fit};
 
 use crate::tasks::{flat, labels, lenet, line, mlp, start};
@@ -13,11 +13,11 @@ const ROUND_OFF: f64 = 256.0 * f64::EPSILON;
 #[test]
 fn one_step_equals_the_hand_computed_update() {
     let network = line([1, 1, 2]);
-    let theta = Params::from_fn(&network.specs(), DType::F64, &Device::Cpu, |spec| {
+    let theta = Params::from_fn(&network.specs(), DType::F64, test_device(), |spec| {
         if spec.name == "line.weight" { vec![1.0, -2.0] } else { vec![0.5] }
     })
     .unwrap();
-    let x = Tensor::new(&[3.0, 1.0, -1.0, 2.0], &Device::Cpu).unwrap();
+    let x = Tensor::new(&[3.0, 1.0, -1.0, 2.0], test_device()).unwrap();
     let task = Examples::new(x.reshape((2, 1, 1, 2)).unwrap(), vec![0, 1]).unwrap();
     let config = SgdConfig { learning_rate: 0.1, batch: 2, epochs: 1, ..SgdConfig::default() };
     let fitted = fit(&network, &theta, &task, None, &config).unwrap();
@@ -69,7 +69,7 @@ fn minibatch_gradient(
         .map(|t| {
             let (head, tail) = rest.split_at(t.elem_count());
             rest = tail;
-            Ok(Tensor::from_slice(head, t.shape(), &Device::Cpu)?)
+            Ok(Tensor::from_slice(head, t.shape(), test_device())?)
         })
         .unwrap();
     let mut gradient = vec![0.0; theta.len()];
@@ -79,7 +79,7 @@ fn minibatch_gradient(
         let z = sweep.outputs().flatten_all().unwrap().to_vec1::<f64>().unwrap()[0];
         let y = f64::from(labels(task)[index as usize]);
         let u = (1.0 / (1.0 + (-z).exp()) - y) / indices.len() as f64;
-        let part = sweep.vjp(&Tensor::new(&[[u]], &Device::Cpu).unwrap()).unwrap();
+        let part = sweep.vjp(&Tensor::new(&[[u]], test_device()).unwrap()).unwrap();
         gradient.iter_mut().zip(flat(&part)).for_each(|(g, p)| *g += p);
     }
     gradient
@@ -87,7 +87,7 @@ fn minibatch_gradient(
 
 /// A task of normal images with random labels.
 fn noise(shape: [usize; 4]) -> Examples {
-    let x = Tensor::from_vec(normals(shape.iter().product(), 1), &shape, &Device::Cpu).unwrap();
+    let x = Tensor::from_vec(normals(shape.iter().product(), 1), &shape, test_device()).unwrap();
     let labels: Vec<u8> = normals(shape[0], 2).iter().map(|&v| u8::from(v > 0.0)).collect();
     Examples::new(x, labels).unwrap()
 }
@@ -136,7 +136,7 @@ fn a_minibatch_in_chunks_gives_the_same_step() {
 #[test]
 fn the_recorded_rate_is_that_of_the_first_step() {
     let network = line([1, 1, 2]);
-    let x = Tensor::from_vec(normals(20, 3), (10, 1, 1, 2), &Device::Cpu).unwrap();
+    let x = Tensor::from_vec(normals(20, 3), (10, 1, 1, 2), test_device()).unwrap();
     let task = Examples::new(x, vec![0, 1, 0, 1, 0, 1, 0, 1, 0, 1]).unwrap();
     let config = SgdConfig { batch: 3, epochs: 4, ..SgdConfig::default() };
     let theta = start(&network, DType::F64);

@@ -1,8 +1,8 @@
 //! The networks and data of the tests: those of entk-testing, unwrapped.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::{Activation, Model, Network, Params};
-use entk_testing::networks;
+use entk_testing::{networks, test_device};
 use entk_train::{Examples, Targets};
 
 /// N normal images; label 1 where the first pixel is positive, which is then moved out by `margin`.
@@ -30,7 +30,7 @@ pub fn line(input: [usize; 3]) -> Network {
 }
 
 pub fn start(model: &dyn Model, dtype: DType) -> Params {
-    model.init(5, dtype, &Device::Cpu).unwrap()
+    model.init(5, dtype, test_device()).unwrap()
 }
 
 /// All of theta, in f64.

@@ -15,14 +15,14 @@ use std::{
     time::Duration,
 };
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_device::files::{FileSystem, OsFiles};
 use entk_gram::{
     Accumulate, Assembly, GramConfig, GramError, Store, StoreConfig,
     store::{Grid, Part, TileIndex},
 };
 use entk_models::{Model, Network, Params};
-use entk_testing::{TestResult, networks, normal};
+use entk_testing::{TestResult, networks, normal, test_device};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 /// Prime, so that no edge divides it.
@@ -40,7 +40,7 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn new(seed: u64) -> Result<Self, GramError> {
         let network = networks::named("mlp")?;
-        let theta = network.init(seed, DType::F32, &Device::Cpu)?;
+        let theta = network.init(seed, DType::F32, test_device())?;
         let x = normal(&[N, 1, 4, 5], 3)?.to_dtype(DType::F32)?;
         Ok(Self { network, theta, x, config: GramConfig::default() })
     }

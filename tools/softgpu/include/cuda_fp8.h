@@ -1,0 +1,3 @@
+// Stands for the file of this name.
+#pragma once
+#include "cuda_fp16.h"
