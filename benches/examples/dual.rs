@@ -1,22 +1,28 @@
 //! SGD in coefficient space beside SGD in weight space, for the same linearization: 5 epochs of
 //! 2,000 standard-normal images by the paper's recipe, LeNet5 and a ResNet18 of 8 filters.
 //!
-//!     cargo run --release -p entk-benches --example dual
+//!     cargo run --release -p entk-benches --example dual [classes]
 //!
 //! One line a network and precision: the largest difference of a logit over the largest logit, the
 //! relative difference of the distances from the start, and the seconds of both; those of the Gram
 //! are given apart. Then the time of many targets: LeNet5, 10,000 images, 20 targets, 100 epochs in
 //! coefficient space, beside one epoch of one target in weight space.
+//!
+//! Last, and alone with `classes`: ten classes by softmax, LeNet5 of ten outputs in f32, seconds an
+//! epoch and target in weight space, over the full kernel and over trace / 10, for one target and
+//! for 20 at once. The full kernel of 5,000 images would be 10 GB.
 #![allow(clippy::print_stdout)]
 
 use std::{ops::ControlFlow, time::Instant};
 
 use candle_core::{DType, Device};
 use entk::{
-    gram::{GramConfig, gram},
+    gram::{GramConfig, Outputs, gram},
     linearize::Linearized,
     models::{LeNet5Config, Model, Network, Params, ResNetConfig},
-    train::{DualSgd, Examples, SgdConfig, fit, fit_observed, logits},
+    train::{
+        DualSgd, Examples, KernelOutputs, Loss, SgdConfig, Targets, fit, fit_observed, logits,
+    },
 };
 use entk_benches::images;
 
@@ -26,12 +32,68 @@ const IMAGES: usize = 2000;
 const BATCH: usize = 128;
 
 fn main() -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("classes") {
+        return ten_classes();
+    }
     for dtype in [DType::F64, DType::F32] {
         compare("LeNet5", &LeNet5Config::default().network()?, dtype)?;
         let narrow = ResNetConfig { width: 8, ..ResNetConfig::default() };
         compare("ResNet18 of 8 filters", &narrow.network()?, dtype)?;
     }
-    many_targets(&LeNet5Config::default().network()?)
+    many_targets(&LeNet5Config::default().network()?)?;
+    ten_classes()
+}
+
+const CLASSES: usize = 10;
+
+fn ten_classes() -> Result<()> {
+    let config = LeNet5Config { outputs: CLASSES, ..LeNet5Config::default() };
+    let network = config.network()?;
+    for (count, full) in [(500, true), (1000, true), (2000, true), (5000, false)] {
+        classes_of(&network, count, full)?;
+    }
+    Ok(())
+}
+
+fn classes_of(network: &Network, count: usize, full: bool) -> Result<()> {
+    let x = images(count, DType::F32)?;
+    let theta0 = network.init(0, DType::F32, &Device::Cpu)?;
+    let f0 = logits(network, &theta0, &x, BATCH)?;
+    let classes = |task: usize| {
+        let label = |i: usize| ((i + task).wrapping_mul(40_503) % 10) as u32;
+        Targets::classes((0..count).map(label).collect(), CLASSES)
+    };
+    let targets = (0..20).map(classes).collect::<std::result::Result<Vec<_>, _>>()?;
+    let loss = Loss::SoftmaxCrossEntropy { label_smoothing: 0.0 };
+    let config =
+        SgdConfig { loss, learning_rate: 1e-3, epochs: 5, eval_every: 5, ..SgdConfig::default() };
+    let train = Examples::new(x.clone(), &targets[0])?;
+    let weights = epoch_in_weight_space(network, &theta0, &train, &config)?;
+    println!("{CLASSES} classes, {count} images: {weights:.3} s an epoch in weight space");
+
+    let pseudo = KernelOutputs::Pseudo { outputs: CLASSES, scale: 1.0 / CLASSES as f64 };
+    let whole = KernelOutputs::Full { outputs: CLASSES };
+    let kinds = [(Outputs::Trace, pseudo), (Outputs::Full, whole)];
+    for (kind, outputs) in kinds.into_iter().take(1 + usize::from(full)) {
+        let begin = Instant::now();
+        let kernel =
+            gram(network, &theta0, &x, &GramConfig { outputs: kind, ..Default::default() })?;
+        let gram_s = begin.elapsed().as_secs_f64();
+        let dual = DualSgd::with_outputs(&kernel, outputs, count, &f0)?;
+        let seconds = |tasks: &[Targets]| -> Result<f64> {
+            let begin = Instant::now();
+            dual.fit(tasks, &config)?;
+            Ok(begin.elapsed().as_secs_f64() / (config.epochs * tasks.len()) as f64)
+        };
+        let (one, many) = (seconds(&targets[..1])?, seconds(&targets)?);
+        println!(
+            "    {kind:?}: {one:.4} s an epoch for one target ({:.1} times as fast), {many:.4} s each \
+             for 20 ({:.1}); Gram {gram_s:.2} s",
+            weights / one,
+            weights / many
+        );
+    }
+    Ok(())
 }
 
 /// Labels without structure.

@@ -286,3 +286,20 @@ impl From<&Self> for Targets {
         targets.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checkpoints of binary tasks hold this hash.
+    #[test]
+    fn binary_labels_are_hashed_as_their_bytes() {
+        let labels = [0, 1, 1, 0];
+        let expected = blake3::hash(&labels).to_hex().to_string();
+        assert_eq!(Targets::from(labels).hash(), expected);
+        let classes = |classes| Targets::Classes { labels: vec![0, 1, 1, 0], classes }.hash();
+        assert!(classes(2) != expected && classes(2) != classes(3));
+        let values = |outputs| Targets::Values { values: vec![0.0; 4], outputs }.hash();
+        assert_ne!(values(1), values(2));
+    }
+}

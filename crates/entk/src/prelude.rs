@@ -19,5 +19,5 @@ pub use crate::{
         BinaryTarget, CrossGram, Eigenpairs, EigshConfig, Gram, alignment, eigh, eigsh,
         energy_concentration, rayleigh_alignment,
     },
-    train::{DualSgd, Examples, History, SgdConfig, evaluate, fit},
+    train::{DualSgd, Examples, History, Loss, SgdConfig, Targets, evaluate, fit},
 };

@@ -1,8 +1,8 @@
-//! [`DualSgd`]: from a Gram, the outputs at theta_0 and labels to trained linearizations, in the
-//! space of one coefficient for each training example.
+//! [`DualSgd`]: from a Gram, the outputs at theta_0 and targets to trained linearizations, in the
+//! space of one coefficient for each training example and output.
 //!
 //! Programs call it where a kernel is at hand: it takes the steps of [`fit`](crate::fit) without a
-//! network, for all targets at once.
+//! network, for all tasks at once.
 
 use std::ops::ControlFlow;
 
@@ -34,28 +34,34 @@ pub(crate) mod stability;
 ///
 /// The gradients of a linearization f_0 + J (theta - theta_0) never leave the span of J's rows, so
 /// `theta - theta_0 = J^T a` and the velocity is `J^T b`, with one coefficient for each of the n
-/// training examples. On the minibatch B a step is, with z the logits and y the labels,
+/// training examples and C outputs. On the minibatch B a step is, with z the logits and L the loss
+/// of the minibatch,
 ///
 /// ```text
-/// b <- momentum b;   b_i += (s(z_i) - y_i) / |B|  for i in B;   a <- a - rate b;   z = f_0 + K a
+/// b <- momentum b;   b_ic += dL/dz_ic  for i in B and all c;   a <- a - rate b;   z = f_0 + K a
 /// ```
 ///
-/// and ||theta - theta_0||^2 = a^T K a. This is what [`fit`](crate::fit) does to
-/// `Linearized`, step by step: the same [`SgdConfig`] gives the same minibatches and rates, and
-/// results equal up to round-off, if the Gram, the labels and f_0 are those of the model. It is not
-/// an approximation. It holds for [`Optimizer::HeavyBall`](crate::Optimizer::HeavyBall) and
+/// and ||theta - theta_0||^2 = a^T K a; for one logit dL/dz_i is `(s(z_i) - y_i) / |B|`. This is
+/// what [`fit`](crate::fit) does to `Linearized`, step by step: the same [`SgdConfig`] gives the
+/// same minibatches and rates, and results equal up to round-off, if the Gram, the targets and f_0
+/// are those of the model. It is not an approximation; for several outputs that needs the full
+/// kernel J J^T, and a pseudo-kernel in its place is one ([`KernelOutputs`]).
+///
+/// It holds for [`Optimizer::HeavyBall`](crate::Optimizer::HeavyBall) and
 /// [`Optimizer::Nesterov`](crate::Optimizer::Nesterov), with any loss and with
 /// [`WeightDecay::FromStart`](crate::WeightDecay::FromStart), which adds `w a` to what b gains; not
 /// for Adam, whose step is not linear in the gradients, nor for a pull towards zero, which leaves
-/// the span. Any number of targets on the same kernel is trained at once.
+/// the span. Any number of tasks on the same kernel is trained at once.
 ///
 /// The logits are updated themselves: K b and K a obey the recurrence of b and a, driven by the
-/// columns of K in B, which cost |B| n T multiply-adds a step for T targets. The logits of the
-/// training examples, and with them the distance, are then known at every step for nothing; those
-/// of m test examples cost m n T where they are evaluated. A step reads |B| rows of K: those of a
-/// Gram in memory, or of a file ([`KernelRows`]) that memory need not hold. Memory beyond the
-/// kernel: 5 n T numbers. Sums are in f64 whatever the Gram is stored in, and their bits do not
-/// depend on the number of threads.
+/// columns of K in B, which cost `|B| R n R S` multiply-adds a step for each task, where an example
+/// has R rows and a task S columns: 1 and 1 for one output, C and 1 over the full kernel, 1 and C
+/// over a pseudo-kernel. The logits of the training examples, and with them the distance, are then
+/// known at every step for nothing; those of m test examples cost `m R n R S` where they are
+/// evaluated. A step reads |B| R rows of K: those of a Gram in memory, or of a file
+/// ([`KernelRows`]) that memory need not hold. Memory beyond the kernel: 5 n C numbers a task. Sums
+/// are in f64 whatever the Gram is stored in, and their bits do not depend on the number of
+/// threads.
 ///
 /// For weights: `Jacobian::vjp(&coefficients)` of entk-linearize, over the training inputs, is
 /// theta - theta_0.

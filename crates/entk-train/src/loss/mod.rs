@@ -21,9 +21,7 @@ pub(crate) mod softmax;
 /// |---|---|---|
 /// | `SigmoidCrossEntropy` | binary | `1/N sum_n log(1 + exp(-s_n z_n))`, s = 1 or -1 |
 /// | `SoftmaxCrossEntropy` | classes | `-1/N sum_n sum_c q_nc log p_nc`, p = softmax(z) |
-/// | `Squared` | binary, values -1 and 1 | `1/(2N) sum_n (z_n - t_n)^2` |
-/// | `Squared` | classes, one-hot values | `1/(2N) sum_nc (z_nc - t_nc)^2` |
-/// | `Squared` | real values | `1/(2N) sum_nc (z_nc - t_nc)^2` |
+/// | `Squared` | all | `1/(2N) sum_nc (z_nc - t_nc)^2`, t by [`Targets::to_values`] |
 ///
 /// Every other pair is refused. [`weighted`](Self::weighted) gives classes weights.
 ///
@@ -252,7 +250,7 @@ impl Objective<'_> {
 
     fn check_all(&self, logits: &[f64], targets: &Targets) -> Result<()> {
         let expected = (targets.count() * targets.outputs()).max(1);
-        if logits.len() != expected {
+        if logits.len() != expected || targets.count() == 0 {
             return Err(TrainError::Count { what: "logits", expected, found: logits.len() });
         }
         targets.check()?;

@@ -31,7 +31,7 @@ const BINS: usize = 15;
 /// ```
 pub fn expected_calibration_error(confidences: &[f64], right: &[bool]) -> Result<f64> {
     let (expected, found) = (right.len().max(1), confidences.len());
-    if found != expected {
+    if found != expected || right.is_empty() {
         return Err(TrainError::Count { what: "confidences", expected, found });
     }
     // Sums of right answers less confidences: their size is |B| |accuracy - confidence|.

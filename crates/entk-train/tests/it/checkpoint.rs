@@ -255,5 +255,7 @@ fn settings_keep_their_names_in_checkpoints() {
     let json = serde_json::to_value(&config).unwrap();
     assert_eq!(json["update"], serde_json::json!("Nesterov"));
     assert_eq!(json["decay"], serde_json::json!({ "FromStart": 0.5 }));
+    assert_eq!(json["loss"], serde_json::json!("SigmoidCrossEntropy"));
+    assert!(json.get("class_weights").is_none());
     assert_eq!(serde_json::from_value::<SgdConfig>(json).unwrap(), config);
 }

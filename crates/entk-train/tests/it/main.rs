@@ -11,6 +11,7 @@ mod fit;
 mod flow;
 mod loss;
 mod metrics;
+mod outputs;
 mod refusals;
 mod rules;
 mod sgd;

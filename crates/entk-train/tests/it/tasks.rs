@@ -1,7 +1,7 @@
 //! The networks and data of the tests: those of entk-testing, unwrapped.
 
 use candle_core::{DType, Tensor};
-use entk_models::{Activation, Model, Network, Params};
+use entk_models::{Activation, LeNet5Config, Model, Network, Params};
 use entk_testing::{networks, test_device};
 use entk_train::{Examples, Targets};
 
@@ -17,6 +17,13 @@ pub fn mlp(input: [usize; 3], hidden: &[usize], activation: Activation) -> Netwo
 
 pub fn lenet(input: [usize; 3]) -> Network {
     networks::lenet5(input, [16, 8], Activation::Relu).unwrap()
+}
+
+/// LeNet5 of several outputs on 16 x 16 pixels.
+pub fn lenet_of(outputs: usize) -> Network {
+    let config =
+        LeNet5Config { input: [1, 16, 16], hidden: [16, 8], outputs, ..Default::default() };
+    config.network().unwrap()
 }
 
 /// ResNet18 of 2 filters.

@@ -2,6 +2,8 @@
 
 mod against_weights;
 mod on_a_gram;
+mod outputs;
+mod pseudo;
 
 use entk_train::SgdConfig;
 

@@ -138,7 +138,7 @@ fn the_bits_do_not_depend_on_the_threads() {
 
 /// A kernel that has to read its rows.
 #[derive(Debug)]
-struct Read(Gram);
+pub(super) struct Read(pub(super) Gram);
 
 impl KernelRows for Read {
     fn n(&self) -> usize {
