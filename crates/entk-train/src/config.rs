@@ -68,11 +68,13 @@ impl WeightDecay {
 /// | `seed` | 0 | | of the minibatch order |
 /// | `eval_every` | 1 | >= 1 | epochs between evaluations over all examples |
 /// | `eval_batch` | 128 | >= 1 | examples of a forward pass there; bounds memory only |
-/// | `loss` | of one logit | fits the targets | what is minimised, and what [`Metrics`](crate::Metrics) report |
+/// | `loss` | of one logit | fits the targets | what is minimised, and [`Metrics`] report |
 /// | `class_weights` | none | > 0, one a class | weights of the examples by class: [`Objective`] |
 /// | `optimizer` | `HeavyBall` | | rule of a step; `momentum` is for the first two |
 /// | `decay` | `None` | weights >= 0 | pull on the parameters |
 /// | `stop_at_loss` | none | >= 0 | loss over all training examples at which to stop |
+///
+/// [`Metrics`]: crate::Metrics
 ///
 /// Heavy-ball stays stable while `learning_rate < 2 (1 + momentum) / lambda_max(H)` for the Hessian
 /// H of the loss; [`DualSgd::stability`](crate::DualSgd::stability) measures it for a

@@ -28,7 +28,7 @@
 //!
 //! // Two pixels; class 1 is where the first is the larger.
 //! let pixels: Vec<f64> = (0..64).flat_map(|i| [f64::from(i % 8), f64::from(i / 8)]).collect();
-//! let labels = pixels.chunks(2).map(|p| u8::from(p[0] > p[1])).collect();
+//! let labels: Vec<u8> = pixels.chunks(2).map(|p| u8::from(p[0] > p[1])).collect();
 //! let train = Examples::new(Tensor::from_vec(pixels, (64, 1, 1, 2), &Device::Cpu)?, labels)?;
 //!
 //! let mlp = MlpConfig { input: [1, 1, 2], hidden: vec![16], ..MlpConfig::default() };

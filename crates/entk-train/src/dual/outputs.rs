@@ -30,11 +30,13 @@ pub enum KernelOutputs {
     /// I_C`: a pseudo-kernel. Outputs do not interact, and all learn alike; training over it is
     /// exact for that kernel alone, and an approximation of the model's linearization.
     ///
-    /// | K | scale | the pseudo-kernel is |
-    /// |---|---|---|
-    /// | trace, `sum_c grad f_c . grad f_c` | 1/C | the mean of the blocks of one output: of all K (x) I_C the nearest to the full kernel in the Frobenius norm |
-    /// | sum of logits, `grad F . grad F`, F = sum_c f_c | 1/C | the pseudo-NTK of Mohamadi et al. 2023, *A Fast, Well-Founded Approximation to the Empirical Neural Tangent Kernel* |
-    /// | one class, `grad f_c . grad f_c` | 1 | that class's block for every class |
+    /// * The trace, `K = sum_c grad f_c . grad f_c`, at scale 1/C is the mean of the blocks of one
+    ///   output: of all K (x) I_C the nearest to the full kernel in the Frobenius norm.
+    /// * The sum of logits, `K = grad F . grad F` with F = sum_c f_c, at scale 1/C is the
+    ///   pseudo-NTK of Mohamadi et al. 2023, *A Fast, Well-Founded Approximation to the Empirical
+    ///   Neural Tangent Kernel*.
+    /// * One class, `K = grad f_c . grad f_c`, at scale 1 puts that class's block in the place of
+    ///   every class's.
     Pseudo {
         /// Outputs C, at least 1.
         outputs: usize,
