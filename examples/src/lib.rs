@@ -69,11 +69,12 @@ pub use experiment::{
 };
 pub use plot::bands::{Bands, Summary, summarize};
 pub use run::{
-    Run, RunFolder,
+    FolderUse, Run, RunFolder,
     cache::{CacheUse, Key, ResultCache},
     csv_table::write_csv,
     progress::{Progress, Stage},
     record::{
         ArchiveRecord, Elapsed, Record, StageTime, Stages, Stopwatch, VerifiedRecord, peak_rss_mb,
     },
+    stderr::say,
 };

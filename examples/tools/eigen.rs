@@ -20,6 +20,7 @@ use entk::{
 use entk_examples::{
     KernelChoice, OutputChoice, OutputFlags, Run, ensure_input,
     plot::{Axis, Figure, Series},
+    say,
 };
 use serde::Serialize;
 
@@ -106,12 +107,17 @@ fn main() -> Result<()> {
         }
     };
     let (pairs, folder) = (&top.pairs, run.folder());
+    run.begin_results()?;
     npy::write(folder.file("eigvals.npy"), &[pairs.len()], pairs.values())?;
     npy::write(folder.file("eigvecs.npy"), &[pairs.len(), pairs.dim()], pairs.vectors())?;
     let certificate = certificate(&top, kernel.as_ref());
     let json = serde_json::to_vec_pretty(&certificate)?;
     files::write(&folder.file("certificate.json"), &json)?;
-    run.save_figure("spectrum", &spectrum(&top))?;
+    if pairs.values().iter().any(|value| *value > 0.0) {
+        run.save_figure("spectrum", &spectrum(&top))?;
+    } else {
+        say("no eigenvalue is positive: spectrum.svg, on a logarithmic axis, is left out");
+    }
     run.finish(
         flags.seed,
         &flags,
@@ -188,10 +194,11 @@ fn solve<K: SymmetricOperator>(run: &Run, flags: &Flags, operator: &K) -> Result
 fn read(path: &Path) -> Result<Gram> {
     let (shape, data) = npy::read(path)?.into_parts();
     let square = matches!(shape.as_slice(), [rows, cols] if rows == cols);
+    let named = || path.display().to_string();
     ensure!(square, "{}: expected a square matrix, found shape {shape:?}", path.display());
     Ok(match data {
-        Data::F32(entries) => Gram::from_lower_f32(shape[0], entries)?,
-        Data::F64(entries) => Gram::from_lower_f64(shape[0], entries)?,
+        Data::F32(entries) => Gram::from_symmetric_f32(shape[0], entries).with_context(named)?,
+        Data::F64(entries) => Gram::from_symmetric_f64(shape[0], entries).with_context(named)?,
         _ => anyhow::bail!("{}: expected f32 or f64 entries; convert with astype", path.display()),
     })
 }

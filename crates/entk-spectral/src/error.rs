@@ -57,6 +57,25 @@ pub enum SpectralError {
         value: f64,
     },
 
+    /// A matrix from elsewhere that is no kernel.
+    #[error(
+        "the matrix is not symmetric: entry ({row}, {col}) is {lower} and entry ({col}, {row}) is {upper}, {worst:.1e} of their scale apart, {tolerance:.0e} allowed; symmetrise it if that is meant, as (K + K.T) / 2"
+    )]
+    NotSymmetric {
+        /// Row of the entry that differs most, below the diagonal.
+        row: usize,
+        /// Its column.
+        col: usize,
+        /// Its value.
+        lower: f64,
+        /// The value of its mirror image.
+        upper: f64,
+        /// Their difference over max(|K_ii K_jj|^(1/2), |K_ij|, |K_ji|).
+        worst: f64,
+        /// The largest that is taken for round-off.
+        tolerance: f64,
+    },
+
     /// An index beyond what there is.
     #[error("{what} index {index} is out of range: there are {len}, counted from 0")]
     IndexOutOfRange {

@@ -7,6 +7,8 @@ use clap::Args;
 use entk::device::{DeviceChoice, DeviceError, OpenedDevice};
 use serde::{Serialize, Serializer};
 
+use crate::run::stderr::say;
+
 /// The flag to be flattened into those of a program that computes.
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceFlags {
@@ -24,7 +26,7 @@ impl DeviceFlags {
     pub fn open(&self) -> Result<Device> {
         let OpenedDevice { device, note } = self.device.open()?;
         if self.device == DeviceChoice::Auto {
-            eprintln!("device: {note}");
+            say(format_args!("device: {note}"));
         }
         Ok(device)
     }

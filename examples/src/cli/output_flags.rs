@@ -9,7 +9,10 @@ use clap::Args;
 use entk::gram::Outputs;
 use serde::{Serialize, Serializer};
 
-use crate::cli::{device::by_name, refused::ensure_input};
+use crate::{
+    cli::{device::by_name, refused::ensure_input},
+    run::stderr::say,
+};
 
 /// The flag of the kernel, to be flattened into a program's own.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -120,7 +123,7 @@ impl OutputFlags {
         }
         let formula = outputs.kernel().formula();
         if self.outputs.is_none() && classes > 1 {
-            eprintln!("{classes} outputs: --outputs trace, K(x, x') = {formula}");
+            say(format_args!("{classes} outputs: --outputs trace, K(x, x') = {formula}"));
         }
         Ok(KernelChoice { outputs, classes, formula })
     }

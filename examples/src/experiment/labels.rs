@@ -8,9 +8,12 @@ use anyhow::{Context, Result};
 use entk::data::npy;
 use serde::{Serialize, Serializer};
 
-use crate::cli::{
-    device::by_name,
-    refused::{ensure_input, refused},
+use crate::{
+    cli::{
+        device::by_name,
+        refused::{ensure_input, refused},
+    },
+    run::stderr::say,
 };
 
 /// More classes than this are taken for numbers of another kind.
@@ -186,7 +189,7 @@ impl Labels {
         let targets = self.by_rule(chosen, outputs);
         let targets = targets.with_context(|| format!("labels {}", self.source))?;
         if rule.is_none() {
-            eprintln!("labels {}: --targets {chosen}, {}", self.source, chosen.formula());
+            say(format_args!("labels {}: --targets {chosen}, {}", self.source, chosen.formula()));
         }
         Ok(targets)
     }

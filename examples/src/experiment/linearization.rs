@@ -14,7 +14,7 @@ use entk::{
 
 use crate::{
     experiment::{Experiment, kernel::InitialKernel, tasks::BinaryTask},
-    run::{Run, cache::Key},
+    run::{Run, cache::Key, stderr::say},
 };
 
 impl Experiment {
@@ -77,9 +77,9 @@ impl Experiment {
             let dual = DualSgd::new(gram, self.train, f0)?;
             let Stability { learning_rate, limit, .. } = dual.stability(config)?;
             if learning_rate >= limit {
-                eprintln!(
+                say(format_args!(
                     "rate {learning_rate}: from {limit:.3} on, SGD on this kernel may oscillate"
-                );
+                ));
             }
             let fits = dual.fit_observed(tasks, config, |_| {
                 stage.advance(1);

@@ -19,6 +19,7 @@ use crate::{
     run::{
         Run,
         record::{ArchiveRecord, VerifiedRecord},
+        stderr::say,
     },
 };
 
@@ -45,7 +46,7 @@ impl NetworkSource {
                 ensure!(verify.is_none(), "--verify is of archives, and --model {name} is none");
                 let padding = flags.weights.as_ref().and_then(|_| name.stride_padding());
                 if let Some(padding) = padding {
-                    eprintln!("--model {name}: convolutions of stride 2 pad {padding}");
+                    say(format_args!("--model {name}: convolutions of stride 2 pad {padding}"));
                 }
                 None
             }
@@ -64,7 +65,7 @@ impl NetworkSource {
                 let verified =
                     flags.verify.as_deref().map(|file| verified(&imported, file)).transpose()?;
                 let record = ArchiveRecord { verified, ..record(path, &imported)? };
-                say(path, &record);
+                introduce(path, &record);
                 run.note_archive(record);
                 Some(imported)
             }
@@ -263,23 +264,23 @@ fn verified(imported: &Imported, file: &Path) -> Result<VerifiedRecord> {
     })
 }
 
-fn say(path: &Path, record: &ArchiveRecord) {
+fn introduce(path: &Path, record: &ArchiveRecord) {
     let shown = path.display();
     let ArchiveRecord { torch_version, trained, frozen, notes, .. } = record;
-    eprintln!(
+    say(format_args!(
         "{shown}: torch {torch_version}, {trained} numbers trained, {frozen} frozen; no seed draws \
          them"
-    );
+    ));
     for note in notes {
-        eprintln!("{shown}: {note}");
+        say(format_args!("{shown}: {note}"));
     }
     match &record.verified {
         Some(VerifiedRecord { file, examples, outputs, jvp }) => {
             let jvp = jvp.map_or("no JVP".to_owned(), |jvp| format!("the JVP to {jvp:.1e}"));
-            eprintln!(
+            say(format_args!(
                 "{shown}: {examples} examples agree with {file}, outputs to {outputs:.1e}, {jvp}"
-            );
+            ));
         }
-        None => eprintln!("{shown}: nothing was compared with PyTorch; --verify would"),
+        None => say(format_args!("{shown}: nothing was compared with PyTorch; --verify would")),
     }
 }

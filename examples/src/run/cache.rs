@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use entk::device::files;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::run::stderr::say;
+
 /// Bytes of a BLAKE3 hash.
 const HASH: usize = 32;
 
@@ -157,7 +159,7 @@ impl ResultCache {
 
 /// Says that an entry is computed again, and why.
 fn report_damage(path: &Path, reason: &dyn std::fmt::Display) {
-    eprintln!("{}: {reason}; it is computed again", path.display());
+    say(format_args!("{}: {reason}; it is computed again", path.display()));
 }
 
 /// Runs `work`, which reads or computes what is in `folder`; where it finds that damaged, removes

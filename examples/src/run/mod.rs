@@ -4,8 +4,10 @@
 
 pub(crate) mod cache;
 pub(crate) mod csv_table;
+mod lock;
 pub(crate) mod progress;
 pub(crate) mod record;
+pub(crate) mod stderr;
 
 use std::{
     cell::OnceCell,
@@ -21,8 +23,10 @@ use crate::{
     run::{
         cache::ResultCache,
         csv_table::write_csv,
+        lock::FolderLock,
         progress::{Progress, Stage},
         record::{ArchiveRecord, Record, Stages},
+        stderr::say,
     },
 };
 
@@ -42,7 +46,7 @@ impl RunFolder {
     ///
     /// When it cannot; nothing has been computed by then.
     pub fn create(figure: &str, out: Option<&Path>) -> Result<Self> {
-        let path = out.map_or_else(|| Path::new("results").join(figure), Path::to_path_buf);
+        let Self { path } = Self::at(figure, out);
         let advice = || {
             let shown = path.display();
             format!(
@@ -56,6 +60,10 @@ impl RunFolder {
         Ok(Self { path })
     }
 
+    fn at(figure: &str, out: Option<&Path>) -> Self {
+        Self { path: out.map_or_else(|| Path::new("results").join(figure), Path::to_path_buf) }
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -67,11 +75,24 @@ impl RunFolder {
     }
 }
 
+/// What a run does with its folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderUse {
+    /// Writes results; no other run may.
+    Alone,
+    /// Writes its share of results, beside others that do so.
+    Shared,
+    /// Writes nothing.
+    DryRun,
+}
+
 /// A program's run: its folder, its progress and its times.
 #[derive(Debug)]
 pub struct Run {
     program: String,
     folder: RunFolder,
+    /// Held until the run ends.
+    _lock: Option<FolderLock>,
     progress: Progress,
     stages: Stages,
     cache: ResultCache,
@@ -79,26 +100,59 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts the clock and makes the folder, `results/<program>` if `out` is `None`.
+    /// Starts the clock, makes the folder, `results/<program>` if `out` is `None`, and holds it
+    /// against other runs.
     ///
-    /// A `record.json` of an earlier run is removed: until [`Run::finish`] writes it, the folder
-    /// does not look whole.
+    /// The results of an earlier run stay until this one [begins to replace
+    /// them](Self::begin_results).
     ///
     /// # Errors
     ///
-    /// When the folder cannot be written; call this before any work.
+    /// When the folder cannot be written, or another run writes to it; call this before any work.
     pub fn start(program: &str, out: Option<&Path>) -> Result<Self> {
-        let folder = RunFolder::create(program, out)?;
-        remove_if_present(&folder.file(RECORD))?;
+        Self::start_in(program, out, FolderUse::Alone)
+    }
+
+    /// As [`start`](Self::start), for a run that does not need its folder alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), unless nothing is to be written.
+    pub fn start_in(program: &str, out: Option<&Path>, folder_use: FolderUse) -> Result<Self> {
+        let (folder, lock) = match folder_use {
+            FolderUse::DryRun => (RunFolder::at(program, out), None),
+            FolderUse::Alone => {
+                let folder = RunFolder::create(program, out)?;
+                let lock = FolderLock::alone(folder.path())?;
+                (folder, Some(lock))
+            }
+            FolderUse::Shared => {
+                let folder = RunFolder::create(program, out)?;
+                let lock = FolderLock::shared(folder.path())?;
+                (folder, Some(lock))
+            }
+        };
         let cache = out.map_or_else(|| Path::new("results/cache").into(), |out| out.join("cache"));
         Ok(Self {
             program: program.to_owned(),
             folder,
+            _lock: lock,
             cache: ResultCache::new(cache),
             progress: Progress::new(),
             stages: Stages::start(),
             archive: OnceCell::new(),
         })
+    }
+
+    /// Removes the `record.json` of an earlier run: until [`finish`](Self::finish) writes it, the
+    /// folder does not look whole. Tables and figures call it; call it before other results are
+    /// written, and after everything that may refuse the flags.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub fn begin_results(&self) -> Result<()> {
+        remove_if_present(&self.folder.file(RECORD))
     }
 
     /// The folder.
@@ -154,6 +208,7 @@ impl Run {
     ///
     /// When the figure has nothing to draw or a file cannot be written.
     pub fn save_figure(&self, stem: &str, figure: &impl Drawing) -> Result<()> {
+        self.begin_results()?;
         write_csv(&self.folder.file(&format!("{stem}.csv")), &figure.numbers())?;
         figure.save(self.folder.path(), stem)?;
         Ok(())
@@ -165,6 +220,7 @@ impl Run {
     ///
     /// As [`write_csv`].
     pub fn save_table<R: Serialize>(&self, stem: &str, rows: &[R]) -> Result<()> {
+        self.begin_results()?;
         write_csv(&self.folder.file(&format!("{stem}.csv")), rows)
     }
 
@@ -186,7 +242,8 @@ impl Run {
         record.cache = self.cache.uses();
         record.archive = self.archive.into_inner();
         record.write(&self.folder.file(RECORD))?;
-        eprintln!("results: {} ({:.1} s)", self.folder.path().display(), record.total.wall_s);
+        let (shown, wall_s) = (self.folder.path().display(), record.total.wall_s);
+        say(format_args!("results: {shown} ({wall_s:.1} s)"));
         Ok(record)
     }
 }
@@ -226,14 +283,33 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_there_only_after_the_end() -> Result<()> {
+    fn a_record_is_gone_from_the_first_new_result_to_the_end() -> Result<()> {
         let root = tempfile::tempdir()?;
         let record = root.path().join("record.json");
         Run::start("fig02", Some(root.path()))?.finish(1, &(), &())?;
-        assert!(record.exists());
+        let before = std::fs::read(&record)?;
+        drop(Run::start("fig02", Some(root.path()))?); // refused flags, for instance
+        assert_eq!(std::fs::read(&record)?, before);
         let run = Run::start("fig02", Some(root.path()))?;
+        run.save_table("tasks", &[1])?;
         assert!(!record.exists());
         assert_eq!(run.finish(1, &(), &())?, Record::read(&record)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_is_for_one_run_and_a_dry_run_leaves_no_trace() -> Result<()> {
+        let root = tempfile::tempdir()?;
+        let absent = root.path().join("absent");
+        Run::start_in("gram", Some(&absent), FolderUse::DryRun)?;
+        assert!(!absent.exists());
+        let first = Run::start("gram", Some(root.path()))?;
+        let error = Run::start("gram", Some(root.path())).map(|_| ()).expect_err("held");
+        assert!(format!("{error:#}").contains("is being written to"), "{error:#}");
+        drop(first);
+        let parts = FolderUse::Shared;
+        let _first = Run::start_in("gram", Some(root.path()), parts)?;
+        Run::start_in("gram", Some(root.path()), parts)?;
         Ok(())
     }
 

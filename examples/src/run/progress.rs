@@ -9,6 +9,8 @@ use std::{
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::run::stderr::say;
+
 /// In a log, at most one line a minute.
 const LINE_EVERY: Duration = Duration::from_secs(60);
 
@@ -107,7 +109,8 @@ impl Stage {
         if self.started.elapsed() < WORTH_A_LINE {
             return;
         }
-        eprintln!("{}: done in {:.1} s", self.name, self.started.elapsed().as_secs_f64());
+        let seconds = self.started.elapsed().as_secs_f64();
+        say(format_args!("{}: done in {seconds:.1} s", self.name));
     }
 
     fn maybe_line(&self) {
@@ -119,7 +122,7 @@ impl Stage {
             return;
         }
         *last = Instant::now();
-        eprintln!("{}", self.line());
+        say(self.line());
     }
 
     fn line(&self) -> String {

@@ -12,7 +12,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use entk::device::{DeviceChoice, DeviceProperties, OpenedDevice};
-use entk_examples::{Run, by_name, parse_device};
+use entk_examples::{Run, by_name, parse_device, say};
 use report::Results;
 use serde::Serialize;
 
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     let opened = match flags.device.open() {
         Ok(opened) => opened,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(format_args!("error: {error}"));
             return ExitCode::from(UNAVAILABLE);
         }
     };
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(WRONG),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

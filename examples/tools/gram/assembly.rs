@@ -15,7 +15,7 @@ use entk::{
     models::{Network, Params},
     spectral::Gram,
 };
-use entk_examples::{KernelChoice, NetworkSource, Run};
+use entk_examples::{FolderUse, KernelChoice, NetworkSource, Run};
 
 use crate::flags::Flags;
 
@@ -146,6 +146,15 @@ pub fn check(plan: &Plan, flags: &Flags) -> Result<()> {
 pub fn show(plan: &Plan, flags: &Flags) -> Result<()> {
     writeln!(std::io::stdout(), "{plan}")?;
     check(plan, flags)
+}
+
+/// Parts of one store share their folder; nothing else does.
+pub fn folder_use(flags: &Flags) -> Result<FolderUse> {
+    Ok(match flags.dry_run {
+        true => FolderUse::DryRun,
+        false if flags.store && part(flags)? != Part::default() => FolderUse::Shared,
+        false => FolderUse::Alone,
+    })
 }
 
 /// The part of --part, else that of the task in a Slurm array, else all.

@@ -15,7 +15,7 @@ use anyhow::{Context, Error, Result};
 use entk::{
     data::DataError, device::DeviceError, gram::GramError, models::ModelError, torch::TorchError,
 };
-use entk_examples::RefusedInput;
+use entk_examples::{RefusedInput, say};
 use signal_hook::{
     consts::{SIGINT, SIGTERM, SIGUSR1},
     iterator::Signals,
@@ -46,7 +46,7 @@ pub fn stop_on_signals() -> Result<Arc<AtomicBool>> {
             if flag.swap(true, Ordering::Relaxed) {
                 std::process::exit(STOPPED.into());
             }
-            eprintln!("stopping; finished tiles are kept");
+            say("stopping; finished tiles are kept");
             std::thread::spawn(|| {
                 std::thread::sleep(GRACE);
                 std::process::exit(STOPPED.into());
@@ -62,9 +62,9 @@ pub fn report(error: &Error) -> ExitCode {
     for (depth, cause) in error.chain().enumerate() {
         let text = cause.to_string();
         if depth == 0 {
-            eprintln!("error: {text}");
+            say(format_args!("error: {text}"));
         } else if !said.contains(&text) {
-            eprintln!("  because: {text}");
+            say(format_args!("  because: {text}"));
         }
         said += &text;
     }

@@ -59,7 +59,7 @@ fn finish(flags: &Flags, export: bool) -> Result<()> {
 fn compute(flags: &Flags) -> Result<()> {
     let stop = exit::stop_on_signals()?;
     let device = flags.device.open()?;
-    let run = Run::start("gram", flags.out.as_deref())?;
+    let run = Run::start_in("gram", flags.out.as_deref(), assembly::folder_use(flags)?)?;
     let networks = NetworkSource::open(&run, &flags.network, flags.dtype.into(), &device)?;
     let sample = Sample::read(flags, &networks, &device)?;
     let network = networks.network(&sample.inputs.dims()[1..], flags.activation.into())?;
@@ -83,6 +83,7 @@ fn compute(flags: &Flags) -> Result<()> {
         return assembly::show(&plan, flags);
     }
     assembly::check(&plan, flags)?;
+    run.begin_results()?;
     results::clear(run.folder())?;
     let products = assembly::products(&run, flags, inputs, stop)?;
     job.products = products.as_ref();

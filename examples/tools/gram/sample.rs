@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use entk::data::embedded;
-use entk_examples::{KernelChoice, LabelTargets, Labels, NetworkSource, ensure_input, read_inputs};
+use entk_examples::{
+    KernelChoice, LabelTargets, Labels, NetworkSource, ensure_input, read_inputs, say,
+};
 
 use crate::flags::Flags;
 
@@ -69,10 +71,10 @@ impl Sample {
         };
         let is_embedded = flags.inputs.is_none() && rule.is_none();
         if is_embedded && classes != 1 && classes != EMBEDDED_CLASSES {
-            eprintln!(
+            say(format_args!(
                 "{classes} outputs, and the embedded slice has ten classes: no alignments and \
                  energies; --targets would name some"
-            );
+            ));
             return Ok(None);
         }
         let targets = labels.targets(rule, classes)?;

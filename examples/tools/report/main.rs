@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use entk::device::files;
+use entk_examples::say;
 
 /// Makes one self-contained page of HTML from a folder of results.
 #[derive(Parser)]
@@ -36,6 +37,6 @@ fn main() -> Result<()> {
     runs.sort_by(|a, b| (&a.record.program, &a.folder).cmp(&(&b.record.program, &b.folder)));
     let out = flags.out.unwrap_or_else(|| flags.results.join("report.html"));
     files::write(&out, page::html(&runs).as_bytes())?;
-    eprintln!("{}: {} runs", out.display(), runs.len());
+    say(format_args!("{}: {} runs", out.display(), runs.len()));
     Ok(())
 }

@@ -212,6 +212,7 @@ fn in_weight_space(
             report(stage, record);
             trainer.save(&checkpoint)?;
         }
+        run.begin_results()?;
         trainer.params().save(checkpoint.with_file_name("weights.safetensors"))?;
         Ok(trainer.into_fit().history.epochs)
     })

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::{
     dense::vector::finite,
     entries::{Entries, EntryType, Scalar, Storage, with_entries},
-    error::Result,
+    error::{Result, SpectralError},
     kernel::{
         cross::CrossGram,
         matrix::{Matrix, check_finite, check_shape},
@@ -19,6 +19,10 @@ use crate::{
 /// Rows of the upper triangle filled at a time: tasks that run at the same time then read
 /// neighbouring entries of the lower triangle.
 const MIRROR_ROWS: usize = 64;
+/// How far entries (i, j) and (j, i) of a matrix from elsewhere may differ, relative to their
+/// scale.
+const SYMMETRY_F32: f64 = 1e-4;
+const SYMMETRY_F64: f64 = 1e-10;
 /// Rows that one task mirrors: a cache line of f64.
 const MIRROR_TASK: usize = 8;
 
@@ -65,6 +69,36 @@ impl Gram {
     pub fn from_lower_f64(n: usize, mut entries: Vec<f64>) -> Result<Self> {
         symmetrise(n, &mut entries)?;
         Ok(Self { matrix: Matrix::from_checked(Storage::F64(entries), n, n) })
+    }
+
+    /// Builds the Gram from an N x N row-major f32 buffer that somebody else has computed: all of
+    /// it must be finite, and symmetric within 1e-4 of max(|K_ii K_jj|^(1/2), |K_ij|, |K_ji|),
+    /// which is the round-off of long f32 sums in another order. The lower triangle is kept.
+    ///
+    /// # Errors
+    /// As [`from_lower_f32`](Self::from_lower_f32), for the whole matrix, and
+    /// [`NotSymmetric`](crate::SpectralError::NotSymmetric) with the largest difference.
+    ///
+    /// ```
+    /// use entk_spectral::{Gram, SpectralError};
+    ///
+    /// assert!(Gram::from_symmetric_f32(2, vec![2.0, 1.0, 1.0, 3.0]).is_ok());
+    /// let error = Gram::from_symmetric_f32(2, vec![2.0, 0.0, 1.0, 3.0]);
+    /// assert!(matches!(error, Err(SpectralError::NotSymmetric { row: 1, col: 0, .. })));
+    /// ```
+    pub fn from_symmetric_f32(n: usize, entries: Vec<f32>) -> Result<Self> {
+        check_symmetric(n, &entries, SYMMETRY_F32)?;
+        Self::from_lower_f32(n, entries)
+    }
+
+    /// As [`from_symmetric_f32`](Self::from_symmetric_f32), with f64 entries, symmetric within
+    /// 1e-10.
+    ///
+    /// # Errors
+    /// As [`from_symmetric_f32`](Self::from_symmetric_f32).
+    pub fn from_symmetric_f64(n: usize, entries: Vec<f64>) -> Result<Self> {
+        check_symmetric(n, &entries, SYMMETRY_F64)?;
+        Self::from_lower_f64(n, entries)
     }
 
     /// Number of samples N.
@@ -182,6 +216,34 @@ impl fmt::Debug for Gram {
             .field("entry_type", &self.entry_type())
             .finish_non_exhaustive()
     }
+}
+
+/// Checks that all entries are finite, and that the matrix is symmetric within `tolerance`.
+fn check_symmetric<T: Scalar>(n: usize, entries: &[T], tolerance: f64) -> Result<()> {
+    check_shape("Gram matrix", n, n, entries.len())?;
+    check_finite(entries, n, |_| n)?;
+    let diagonal: Vec<f64> =
+        entries.iter().step_by(n + 1).map(|x| x.widen().abs().sqrt()).collect();
+    let entry = |i: usize, j: usize| entries[i * n + j].widen();
+    let worst_of_row = |i: usize| {
+        let relative = |j: usize| {
+            let (lower, upper) = (entry(i, j), entry(j, i));
+            let scale = (diagonal[i] * diagonal[j]).max(lower.abs()).max(upper.abs());
+            (if lower == upper { 0.0 } else { (lower - upper).abs() / scale }, i, j)
+        };
+        (0..i).map(relative).fold((0.0, 0, 0), larger)
+    };
+    let (worst, row, col) = (0..n).into_par_iter().map(worst_of_row).reduce(|| (0.0, 0, 0), larger);
+    if worst <= tolerance {
+        return Ok(());
+    }
+    let (lower, upper) = (entry(row, col), entry(col, row));
+    Err(SpectralError::NotSymmetric { row, col, lower, upper, worst, tolerance })
+}
+
+/// The larger difference, and of equal ones the first.
+fn larger(a: (f64, usize, usize), b: (f64, usize, usize)) -> (f64, usize, usize) {
+    if b.0 > a.0 || (b.0 == a.0 && (b.1, b.2) < (a.1, a.2)) { b } else { a }
 }
 
 /// Checks the lower triangle and mirrors it.
