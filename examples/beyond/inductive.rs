@@ -16,8 +16,8 @@ use anyhow::Result;
 use clap::Args;
 use entk::train::History;
 use entk_examples::{
-    BinaryTask, Defaults, Experiment, FigureFlags, FigureProgram, IndexFlags, InductivePairs,
-    InitialKernel, ModelName, OneSeed, Size, agreement, last_epoch,
+    Defaults, Experiment, FigureFlags, FigureProgram, IndexFlags, InductivePairs, InitialKernel,
+    ModelName, OneSeed, Size, Task, agreement, last_epoch,
     plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Series},
 };
 use serde::Serialize;
@@ -74,7 +74,7 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
     let transductive = experiment.tasks(&pairs, &indices)?.split_off(1);
     let functions = InductivePairs::find(run, &kernel, experiment.train, last)?;
     let inductive = functions.tasks(&indices)?;
-    let accuracies_of = |tasks: &[BinaryTask]| accuracies(seed, &experiment, &kernel, tasks);
+    let accuracies_of = |tasks: &[Task]| accuracies(seed, &experiment, &kernel, tasks);
     let ([network, linearization], [network_inductive, linearization_inductive]) =
         (accuracies_of(&transductive)?, accuracies_of(&inductive)?);
     let estimates = functions.test_alignments(&indices)?;
@@ -103,7 +103,7 @@ fn accuracies(
     seed: &OneSeed<'_, Own>,
     experiment: &Experiment,
     kernel: &InitialKernel,
-    tasks: &[BinaryTask],
+    tasks: &[Task],
 ) -> Result<[Vec<f64>; 2]> {
     let (run, config) = (seed.run, seed.flags.sgd());
     let of = |history: &History| Ok(last_epoch(history)?.2.accuracy);

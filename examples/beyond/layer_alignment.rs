@@ -68,7 +68,7 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
 fn layers(run: &Run, moment: &Moment<'_>) -> Result<Vec<(String, f64)>> {
     let Moment { experiment, task, params, .. } = *moment;
     let images = experiment.images.narrow(0, 0, experiment.train)?;
-    let signs = &task.target.signs()[..experiment.train];
+    let signs = &task.targets()?.column(0)[..experiment.train];
     let key = experiment.key("layer-alignments", params, &images)?.with("target", signs)?;
     let parameters: Vec<(String, f64)> = run.cache().value(&key, || {
         run.stage("alignments", 1, |_| {

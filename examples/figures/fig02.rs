@@ -13,13 +13,12 @@
 use anyhow::{Result, ensure};
 use clap::Args;
 use entk::{
-    models::FrozenNorms,
-    spectral::energy_concentration,
+    models::{FrozenNorms, Model},
     train::{Fit, History},
 };
 use entk_examples::{
-    Bands, BinaryTask, Defaults, Experiment, FigureFlags, FigureProgram, IndexFlags, InitialKernel,
-    ModelName, OneSeed, OptimizerName, Size, last_epoch,
+    Bands, Defaults, Experiment, FigureFlags, FigureProgram, IndexFlags, InitialKernel, ModelName,
+    OneSeed, OptimizerName, Size, Task, last_epoch,
     plot::{Axis, Baseline, Figure, Series},
 };
 use serde::Serialize;
@@ -47,12 +46,13 @@ struct Own {
 /// Accuracies of one model on one task.
 #[derive(Serialize, Clone, Copy)]
 struct Row {
-    /// Index of the eigenfunction, from 1; 0 is the class task.
+    /// Index of the eigenfunction, from 1; 0 is the class task, of all classes with --classes.
     index: usize,
     seed: u64,
     model: &'static str,
     eigenvalue: Option<f64>,
-    positive_fraction: f64,
+    /// None of more than two classes.
+    positive_fraction: Option<f64>,
     test_accuracy: f64,
     train_accuracy: f64,
     class_energy_50: f64,
@@ -66,7 +66,7 @@ fn main() -> Result<()> {
         epochs: Size::new(40, 30).for_resnet18(15),
         ..Defaults::default()
     };
-    let program = FigureProgram::start("fig02", &defaults, check)?;
+    let program = FigureProgram::start("fig02", &defaults, check)?.with_classes();
     let rows = program.rows("tasks", one_seed)?;
     program.save_figure(&figure(&program.flags, &rows)?)?;
     let class: Vec<_> = rows.iter().filter(|row| row.index == 0).collect();
@@ -93,7 +93,7 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
     let last = indices.last().copied().unwrap_or(1);
     let pairs = kernel.eigenpairs(run, last.max(TOP.min(n)))?;
     let tasks = experiment.tasks(&pairs, &indices)?;
-    let energy = energy_concentration(&pairs, &tasks[0].target.signs(), TOP.min(n))?;
+    let energy = tasks[0].targets()?.energy(&pairs, TOP.min(n))?;
 
     let mut rows = Vec::new();
     for (model, histories) in MODELS.into_iter().zip(train(seed, &experiment, &kernel, &tasks)?) {
@@ -104,7 +104,7 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
                 seed: flags.common.seed,
                 model,
                 eigenvalue: task.eigenvalue,
-                positive_fraction: task.target.positive_fraction(),
+                positive_fraction: task.positive_fraction(),
                 test_accuracy: test.accuracy,
                 train_accuracy: train.accuracy,
                 class_energy_50: energy.ratio,
@@ -119,7 +119,7 @@ fn train(
     seed: &OneSeed<'_, Own>,
     experiment: &Experiment,
     kernel: &InitialKernel,
-    tasks: &[BinaryTask],
+    tasks: &[Task],
 ) -> Result<Vec<Vec<History>>> {
     let (run, config) = (seed.run, seed.flags.sgd());
     let histories = |fits: Vec<Fit>| fits.into_iter().map(|fit| fit.history).collect();
@@ -128,14 +128,17 @@ fn train(
         experiment.linearize(run, kernel, tasks, &config)?,
     ];
     if seed.flags.own.frozen_norms {
-        let frozen = FrozenNorms::new(&experiment.network);
-        trained.push(histories(experiment.fit_all(run, MODELS[2], &frozen, tasks, &config)?));
+        trained.push(histories(experiment.fit_all(run, MODELS[2], frozen, tasks, &config)?));
     }
     Ok(trained)
 }
 
+fn frozen(experiment: &Experiment) -> Box<dyn Model + '_> {
+    Box::new(FrozenNorms::new(&experiment.network))
+}
+
 fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<Figure> {
-    let (common, class_task) = (&flags.common, flags.common.data.class_task());
+    let (common, class_task) = (&flags.common, flags.common.class_task());
     let rule = if flags.training.optimizer == OptimizerName::Adam { ", Adam" } else { "" };
     let mut figure =
         Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())

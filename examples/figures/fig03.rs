@@ -48,7 +48,7 @@ fn main() -> Result<()> {
         epochs: Size::new(100, 100).for_resnet18(15),
         ..Defaults::default()
     };
-    let program = FigureProgram::start("fig03", &defaults, |_| Ok(()))?;
+    let program = FigureProgram::start("fig03", &defaults, |_| Ok(()))?.with_classes();
     let rows = program.rows("tasks", one_seed)?;
     program.save_figure(&figure(&program.flags, &rows)?)?;
     program.finish(json!({ "not_converged": not_converged(&rows), "tasks": rows.len() }))
@@ -109,5 +109,5 @@ fn panel(
     let (eigen, class) = Bands::of_tasks(points)?;
     Ok(Figure::new(Axis::log("eigenfunction index"), axis)
         .series(Series::from_bands("eigenfunctions", &eigen))
-        .baseline(Baseline::horizontal(flags.common.data.class_task(), class)))
+        .baseline(Baseline::horizontal(flags.common.class_task(), class)))
 }

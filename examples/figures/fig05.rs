@@ -48,6 +48,7 @@ fn main() -> Result<()> {
         ..Defaults::default()
     };
     FigureProgram::start("fig05", &defaults, |flags| sizes(flags).map(drop))?
+        .with_classes()
         .draw("sizes", one_seed, figure)
 }
 
@@ -73,8 +74,10 @@ fn sizes(flags: &FigureFlags<Own>) -> Result<Vec<usize>> {
 
 fn one_size(seed: &OneSeed<'_, Own>, experiment: &Experiment) -> Result<[Row; 2]> {
     let (tasks, config, run) = ([experiment.class_task()?], seed.flags.sgd(), seed.run);
-    let kernel = experiment.kernel(run)?;
-    let linear = experiment.linearize(run, &kernel, &tasks, &config)?;
+    let linear = match experiment.of_classes {
+        None => experiment.linearize(run, &experiment.kernel(run)?, &tasks, &config)?,
+        Some(_) => experiment.linearize_in_weights(run, &tasks, &config)?,
+    };
     let fits = experiment.networks(run, &tasks, &config)?;
     let row = |model, history| -> Result<Row> {
         let (end, train, test) = last_epoch(history)?;
@@ -104,7 +107,7 @@ fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<FigureGrid> {
     };
     let accuracy = panel(Axis::linear("test accuracy").percent(), |row| row.test_accuracy)?;
     let distance = panel(Axis::linear("l2 distance"), |row| row.distance)?;
-    let task = common.data.class_task();
+    let task = common.class_task();
     let title = format!("{}, {task}", common.title());
     let seeds = flags.seeds_note();
     let note = format!("{} test images, {} epochs, {seeds}.", common.test, common.epochs);

@@ -33,7 +33,8 @@ struct Row {
     index: usize,
     seed: u64,
     epoch: usize,
-    /// The unsquared ratio ||Phi y|| / ||y||, as in the paper, over the training images.
+    /// The unsquared ratio ||Phi y|| / ||y||, as in the paper, over the training images; of all
+    /// classes for one-hot targets less 1/C and the trace over outputs.
     energy: f64,
     energy_squared: f64,
     train_accuracy: Option<f64>,
@@ -41,7 +42,9 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    FigureProgram::start("fig06", &Defaults::FOLLOWED, check)?.draw("epochs", one_seed, figure)
+    FigureProgram::start("fig06", &Defaults::FOLLOWED, check)?
+        .with_classes()
+        .draw("epochs", one_seed, figure)
 }
 
 fn check(flags: &FigureFlags<Own>) -> Result<()> {
@@ -55,8 +58,8 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
     let Own { index, top } = seed.flags.own;
     seed.along_training(index, |moment| {
         let Moment { experiment, task, epoch, params, history, .. } = *moment;
-        let signs = &task.target.signs()[..experiment.train];
-        let energy = experiment.energy(seed.run, params, signs, top)?;
+        let targets = task.targets()?.first(experiment.train);
+        let energy = experiment.energy(seed.run, params, &targets, top)?;
         let record = epoch.checked_sub(1).and_then(|at| history.epochs.get(at));
         Ok(vec![Row {
             index: task.index,
@@ -76,7 +79,7 @@ fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<Figure> {
     let mut figure =
         Figure::new(Axis::linear("epoch"), energy).title(common.title()).note(flags.note());
     let eigenfunction = format!("eigenfunction {index}");
-    let names = [(0, common.data.class_task()), (*index, &eigenfunction)];
+    let names = [(0, &common.class_task()), (*index, &eigenfunction)];
     for (color, (index, name)) in names.into_iter().enumerate() {
         let of_task = rows.iter().filter(|row| row.index == index);
         let points = of_task.map(|row| (row.epoch, row.energy));

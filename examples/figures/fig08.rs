@@ -16,6 +16,9 @@ use entk_examples::{
 };
 use serde::Serialize;
 
+/// The eigenfunction where none is named.
+const INDEX: usize = 20;
+
 /// The three models, in the order of the figure.
 const MODELS: [&str; 3] =
     ["network", "linearization at initialisation", "linearization at trained weights"];
@@ -23,9 +26,16 @@ const MODELS: [&str; 3] =
 /// A network and its linearizations before and after training, on an eigenfunction (Figure 8).
 #[derive(Args, Clone, Serialize)]
 struct Own {
-    /// The eigenfunction, counted from 1, by falling eigenvalue; 400 of 60,000 in the paper
-    #[arg(long, value_name = "J", default_value_t = 20)]
-    index: usize,
+    /// The eigenfunction, counted from 1, by falling eigenvalue; 400 of 60,000 in the paper. With
+    /// --classes the classes are learnt in its place [default: 20]
+    #[arg(long, value_name = "J", conflicts_with = "classes")]
+    index: Option<usize>,
+}
+
+impl Own {
+    fn index(&self) -> usize {
+        self.index.unwrap_or(INDEX)
+    }
 }
 
 /// One epoch of one model.
@@ -41,15 +51,23 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let check = |flags: &FigureFlags<Own>| flags.common.check_index(flags.own.index);
-    FigureProgram::start("fig08", &Defaults::FOLLOWED, check)?.draw("epochs", one_seed, figure)
+    let check = |flags: &FigureFlags<Own>| match flags.common.network.classes {
+        None => flags.common.check_index(flags.own.index()),
+        Some(_) => Ok(()),
+    };
+    FigureProgram::start("fig08", &Defaults::FOLLOWED, check)?
+        .with_classes()
+        .draw("epochs", one_seed, figure)
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
-    let (run, config, experiment) = (seed.run, seed.flags.sgd(), seed.experiment()?);
-    let tasks = experiment.eigen_tasks(run, &[seed.flags.own.index])?;
-    let labels = tasks[1].target.labels();
-    let network = experiment.networks(run, &tasks[1..], &config)?.remove(0);
+    let (run, config, whole) = (seed.run, seed.flags.sgd(), seed.experiment()?);
+    let task = match whole.of_classes {
+        Some(_) => whole.class_task()?,
+        None => whole.eigen_tasks(run, &[seed.flags.own.index()])?.remove(1),
+    };
+    let (experiment, labels) = (whole.of_task(&task), &*task.labels);
+    let network = whole.networks(run, std::slice::from_ref(&task), &config)?.remove(0);
     let before = experiment.linearize_at(run, &experiment.theta0, labels, &config)?;
     let params = network.params.with_statistics_of(&experiment.theta0)?;
     let after = experiment.linearize_at(run, &params, labels, &config)?;
@@ -80,9 +98,13 @@ fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<FigureGrid> {
         }
         Ok(figure)
     };
+    let task = match common.network.classes {
+        Some(_) => common.class_task(),
+        None => format!("eigenfunction {}", flags.own.index()),
+    };
     let loss = panel(Axis::log("training loss"), |row| row.train_loss)?;
     let accuracy = panel(Axis::linear("test accuracy").percent(), |row| row.test_accuracy)?;
     Ok(FigureGrid::row(vec![loss, accuracy])
-        .title(format!("{}, eigenfunction {}", common.title(), flags.own.index))
+        .title(format!("{}, {task}", common.title()))
         .note(flags.note()))
 }

@@ -51,7 +51,7 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
     seed.along_training(seed.flags.own.index, |moment| {
         let Moment { experiment, config, task, epoch, history, .. } = *moment;
         let params = moment.params.with_statistics_of(&experiment.theta0)?;
-        let labels = task.target.labels();
+        let labels = &task.labels;
         let linear = experiment.linearize_at(seed.run, &params, labels, config)?;
         let (_, train, test) = last_epoch(&linear)?;
         let (_, _, network) = last_epoch(history)?;

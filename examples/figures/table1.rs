@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use entk::{models::Params, spectral::EnergyConcentration};
 use entk_examples::{
-    Defaults, Experiment, FigureProgram, ModelName, OneSeed, Size, last_epoch, summarize,
+    Defaults, Experiment, FigureProgram, ModelName, OneSeed, Size, Task, last_epoch, summarize,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -31,7 +31,8 @@ struct Own {
     initial_only: bool,
 }
 
-/// One seed. Energies are unsquared ratios ||Phi y|| / ||y||, as in the paper.
+/// One seed. Energies are unsquared ratios ||Phi y|| / ||y||, as in the paper; of all classes for
+/// one-hot targets less 1/C and the trace over outputs.
 #[derive(Serialize, Clone, Copy)]
 struct Row {
     seed: u64,
@@ -52,7 +53,7 @@ fn main() -> Result<()> {
         seeds: 3,
         ..Defaults::default()
     };
-    let program = FigureProgram::start("table1", &defaults, |_| Ok(()))?;
+    let program = FigureProgram::start("table1", &defaults, |_| Ok(()))?.with_classes();
     let rows = program.rows("table1", |seed| Ok(vec![one_seed(seed)?]))?;
     let median = |value: fn(&Row) -> Option<f64>| {
         summarize(&rows.iter().filter_map(value).collect::<Vec<_>>())
@@ -65,8 +66,10 @@ fn main() -> Result<()> {
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Row> {
-    let experiment = seed.experiment()?;
-    let initial = energy(seed, &experiment, &experiment.theta0)?;
+    let whole = seed.experiment()?;
+    let class_task = whole.class_task()?;
+    let experiment = whole.of_task(&class_task);
+    let initial = energy(seed, experiment, &class_task, &experiment.theta0)?;
     let mut row = Row {
         seed: seed.flags.common.seed,
         initial_energy: initial.ratio,
@@ -79,10 +82,10 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Row> {
     if seed.flags.own.initial_only {
         return Ok(row);
     }
-    let class_task = experiment.class_task()?;
-    let fits = experiment.networks(seed.run, &[class_task], &seed.flags.sgd())?;
+    let tasks = [class_task];
+    let fits = whole.networks(seed.run, &tasks, &seed.flags.sgd())?;
     let (_, train, test) = last_epoch(&fits[0].history)?;
-    let trained = energy(seed, &experiment, &fits[0].params)?;
+    let trained = energy(seed, experiment, &tasks[0], &fits[0].params)?;
     row.train_accuracy = Some(train.accuracy);
     row.test_accuracy = Some(test.accuracy);
     row.final_energy = Some(trained.ratio);
@@ -94,6 +97,7 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Row> {
 fn energy(
     seed: &OneSeed<'_, Own>,
     experiment: &Experiment,
+    task: &Task,
     params: &Params,
 ) -> Result<EnergyConcentration> {
     let (train, top) = (experiment.train, seed.flags.own.top);
@@ -102,6 +106,5 @@ fn energy(
         n <= train && top <= n,
         "--top {top} and --energy-images {n} must not exceed --energy-images and --train {train}",
     );
-    let signs = experiment.class_task()?.target.signs();
-    experiment.energy(seed.run, params, &signs[..n], top)
+    experiment.energy(seed.run, params, &task.targets()?.first(n), top)
 }

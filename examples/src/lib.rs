@@ -63,9 +63,11 @@ pub use experiment::{
     inductive::{InductivePairs, agreement},
     inputs::read_inputs,
     kernel::InitialKernel,
-    labels::{LabelTargets, Labels, TargetRule},
+    labels::{LabelTargets, Labels},
+    linearization::fit_over,
     network_source::NetworkSource,
-    tasks::{BinaryTask, Classification, last_epoch},
+    target_rule::TargetRule,
+    tasks::{Classification, Task, last_epoch},
 };
 pub use plot::bands::{Bands, Summary, summarize};
 pub use run::{

@@ -95,6 +95,14 @@ impl CommonFlags {
         format!("{} on {}", self.network.model.title(), self.data.title())
     }
 
+    /// The class task as figures print it: all classes with --classes, else two groups of them.
+    pub fn class_task(&self) -> String {
+        match self.network.classes {
+            Some(classes) => format!("{classes} classes"),
+            None => self.data.class_task().to_owned(),
+        }
+    }
+
     /// Refuses an eigenfunction, from 1, that the sample does not have.
     ///
     /// # Errors

@@ -185,6 +185,7 @@ mod tests {
             labels: [0, 1].repeat(6),
             theta0: network.init(0, DType::F32, &Device::Cpu)?,
             network,
+            of_classes: None,
         })
     }
 

@@ -83,6 +83,7 @@ impl Directions {
             labels: sample.labels().to_vec(),
             network: self.network.clone(),
             theta0: self.theta0.clone(),
+            of_classes: None,
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     experiment::{
         DataPool, Experiment,
         cached_training::{Trained, Training},
-        tasks::BinaryTask,
+        tasks::Task,
     },
     plot::drawing::Drawing,
     run::Run,
@@ -35,6 +35,7 @@ pub struct FigureProgram<F: Args> {
     name: &'static str,
     run: Run,
     data: OnceCell<DataPool>,
+    takes_classes: bool,
 }
 
 impl<F: Args + Clone + Serialize> FigureProgram<F> {
@@ -50,7 +51,14 @@ impl<F: Args + Clone + Serialize> FigureProgram<F> {
         let flags = FigureFlags::parse(name, defaults);
         check(&flags)?;
         let run = flags.common.start(name)?;
-        Ok(Self { flags, name, run, data: OnceCell::new() })
+        Ok(Self { flags, name, run, data: OnceCell::new(), takes_classes: false })
+    }
+
+    /// Takes `--classes`: all classes are then the class task, in place of two groups of them, with
+    /// a network of its own. Other programs refuse it.
+    #[must_use]
+    pub fn with_classes(self) -> Self {
+        Self { takes_classes: true, ..self }
     }
 
     /// The whole program: rows of all seeds, their picture, and a record without further results.
@@ -79,7 +87,9 @@ impl<F: Args + Clone + Serialize> FigureProgram<F> {
     ) -> Result<Vec<R>> {
         let mut rows = Vec::new();
         for flags in self.flags.of_each_seed() {
-            rows.extend(one_seed(&OneSeed { flags, run: &self.run, data: &self.data })?);
+            let Self { run, data, takes_classes, .. } = self;
+            let seed = OneSeed { flags, run, data, takes_classes: *takes_classes };
+            rows.extend(one_seed(&seed)?);
             self.run.save_table(table, &rows)?;
         }
         Ok(rows)
@@ -115,6 +125,7 @@ pub struct OneSeed<'a, F: Args> {
     /// The run of the program.
     pub run: &'a Run,
     data: &'a OnceCell<DataPool>,
+    takes_classes: bool,
 }
 
 impl<F: Args> OneSeed<'_, F> {
@@ -139,7 +150,12 @@ impl<F: Args> OneSeed<'_, F> {
                 self.data.get_or_init(|| loaded)
             }
         };
-        data.experiment(&CommonFlags { train, ..self.flags.common.clone() })
+        let flags = CommonFlags { train, ..self.flags.common.clone() };
+        if self.takes_classes {
+            data.experiment_beside_classes(&flags)
+        } else {
+            data.experiment(&flags)
+        }
     }
 
     /// Trains a network on the class task and on the eigenfunction `index`, from 1, of the kernel
@@ -153,11 +169,13 @@ impl<F: Args> OneSeed<'_, F> {
         index: usize,
         mut rows_at: impl FnMut(&Moment<'_>) -> Result<Vec<R>>,
     ) -> Result<Vec<R>> {
-        let (experiment, config) = (&self.experiment()?, &self.flags.sgd());
+        let (whole, config) = (&self.experiment()?, &self.flags.sgd());
         let (run, keep) = (self.run, &looked_at(config.epochs));
         let mut rows = Vec::new();
-        for task in &experiment.eigen_tasks(run, &[index])? {
-            let (model, labels) = (&experiment.network, task.target.labels());
+        for task in &whole.eigen_tasks(run, &[index])? {
+            let experiment = whole.of_task(task);
+            let (model, labels) = (&experiment.network, &*task.labels);
+            let config = &experiment.recipe(config)?;
             let training = Training { model, labels, config, keep };
             let trained = run.stage("networks", config.epochs as u64, |stage| {
                 experiment.train(run.cache(), stage, &training)
@@ -187,7 +205,7 @@ pub struct Moment<'a> {
     /// How it is trained.
     pub config: &'a SgdConfig,
     /// What it is trained on.
-    pub task: &'a BinaryTask,
+    pub task: &'a Task,
     /// Epochs done.
     pub epoch: usize,
     /// Its parameters after these epochs.

@@ -7,7 +7,7 @@ use entk::spectral::{
 };
 
 use crate::{
-    experiment::{kernel::InitialKernel, tasks::BinaryTask},
+    experiment::{kernel::InitialKernel, tasks::Task},
     run::Run,
 };
 
@@ -44,11 +44,11 @@ impl InductivePairs {
     ///
     /// # Errors
     /// An index beyond the pairs.
-    pub fn tasks(&self, indices: &[usize]) -> Result<Vec<BinaryTask>> {
+    pub fn tasks(&self, indices: &[usize]) -> Result<Vec<Task>> {
         let task = |&index: &usize| {
             let (value, seen) = self.pairs.pair(index - 1)?;
             let target = BinaryTarget::from_vector(&[seen, self.at_test(index)].concat())?;
-            Ok(BinaryTask { index, eigenvalue: Some(value), target })
+            Ok(Task::binary(index, Some(value), &target))
         };
         indices.iter().map(task).collect()
     }
@@ -85,9 +85,8 @@ impl InductivePairs {
 
 /// Shares of labels on which two tasks agree: of the first `train` labels, and of the others. The
 /// sign of an eigenvector is arbitrary; it is chosen so that at least half of the first ones agree.
-pub fn agreement(a: &BinaryTask, b: &BinaryTask, train: usize) -> [f64; 2] {
-    let same: Vec<bool> =
-        a.target.labels().iter().zip(b.target.labels()).map(|(a, b)| a == b).collect();
+pub fn agreement(a: &Task, b: &Task, train: usize) -> [f64; 2] {
+    let same: Vec<bool> = a.labels.iter().zip(&b.labels).map(|(a, b)| a == b).collect();
     let (seen, new) = same.split_at(train.min(same.len()));
     let shares = [seen, new]
         .map(|part| part.iter().filter(|same| **same).count() as f64 / part.len().max(1) as f64);
@@ -100,9 +99,9 @@ mod tests {
 
     #[test]
     fn labels_of_opposite_sign_agree() -> Result<()> {
-        let task = |labels: [u8; 6]| -> Result<BinaryTask> {
+        let task = |labels: [u8; 6]| -> Result<Task> {
             let target = BinaryTarget::from_labels(labels.to_vec())?;
-            Ok(BinaryTask { index: 1, eigenvalue: None, target })
+            Ok(Task::binary(1, None, &target))
         };
         let a = task([0, 1, 1, 0, 1, 1])?;
         // Three of the first four labels are others, and one of the last two.

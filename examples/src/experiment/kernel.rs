@@ -7,13 +7,11 @@ use candle_core::Tensor;
 use entk::{
     gram::{Assembly, GramConfig, GramError, Outputs, StoreConfig, gram_observed},
     models::{Network, Params},
-    spectral::{
-        Eigenpairs, EigshConfig, EnergyConcentration, EntryType, Gram, eigsh, energy_concentration,
-    },
+    spectral::{Eigenpairs, EigshConfig, EnergyConcentration, EntryType, Gram, eigsh},
 };
 
 use crate::{
-    experiment::Experiment,
+    experiment::{Experiment, labels::LabelTargets},
     run::{Run, cache::Key},
 };
 
@@ -51,8 +49,8 @@ impl Experiment {
         })
     }
 
-    /// The share of a target of +1 and -1 in the `top` leading eigenvectors of the kernel at
-    /// `params` of the first `target.len()` images.
+    /// The share of targets in the `top` leading eigenvectors of the kernel at `params`, a trace
+    /// over outputs, of the first images, as many as there are targets.
     ///
     /// # Errors
     /// When the assembly or [`eigsh`] fails, or the cache cannot be written.
@@ -60,16 +58,17 @@ impl Experiment {
         &self,
         run: &Run,
         params: &Params,
-        target: &[f64],
+        targets: &LabelTargets,
         top: usize,
     ) -> Result<EnergyConcentration> {
-        let images = self.images.narrow(0, 0, target.len())?;
-        let key = self.key("energy", params, &images)?.with("target", target)?.with("top", &top)?;
+        let images = self.images.narrow(0, 0, targets.values.len() / targets.columns)?;
+        let key = self.key("energy", params, &images)?.with("target", &targets.values)?;
+        let key = key.with("top", &top)?;
         let (ratio, squared) = run.cache().value(&key, || {
             let gram = self.gram_at(run, params, &images)?;
             run.stage("energies", 1, |_| {
                 let pairs = eigsh(&gram, top, &EigshConfig::default())?.pairs;
-                let energy = energy_concentration(&pairs, target, top)?;
+                let energy = targets.energy(&pairs, top)?;
                 Ok((energy.ratio, energy.squared))
             })
         })?;
@@ -86,7 +85,7 @@ impl Experiment {
 }
 
 impl InitialKernel {
-    /// This kernel of a network at `theta0` on `inputs`, as a stage of the run; kept in the cache
+    /// This kernel of a network at `params` on `inputs`, as a stage of the run; kept in the cache
     /// tile by tile, so that an interrupted assembly goes on.
     ///
     /// # Errors
@@ -94,14 +93,14 @@ impl InitialKernel {
     pub fn find(
         run: &Run,
         network: &Network,
-        theta0: &Params,
+        params: &Params,
         inputs: &Tensor,
         outputs: Outputs,
     ) -> Result<Self> {
         run.stage("kernel", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
             let config = GramConfig { outputs, ..GramConfig::default() };
-            let assembly = Assembly::new(network, theta0, inputs, &config)?.observed(&observe);
+            let assembly = Assembly::new(network, params, inputs, &config)?.observed(&observe);
             let (key, identity) = kernel_key(&assembly)?;
             let gram = run.cache().folder_value(&key, is_damaged_store, |folder| {
                 let stored = assembly.store(folder, &StoreConfig::default())?;

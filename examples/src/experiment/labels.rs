@@ -2,17 +2,18 @@
 //! or classes of a data set come in, columns of targets go out, by a rule that the flags name or
 //! that labels and outputs choose. Called by the programs that take `--labels`.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use entk::data::npy;
-use serde::{Serialize, Serializer};
+use entk::{
+    data::npy,
+    spectral::{Eigenpairs, EnergyConcentration, energy_concentration},
+    train::Targets,
+};
 
 use crate::{
-    cli::{
-        device::by_name,
-        refused::{ensure_input, refused},
-    },
+    cli::refused::{ensure_input, refused},
+    experiment::target_rule::TargetRule,
     run::stderr::say,
 };
 
@@ -21,75 +22,6 @@ const MOST_CLASSES: f64 = 65_536.0;
 
 /// Below this class labels are positive in the paper's binary task of ten classes.
 const PAPER: usize = 5;
-
-/// From labels to targets y.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetRule {
-    /// 1 for the label 1, -1 for the labels -1 and 0.
-    Signs,
-    /// 1 for classes below this one, else -1.
-    Below(usize),
-    /// A column for each class: 1 for its examples, else 0.
-    OneHot,
-    /// [`OneHot`](Self::OneHot) less 1/C in every column.
-    CentredOneHot,
-    /// 1 for this class, else -1.
-    Class(usize),
-    /// Real targets as they are, a column for each output.
-    Values,
-}
-
-impl TargetRule {
-    /// Of what, and how, targets are made.
-    pub fn formula(self) -> &'static str {
-        match self {
-            Self::Signs => "y = 1 for the label 1, -1 for -1 or 0",
-            Self::Below(_) => "y = 1 for classes below, else -1",
-            Self::OneHot => "y_c = 1 for class c, else 0; not centred",
-            Self::CentredOneHot => "y_c = 1 - 1/C for class c, else -1/C",
-            Self::Class(_) => "y = 1 for the class, else -1",
-            Self::Values => "y as given",
-        }
-    }
-}
-
-impl FromStr for TargetRule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |name| text.strip_prefix(name)?.parse().ok();
-        match (text, number("below:"), number("class:")) {
-            ("signs", ..) => Ok(Self::Signs),
-            ("one-hot", ..) => Ok(Self::OneHot),
-            ("one-hot-centred", ..) => Ok(Self::CentredOneHot),
-            ("values", ..) => Ok(Self::Values),
-            (_, Some(class), _) if class > 0 => Ok(Self::Below(class)),
-            (_, _, Some(class)) => Ok(Self::Class(class)),
-            _ => Err("expected signs, below:K with K from 1, one-hot, one-hot-centred, class:K \
-                      with K from 0, or values"
-                .into()),
-        }
-    }
-}
-
-impl fmt::Display for TargetRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Signs => f.write_str("signs"),
-            Self::Below(class) => write!(f, "below:{class}"),
-            Self::OneHot => f.write_str("one-hot"),
-            Self::CentredOneHot => f.write_str("one-hot-centred"),
-            Self::Class(class) => write!(f, "class:{class}"),
-            Self::Values => f.write_str("values"),
-        }
-    }
-}
-
-impl Serialize for TargetRule {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        by_name(self, serializer)
-    }
-}
 
 /// Labels as a file or a data set has them: classes, signs or real targets.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +55,65 @@ impl LabelTargets {
     }
 }
 
+impl LabelTargets {
+    /// The share of all columns in the `top` leading eigenvectors of a kernel K of one row an
+    /// example: that of their vector in the eigenvectors of K (x) I_C.
+    ///
+    /// # Errors
+    /// As [`energy_concentration`].
+    pub fn energy(&self, pairs: &Eigenpairs, top: usize) -> Result<EnergyConcentration> {
+        let (mut captured, mut squares) = (0.0, 0.0);
+        for column in (0..self.columns).map(|column| self.column(column)) {
+            let square: f64 = column.iter().map(|y| y * y).sum();
+            if square > 0.0 {
+                captured += energy_concentration(pairs, &column, top)?.squared * square;
+                squares += square;
+            }
+        }
+        ensure_input(squares > 0.0, || "energy: all targets are 0".into())?;
+        let squared = captured / squares;
+        Ok(EnergyConcentration { ratio: squared.sqrt(), squared })
+    }
+
+    /// The targets of the first `n` examples.
+    #[must_use]
+    pub fn first(mut self, n: usize) -> Self {
+        self.values.truncate(n * self.columns);
+        self
+    }
+
+    /// What a network of so many outputs is trained on: labels 0 and 1, classes or real targets.
+    ///
+    /// # Errors
+    /// Another number of columns than outputs.
+    pub fn for_training(&self, outputs: usize) -> Result<Targets> {
+        let (rule, columns) = (self.rule, self.columns);
+        ensure_input(columns == outputs, || {
+            let remedy = match (rule, outputs) {
+                (TargetRule::Values, _) => "give targets (N, C) for its C outputs",
+                (_, 1) => "give --classes, or --targets below:K",
+                _ => "give --targets one-hot",
+            };
+            format!(
+                "--targets {rule} has {columns} columns, and the network {outputs} outputs; \
+                 {remedy}"
+            )
+        })?;
+        Ok(match rule {
+            TargetRule::OneHot if columns > 1 => {
+                let class = |row: &[f64]| row.iter().position(|y| *y > 0.0).unwrap_or(0) as u32;
+                Targets::classes(self.values.chunks_exact(columns).map(class).collect(), columns)?
+            }
+            TargetRule::Values | TargetRule::OneHot | TargetRule::CentredOneHot => {
+                Targets::values(self.values.clone(), columns)?
+            }
+            TargetRule::Signs | TargetRule::Below(_) | TargetRule::Class(_) => {
+                Targets::binary(self.values.iter().map(|y| u8::from(*y > 0.0)).collect())?
+            }
+        })
+    }
+}
+
 impl Labels {
     /// The labels of a .npy file: (N,), or real targets (N, C).
     ///
@@ -150,7 +141,7 @@ impl Labels {
         Self { source: source.into(), columns: 1, values }
     }
 
-    /// Those of the first `n` examples.
+    /// The labels of the first `n` examples.
     #[must_use]
     pub fn first(mut self, n: usize) -> Self {
         self.values.truncate(n * self.columns);
@@ -284,17 +275,6 @@ mod tests {
 
     fn message<T>(result: Result<T>) -> String {
         result.map_or_else(|error| format!("{error:#}"), |_| "no error".into())
-    }
-
-    #[test]
-    fn rules_print_as_they_parse() {
-        for text in ["signs", "below:5", "one-hot", "one-hot-centred", "class:0", "values"] {
-            let rule: Result<TargetRule, String> = text.parse();
-            assert_eq!(rule.map(|rule| rule.to_string()), Ok(text.to_owned()));
-        }
-        for text in ["", "below:0", "below", "class:x", "onehot"] {
-            assert!(text.parse::<TargetRule>().is_err(), "{text}");
-        }
     }
 
     #[test]

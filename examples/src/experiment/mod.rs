@@ -12,6 +12,7 @@ pub(crate) mod kernel;
 pub(crate) mod labels;
 pub(crate) mod linearization;
 pub(crate) mod network_source;
+pub(crate) mod target_rule;
 pub(crate) mod tasks;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,16 +21,17 @@ use entk::{
     data::{DataSource, Dataset, Split, load},
     models::{
         Activation, BertConfig, ConvNextConfig, Gpt2Config, LanguageHead, LeNet5Config,
-        LlamaConfig, MlpConfig, MobileNetV2Config, Network, Params, ResNetConfig, VggConfig,
+        LlamaConfig, MlpConfig, MobileNetV2Config, Model, Network, Params, ResNetConfig, VggConfig,
         VitConfig, WideResNetConfig,
     },
-    train::Examples,
+    train::{Examples, Targets},
 };
 
 use crate::{
     cli::{
         flags::CommonFlags,
         names::{DataName, ModelName},
+        refused::ensure_input,
     },
     experiment::network_source::NetworkSource,
     run::Run,
@@ -134,12 +136,16 @@ pub struct Experiment {
     pub images: Tensor,
     /// How many of them are training images.
     pub train: usize,
-    /// The paper's binary labels (CIFAR2 on CIFAR-10): 1 for classes 0 to 4.
+    /// With one output the paper's binary labels (CIFAR2 on CIFAR-10), 1 for classes 0 to 4; else
+    /// the classes.
     pub labels: Vec<u8>,
     /// The network.
     pub network: Network,
     /// Its parameters at initialisation, f32.
     pub theta0: Params,
+    /// With --classes the same images with their classes, and a network with an output for each:
+    /// what the class task is then.
+    pub of_classes: Option<Box<Experiment>>,
 }
 
 /// A whole data set, standardised with the statistics of its training images.
@@ -181,19 +187,67 @@ impl DataPool {
     /// # Errors
     /// More images asked for than there are.
     pub fn experiment(&self, flags: &CommonFlags) -> Result<Experiment> {
+        let network = self.networks.binary_network(&self.input(), Activation::Relu)?;
+        self.experiment_with(flags, network)
+    }
+
+    /// The experiment whose labels are the classes, and whose network has an output for each.
+    ///
+    /// # Errors
+    /// As [`experiment`](Self::experiment), and a network with another number of outputs than there
+    /// are classes.
+    pub fn class_experiment(&self, flags: &CommonFlags) -> Result<Experiment> {
+        let (network, classes) = (self.network()?, self.split.train.classes());
+        ensure_input(network.outputs() == classes, || {
+            let outputs = network.outputs();
+            format!(
+                "{} has {classes} classes, and the network {outputs} outputs; give --classes \
+                 {classes}",
+                self.split.train.name()
+            )
+        })?;
+        self.experiment_with(flags, network)
+    }
+
+    /// The network of the flags for these images.
+    ///
+    /// # Errors
+    /// Images that it cannot take.
+    pub fn network(&self) -> Result<Network> {
+        self.networks.network(&self.input(), Activation::Relu)
+    }
+
+    fn input(&self) -> [usize; 3] {
+        let (channels, height, width) = self.split.train.images().image_shape();
+        [channels, height, width]
+    }
+
+    fn experiment_with(&self, flags: &CommonFlags, network: Network) -> Result<Experiment> {
         let train = subset(&self.split.train, "--train", flags.train, flags.seed)?;
         let test = subset(&self.split.test, "--test", flags.test, flags.seed)?;
         let sample = train.concat(&test)?;
-        let (channels, height, width) = sample.images().image_shape();
-        let input = [channels, height, width];
-        let network = self.networks.binary_network(&input, Activation::Relu)?;
+        let is_binary = network.outputs() == 1;
         Ok(Experiment {
             images: sample.images().tensor().to_device(&self.device)?,
             train: train.count(),
-            labels: sample.binary_labels(),
+            labels: if is_binary { sample.binary_labels() } else { sample.labels().to_vec() },
             theta0: self.networks.start(&network, flags.seed)?,
             network,
+            of_classes: None,
         })
+    }
+
+    /// The experiment of one logit, and with --classes that of all classes beside it.
+    ///
+    /// # Errors
+    /// As [`experiment`](Self::experiment) and [`class_experiment`](Self::class_experiment).
+    pub fn experiment_beside_classes(&self, flags: &CommonFlags) -> Result<Experiment> {
+        if flags.network.classes.is_none() {
+            return self.experiment(flags);
+        }
+        let network = self.networks.drawn_logit(&self.input())?;
+        let of_classes = Some(Box::new(self.class_experiment(flags)?));
+        Ok(Experiment { of_classes, ..self.experiment_with(flags, network)? })
     }
 }
 
@@ -209,18 +263,34 @@ impl Experiment {
             train: self.train,
             labels: self.labels.clone(),
             network: self.network.clone(),
+            of_classes: match &self.of_classes {
+                Some(experiment) => Some(Box::new(experiment.to_dtype(dtype)?)),
+                None => None,
+            },
+        })
+    }
+
+    /// Labels as targets of the network: 0 and 1 with one output, else classes.
+    ///
+    /// # Errors
+    /// Another label.
+    pub fn targets(&self, labels: &[u8]) -> Result<Targets> {
+        Ok(match self.network.outputs() {
+            1 => Targets::binary(labels.to_vec())?,
+            classes => Targets::classes(labels.iter().copied().map(u32::from).collect(), classes)?,
         })
     }
 
     /// Training and test examples of a task on the whole sample.
     ///
     /// # Errors
-    /// Labels that are not one of 0 and 1 for each image.
+    /// Labels that are no [`targets`](Self::targets), one for each image.
     pub fn examples(&self, labels: &[u8]) -> Result<(Examples, Examples)> {
         let (n, train) = (self.images.dim(0)?, self.train);
         ensure!(labels.len() == n, "{} labels for {n} images", labels.len());
         let part = |from: usize, to: usize| -> Result<Examples> {
-            Ok(Examples::new(self.images.narrow(0, from, to - from)?, labels[from..to].to_vec())?)
+            let images = self.images.narrow(0, from, to - from)?;
+            Ok(Examples::new(images, self.targets(&labels[from..to])?)?)
         };
         Ok((part(0, train)?, part(train, n)?))
     }

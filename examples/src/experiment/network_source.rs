@@ -13,7 +13,7 @@ use entk::{
 use crate::{
     cli::{
         model_flags::{ModelChoice, ModelFlags},
-        refused::ensure_input,
+        refused::{ensure_input, refused},
     },
     experiment::head::Head,
     run::{
@@ -167,6 +167,22 @@ impl NetworkSource {
             )
         })?;
         Ok(network)
+    }
+
+    /// The network of one logit beside one of --classes outputs, of the same name.
+    ///
+    /// # Errors
+    /// An archive or given weights, which have a head of one width, and as
+    /// [`network`](Self::network).
+    pub fn drawn_logit(&self, input: &[usize]) -> Result<Network> {
+        let ModelFlags { model, weights, width, .. } = &self.flags;
+        match (model.built_in(), weights) {
+            (Some(name), None) => self.trained(name.network(input, 1, *width, Activation::Relu)?),
+            _ => Err(refused(
+                "--classes: the tasks of eigenfunctions need a network of one logit beside it; name \
+                 a network that is drawn, without --weights",
+            )),
+        }
     }
 
     /// Refuses inputs of another shape than an archive's.

@@ -1,16 +1,21 @@
-//! The binary tasks of the figures, the classes or the signs of an eigenfunction: an experiment and
+//! The tasks of the figures, the classes or the signs of an eigenfunction: an experiment and
 //! eigenpairs come in, labels and networks trained on them go out. Called by the figures.
 
 use anyhow::{Context, Result};
 use entk::{
     models::Model,
     spectral::{BinaryTarget, Eigenpairs},
-    train::{EpochRecord, Fit, History, Metrics, SgdConfig},
+    train::{EpochRecord, Fit, History, Loss, Metrics, SgdConfig},
 };
 use rayon::prelude::*;
 
 use crate::{
-    experiment::{Experiment, cached_training::Training},
+    experiment::{
+        Experiment,
+        cached_training::Training,
+        labels::{LabelTargets, Labels},
+        target_rule::TargetRule,
+    },
     run::Run,
 };
 
@@ -20,13 +25,40 @@ const SMALL: f64 = 1e8;
 
 /// Labels of all images, and which eigenfunction they are the signs of.
 #[derive(Clone, Debug)]
-pub struct BinaryTask {
+pub struct Task {
     /// Index of the eigenfunction, from 1; 0 is the class task.
     pub index: usize,
     /// Its eigenvalue.
     pub eigenvalue: Option<f64>,
-    /// The labels.
-    pub target: BinaryTarget,
+    /// The labels: 0 and 1, or classes.
+    pub labels: Vec<u8>,
+    /// How many classes they are of: 2 of a network with one logit.
+    pub classes: usize,
+}
+
+impl Task {
+    /// A task of one logit.
+    pub fn binary(index: usize, eigenvalue: Option<f64>, target: &BinaryTarget) -> Self {
+        Self { index, eigenvalue, labels: target.labels().to_vec(), classes: 2 }
+    }
+
+    /// The share of labels 1 among labels 0 and 1.
+    pub fn positive_fraction(&self) -> Option<f64> {
+        let positive = self.labels.iter().filter(|label| **label == 1).count();
+        (self.classes == 2).then(|| positive as f64 / self.labels.len() as f64)
+    }
+
+    /// What alignments and energies measure: signs, or one-hot targets less 1/C.
+    ///
+    /// # Errors
+    /// Labels that are none of the classes.
+    pub fn targets(&self) -> Result<LabelTargets> {
+        let (rule, outputs) = match self.classes {
+            2 => (TargetRule::Signs, 1),
+            classes => (TargetRule::CentredOneHot, classes),
+        };
+        Labels::of_classes("of the task", &self.labels).targets(Some(rule), outputs)
+    }
 }
 
 impl Experiment {
@@ -34,21 +66,33 @@ impl Experiment {
     ///
     /// # Errors
     /// A sample without images.
-    pub fn class_task(&self) -> Result<BinaryTask> {
-        let target = BinaryTarget::from_labels(self.labels.clone())?;
-        Ok(BinaryTask { index: 0, eigenvalue: None, target })
+    pub fn class_task(&self) -> Result<Task> {
+        Ok(match &self.of_classes {
+            Some(experiment) => Task {
+                index: 0,
+                eigenvalue: None,
+                labels: experiment.labels.clone(),
+                classes: experiment.network.outputs(),
+            },
+            None => Task::binary(0, None, &BinaryTarget::from_labels(self.labels.clone())?),
+        })
+    }
+
+    /// What a task is learnt by: with --classes another network for the class task.
+    pub fn of_task(&self, task: &Task) -> &Self {
+        self.of_classes.as_deref().filter(|_| task.index == 0).unwrap_or(self)
     }
 
     /// The class task, then one task for each of the eigenfunctions `indices`, from 1.
     ///
     /// # Errors
     /// An index beyond the pairs.
-    pub fn tasks(&self, pairs: &Eigenpairs, indices: &[usize]) -> Result<Vec<BinaryTask>> {
+    pub fn tasks(&self, pairs: &Eigenpairs, indices: &[usize]) -> Result<Vec<Task>> {
         let mut tasks = vec![self.class_task()?];
         for &index in indices {
             let eigenvalue = Some(pairs.pair(index - 1)?.0);
             let target = BinaryTarget::from_pair(pairs, index - 1)?;
-            tasks.push(BinaryTask { index, eigenvalue, target });
+            tasks.push(Task::binary(index, eigenvalue, &target));
         }
         Ok(tasks)
     }
@@ -60,7 +104,7 @@ impl Experiment {
     /// As [`kernel`](Self::kernel), [`InitialKernel::eigenpairs`] and [`tasks`](Self::tasks).
     ///
     /// [`InitialKernel::eigenpairs`]: crate::InitialKernel::eigenpairs
-    pub fn eigen_tasks(&self, run: &Run, indices: &[usize]) -> Result<Vec<BinaryTask>> {
+    pub fn eigen_tasks(&self, run: &Run, indices: &[usize]) -> Result<Vec<Task>> {
         let last = indices.last().copied().unwrap_or(1);
         self.tasks(&self.kernel(run)?.eigenpairs(run, last)?, indices)
     }
@@ -69,17 +113,24 @@ impl Experiment {
     ///
     /// # Errors
     /// As [`Experiment::train`], naming the task.
-    pub fn networks(
-        &self,
-        run: &Run,
-        tasks: &[BinaryTask],
-        config: &SgdConfig,
-    ) -> Result<Vec<Fit>> {
-        self.fit_all(run, "networks", &self.network, tasks, config)
+    pub fn networks(&self, run: &Run, tasks: &[Task], config: &SgdConfig) -> Result<Vec<Fit>> {
+        self.fit_all(run, "networks", network, tasks, config)
     }
 
-    /// Trains another model of the same parameters as [`networks`](Self::networks) does, as a stage
-    /// of this name.
+    /// A recipe with the loss of as many outputs as the network has.
+    ///
+    /// # Errors
+    /// Labels that are no targets of the network.
+    pub fn recipe(&self, config: &SgdConfig) -> Result<SgdConfig> {
+        let loss = match self.network.outputs() {
+            1 => config.loss,
+            _ => Loss::of(&self.targets(&self.labels)?),
+        };
+        Ok(SgdConfig { loss, ..config.clone() })
+    }
+
+    /// Trains another model of the same parameters, that of each task's experiment, as
+    /// [`networks`](Self::networks) does, as a stage of this name.
     ///
     /// # Errors
     /// As [`networks`](Self::networks).
@@ -87,18 +138,20 @@ impl Experiment {
         &self,
         run: &Run,
         name: &str,
-        model: &dyn Model,
-        tasks: &[BinaryTask],
+        model: impl for<'e> Fn(&'e Self) -> Box<dyn Model + 'e> + Sync,
+        tasks: &[Task],
         config: &SgdConfig,
     ) -> Result<Vec<Fit>> {
         let cache = run.cache();
         run.stage(name, (tasks.len() * config.epochs) as u64, |stage| {
-            let one = |task: &BinaryTask| {
-                let training = Training { model, labels: task.target.labels(), config, keep: &[] };
-                let trained = self.train(cache, stage, &training);
+            let one = |task: &Task| {
+                let on = self.of_task(task);
+                let (model, config) = (model(on), &on.recipe(config)?);
+                let training = Training { model: &*model, labels: &task.labels, config, keep: &[] };
+                let trained = on.train(cache, stage, &training);
                 Ok(trained.with_context(|| format!("the task of index {}", task.index))?.fit)
             };
-            if model.operations() > SMALL {
+            if model(self).operations() > SMALL {
                 return tasks.iter().map(one).collect();
             }
             // Collected in order, so that the first error is the one reported.
@@ -106,6 +159,10 @@ impl Experiment {
             fits.into_iter().collect()
         })
     }
+}
+
+fn network(on: &Experiment) -> Box<dyn Model + '_> {
+    Box::new(on.network.clone())
 }
 
 /// What was measured of a classifier over a set of images.
