@@ -21,13 +21,24 @@ const PANEL: usize = 128;
 /// Rows of the kernel widened to f64 at a time; with the panel 128 KiB, within an L2 cache.
 const TILE: usize = 128;
 
-/// Coefficients on some examples: one column of `rows.len()` numbers for each target.
+/// Numbers of the kernel that are read at a time, if they are not in memory: 128 MiB. Steps on more
+/// are taken in parts; the number is fixed, so that they have the same bits in memory.
+const READ: usize = 1 << 24;
+
+/// Coefficients on some rows of the kernel: one column of `rows.len()` numbers for each target.
 #[derive(Clone, Copy)]
 pub(crate) struct Coefficients<'a> {
-    /// The examples, as rows of the Gram.
+    /// Rows of the Gram.
     pub(crate) rows: &'a [u32],
     /// The columns, one after the other.
     pub(crate) columns: &'a [f64],
+}
+
+impl<'a> Coefficients<'a> {
+    fn matrix(&self) -> MatRef<'a, f64> {
+        let count = self.rows.len();
+        MatRef::from_column_major_slice(self.columns, count, self.columns.len() / count)
+    }
 }
 
 /// Consecutive examples with the velocity and displacement of their logits, for every target.
@@ -75,15 +86,29 @@ impl<'a> Logits<'a> {
 
     /// One step along the gradient K c of coefficients c.
     pub(crate) fn step(&mut self, map: StepMap, c: Coefficients<'_>) -> Result<()> {
-        let rows = self.kernel.rows(c.rows, &mut self.buffer)?;
-        self.panels.par_iter_mut().for_each_init(Scratch::default, |scratch, panel| {
-            let gradient = scratch.product(&rows, panel.examples.clone(), c.columns);
-            let Panel { velocity, displacement, .. } = panel;
-            // Compiled for this machine's vectors: same operations, same bits.
-            Arch::new().dispatch(|| map.apply(velocity, displacement, gradient));
-        });
+        self.step_by_parts(map, c, rows_at_once(self.kernel, READ))
+    }
+
+    fn step_by_parts(&mut self, map: StepMap, c: Coefficients<'_>, at_once: usize) -> Result<()> {
+        let columns = c.matrix();
+        for (part, indices) in c.rows.chunks(at_once).enumerate() {
+            let rows = self.kernel.rows(indices, &mut self.buffer)?;
+            let columns = columns.subrows(part * at_once, rows.len());
+            let map = if part == 0 { map } else { map.kick_alone() };
+            self.panels.par_iter_mut().for_each_init(Scratch::default, |scratch, panel| {
+                let gradient = scratch.product(&rows, panel.examples.clone(), columns);
+                let Panel { velocity, displacement, .. } = panel;
+                // Compiled for this machine's vectors: same operations, same bits.
+                Arch::new().dispatch(|| map.apply(velocity, displacement, gradient));
+            });
+        }
         Ok(())
     }
+}
+
+/// Rows of a kernel, at least one, of so many numbers.
+pub(crate) fn rows_at_once(kernel: &dyn KernelRows, numbers: usize) -> usize {
+    (numbers / kernel.n()).max(1)
 }
 
 /// K c on the samples `examples` for coefficients c on the first `n` samples, one column of `n` for
@@ -149,10 +174,13 @@ impl Scratch {
     /// K c on the panel `examples`, for c on the samples of `rows`. The shapes of all products are
     /// fixed by the panel and c, and each is computed by one thread, so the bits do not depend
     /// on how many there are.
-    fn product(&mut self, rows: &[Entries<'_>], examples: Range<usize>, c: &[f64]) -> &[f64] {
-        let (height, count) = (examples.len(), rows.len());
-        let targets = c.len() / count;
-        let columns = MatRef::from_column_major_slice(c, count, targets);
+    fn product(
+        &mut self,
+        rows: &[Entries<'_>],
+        examples: Range<usize>,
+        columns: MatRef<'_, f64>,
+    ) -> &[f64] {
+        let (height, targets) = (examples.len(), columns.ncols());
         self.product.resize(height * targets, 0.0);
         let mut out = MatMut::from_column_major_slice_mut(&mut self.product, height, targets);
         let mut accumulate = Accum::Replace;
@@ -187,4 +215,38 @@ pub(crate) fn zeros(n: usize, targets: usize) -> Result<Vec<f64>> {
         .map_err(|_| TrainError::OutOfMemory { what: "coefficients", numbers })?;
     zeros.resize(numbers, 0.0);
     Ok(zeros)
+}
+
+#[cfg(test)]
+mod tests {
+    use entk_spectral::Gram;
+
+    use super::*;
+    use crate::config::SgdConfig;
+
+    #[test]
+    fn rows_read_in_parts_give_the_same_step() {
+        let (n, targets) = (150, 3);
+        let entry = |at: usize| ((at / n * (at % n)) as f64).sin();
+        let gram = Gram::from_lower_f64(n, (0..n * n).map(entry).collect()).expect("finite");
+        let map = StepMap::of(&SgdConfig::default(), 0.1).expect("linear");
+        let rows: Vec<u32> = (0..40).map(|at| 3 * at).collect();
+        let columns: Vec<f64> = (0..40 * targets).map(|at| (at as f64).cos()).collect();
+        let moved = |at_once: usize| {
+            let mut logits = Logits::new(&gram, n, targets).expect("memory");
+            for _ in 0..2 {
+                let c = Coefficients { rows: &rows, columns: &columns };
+                logits.step_by_parts(map, c, at_once).expect("rows in memory");
+            }
+            (0..targets).flat_map(|at| logits.column(at).collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        let whole = moved(40);
+        assert!(whole.iter().any(|u| u.abs() > 0.1));
+        for at_once in [1, 7, 39] {
+            for (a, b) in moved(at_once).iter().zip(&whole) {
+                // Sums of 40 numbers below 1 in another order, which are of size 40.
+                assert!((a - b).abs() <= 1600.0 * f64::EPSILON, "{a}, {b}");
+            }
+        }
+    }
 }

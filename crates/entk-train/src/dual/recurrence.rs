@@ -42,6 +42,11 @@ impl StepMap {
         Ok(Self { keep, kick: [1.0, -rate * fresh] })
     }
 
+    /// What another part of the gradient adds to a step that was taken on the first.
+    pub(crate) fn kick_alone(self) -> Self {
+        Self { keep: [[1.0, 0.0], [0.0, 1.0]], ..self }
+    }
+
     /// The step on many pairs.
     #[inline(always)]
     pub(crate) fn apply(&self, velocity: &mut [f64], displacement: &mut [f64], gradient: &[f64]) {
@@ -96,6 +101,19 @@ impl EpochMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_may_be_taken_in_parts() {
+        let config = SgdConfig { decay: WeightDecay::FromStart(0.2), ..SgdConfig::default() };
+        let step = StepMap::of(&config, 0.3).expect("linear");
+        let (mut v, mut m) = ([0.75], [-0.5]);
+        step.apply(&mut v, &mut m, &[1.5]);
+        step.kick_alone().apply(&mut v, &mut m, &[0.25]);
+        let (mut w, mut u) = ([0.75], [-0.5]);
+        step.apply(&mut w, &mut u, &[1.75]);
+        let error = (v[0] - w[0]).abs() + (m[0] - u[0]).abs();
+        assert!(error <= 8.0 * f64::EPSILON, "{error}");
+    }
 
     #[test]
     fn an_epoch_is_its_steps_one_after_the_other() {

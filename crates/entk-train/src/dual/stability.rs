@@ -2,15 +2,18 @@
 //!
 //! Asked through [`DualSgd::stability`](crate::DualSgd::stability) before a long run.
 
-use entk_spectral::{Entries, KernelRows};
+use entk_spectral::KernelRows;
 use rayon::prelude::*;
 
 use crate::{
     config::{Optimizer, SgdConfig, WeightDecay},
-    dual::run::Problem,
+    dual::{logits::rows_at_once, run::Problem},
     error::Result,
     steps::StepSchedule,
 };
+
+/// Numbers of the kernel that a thread reads at a time: 32 MiB.
+const READ: usize = 1 << 22;
 
 /// Power iterations at most, and the relative growth of the estimate at which they end.
 const ITERATIONS: usize = 100;
@@ -74,12 +77,15 @@ pub(super) fn batch_curvature(problem: &Problem<'_>, steps: &StepSchedule) -> Re
     Ok(steps.config().objective().curvature() * problem.outputs.scale() * largest)
 }
 
-/// The part of the kernel on `rows`, row by row.
+/// The part of the kernel on `rows`, row by row; each thread reads a few at a time.
 fn principal(kernel: &dyn KernelRows, rows: &[u32]) -> Result<Vec<f64>> {
-    let mut buffer = Vec::new();
-    let entries = |row: Entries<'_>| rows.iter().map(|&j| row.get(j as usize)).collect();
-    let all = kernel.rows(rows, &mut buffer)?;
-    Ok(all.into_iter().map(entries).collect::<Vec<Vec<f64>>>().concat())
+    let (mut buffer, mut part) = (Vec::new(), Vec::with_capacity(rows.len() * rows.len()));
+    for indices in rows.chunks(rows_at_once(kernel, READ)) {
+        for row in kernel.rows(indices, &mut buffer)? {
+            part.extend(rows.iter().map(|&j| row.get(j as usize)));
+        }
+    }
+    Ok(part)
 }
 
 /// lambda_max of a symmetric n x n matrix by power iteration, started at the roots of the diagonal:
