@@ -35,6 +35,18 @@ pub enum DataError {
         /// What the decoder found.
         source: io::Error,
     },
+    /// Files of one data set where another's were expected.
+    #[error(
+        "{}: these are the labels of {found}, not of {asked}; ask for {found}, or keep each data set in a subfolder of its name", folder.display()
+    )]
+    OtherDataset {
+        /// The data set asked for.
+        asked: &'static str,
+        /// The data set whose labels these are.
+        found: &'static str,
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The first bytes are not those of the expected format.
     #[error(
         "{file}: starts with {found:#010x}, expected {expected:#010x} ({format}); is it the right file?"

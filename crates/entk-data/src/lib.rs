@@ -35,6 +35,7 @@ mod error;
 pub mod idx;
 mod images;
 pub mod npy;
+mod published;
 mod separable;
 mod source;
 mod standardizer;

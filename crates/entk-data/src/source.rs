@@ -14,7 +14,7 @@ use crate::{
     dataset::Split,
     embedded::embedded,
     error::{DataError, Result},
-    idx,
+    idx, published,
 };
 
 /// Environment variable that names the folder of data sets.
@@ -70,8 +70,9 @@ pub struct Loaded {
 /// # Errors
 /// [`DataError::NotAFolder`] if `folder` or `ENTK_DATA` is not one; [`DataError::NotFound`], with
 /// the folders looked in, if `folder` holds no file of the data set, or if none is given and there
-/// is no other place; [`DataError::Incomplete`] if only some files are there; otherwise the errors
-/// of [`idx::read_split`] and [`cifar::read_split`].
+/// is no other place; [`DataError::Incomplete`] if only some files are there;
+/// [`DataError::OtherDataset`] if the labels are those of another published data set; otherwise the
+/// errors of [`idx::read_split`] and [`cifar::read_split`].
 ///
 /// ```
 /// use entk_data::{DataSource, load};
@@ -162,8 +163,25 @@ impl DataSource {
 
     fn read(self, folder: &Path) -> Result<Split> {
         match self {
-            Self::FashionMnist | Self::Mnist => idx::read_split(folder, self.name()),
+            Self::FashionMnist | Self::Mnist => {
+                let split = idx::read_split(folder, self.name())?;
+                self.ensure_not_another(folder, &split)?;
+                Ok(split)
+            }
             Self::Cifar10 => cifar::read_split(folder),
+        }
+    }
+
+    /// Refuses the labels of another published data set, whose files have these names too.
+    fn ensure_not_another(self, folder: &Path, split: &Split) -> Result<()> {
+        let found = [&split.train, &split.test].map(|part| published::name_of(part.labels()));
+        match found.into_iter().flatten().find(|found| *found != self.name()) {
+            None => Ok(()),
+            Some(found) => Err(DataError::OtherDataset {
+                asked: self.name(),
+                found,
+                folder: folder.to_owned(),
+            }),
         }
     }
 

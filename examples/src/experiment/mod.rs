@@ -18,7 +18,7 @@ pub(crate) mod tasks;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use entk::{
-    data::{DataSource, Dataset, Split, load},
+    data::{DATA_VARIABLE, DataSource, Dataset, Origin, Split, load},
     models::{
         Activation, BertConfig, ConvNextConfig, Gpt2Config, LanguageHead, LeNet5Config,
         LlamaConfig, MlpConfig, MobileNetV2Config, Model, Network, Params, ResNetConfig, VggConfig,
@@ -166,7 +166,14 @@ impl DataPool {
     pub fn load(run: &Run, flags: &CommonFlags) -> Result<Self> {
         let device = flags.device.open()?;
         let networks = NetworkSource::open(run, &flags.network, DType::F32, &device)?;
-        let loaded = load(flags.data.source(), flags.data_root.as_deref())?;
+        let source = flags.data.source();
+        let loaded = load(source, flags.data_root.as_deref())?;
+        let is_asked = std::env::var_os(DATA_VARIABLE).is_some_and(|folder| !folder.is_empty());
+        let why = match loaded.origin {
+            Origin::Embedded if is_asked => ", since ENTK_DATA has no files of it",
+            _ => "",
+        };
+        run.note(format_args!("images of {source}: {}{why}", loaded.origin));
         let (split, _) = loaded.split.standardized()?;
         Ok(Self { split, origin: loaded.origin.to_string(), networks, device })
     }

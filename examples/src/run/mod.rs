@@ -10,7 +10,8 @@ pub(crate) mod record;
 pub(crate) mod stderr;
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
@@ -97,6 +98,7 @@ pub struct Run {
     stages: Stages,
     cache: ResultCache,
     archive: OnceCell<ArchiveRecord>,
+    notes: RefCell<Vec<String>>,
 }
 
 impl Run {
@@ -141,6 +143,7 @@ impl Run {
             progress: Progress::new(),
             stages: Stages::start(),
             archive: OnceCell::new(),
+            notes: RefCell::default(),
         })
     }
 
@@ -175,6 +178,15 @@ impl Run {
     /// Keeps what is known of the network's archive for the record; the first is kept.
     pub(crate) fn note_archive(&self, archive: ArchiveRecord) {
         self.archive.get_or_init(|| archive);
+    }
+
+    /// Says on stderr what was taken for granted, and keeps it for the record; twice is once.
+    pub fn note(&self, note: impl Display) {
+        let note = note.to_string();
+        if !self.notes.borrow().contains(&note) {
+            say(&note);
+            self.notes.borrow_mut().push(note);
+        }
     }
 
     /// The times so far.
@@ -241,6 +253,7 @@ impl Run {
         let mut record = Record::new(&self.program, seed, settings, results, &self.stages)?;
         record.cache = self.cache.uses();
         record.archive = self.archive.into_inner();
+        record.notes = self.notes.into_inner();
         record.write(&self.folder.file(RECORD))?;
         let (shown, wall_s) = (self.folder.path().display(), record.total.wall_s);
         say(format_args!("results: {shown} ({wall_s:.1} s)"));

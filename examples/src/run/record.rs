@@ -153,6 +153,9 @@ pub struct Record {
     /// The archive that the network came from, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<ArchiveRecord>,
+    /// What was taken for granted where the flags said nothing, as stderr said it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What was found in the cache; the times are those of what was computed.
     #[serde(default)]
     pub cache: CacheUse,
@@ -188,6 +191,7 @@ impl Record {
             settings: serde_json::to_value(settings).context("settings have no JSON form")?,
             results: serde_json::to_value(results).context("results have no JSON form")?,
             archive: None,
+            notes: Vec::new(),
             cache: CacheUse::default(),
             stages: stages.times(),
             total: stages.total(),
