@@ -159,9 +159,11 @@ impl<'a> Assembly<'a> {
     }
 
     /// Compares `pairs` entries (i, j), j <= i, of a kernel with f64 references. The pairs are a
-    /// function of `seed`, spread evenly over the lower triangle.
+    /// function of `seed`, spread evenly over the lower triangle, and each has one row of the pair
+    /// before.
     ///
-    /// Cost: two backward passes of one example in f64 a pair, and 16 P bytes.
+    /// Cost: `pairs` + 1 gradients of one example in f64, and 16 P bytes; for a trace of C > 1
+    /// outputs 2 C gradients a pair, and not more memory.
     ///
     /// # Errors
     /// Those of `entry`, of the model in f64, and of the device.

@@ -1,10 +1,13 @@
 //! Errors of a finished kernel on a sample of its entries.
 
+use std::{borrow::Cow, sync::OnceLock};
+
 use candle_core::DType;
+use entk_models::{Params, Sweep};
 
 use crate::{
-    error::{GramError, Result},
-    factors::per_example::{gradients, inner_product},
+    error::Result,
+    factors::per_example::{gradient, inner_product, row_cotangents},
     ntk::Ntk,
 };
 
@@ -22,35 +25,79 @@ pub struct ErrorEstimate {
 }
 
 impl ErrorEstimate {
-    /// Compares `pairs` entries (i, j), j <= i, of a kernel with f64 references.
+    /// Compares `pairs` entries (i, j), j <= i, of a kernel with f64 references: a chain, in which
+    /// every pair has one row of the pair before.
     pub(crate) fn of(
         ntk: &Ntk<'_>,
         pairs: usize,
         seed: u64,
         mut entry: impl FnMut(usize, usize) -> Result<f64>,
     ) -> Result<Self> {
-        let (n, per) = (ntk.rows()?, ntk.rows_per_example());
-        let params = ntk.params.to_dtype(DType::F64)?;
-        let gradient = |row: usize| {
-            let x = ntk.inputs.narrow(0, row / per, 1)?;
-            let x = if x.dtype().is_float() { x.to_dtype(DType::F64)? } else { x };
-            Ok::<_, GramError>(gradients(ntk, &params, &x)?.swap_remove(row % per))
-        };
+        let (n, params) = (ntk.rows()?, ntk.params.to_dtype(DType::F64)?);
         let mut state = seed;
+        let mut next = || Row::new(ntk, &params, below(&mut state, n));
         let (mut largest, mut squares) = (0.0_f64, 0.0);
+        let mut last = None;
         for _ in 0..pairs {
-            let (a, b) = (below(&mut state, n), below(&mut state, n));
-            let (i, j) = (a.max(b), a.min(b));
-            let (left, right) = (gradient(i)?, gradient(j)?);
-            let scale = (inner_product(&left, &left) * inner_product(&right, &right)).sqrt();
-            let difference = (entry(i, j)? - inner_product(&left, &right)).abs();
+            let left = last.take().map_or_else(&mut next, Ok)?;
+            let right = next()?;
+            let [left_square, product, right_square] = left.products(&right)?;
+            let (i, j) = (left.row.max(right.row), left.row.min(right.row));
+            let difference = (entry(i, j)? - product).abs();
             // Two zero gradients have a zero kernel, exactly.
+            let scale = (left_square * right_square).sqrt();
             let error = if difference == 0.0 { 0.0 } else { difference / scale };
             // Written so that NaN counts as the largest.
             largest = if error <= largest { largest } else { error };
             squares += error * error;
+            last = Some(right);
         }
         Ok(Self { pairs, largest, rms: (squares / pairs.max(1) as f64).sqrt() })
+    }
+}
+
+/// A row of the kernel, and the gradients in f64 that it is made of.
+struct Row<'a> {
+    row: usize,
+    ntk: &'a Ntk<'a>,
+    sweep: Sweep<'a>,
+    cotangents: Vec<Vec<f64>>,
+    /// Its gradient, if it is only one: those of all outputs would take C P numbers.
+    only: OnceLock<Vec<f64>>,
+}
+
+impl<'a> Row<'a> {
+    fn new(ntk: &'a Ntk<'a>, params: &'a Params, row: usize) -> Result<Self> {
+        let per = ntk.rows_per_example();
+        let x = ntk.inputs.narrow(0, row / per, 1)?;
+        let x = if x.dtype().is_float() { x.to_dtype(DType::F64)? } else { x };
+        let (sweep, only) = (ntk.model.sweep(params, &x)?, OnceLock::new());
+        let cotangents = row_cotangents(ntk).swap_remove(row % per);
+        Ok(Self { row, ntk, sweep, cotangents, only })
+    }
+
+    fn gradient(&self, u: &[f64]) -> Result<Cow<'_, [f64]>> {
+        if let Some(gradient) = self.only.get() {
+            return Ok(Cow::Borrowed(gradient));
+        }
+        let gradient = gradient(self.ntk, &self.sweep, u)?;
+        match self.cotangents.len() {
+            1 => Ok(Cow::Borrowed(self.only.get_or_init(|| gradient))),
+            _ => Ok(Cow::Owned(gradient)),
+        }
+    }
+
+    /// Inner products of this row with itself, of both, and of the other with itself.
+    fn products(&self, other: &Self) -> Result<[f64; 3]> {
+        let mut sums = [0.0; 3];
+        for (u, v) in self.cotangents.iter().zip(&other.cotangents) {
+            self.ntk.check_stop()?;
+            let (a, b) = (self.gradient(u)?, other.gradient(v)?);
+            for (sum, [a, b]) in sums.iter_mut().zip([[&a, &a], [&a, &b], [&b, &b]]) {
+                *sum += inner_product(a, b);
+            }
+        }
+        Ok(sums)
     }
 }
 

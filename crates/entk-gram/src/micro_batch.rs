@@ -1,7 +1,12 @@
 //! How many examples are swept at a time: a function of the kernel alone, from the memory that a
 //! sweep of one takes. Engines, plans and identities ask it.
 
-use crate::{config::GramConfig, error::Result, factors::form::FactorSizes, ntk::Ntk};
+use crate::{
+    config::{GramConfig, Outputs},
+    error::Result,
+    factors::form::FactorSizes,
+    ntk::Ntk,
+};
 
 /// Most examples, where nothing else is said: more make no product faster.
 const MOST: usize = 64;
@@ -9,6 +14,9 @@ const MOST: usize = 64;
 /// memory, which costs more than to use the same again. Where the parameters take more bytes, as
 /// many as they: they are read once a micro-batch.
 const BYTES: usize = 128 << 20;
+/// Bytes that the values of as many micro-batches as a group has outputs take at most: a bound of
+/// its factors, which have no cotangents of activations and pooling.
+const GROUP_BYTES: usize = 512 << 20;
 /// Micro-batches are a multiple of this on the host, so that they keep threads busy side by side.
 const SIDE_BY_SIDE: usize = 2;
 
@@ -27,18 +35,34 @@ impl Ntk<'_> {
             return micro_batch.min(n).max(1);
         }
         let multiple = if self.params.device().is_cpu() { SIDE_BY_SIDE } else { 1 };
-        let bytes = BYTES.max(self.params.count() * self.item());
-        let most = bytes / (2 * self.values * self.item()).max(1);
-        equal(n, most.clamp(1, MOST), multiple)
+        equal(n, self.most(), multiple)
     }
 
-    /// Bytes of all values of one example, and of the factors of one output: outputs are swept one
-    /// after the other.
+    /// Most examples of a micro-batch where nothing is said.
+    fn most(&self) -> usize {
+        let bytes = BYTES.max(self.params.count() * self.item());
+        (bytes / (2 * self.values * self.item()).max(1)).clamp(1, MOST)
+    }
+
+    /// Outputs whose factors are at hand at the same time: all, or as many as have small
+    /// cotangents, but never one alone of several, since only two show whether they have one
+    /// input. A function of the kernel alone.
+    pub(crate) fn outputs_at_once(&self) -> usize {
+        let bytes = self.most() * self.values * self.item();
+        let outputs = self.swept_outputs();
+        (GROUP_BYTES / bytes.max(1)).clamp(outputs.min(2), outputs.max(1))
+    }
+
+    /// Bytes of all values of one example, and of the factors of a group of outputs.
     pub(crate) fn sweep_bytes(&self) -> Result<usize> {
-        let layers = self.layers()?;
-        let outputs = self.config.outputs.factors_per_row(self.model.outputs());
-        let numbers: usize = layers.iter().map(FactorSizes::factor_len).sum();
-        Ok((self.values + numbers.div_ceil(outputs.max(1))) * self.item())
+        let outputs = if self.config.outputs == Outputs::Full { self.outputs_at_once() } else { 1 };
+        let numbers = |layer: &FactorSizes| {
+            let [inputs, cotangents] = layer.lengths();
+            inputs + outputs * cotangents
+        };
+        // Of a trace, the first group is the largest.
+        let layers = self.layers()?.iter().filter(|layer| layer.group == 0);
+        Ok((self.values + layers.map(numbers).sum::<usize>()) * self.item())
     }
 
     /// Bytes of a number of the parameters.

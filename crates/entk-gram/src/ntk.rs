@@ -2,9 +2,12 @@
 //! by [`Assembly`](crate::Assembly); plans, engines and stores read it and ask it for gradient
 //! factors.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use candle_core::{DType, Tensor};
@@ -14,15 +17,18 @@ use rayon::prelude::*;
 use crate::{
     config::{Accumulate, GramConfig, Outputs},
     error::{GramError, Result},
-    factors::form::{FactorSizes, without_single_token},
+    factors::{
+        form::FactorSizes,
+        outputs::{all_sizes, of_outputs},
+    },
 };
 
 /// Examples checked for NaN and infinity at a time, so that no second copy of a large set is made.
 const CHECKED: usize = 1024;
 
-/// Takes the factors of one output of a micro-batch, and the row of each example to which they
-/// belong: 0, or with [`Outputs::Full`] the number of the output.
-pub(crate) type OutputSink<'a> = dyn FnMut(usize, Vec<Factor>) -> Result<()> + 'a;
+/// Takes the number of a group of outputs and their factors in a micro-batch, layer by layer: one
+/// of each layer, or with [`Outputs::Full`] one for each output of the group.
+pub(crate) type OutputSink<'a> = dyn FnMut(usize, Vec<Vec<Factor>>) -> Result<()> + 'a;
 
 /// A kernel, not yet computed.
 pub(crate) struct Ntk<'a> {
@@ -102,10 +108,11 @@ impl<'a> Ntk<'a> {
     }
 
     /// The layers with a gradient, last first, as the first sweep showed them, or one of a single
-    /// example shows them now; for a trace over outputs once for each.
+    /// example shows them now; for a trace over outputs once for each group of them.
     pub(crate) fn layers(&self) -> Result<&[FactorSizes]> {
         if self.layers.get().is_none() {
-            self.sweep(&self.inputs.narrow(0, 0, 1)?, &mut |_, _| Ok(()))?;
+            let one = self.inputs.narrow(0, 0, 1)?;
+            self.sweep(&one, Some(&[0]), &mut |_, _| Ok(()))?;
         }
         Ok(self.layers.get().map_or(&[], Vec::as_slice))
     }
@@ -118,27 +125,44 @@ impl<'a> Ntk<'a> {
         }
     }
 
-    /// Sweeps a micro-batch, and hands over the factors of one output after the other.
-    pub(crate) fn sweep(&self, batch: &Tensor, sink: &mut OutputSink<'_>) -> Result<()> {
+    /// Sweeps a micro-batch, and hands over the factors of one group of outputs after the other: of
+    /// all groups, or of those asked for.
+    pub(crate) fn sweep(
+        &self,
+        batch: &Tensor,
+        wanted: Option<&[usize]>,
+        sink: &mut OutputSink<'_>,
+    ) -> Result<()> {
         let sweep = self.model.sweep(&self.params, batch)?;
         ensure_finite(sweep.outputs(), "model outputs")?;
-        let mut hand_over = |row: usize, factors: Vec<Factor>| {
-            let included = |f: &Factor| f.names().iter().all(|name| self.config.includes(name));
-            let factors = factors.into_iter().filter(included).map(without_single_token);
-            let factors = factors.collect::<Result<Vec<_>>>()?;
-            // Every output has the factors of the first.
-            let of_one = || factors.iter().map(FactorSizes::of);
-            let outputs = self.config.outputs.factors_per_row(self.model.outputs());
-            self.layers.get_or_init(|| (0..outputs).flat_map(|_| of_one()).collect());
-            sink(row, factors)
-        };
+        let (kernel, outputs, groups) =
+            (self.config.outputs, self.model.outputs(), self.output_groups());
+        for (at, range) in groups.iter().enumerate() {
+            if wanted.is_some_and(|wanted| !wanted.contains(&at)) {
+                continue;
+            }
+            let includes = |name: &str| self.config.includes(name);
+            let layers = of_outputs(&sweep, kernel, range.clone(), includes)?;
+            self.layers.get_or_init(|| all_sizes(&layers, kernel, &groups, outputs));
+            let contracted = layers.into_iter().map(|layer| layer.contracted(kernel, at, outputs));
+            sink(at, contracted.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())?;
+        }
+        Ok(())
+    }
+
+    /// Consecutive outputs whose factors are at hand at the same time; one group for a kernel of
+    /// one output or of their sum.
+    pub(crate) fn output_groups(&self) -> Vec<Range<usize>> {
+        let (count, at_once) = (self.swept_outputs(), self.outputs_at_once());
+        let group = |start: usize| start..(start + at_once).min(count);
+        (0..count).step_by(at_once).map(group).collect()
+    }
+
+    /// Outputs with a pass backward of their own.
+    pub(crate) fn swept_outputs(&self) -> usize {
         match self.config.outputs {
-            Outputs::SumOfLogits => hand_over(0, sweep.factors(&sweep.outputs().ones_like()?)?),
-            Outputs::One(output) => hand_over(0, sweep.output_factors(output)?),
-            kernel => (0..self.model.outputs()).try_for_each(|output| {
-                let row = if kernel == Outputs::Full { output } else { 0 };
-                hand_over(row, sweep.output_factors(output)?)
-            }),
+            Outputs::Trace | Outputs::Full => self.model.outputs(),
+            Outputs::SumOfLogits | Outputs::One(_) => 1,
         }
     }
 }

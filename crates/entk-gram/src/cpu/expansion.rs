@@ -103,13 +103,20 @@ impl<T: Real> Expanded<T> {
         let filters = ranges.first().map_or(0, |u| u.start)..ranges.last().map_or(0, |u| u.end);
         let width = expansion.columns(&filters);
         let rows = self.rows.reused(examples.len(), width);
-        let (inputs, cotangents) = (pair.inputs.part(examples), pair.cotangents.part(examples));
+        let (sharing, first) = (pair.sharing, examples.start / pair.sharing);
+        let inputs = pair.inputs.part(&(first..examples.end.div_ceil(sharing)));
+        let cotangents = pair.cotangents.part(examples);
         let [input_len, output_len] = match expansion.of {
             Expandable::Conv(g) => [g.input_len(), g.output_len()],
             Expandable::Tokens(t) => [t.tokens * t.inputs, t.tokens * t.outputs],
         };
+        let input = |row: usize| {
+            let at = (examples.start + row) / sharing - first;
+            &inputs[at * input_len..(at + 1) * input_len]
+        };
         let each = (rows.par_chunks_mut(width))
-            .zip(inputs.par_chunks(input_len))
+            .enumerate()
+            .map(|(at, row)| (row, input(at)))
             .zip(cotangents.par_chunks(output_len));
         match expansion.of {
             Expandable::Conv(g) => each.for_each_init(

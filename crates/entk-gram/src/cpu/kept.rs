@@ -8,6 +8,7 @@ use entk_models::{Factor, Real};
 use rayon::prelude::*;
 
 use crate::{
+    config::Outputs,
     cpu::{
         embedding::EmbeddingRows,
         expansion::Expansion,
@@ -29,6 +30,7 @@ pub(crate) static COSTS: FormCosts = FormCosts {
     all_pixel_pairs: false,
     expands_jacobian: false,
     bias_is_separate: |form| matches!(form, Form::Pixels | Form::Expanded),
+    shares_inputs: true,
 };
 /// A part of a layer that is contracted by itself, and how.
 #[derive(Debug)]
@@ -84,57 +86,91 @@ impl CpuLayer {
 
     /// Numbers that are kept of a row of the kernel.
     pub(crate) fn kept(&self) -> usize {
-        self.layer.kept(self.form)
+        self.layer.kept(self.form, &COSTS)
     }
 
-    /// Adds what is kept of a factor of `count` examples.
-    fn keep<T: Real>(&self, factor: &Factor, count: usize, row: &mut HostRow<T>) -> Result<()> {
-        let in_rows = matches!(self.contraction, Contraction::Rows);
-        let (inputs, cotangents) = match factor {
-            Factor::Embedding { ids, cotangents, .. } if !in_rows => {
-                let (_, tokens, width) = cotangents.dims3()?;
-                let ids = host(ids, count)?.flatten_all()?.to_vec1()?;
-                let cotangents = host(cotangents, count)?.flatten_all()?.to_vec1()?;
-                let rows = EmbeddingRows::of_tokens(&ids, &cotangents, tokens, width);
-                row.embeddings.push(rows);
-                return Ok(());
+    /// Rows of the kernel that have the inputs of this layer once.
+    fn sharing(&self) -> usize {
+        if self.form == Form::Embedding { 1 } else { self.layer.shared_by }
+    }
+
+    /// Adds what is kept of the factors of some outputs for `count` examples.
+    fn keep<T: Real>(
+        &self,
+        factors: &[Factor],
+        count: usize,
+        group: &mut HostGroup<T>,
+    ) -> Result<()> {
+        let Some(first) = factors.first() else { return Ok(()) };
+        match (&self.contraction, first) {
+            (Contraction::Rows, _) | (_, Factor::Rows { .. }) => {
+                let rows = match factors {
+                    [factor] => factor.rows()?,
+                    factors => Factor::rows_of_outputs(factors)?,
+                };
+                group.rows.push(host(&rows, count)?);
             }
-            Factor::Dense { inputs, cotangents, .. } | Factor::Conv { inputs, cotangents, .. }
-                if !in_rows =>
-            {
-                (host(inputs, count)?, host(cotangents, count)?)
+            (_, Factor::Embedding { .. }) => {
+                let of = |factor| embedding_rows(factor, count);
+                group.embeddings.push(factors.iter().map(of).collect::<Result<_>>()?);
             }
-            _ => {
-                row.rows.push(host(&factor.rows()?, count)?);
-                return Ok(());
-            }
-        };
-        row.pairs.push(match (&self.contraction, self.layer.shape) {
-            (Contraction::Pixels(_), FactorShape::Conv(_)) => {
-                [pixels_first::<T>(&inputs)?, pixels_first::<T>(&cotangents)?]
-            }
-            _ => [inputs, cotangents],
-        });
+            _ => group.pairs.push(self.pair::<T>(factors, count)?),
+        }
         Ok(())
     }
-}
 
-/// Factors of some examples as they are kept, with one row of each tensor an example.
-struct HostRow<T> {
-    rows: Vec<Tensor>,
-    pairs: Vec<[Tensor; 2]>,
-    embeddings: Vec<EmbeddingRows<T>>,
-}
-
-impl<T> Default for HostRow<T> {
-    fn default() -> Self {
-        Self { rows: Vec::new(), pairs: Vec::new(), embeddings: Vec::new() }
+    /// Inputs, once where outputs share them, and cotangents of all outputs of an example side by
+    /// side.
+    fn pair<T: Real>(&self, factors: &[Factor], count: usize) -> Result<[Tensor; 2]> {
+        let by_pixel = matches!(
+            (&self.contraction, self.layer.shape),
+            (Contraction::Pixels(_), FactorShape::Conv(_))
+        );
+        let side = |at: usize, factors: &[Factor]| {
+            let tensors = factors.iter().map(|factor| factor.tensors()[at].narrow(0, 0, count));
+            let mut tensors = tensors.collect::<candle_core::Result<Vec<_>>>()?;
+            let all = match tensors.len() {
+                1 => tensors.swap_remove(0),
+                _ => Tensor::stack(&tensors, 1)?.flatten(0, 1)?,
+            };
+            let all = host(&all, all.dim(0)?)?;
+            if by_pixel { pixels_first::<T>(&all) } else { Ok(all) }
+        };
+        let inputs = if self.sharing() > 1 { &factors[..1] } else { factors };
+        Ok([side(0, inputs)?, side(1, factors)?])
     }
 }
 
-/// The wanted factors of a micro-batch, for each row of the kernel that an example has, and the
-/// number of examples.
-type HostBatch<T> = (Vec<HostRow<T>>, usize);
+/// What is kept of an embedding for one output.
+fn embedding_rows<T: Real>(factor: &Factor, count: usize) -> Result<EmbeddingRows<T>> {
+    let Factor::Embedding { ids, cotangents, .. } = factor else {
+        return Err(candle_core::Error::Msg("factor: of no embedding".into()).into());
+    };
+    let (_, tokens, width) = cotangents.dims3()?;
+    let ids = host(ids, count)?.flatten_all()?.to_vec1()?;
+    let cotangents = host(cotangents, count)?.flatten_all()?.to_vec1()?;
+    Ok(EmbeddingRows::of_tokens(&ids, &cotangents, tokens, width))
+}
+
+/// Factors of some examples as they are kept, of a group of outputs: for each example the rows of
+/// all outputs side by side.
+struct HostGroup<T> {
+    /// Rows of the kernel that an example has of this group.
+    outputs: usize,
+    rows: Vec<Tensor>,
+    pairs: Vec<[Tensor; 2]>,
+    embeddings: Vec<Vec<EmbeddingRows<T>>>,
+}
+
+impl<T> HostGroup<T> {
+    fn new(outputs: usize) -> Self {
+        Self { outputs, rows: Vec::new(), pairs: Vec::new(), embeddings: Vec::new() }
+    }
+}
+
+/// The wanted factors of a micro-batch, for each group of rows that an example has in the kernel,
+/// and the number of examples.
+type HostBatch<T> = (Vec<HostGroup<T>>, usize);
 
 /// Gradients of a data set, of all layers or of some.
 #[derive(Debug)]
@@ -212,7 +248,7 @@ impl<T: Real> KeptFactors<T> {
                 }
                 (_, FactorShape::Conv(g)) => [g.input_len(), g.output_len()],
             };
-            kept.pairs.push(FactorPair::with_capacity(count, widths)?);
+            kept.pairs.push(FactorPair::with_capacity(count, widths, layer.sharing())?);
             kept.contractions.push(layer.contraction.clone());
         }
         Ok(Self { rows: Rows::with_capacity(count, width)?, ..kept })
@@ -220,21 +256,23 @@ impl<T: Real> KeptFactors<T> {
 
     /// Appends the rows of a micro-batch, those of one example side by side, layer by layer on all
     /// threads.
-    fn push(&mut self, (outputs, count): &HostBatch<T>) -> Result<()> {
+    fn push(&mut self, (all, count): &HostBatch<T>) -> Result<()> {
         let Self { rows, pairs, embeddings, .. } = self;
-        let short: Vec<Vec<&Tensor>> =
-            outputs.iter().map(|row| row.rows.iter().collect()).collect();
+        let short: Vec<_> =
+            all.iter().map(|group| (group.outputs, group.rows.iter().collect())).collect();
         append(rows, &short, *count)?;
         pairs.par_iter_mut().enumerate().try_for_each(|(at, pair)| {
-            let side = |side: usize| -> Vec<Vec<&Tensor>> {
-                outputs.iter().map(|row| vec![&row.pairs[at][side]]).collect()
+            let side = |side: usize, groups: usize| -> Vec<(usize, Vec<&Tensor>)> {
+                all[..groups].iter().map(|group| (1, vec![&group.pairs[at][side]])).collect()
             };
-            append(&mut pair.inputs, &side(0), *count)?;
-            append(&mut pair.cotangents, &side(1), *count)
+            let with_inputs = if pair.sharing > 1 { 1 } else { all.len() };
+            append(&mut pair.inputs, &side(0, with_inputs), *count)?;
+            append(&mut pair.cotangents, &side(1, all.len()), *count)
         })?;
         for (at, embedding) in embeddings.iter_mut().enumerate() {
             for example in 0..*count {
-                outputs.iter().for_each(|row| embedding.push(&row.embeddings[at], example));
+                let outputs = all.iter().flat_map(|group| &group.embeddings[at]);
+                outputs.for_each(|rows| embedding.push(rows, example));
             }
         }
         Ok(())
@@ -255,7 +293,7 @@ impl<T: Real> KeptFactors<T> {
     }
 }
 
-/// Sweeps one micro-batch.
+/// Sweeps one micro-batch, those outputs that have wanted layers.
 fn host_batch<T: Real>(
     ntk: &Ntk<'_>,
     batch: &Tensor,
@@ -263,25 +301,41 @@ fn host_batch<T: Real>(
     group: Option<&[usize]>,
 ) -> Result<HostBatch<T>> {
     let count = batch.dim(0)?;
-    let (mut rows, mut at) = (Vec::new(), 0);
-    ntk.sweep(batch, &mut |row, factors| {
+    let is_full = ntk.config.outputs == Outputs::Full;
+    let wanted = match group {
+        Some(group) if !is_full => Some(outputs_of(group, CpuLayer::all(ntk, layers)?)),
+        _ => None,
+    };
+    let mut groups: Vec<HostGroup<T>> = Vec::new();
+    ntk.sweep(batch, wanted.as_deref(), &mut |outputs, swept| {
         let layers = CpuLayer::all(ntk, layers)?;
-        if row == rows.len() {
-            rows.push(HostRow::default());
-            at = 0;
+        if is_full || groups.is_empty() {
+            groups.push(HostGroup::new(swept.first().map_or(1, Vec::len)));
         }
+        let Some(kept) = groups.last_mut() else { return Ok(()) };
+        let mut at = match is_full {
+            true => 0,
+            false => layers.partition_point(|layer| layer.layer.group < outputs),
+        };
         // One after the other, so that the tensors of each are freed before the next is copied.
-        for factor in factors {
-            for part in parts(factor, layers.get(at))? {
+        for factors in swept {
+            for part in parts(factors, layers.get(at))? {
                 if let Some(layer) = layers.get(at).filter(|_| is_in(group, at)) {
-                    layer.keep(&part, count, &mut rows[row])?;
+                    layer.keep(&part, count, kept)?;
                 }
                 at += 1;
             }
         }
         Ok(())
     })?;
-    Ok((rows, count))
+    Ok((groups, count))
+}
+
+/// The groups of outputs, of a trace, to which some layers belong.
+fn outputs_of(layers: &[usize], all: &[CpuLayer]) -> Vec<usize> {
+    let mut outputs: Vec<_> = layers.iter().map(|at| all[*at].layer.group).collect();
+    outputs.dedup();
+    outputs
 }
 
 /// Whether a layer belongs to a group, ascending, or to all.
@@ -289,14 +343,20 @@ fn is_in(group: Option<&[usize]>, layer: usize) -> bool {
     group.is_none_or(|group| group.binary_search(&layer).is_ok())
 }
 
-/// A factor in the parts in which its layer is contracted, of which `first` is the first.
-fn parts(factor: Factor, first: Option<&CpuLayer>) -> Result<Vec<Factor>> {
-    let is_whole = first.is_none_or(|first| first.layer.names.len() == factor.names().len());
-    if is_whole {
-        return Ok(vec![factor]);
+/// Factors of some outputs in the parts in which their layer is contracted, of which `first` is the
+/// first.
+fn parts(factors: Vec<Factor>, first: Option<&CpuLayer>) -> Result<Vec<Vec<Factor>>> {
+    let names = factors.first().map_or(0, |factor| factor.names().len());
+    if first.is_none_or(|first| first.layer.names.len() == names) {
+        return Ok(vec![factors]);
     }
-    let (weight, bias) = factor.split_bias()?;
-    Ok(bias.into_iter().chain([weight]).collect())
+    let (mut biases, mut weights) = (Vec::new(), Vec::new());
+    for factor in factors {
+        let (weight, bias) = factor.split_bias()?;
+        biases.extend(bias);
+        weights.push(weight);
+    }
+    Ok(vec![biases, weights])
 }
 
 /// Images (N, C, H, W) as (N, H W, C).
@@ -313,17 +373,28 @@ fn pixels_first<T: Real>(images: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_vec(result, (count, pixels, channels), &Device::Cpu)?)
 }
 
-/// Appends the rows of `count` examples: for each example those of all outputs, and for each of
-/// these its row of every tensor.
-fn append<T: Real>(rows: &mut Rows<T>, outputs: &[Vec<&Tensor>], count: usize) -> Result<()> {
-    let tensors = outputs.iter().flatten();
+/// Appends the rows of `count` examples: for each example those of all groups of outputs, and for
+/// each output of a group its row of every tensor.
+fn append<T: Real>(
+    rows: &mut Rows<T>,
+    groups: &[(usize, Vec<&Tensor>)],
+    count: usize,
+) -> Result<()> {
+    let tensors = groups.iter().flat_map(|(_, tensors)| tensors);
     let guards: Vec<_> = tensors.map(|tensor| tensor.storage_and_layout()).collect();
     let slices = guards.iter().map(|(storage, layout)| host_slice::<T>(storage, layout));
     let slices = slices.collect::<Result<Vec<_>>>()?;
     for example in 0..count {
-        for slice in &slices {
-            let width = slice.len() / count;
-            rows.extend(&slice[example * width..(example + 1) * width]);
+        let mut first = 0;
+        for (outputs, tensors) in groups {
+            let slices = &slices[first..first + tensors.len()];
+            for row in example * outputs..(example + 1) * outputs {
+                for slice in slices {
+                    let width = slice.len() / (count * outputs);
+                    rows.extend(&slice[row * width..(row + 1) * width]);
+                }
+            }
+            first += tensors.len();
         }
     }
     Ok(())

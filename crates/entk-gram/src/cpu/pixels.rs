@@ -5,7 +5,7 @@ use std::ops::Range;
 use entk_models::{Geometry, Real};
 
 use crate::cpu::{
-    rows::{FactorPair, Rows, cuts},
+    rows::{FactorPair, Rows, SharedInputs, cuts},
     sum::Sum,
 };
 
@@ -46,11 +46,12 @@ struct InputPair {
 pub(crate) struct PixelScratch<A> {
     sums: Vec<A>,
     products: Vec<A>,
+    line: Vec<A>,
 }
 
 impl<A> Default for PixelScratch<A> {
     fn default() -> Self {
-        Self { sums: Vec::new(), products: Vec::new() }
+        Self { sums: Vec::new(), products: Vec::new(), line: Vec::new() }
     }
 }
 
@@ -89,33 +90,38 @@ impl PixelPairs {
         [left, right]: [&FactorPair<T>; 2],
         [rows, cols]: [&Range<usize>; 2],
         tile: &mut [A],
-        PixelScratch { sums, products }: &mut PixelScratch<A>,
+        PixelScratch { sums, products, line }: &mut PixelScratch<A>,
         product: &mut Vec<T>,
     ) {
-        let size = tile.len();
-        let mut multiply =
-            |a: &Rows<T>, b: &Rows<T>, [p, q]: [usize; 2], width, products: &mut Vec<A>| {
-                products.clear();
-                products.resize(size, A::zero());
-                let a = a.view(rows).subcols(p * width, width);
-                let b = b.view(cols).subcols(q * width, width);
-                A::add_products(products, a, b, product);
-            };
+        let shared = SharedInputs::new(left.sharing, rows, cols);
+        let mut multiply = |[a, b]: [&Rows<T>; 2],
+                            [rows, cols]: [&Range<usize>; 2],
+                            [p, q]: [usize; 2],
+                            width: usize,
+                            products: &mut Vec<A>| {
+            products.clear();
+            products.resize(rows.len() * cols.len(), A::zero());
+            let a = a.view(rows).subcols(p * width, width);
+            let b = b.view(cols).subcols(q * width, width);
+            A::add_products(products, a, b, product);
+        };
         let Geometry { channels, filters, .. } = self.geometry;
+        let size = shared.size();
         sums.clear();
         sums.resize(displacement.outputs.len() * size, A::zero());
         for InputPair { pixels, adds_to } in &displacement.inputs {
-            multiply(&left.inputs, &right.inputs, *pixels, channels, products);
+            let [input_rows, input_cols] = &shared.inputs;
+            let inputs = [&left.inputs, &right.inputs];
+            multiply(inputs, [input_rows, input_cols], *pixels, channels, products);
             for at in adds_to {
                 let sum = &mut sums[at * size..(at + 1) * size];
                 sum.iter_mut().zip(&*products).for_each(|(s, g)| *s += *g);
             }
         }
         for (sum, pixels) in sums.chunks_exact(size).zip(&displacement.outputs) {
-            multiply(&left.cotangents, &right.cotangents, *pixels, filters, products);
-            for ((k, s), d) in tile.iter_mut().zip(sum).zip(&*products) {
-                *k += *s * *d;
-            }
+            let cotangents = [&left.cotangents, &right.cotangents];
+            multiply(cotangents, [rows, cols], *pixels, filters, products);
+            shared.add(tile, [sum, products], A::zero(), line);
         }
     }
 }

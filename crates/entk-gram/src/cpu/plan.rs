@@ -1,6 +1,6 @@
 //! What the CPU's engine needs, for its schedule and for plans.
 
-use std::{sync::OnceLock, time::Instant};
+use std::{ops::Range, sync::OnceLock, time::Instant};
 
 use candle_core::DType;
 use entk_device::memory::MemoryLimit;
@@ -68,7 +68,8 @@ pub(crate) fn surely_fits(job: &CpuJob<'_>) -> bool {
     let rows = tiles.rows.n() + tiles.others.map_or(0, |(_, cols)| cols.n());
     let factors = rows as f64 * (ntk.params.count() * outputs) as f64;
     let n = examples(job);
-    let swept = 2 * ntk.values * (most_side_by_side(job) * ntk.micro_batch(n)).min(n);
+    let values = (2 + ntk.outputs_at_once()) * ntk.values;
+    let swept = values * (most_side_by_side(job) * ntk.micro_batch(n)).min(n);
     let bytes = |numbers: f64, dtype: DType| numbers * dtype.size_in_bytes() as f64;
     let numbers = factors + (swept + ntk.inputs.elem_count()) as f64;
     let needed = bytes(numbers, ntk.params.dtype()) + bytes(tiles.largest() as f64, ntk.dtype());
@@ -175,12 +176,16 @@ fn sweep_seconds(job: &CpuJob<'_>, side_by_side: usize) -> Result<f64> {
     let batch = ntk.micro_batch(n);
     let starts: Vec<usize> = (0..n).step_by(batch).collect();
     let first = &starts[..side_by_side.min(starts.len())];
+    // The first group of outputs stands for all.
+    let groups = ntk.output_groups();
+    let share = groups.first().map_or(1, Range::len) as f64 / ntk.swept_outputs().max(1) as f64;
     let start = Instant::now();
     first.par_iter().try_for_each(|start| {
         let batch = ntk.inputs.narrow(0, *start, batch.min(n - start))?;
-        ntk.sweep(&batch, &mut |_, _| Ok(()))
+        ntk.sweep(&batch, Some(&[0]), &mut |_, _| Ok(()))
     })?;
-    Ok(start.elapsed().as_secs_f64() * starts.len() as f64 / first.len().max(1) as f64)
+    let batches = starts.len() as f64 / first.len().max(1) as f64;
+    Ok(start.elapsed().as_secs_f64() * batches / share)
 }
 
 /// Plans an assembly: one example shows the layers, one micro-batch and one product the machine.

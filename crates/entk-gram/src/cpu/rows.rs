@@ -61,25 +61,88 @@ impl<T> Default for Rows<T> {
     }
 }
 
-/// The inputs and cotangents of a layer whose Jacobian rows are not kept, a row of the kernel each.
+/// The inputs and cotangents of a layer whose Jacobian rows are not kept: cotangents have a row
+/// each row of the kernel, inputs one for `sharing` of these, the outputs of an example.
 #[derive(Debug)]
 pub(crate) struct FactorPair<T> {
     pub(crate) inputs: Rows<T>,
     pub(crate) cotangents: Rows<T>,
+    pub(crate) sharing: usize,
 }
 
 impl<T: Real> FactorPair<T> {
     /// Memory for `count` rows of so many inputs and cotangents.
-    pub(crate) fn with_capacity(count: usize, [inputs, cotangents]: [usize; 2]) -> Result<Self> {
+    pub(crate) fn with_capacity(
+        count: usize,
+        [inputs, cotangents]: [usize; 2],
+        sharing: usize,
+    ) -> Result<Self> {
         Ok(Self {
-            inputs: Rows::with_capacity(count, inputs)?,
+            inputs: Rows::with_capacity(count / sharing, inputs)?,
             cotangents: Rows::with_capacity(count, cotangents)?,
+            sharing,
         })
     }
 
     pub(crate) fn pad(&mut self) {
         self.inputs.pad();
         self.cotangents.pad();
+    }
+}
+
+/// Rows and columns of a part of the kernel, and those of the inputs behind them.
+#[derive(Debug)]
+pub(crate) struct SharedInputs {
+    sharing: usize,
+    /// Rows, and columns, of inputs that are multiplied, as long as a product needs.
+    pub(crate) inputs: [Range<usize>; 2],
+    /// Rows and columns of the first input that belong to the part before.
+    skip: [usize; 2],
+    width: usize,
+}
+
+impl SharedInputs {
+    pub(crate) fn new(sharing: usize, rows: &Range<usize>, cols: &Range<usize>) -> Self {
+        let of = |range: &Range<usize>| {
+            lengthened(&(range.start / sharing..range.end.div_ceil(sharing)))
+        };
+        let skip = [rows, cols].map(|range| range.start % sharing);
+        Self { sharing, inputs: [of(rows), of(cols)], skip, width: cols.len() }
+    }
+
+    /// Numbers of a product of inputs.
+    pub(crate) fn size(&self) -> usize {
+        self.inputs[0].len() * self.inputs[1].len()
+    }
+
+    /// `tile += (a + bias) * d`: a is the product of the inputs behind every row and column, d that
+    /// of cotangents. `line` is memory that is used again.
+    pub(crate) fn add<A: Real>(
+        &self,
+        tile: &mut [A],
+        [a, d]: [&[A]; 2],
+        bias: A,
+        line: &mut Vec<A>,
+    ) {
+        let [skip_rows, skip] = self.skip;
+        let needed = (skip + self.width).div_ceil(self.sharing);
+        let rows = tile.chunks_exact_mut(self.width).zip(d.chunks_exact(self.width));
+        let mut last = usize::MAX;
+        for (at, (tile, d)) in rows.enumerate() {
+            let input = (skip_rows + at) / self.sharing;
+            if input != last {
+                let a = &a[input * self.inputs[1].len()..][..needed];
+                line.clear();
+                match self.sharing {
+                    1 => line.extend(a.iter().map(|a| *a + bias)),
+                    n => line.extend(a.iter().flat_map(|a| std::iter::repeat_n(*a + bias, n))),
+                }
+                last = input;
+            }
+            for ((k, a), d) in tile.iter_mut().zip(&line[skip..]).zip(d) {
+                *k += *a * *d;
+            }
+        }
     }
 }
 

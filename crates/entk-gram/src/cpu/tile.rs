@@ -13,7 +13,7 @@ use crate::{
         expansion::{Expanded, Expansion},
         kept::{Contraction, CpuLayer, KeptFactors},
         pixels::PixelScratch,
-        rows::{FactorPair, Rows, SHORTEST, cuts, lengthened},
+        rows::{FactorPair, Rows, SHORTEST, SharedInputs, cuts, lengthened},
         sum::{Sum, add_in_order, runs},
     },
     error::Result,
@@ -71,6 +71,7 @@ struct Scratch<T, A> {
     cotangents: Vec<A>,
     pixels: PixelScratch<A>,
     product: Vec<T>,
+    line: Vec<A>,
 }
 
 /// A part of the target that one task computes.
@@ -203,6 +204,7 @@ impl<T, A> Default for Scratch<T, A> {
             cotangents: Vec::new(),
             pixels: PixelScratch::default(),
             product: Vec::new(),
+            line: Vec::new(),
         }
     }
 }
@@ -226,21 +228,21 @@ fn add_hadamard<T: Real, A: Sum<T>>(
     cols: &Range<usize>,
     bias: bool,
     products: Option<MatRef<'_, A>>,
-    Scratch { tile, inputs, cotangents, product, .. }: &mut Scratch<T, A>,
+    Scratch { tile, inputs, cotangents, product, line, .. }: &mut Scratch<T, A>,
 ) {
-    for buffer in [&mut *inputs, &mut *cotangents] {
+    let shared = SharedInputs::new(left.sharing, rows, cols);
+    for (buffer, size) in [(&mut *inputs, shared.size()), (&mut *cotangents, tile.len())] {
         buffer.clear();
-        buffer.resize(tile.len(), A::zero());
+        buffer.resize(size, A::zero());
     }
+    let [input_rows, input_cols] = &shared.inputs;
     match products {
-        Some(products) => copy_rows(products, inputs, cols.len()),
-        None => add_rows(&left.inputs, rows, &right.inputs, cols, inputs, product),
+        Some(products) => copy_rows(products, inputs, input_cols.len()),
+        None => add_rows(&left.inputs, input_rows, &right.inputs, input_cols, inputs, product),
     }
     add_rows(&left.cotangents, rows, &right.cotangents, cols, cotangents, product);
     let bias = if bias { A::one() } else { A::zero() };
-    for ((k, a), d) in tile.iter_mut().zip(&*inputs).zip(&*cotangents) {
-        *k += (*a + bias) * *d;
-    }
+    shared.add(tile, [inputs, cotangents], bias, line);
 }
 
 /// Examples whose rows an expansion holds.

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, ops::Range};
 use candle_core::Tensor;
 
 use crate::{
+    config::Outputs,
     device::{arithmetic::Arithmetic, kept::KeptFactor, operand::LayerOperand},
     error::Result,
     ntk::Ntk,
@@ -236,19 +237,24 @@ fn batch_factors(
 ) -> Result<Vec<KeptFactor>> {
     let count = batch.dim(0)?;
     let mut layers = vec![Vec::new(); wanted.len()];
-    let (mut rows, mut at) = (0, 0);
-    ntk.sweep(&padded(batch, size)?, &mut |row, factors| {
-        if row == rows {
-            (rows, at) = (row + 1, 0);
+    let mut at = 0;
+    ntk.sweep(&padded(batch, size)?, None, &mut |_, swept| {
+        if ntk.config.outputs == Outputs::Full {
+            at = 0; // every output has the layers of the first
         }
-        for factor in factors {
-            for kept in KeptFactor::of(factor, ntk.config.strategy)? {
-                if let Ok(layer) = wanted.binary_search(&at) {
-                    let part = kept.count() != count;
-                    layers[layer].push(if part { kept.narrow(&(0..count))? } else { kept });
+        for factors in swept {
+            let mut parts = 1;
+            for factor in factors {
+                let kept = KeptFactor::of(factor, ntk.config.strategy)?;
+                parts = kept.len();
+                for (part, kept) in kept.into_iter().enumerate() {
+                    if let Ok(layer) = wanted.binary_search(&(at + part)) {
+                        let cut = kept.count() != count;
+                        layers[layer].push(if cut { kept.narrow(&(0..count))? } else { kept });
+                    }
                 }
-                at += 1;
             }
+            at += parts;
         }
         Ok(())
     })?;

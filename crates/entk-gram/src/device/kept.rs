@@ -20,6 +20,7 @@ pub(crate) static COSTS: FormCosts = FormCosts {
     all_pixel_pairs: true,
     expands_jacobian: true,
     bias_is_separate: |form| form != Form::Dense,
+    shares_inputs: false,
 };
 
 /// The gradients of one layer for some rows of the kernel: its factor, without the bias that has
@@ -37,7 +38,7 @@ pub(crate) fn layer_sizes(layers: &[FactorSizes], strategy: Strategy) -> Vec<Lay
         let expands = matches!(form, Form::Rows | Form::Expanded);
         LayerSize {
             form,
-            kept: layer.kept(form),
+            kept: layer.kept(form, &COSTS),
             width: if expands { layer.parameters() } else { layer.factor_len() },
             channels: match form {
                 Form::Rows => layer.parameters(),

@@ -23,7 +23,9 @@ pub enum Form {
     Embedding,
 }
 
-/// How the parameters of one layer are contracted; numbers are for one row of the kernel.
+/// How the parameters of one layer are contracted; numbers are for one row of the kernel. A trace
+/// over outputs has the factors of several outputs side by side, as a layer of so many times the
+/// outputs and parameters; rows of the full kernel share the inputs of their example.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerPlan {
     /// The layer's parameters.
@@ -51,6 +53,8 @@ pub(crate) struct FormCosts {
     pub(crate) expands_jacobian: bool,
     /// Whether a bias has rows of its own, apart from those of a weight in this form.
     pub(crate) bias_is_separate: fn(Form) -> bool,
+    /// Whether the rows of several outputs of an example have its inputs once, and their products.
+    pub(crate) shares_inputs: bool,
 }
 
 /// The parameters and sizes of a [`Factor`], without its numbers.
@@ -59,6 +63,10 @@ pub(crate) struct FactorSizes {
     /// Weight and bias, or the one parameter.
     pub(crate) names: Vec<String>,
     pub(crate) shape: FactorShape,
+    /// The group of outputs that it belongs to, of a trace; else the first.
+    pub(crate) group: usize,
+    /// Rows of the kernel that have the same inputs: those of an example.
+    pub(crate) shared_by: usize,
 }
 
 /// Sizes by the kind of a [`Factor`].
@@ -117,7 +125,20 @@ impl FactorSizes {
             },
             _ => rows,
         };
-        Self { names, shape }
+        Self { names, shape, group: 0, shared_by: 1 }
+    }
+
+    /// Those of the factors of so many outputs side by side, as
+    /// [`Factor::side_by_side`] puts them.
+    pub(crate) fn wide(mut self, count: usize) -> Self {
+        match &mut self.shape {
+            FactorShape::Dense { outputs, .. }
+            | FactorShape::Tokens(TokenSizes { outputs, .. })
+            | FactorShape::Embedding { width: outputs, .. }
+            | FactorShape::Rows { columns: outputs } => *outputs *= count,
+            FactorShape::Conv(g) => g.filters *= count,
+        }
+        self
     }
 
     /// Whether there is a bias beside the weight.
@@ -154,12 +175,18 @@ impl FactorSizes {
 
     /// Numbers of inputs and cotangents of one example.
     pub(crate) fn factor_len(&self) -> usize {
+        let [inputs, cotangents] = self.lengths();
+        inputs + cotangents
+    }
+
+    /// Numbers of inputs, and of cotangents or rows, of one example.
+    pub(crate) fn lengths(&self) -> [usize; 2] {
         match self.shape {
-            FactorShape::Dense { inputs, outputs } => inputs + outputs,
-            FactorShape::Tokens(t) => t.tokens * (t.inputs + t.outputs),
-            FactorShape::Conv(g) => g.input_len() + g.output_len(),
-            FactorShape::Embedding { tokens, width, .. } => tokens * (1 + width),
-            FactorShape::Rows { columns } => columns,
+            FactorShape::Dense { inputs, outputs } => [inputs, outputs],
+            FactorShape::Tokens(t) => [t.tokens * t.inputs, t.tokens * t.outputs],
+            FactorShape::Conv(g) => [g.input_len(), g.output_len()],
+            FactorShape::Embedding { tokens, width, .. } => [tokens, tokens * width],
+            FactorShape::Rows { columns } => [0, columns],
         }
     }
 
@@ -175,9 +202,21 @@ impl FactorSizes {
         }
     }
 
-    /// Numbers that are kept in a form.
-    pub(crate) fn kept(&self, form: Form) -> usize {
-        if form == Form::Rows { self.parameters() } else { self.factor_len() }
+    /// Numbers that are kept in a form for a row of the kernel.
+    pub(crate) fn kept(&self, form: Form, costs: &FormCosts) -> usize {
+        match form {
+            Form::Rows => self.parameters(),
+            Form::Embedding => self.factor_len(),
+            _ => {
+                let [inputs, cotangents] = self.lengths();
+                inputs.div_ceil(self.sharing(costs)) + cotangents
+            }
+        }
+    }
+
+    /// Rows of the kernel that have their inputs once.
+    fn sharing(&self, costs: &FormCosts) -> usize {
+        if costs.shares_inputs { self.shared_by } else { 1 }
     }
 
     /// The cheapest form.
@@ -223,7 +262,8 @@ impl FactorSizes {
         match self.names.as_slice() {
             [weight, name] if (costs.bias_is_separate)(form) => {
                 let shape = FactorShape::Rows { columns: self.outputs() };
-                let bias = Self { names: vec![name.clone()], shape };
+                let bias =
+                    Self { names: vec![name.clone()], shape, group: self.group, shared_by: 1 };
                 vec![
                     (bias, Form::Rows),
                     (Self { names: vec![weight.clone()], ..self.clone() }, form),
@@ -235,10 +275,21 @@ impl FactorSizes {
 
     /// Columns of the products of each pair of rows of the kernel.
     fn columns(&self, form: Form, costs: &FormCosts) -> usize {
+        // Products of inputs serve all pairs of outputs.
+        let pairs = self.sharing(costs).pow(2);
         match (form, self.shape) {
-            (Form::Dense, _) => self.factor_len(),
-            (Form::Pixels, FactorShape::Conv(g)) => pixel_columns(&g, pixel_pairs(&g).0, costs),
-            (Form::Pixels, FactorShape::Tokens(t)) => t.tokens.pow(2) * (t.inputs + t.outputs),
+            (Form::Dense, FactorShape::Dense { inputs, outputs }) => {
+                inputs.div_ceil(pairs) + outputs
+            }
+            (Form::Pixels, FactorShape::Conv(g)) => {
+                let outputs = g.filters * g.output_pixels().pow(2);
+                let inputs = pixel_columns(&g, pixel_pairs(&g).0, costs) - outputs;
+                inputs.div_ceil(pairs) + outputs
+            }
+            (Form::Pixels, FactorShape::Tokens(t)) => {
+                let both = [t.inputs, t.outputs].map(|width| t.tokens.pow(2) * width);
+                both[0].div_ceil(pairs) + both[1]
+            }
             (Form::Embedding, FactorShape::Embedding { tokens, width, .. }) => {
                 token_pairs(tokens, costs) * width
             }
@@ -256,7 +307,7 @@ impl FactorSizes {
             names: self.names.clone(),
             parameters: self.parameters(),
             form,
-            kept: sum(|part, form, _| part.kept(form)),
+            kept: sum(Self::kept),
             columns: sum(Self::columns),
         }
     }

@@ -2,7 +2,7 @@
 //! f64. An engine like the others, and the reference of error estimates.
 
 use candle_core::{DType, Tensor};
-use entk_models::{Params, Real};
+use entk_models::{Params, Real, Sweep};
 
 use crate::{
     config::Outputs,
@@ -46,25 +46,37 @@ impl<A: Real> TileEngine<A> for PerExampleEngine<'_> {
 
 /// The gradient behind every row of the kernel as one flat f64 vector, by backward passes of its
 /// own: N sweeps of one example, N P numbers (for the trace and for full blocks C times as many).
-pub(crate) fn gradients(ntk: &Ntk<'_>, params: &Params, inputs: &Tensor) -> Result<Vec<Vec<f64>>> {
-    let (outputs, mut rows) = (ntk.model.outputs(), Vec::new());
+fn gradients(ntk: &Ntk<'_>, params: &Params, inputs: &Tensor) -> Result<Vec<Vec<f64>>> {
+    let mut rows = Vec::new();
     for example in 0..inputs.dim(0)? {
         ntk.check_stop()?;
         let sweep = ntk.model.sweep(params, &inputs.narrow(0, example, 1)?)?;
-        let one_hot = |c| (0..outputs).map(|o| f32::from(u8::from(o == c))).collect::<Vec<_>>();
-        let gradient = |u: Vec<f32>| {
-            let u = Tensor::from_vec(u, (1, outputs), params.device())?;
-            flat(&sweep.vjp(&u.to_dtype(params.dtype())?)?, ntk)
-        };
-        let each = (0..outputs).map(|c| gradient(one_hot(c)));
-        match ntk.config.outputs {
-            Outputs::SumOfLogits => rows.push(gradient(vec![1.0; outputs])?),
-            Outputs::One(output) => rows.push(gradient(one_hot(output))?),
-            Outputs::Trace => rows.push(each.collect::<Result<Vec<_>>>()?.concat()),
-            Outputs::Full => rows.extend(each.collect::<Result<Vec<_>>>()?),
+        for cotangents in row_cotangents(ntk) {
+            let parts = cotangents.iter().map(|u| gradient(ntk, &sweep, u));
+            rows.push(parts.collect::<Result<Vec<_>>>()?.concat());
         }
     }
     Ok(rows)
+}
+
+/// For every row of the kernel that an example has, the cotangents of the outputs whose gradients
+/// it is made of.
+pub(crate) fn row_cotangents(ntk: &Ntk<'_>) -> Vec<Vec<Vec<f64>>> {
+    let outputs = ntk.model.outputs();
+    let one_hot = |c| (0..outputs).map(|o| f64::from(u8::from(o == c))).collect::<Vec<_>>();
+    match ntk.config.outputs {
+        Outputs::SumOfLogits => vec![vec![vec![1.0; outputs]]],
+        Outputs::One(output) => vec![vec![one_hot(output)]],
+        Outputs::Trace => vec![(0..outputs).map(one_hot).collect()],
+        Outputs::Full => (0..outputs).map(|c| vec![one_hot(c)]).collect(),
+    }
+}
+
+/// The gradient of `u . f` of one example.
+pub(crate) fn gradient(ntk: &Ntk<'_>, sweep: &Sweep<'_>, u: &[f64]) -> Result<Vec<f64>> {
+    let outputs = sweep.outputs();
+    let u = Tensor::from_slice(u, (1, u.len()), outputs.device())?.to_dtype(outputs.dtype())?;
+    flat(&sweep.vjp(&u)?, ntk)
 }
 
 /// The chosen tensors of a gradient, one after the other.

@@ -11,7 +11,7 @@ use crate::{
 
 /// Layout of stores and order of their sums; changes whenever old stores can no longer be read, or
 /// resumed with equal bits.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Everything that the bits of a stored Gram depend on. Equal identities give equal bits, whatever
 /// the number of threads, parts and interruptions; a store is resumed only by its own identity.

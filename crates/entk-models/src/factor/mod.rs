@@ -3,6 +3,7 @@
 //! Gram.
 
 mod join;
+mod outputs;
 
 use candle_core::Tensor;
 use entk_device::Geometry;

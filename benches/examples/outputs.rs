@@ -1,0 +1,107 @@
+//! Times of the kernels of several outputs beside that of one, on random images.
+//!
+//!     cargo run --release -p entk-benches --example outputs -- lenet5 500 10 5
+//!     cargo run --release -p entk-benches --example outputs -- wide 64 1000 3 trace
+//!
+//! Network, examples, outputs, repetitions in alternation, and, unless all, which kernel: one, sum,
+//! trace or full. A line a kernel: median wall seconds, their ratio to those of one output, median
+//! CPU seconds, and the peak resident memory so far.
+#![allow(clippy::print_stdout)]
+
+use std::{env, fs, time::Instant};
+
+use candle_core::{DType, Device};
+use entk::{
+    gram::{Assembly, GramConfig, Outputs, plan::Target},
+    models::{LeNet5Config, MlpConfig, MobileNetV2Config, Model, Network, ResNetConfig},
+};
+use entk_benches::images;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The kernels by name.
+const KERNELS: [(&str, Outputs); 4] = [
+    ("one", Outputs::One(0)),
+    ("sum", Outputs::SumOfLogits),
+    ("trace", Outputs::Trace),
+    ("full", Outputs::Full),
+];
+
+fn main() -> Result<()> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let word = |at: usize, default: &str| words.get(at).map_or(default, String::as_str).to_owned();
+    let (n, outputs) = (word(1, "500").parse()?, word(2, "10").parse()?);
+    let network = network(&word(0, "lenet5"), outputs)?;
+    let (reps, kernel) = (word(3, "3").parse()?, word(4, ""));
+    let chosen = KERNELS.iter().filter(|(name, _)| kernel.is_empty() || *name == kernel);
+    let chosen: Vec<_> = chosen.collect();
+
+    let theta = network.init(0, DType::F32, &Device::Cpu)?;
+    let x = images(n, DType::F32)?;
+    let mut times = vec![Vec::new(); chosen.len()];
+    let mut peaks = vec![0; chosen.len()];
+    for _ in 0..reps {
+        for (at, (_, outputs)) in chosen.iter().enumerate() {
+            let config = GramConfig { outputs: *outputs, ..GramConfig::default() };
+            let (wall, cpu) = (Instant::now(), cpu_seconds());
+            Assembly::new(&network, &theta, &x, &config)?.gram()?;
+            times[at].push((wall.elapsed().as_secs_f64(), cpu_seconds() - cpu));
+            peaks[at] = peak_megabytes();
+        }
+    }
+    let medians: Vec<_> = times.into_iter().map(medians).collect();
+    for (((name, outputs), (wall, cpu)), peak) in chosen.iter().zip(&medians).zip(peaks) {
+        let ratio = wall / medians[0].0;
+        println!("{name}: wall {wall:.3} s, x {ratio:.2}, cpu {cpu:.2} s, peak {peak} MB");
+        let config = GramConfig { outputs: *outputs, ..GramConfig::default() };
+        let plan = Assembly::new(&network, &theta, &x, &config)?.plan(Target::Memory)?;
+        println!("  planned {} MB", plan.peak() >> 20);
+    }
+    Ok(())
+}
+
+fn network(name: &str, outputs: usize) -> Result<Network> {
+    Ok(match name {
+        "lenet5" => LeNet5Config { outputs, ..LeNet5Config::default() }.network()?,
+        "mlp" => MlpConfig { outputs, ..MlpConfig::default() }.network()?,
+        "wide" => {
+            MlpConfig { outputs, hidden: vec![2048, 2048], ..MlpConfig::default() }.network()?
+        }
+        "resnet" => ResNetConfig { outputs, ..ResNetConfig::default() }.network()?,
+        "mobilenet" => {
+            let input = [3, 32, 32];
+            MobileNetV2Config { outputs, input, ..MobileNetV2Config::default() }.network()?
+        }
+        _ => return Err("say lenet5, mlp, wide, resnet or mobilenet".into()),
+    })
+}
+
+/// Of wall and of CPU seconds.
+fn medians(times: Vec<(f64, f64)>) -> (f64, f64) {
+    let median = |of: fn(&(f64, f64)) -> f64| {
+        let mut values: Vec<f64> = times.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    (median(|t| t.0), median(|t| t.1))
+}
+
+/// User and system time of this process; NaN where the system does not say.
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+    // Fields 14 and 15 of the line, in hundredths of a second.
+    match (ticks(12), ticks(13)) {
+        (Some(user), Some(system)) => (user + system) / 100.0,
+        _ => f64::NAN,
+    }
+}
+
+/// Peak resident memory; 0 where the system does not say.
+fn peak_megabytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) / 1024
+}
