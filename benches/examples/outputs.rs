@@ -3,9 +3,10 @@
 //!     cargo run --release -p entk-benches --example outputs -- lenet5 500 10 5
 //!     cargo run --release -p entk-benches --example outputs -- wide 64 1000 3 trace
 //!
-//! Network, examples, outputs, repetitions in alternation, and, unless all, which kernel: one, sum,
-//! trace or full. A line a kernel: median wall seconds, their ratio to those of one output, median
-//! CPU seconds, and the peak resident memory so far.
+//! Network, examples, outputs, repetitions in alternation (0: plans alone), and, unless all, which
+//! kernel (one, sum, trace or full), and examples of a micro-batch. A line a kernel: median wall
+//! seconds, their ratio to those of one output, median CPU seconds, and the peak resident memory so
+//! far.
 #![allow(clippy::print_stdout)]
 
 use std::{env, fs, time::Instant};
@@ -33,6 +34,7 @@ fn main() -> Result<()> {
     let (n, outputs) = (word(1, "500").parse()?, word(2, "10").parse()?);
     let network = network(&word(0, "lenet5"), outputs)?;
     let (reps, kernel) = (word(3, "3").parse()?, word(4, ""));
+    let micro_batch = words.get(5).map(|word| word.parse()).transpose()?;
     let chosen = KERNELS.iter().filter(|(name, _)| kernel.is_empty() || *name == kernel);
     let chosen: Vec<_> = chosen.collect();
 
@@ -42,7 +44,7 @@ fn main() -> Result<()> {
     let mut peaks = vec![0; chosen.len()];
     for _ in 0..reps {
         for (at, (_, outputs)) in chosen.iter().enumerate() {
-            let config = GramConfig { outputs: *outputs, ..GramConfig::default() };
+            let config = GramConfig { outputs: *outputs, micro_batch, ..GramConfig::default() };
             let (wall, cpu) = (Instant::now(), cpu_seconds());
             Assembly::new(&network, &theta, &x, &config)?.gram()?;
             times[at].push((wall.elapsed().as_secs_f64(), cpu_seconds() - cpu));
@@ -53,9 +55,12 @@ fn main() -> Result<()> {
     for (((name, outputs), (wall, cpu)), peak) in chosen.iter().zip(&medians).zip(peaks) {
         let ratio = wall / medians[0].0;
         println!("{name}: wall {wall:.3} s, x {ratio:.2}, cpu {cpu:.2} s, peak {peak} MB");
-        let config = GramConfig { outputs: *outputs, ..GramConfig::default() };
+        let config = GramConfig { outputs: *outputs, micro_batch, ..GramConfig::default() };
         let plan = Assembly::new(&network, &theta, &x, &config)?.plan(Target::Memory)?;
         println!("  planned {} MB", plan.peak() >> 20);
+        if reps == 0 {
+            println!("{plan}");
+        }
     }
     Ok(())
 }
@@ -81,7 +86,7 @@ fn medians(times: Vec<(f64, f64)>) -> (f64, f64) {
     let median = |of: fn(&(f64, f64)) -> f64| {
         let mut values: Vec<f64> = times.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
+        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
     };
     (median(|t| t.0), median(|t| t.1))
 }

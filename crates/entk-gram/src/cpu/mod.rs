@@ -3,6 +3,7 @@
 
 mod embedding;
 mod expansion;
+mod host;
 mod kept;
 mod pixels;
 pub(crate) mod plan;

@@ -61,6 +61,8 @@ pub struct Plan {
     work: Workload,
     schedule: Schedule,
     place: Place,
+    /// Rows of the kernel that an example has.
+    rows_per_example: usize,
     /// Of one sweep over all examples.
     sweep_operations: f64,
     /// Bytes of an entry of the kernel.
@@ -116,6 +118,7 @@ impl Plan {
             work,
             schedule,
             place,
+            rows_per_example: ntk.rows_per_example(),
             sweep_operations: per_example * ntk.inputs.dim(0)? as f64,
             entry: ntk.dtype().size_in_bytes() as u64,
             sweep_s,
@@ -136,6 +139,11 @@ impl Plan {
     /// Rows of the kernel: the number of examples N, or N C for full blocks of C outputs.
     pub fn n(&self) -> usize {
         self.work.rows
+    }
+
+    /// Number of examples.
+    pub fn examples(&self) -> usize {
+        self.n() / self.rows_per_example
     }
 
     /// Where the kernel goes.
@@ -295,15 +303,16 @@ impl Plan {
                 .push(format!("a store on disk with tiles of {edge}: peak {peak}, {disk} on disk"));
         }
         // The largest number of examples that fits, by bisection.
-        let (mut low, mut high) = (0, self.n());
+        let of_examples = |count| with(count * self.rows_per_example, self.target);
+        let (mut low, mut high) = (0, self.examples());
         while high - low > 1 {
             let middle = low + (high - low) / 2;
-            let fits = with(middle, self.target).peak() <= bytes;
+            let fits = of_examples(middle).peak() <= bytes;
             if fits { low = middle } else { high = middle }
         }
         if low > 0 {
-            let peak = in_gib(with(low, self.target).peak());
-            advice.push(format!("{low} examples in place of {}: peak {peak}", self.n()));
+            let peak = in_gib(of_examples(low).peak());
+            advice.push(format!("{low} examples in place of {}: peak {peak}", self.examples()));
         }
         if advice.is_empty() {
             let least = in_gib(with(1, Target::Store { edge: EDGES[3] }).peak());
@@ -322,7 +331,11 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} examples, {:?}", self.n(), self.target)?;
+        write!(f, "{} examples", self.examples())?;
+        if self.rows_per_example > 1 {
+            write!(f, " of {} rows", self.rows_per_example)?;
+        }
+        writeln!(f, ", {:?}", self.target)?;
         let [layer, parameters, form, kept, columns] =
             ["layer", "parameters", "form", "kept", "columns"];
         writeln!(f, "  {layer:<44} {parameters:>12} {form:>8} {kept:>10} {columns:>10}")?;

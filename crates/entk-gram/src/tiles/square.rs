@@ -1,10 +1,11 @@
 //! A kernel in the memory of the caller: the sink of [`Assembly::gram`](crate::Assembly::gram).
 
+use entk_device::memory::MemoryLimit;
 use entk_models::Real;
 use faer::MatMut;
 
 use crate::{
-    error::Result,
+    error::{GramError, Result},
     memory::zeros,
     tiles::{
         Fill, TileSink, Tiles,
@@ -23,7 +24,14 @@ impl<A: Real> Square<A> {
     /// Zeros, pages untouched.
     pub(crate) fn zeros(tiles: &Tiles<'_>) -> Result<Self> {
         let (rows, cols) = (tiles.rows, tiles.cols());
-        Ok(Self { entries: zeros(rows.n(), cols.n())?, rows, cols })
+        let needed = (rows.n() as u64).saturating_mul(cols.n() as u64);
+        let needed = needed.saturating_mul(size_of::<A>() as u64);
+        match MemoryLimit::detect(None) {
+            Some(MemoryLimit { bytes: limit, .. }) if needed > limit => {
+                Err(GramError::Memory { needed, limit })
+            }
+            _ => Ok(Self { entries: zeros(rows.n(), cols.n())?, rows, cols }),
+        }
     }
 }
 
