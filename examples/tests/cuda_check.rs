@@ -42,8 +42,9 @@ fn the_whole_program_runs_on_tensors_of_the_cpu() -> Result<()> {
 
     let record = Record::read(&out.path().join("record.json"))?;
     assert!(list(&record, "kernels")?.is_empty());
-    // Five Grams, three products, a training step and eigenvalues of four networks.
-    assert_eq!(list(&record, "comparisons")?.len(), 4 * 10);
+    // Five precisions, seven ways, three products, a training step and eigenvalues of four
+    // networks, and a full kernel.
+    assert_eq!(list(&record, "comparisons")?.len(), 4 * 17 + 1);
     assert_eq!(list(&record, "times")?.len(), 4 * (2 * 3 + 1) + 1);
     for time in list(&record, "times")? {
         assert!(is_positive(&time["seconds"]) && is_positive(&time["floor_s"]), "{time}");

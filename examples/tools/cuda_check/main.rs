@@ -6,6 +6,7 @@ mod cases;
 mod report;
 mod time;
 mod verify;
+mod ways;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -1,12 +1,12 @@
 //! How fast a device is: a device and sizes come in; rates of copies and products go out, and times
 //! beside the floor that these rates set. Called by the main of `cuda_check`.
 
-use std::time::Instant;
+use std::{hint::black_box, time::Instant};
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use entk::{
-    device::{Operand, Precision, add_product},
+    device::{HostCopies, Operand, Precision, add_product},
     gram::{
         Assembly, DeviceConfig, Engine, GramConfig,
         plan::{Plan, Target},
@@ -101,11 +101,18 @@ fn fastest(device: &Device, mut work: impl FnMut() -> Result<()>) -> Result<f64>
 pub fn rates(device: &Device, sizes: &CheckSizes) -> Result<Rates> {
     let block = Tensor::zeros(sizes.copied / 4, DType::F32, device)?;
     let copy = fastest(device, || Ok(block.copy().map(drop)?))?;
-    let to_host = fastest(device, || Ok(block.to_vec1::<f32>().map(drop)?))?;
+    // By way of page-locked memory, as tiles go; the first entry is read, so that it has arrived.
+    let mut copies = HostCopies::<f32>::new(device, block.elem_count(), 1)?;
+    let to_host = fastest(device, || {
+        copies.start(block.clone())?;
+        copies.take(|entries| black_box(entries[0]))?;
+        Ok(())
+    })?;
     let products = Precision::ALL.into_iter().map(|precision| {
         let dtype = if precision == Precision::F64 { DType::F64 } else { DType::F32 };
         let (edge, sum) = (sizes.edge, Tensor::zeros((sizes.edge, sizes.edge), dtype, device)?);
-        let rows = Operand::new(&sum.ones_like()?, precision)?;
+        // Random numbers: products of constant ones take less power, and run at a higher clock.
+        let rows = Operand::new(&sum.rand_like(-1.0, 1.0)?, precision)?;
         let seconds = fastest(device, || Ok(add_product(&sum, &rows, &rows.t()?)?))?;
         // A split product counts as one product; that it takes three is its cost.
         Ok((precision.to_string(), 2.0 * (edge as f64).powi(3) / seconds))

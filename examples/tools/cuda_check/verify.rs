@@ -12,11 +12,16 @@ use entk::{
 };
 use serde::Serialize;
 
-use crate::cases::{Case, cases, images};
+use crate::{
+    cases::{Case, cases, images},
+    ways::full_kernel,
+};
 
 /// Round-off of sums of a few hundred thousand terms in f32, relative to the norms of what is
 /// multiplied.
-const SINGLE: f64 = 1e-5;
+pub const SINGLE: f64 = 1e-5;
+/// That in f64.
+pub const DOUBLE: f64 = 1e-12;
 /// Gradients through batch statistics and momentum add up to a few times the round-off of one
 /// product in a step.
 const STEP: f64 = 5e-5;
@@ -59,19 +64,21 @@ pub fn comparisons(device: &Device, quick: bool) -> Result<Vec<Check>> {
     for case in cases(quick)? {
         let one = Comparison::new(&case, device, n)?;
         checks.extend(one.grams()?);
+        checks.extend(one.ways()?);
         checks.extend(one.products()?);
         checks.push(one.training_step()?);
         checks.push(one.eigenvalues()?);
     }
+    checks.push(full_kernel(device, n)?);
     Ok(checks)
 }
 
 /// A network at its parameters on some images, on the CPU in f64 and on the device in f32.
-struct Comparison<'a> {
-    case: &'a Case,
-    images: [Tensor; 2],
-    theta: Params,
-    expected: Gram,
+pub struct Comparison<'a> {
+    pub case: &'a Case,
+    pub images: [Tensor; 2],
+    pub theta: Params,
+    pub expected: Gram,
 }
 
 impl<'a> Comparison<'a> {
@@ -84,12 +91,22 @@ impl<'a> Comparison<'a> {
         Ok(Self { case, images: [double, single], theta, expected })
     }
 
-    fn check(&self, what: &str, arithmetic: impl ToString, error: f64, tolerance: f64) -> Check {
+    pub fn check(
+        &self,
+        what: &str,
+        arithmetic: impl ToString,
+        error: f64,
+        tolerance: f64,
+    ) -> Check {
         let what = format!("{}: {what}", self.case.name);
         Check { what, arithmetic: arithmetic.to_string(), error, tolerance }
     }
 
-    fn assembly<'s>(&'s self, config: &GramConfig, device: &DeviceConfig) -> Result<Assembly<'s>> {
+    pub fn assembly<'s>(
+        &'s self,
+        config: &GramConfig,
+        device: &DeviceConfig,
+    ) -> Result<Assembly<'s>> {
         let config = GramConfig { engine: Engine::Tensors(device.clone()), ..config.clone() };
         Ok(Assembly::new(&self.case.network, &self.theta, &self.images[1], &config)?)
     }
@@ -109,14 +126,8 @@ impl<'a> Comparison<'a> {
         Ok(checks)
     }
 
-    /// max |K_ij - expected_ij| / sqrt(K_ii K_jj); NaN if there is one.
-    fn distance(&self, kernel: &Gram) -> f64 {
-        let (n, d) = (kernel.n(), self.expected.diagonal());
-        let error = |(i, j): (usize, usize)| {
-            (kernel.get(i, j) - self.expected.get(i, j)).abs() / (d[i] * d[j]).sqrt()
-        };
-        let pairs = (0..n).flat_map(|i| (0..n).map(move |j| (i, j)));
-        largest(pairs.map(error))
+    pub fn distance(&self, kernel: &Gram) -> f64 {
+        distance(kernel, &self.expected)
     }
 
     /// f, J v and J^T u.
@@ -181,8 +192,18 @@ fn on_host(parameters: &Params) -> Result<Params> {
     Ok(parameters.to_device(&Device::Cpu)?.to_dtype(DType::F64)?)
 }
 
+/// max |K_ij - expected_ij| / sqrt(K_ii K_jj); NaN if there is one.
+pub fn distance(kernel: &Gram, expected: &Gram) -> f64 {
+    let (n, d) = (kernel.n(), expected.diagonal());
+    let error = |(i, j): (usize, usize)| {
+        (kernel.get(i, j) - expected.get(i, j)).abs() / (d[i] * d[j]).sqrt()
+    };
+    let pairs = (0..n).flat_map(|i| (0..n).map(move |j| (i, j)));
+    largest(pairs.map(error))
+}
+
 /// The largest of some errors; NaN if one of them is.
-fn largest(errors: impl Iterator<Item = f64>) -> f64 {
+pub fn largest(errors: impl Iterator<Item = f64>) -> f64 {
     let larger = |worst: f64, e: f64| if worst.is_nan() || e <= worst { worst } else { e };
     errors.fold(0.0, larger)
 }

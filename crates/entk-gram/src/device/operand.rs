@@ -14,7 +14,7 @@ use crate::{
         kept::KeptFactor,
     },
     error::Result,
-    factors::form::{Form, TokenSizes},
+    factors::form::{FactorShape, FactorSizes, Form, TokenSizes},
     plan::workload::ChannelRange,
 };
 
@@ -96,13 +96,29 @@ fn in_batches(kept: &KeptFactor, channels: &Range<usize>) -> Result<Tensor> {
     Ok(Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
 }
 
+/// Examples of a strip.
+fn strip_examples(pixels: usize) -> usize {
+    (PIXEL_SIDE / pixels.max(1)).max(1)
+}
+
+/// Longest side of the products of strips of a layer, whose rows are at most `rows`.
+pub(super) fn strip_side(layer: &FactorSizes, rows: usize) -> usize {
+    let pixels = match layer.shape {
+        FactorShape::Conv(g) => g.input_pixels().max(g.output_pixels()),
+        FactorShape::Tokens(t) => t.tokens,
+        FactorShape::Embedding { tokens, .. } => tokens,
+        _ => return 0,
+    };
+    pixels * strip_examples(pixels).min(rows)
+}
+
 /// So many examples at a time that the products of their pixels have [`PIXEL_SIDE`] rows.
 fn strips(factor: &Factor, arithmetic: &Arithmetic) -> Result<Vec<PixelStrip>> {
     let pixels = match factor {
         Factor::Conv { geometry: g, .. } => g.input_pixels().max(g.output_pixels()),
         other => other.tensors()[0].dim(1)?,
     };
-    let (count, strip) = (factor.tensors()[0].dim(0)?, (PIXEL_SIDE / pixels).max(1));
+    let (count, strip) = (factor.tensors()[0].dim(0)?, strip_examples(pixels));
     let parts = (0..count).step_by(strip).map(|start| {
         let examples = strip.min(count - start);
         let part = factor.clone().map(|t| t.narrow(0, start, examples))?;

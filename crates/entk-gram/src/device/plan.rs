@@ -2,15 +2,17 @@
 
 use candle_core::{DType, Device};
 use entk_device::{DeviceProperties, Precision, memory::MemoryLimit};
+use entk_models::NodeSummary;
 
 use crate::{
-    config::DeviceConfig,
+    config::{DeviceConfig, Strategy},
     device::{
         engine::Block,
         kept::{COSTS, layer_sizes},
+        operand::strip_side,
     },
     error::Result,
-    factors::form::{FactorShape, FactorSizes},
+    factors::form::{FactorSizes, Form},
     ntk::Ntk,
     plan::{EngineCosts, Place, Plan, Target, workload::Workload},
     tiles::Tiles,
@@ -59,11 +61,13 @@ pub(crate) fn workload(
     let wanted = tiles.wanted.len().max(1);
     let tile = tiles.largest() as u64 * entry;
     let layers = ntk.layers()?;
+    let block = tiles.rows.edge().max(tiles.cols().edge());
+    let strips = strip_products(layers, ntk.config.strategy, block, item != entry);
     let micro_batch = ntk.micro_batch(tiles.side() / ntk.rows_per_example());
     Ok(Workload {
         layers: layer_sizes(layers, ntk.config.strategy),
         rows: blocks.iter().map(|block| block.rows).sum(),
-        block: tiles.rows.edge().max(tiles.cols().edge()),
+        block,
         tiles: wanted,
         resident_tiles: config.resident_tiles.unwrap_or(wanted),
         keeps_tiles: false,
@@ -71,9 +75,9 @@ pub(crate) fn workload(
         bytes_per_kept: item,
         bytes_per_operand: precision(ntk, config).operand_bytes() as u64,
         held: (inputs + ntk.params.count()) as u64 * item,
-        sweep: (micro_batch * in_flight(layers)) as u64 * item,
+        sweep: (micro_batch * in_flight(ntk)) as u64 * item,
         waiting: 0,
-        scratch: SCRATCH_TILES * tile,
+        scratch: SCRATCH_TILES * tile + strips * entry,
         sweeps_end_first: false,
         depth: if item == entry { DEPTH } else { WIDE_DEPTH },
         chunk_share: CHUNK_SHARE,
@@ -82,15 +86,29 @@ pub(crate) fn workload(
     })
 }
 
-/// Numbers of a sweep, per example: values and cotangents, of each layer and of the activation
-/// after it, and the patches of one.
-fn in_flight(layers: &[FactorSizes]) -> usize {
-    let patches = |layer: &FactorSizes| match layer.shape {
-        FactorShape::Conv(g) => g.patch() * g.output_pixels(),
-        _ => 0,
+/// Numbers of a sweep, per example, whichever layers are contracted: the values of all of them, as
+/// many cotangents, and twice the left operand of the largest product, patches as a rule.
+fn in_flight(ntk: &Ntk<'_>) -> usize {
+    let summary = ntk.model.network().summary();
+    let operand = |node: &NodeSummary| {
+        let outputs = node.shape.first().map_or(1, |n| (*n).max(1));
+        (node.operations / (2 * outputs) as f64) as usize
     };
-    let numbers: usize = layers.iter().map(FactorSizes::factor_len).sum();
-    2 * numbers + 2 * layers.iter().map(patches).max().unwrap_or(0)
+    2 * ntk.values + 2 * summary.nodes.iter().map(operand).max().unwrap_or(0)
+}
+
+/// Numbers of the products of two strips of pixels or tokens, in the type of the entries: those of
+/// inputs and of cotangents, and what they are converted or compared to.
+fn strip_products(layers: &[FactorSizes], strategy: Strategy, rows: usize, converts: bool) -> u64 {
+    let numbers = |layer: &FactorSizes| {
+        let products = match layer.form(strategy, &COSTS) {
+            Form::Pixels => 2 + u64::from(converts),
+            Form::Embedding => 4,
+            _ => 0,
+        };
+        products * (strip_side(layer, rows) as u64).pow(2)
+    };
+    layers.iter().map(numbers).max().unwrap_or(0)
 }
 
 /// Plans an assembly in these tiles; times are not estimated.
