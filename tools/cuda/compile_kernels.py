@@ -4,8 +4,8 @@
     tools/cuda/compile_kernels.py
 
 NVRTC 13.0 and ptxas come from the Python package index, once, into target/cuda/compiler. Prints
-registers and spilled bytes of every kernel in f32 and f64 for sm_80 and sm_90. Fails on an error, a
-warning or a spill; says SKIPPED, with the reason, where the compilers cannot be had.
+registers and spilled bytes of every kernel in f32 and f64, the registers for two architectures.
+Fails on an error, a warning or a spill on any of five; says SKIPPED, with the reason, where the compilers cannot be had.
 """
 
 import ctypes
@@ -21,7 +21,9 @@ FOLDER = ROOT / "target/cuda/compiler"
 PACKAGES = ["nvidia-cuda-nvrtc==13.0.88", "nvidia-cuda-nvcc==13.0.88"]
 # Bytes of stack that a file's kernels may use: sines and cosines of large arguments need 40.
 STACK = {"entrywise": 40}
-ARCHITECTURES = ["80", "90"]
+# One of each generation from Ampere on; the table shows two.
+ARCHITECTURES = ["80", "89", "90", "100", "120"]
+SHOWN = ["80", "90"]
 
 
 def install():
@@ -107,13 +109,15 @@ def main():
     if home is None:
         return
     rows = measure(home)
-    kinds = [f"{t} sm_{a}" for t in ("f32", "f64") for a in ARCHITECTURES]
-    print("| file | kernel | " + " | ".join(kinds) + " | stack, spills |")
-    print("| --- | --- |" + " ---: |" * (len(kinds) + 1))
+    kinds = [(t, a) for t in ("f32", "f64") for a in ARCHITECTURES]
+    shown = [at for at, (_, architecture) in enumerate(kinds) if architecture in SHOWN]
+    names = " | ".join(f"{kinds[at][0]} sm_{kinds[at][1]}" for at in shown)
+    print(f"| file | kernel | {names} | stack, spills |")
+    print("| --- | --- |" + " ---: |" * (len(shown) + 1))
     bad = []
     for (file, name), cells in rows.items():
         extra = max(stack + spills for _, stack, spills in cells)
-        registers = " | ".join(str(registers) for registers, _, _ in cells)
+        registers = " | ".join(str(cells[at][0]) for at in shown)
         print(f"| {file} | {name} | {registers} | {extra} |")
         if any(spills or stack > STACK.get(file, 0) for _, stack, spills in cells):
             bad.append(name)

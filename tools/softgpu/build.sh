@@ -70,5 +70,5 @@ fi
 cat <<VARIABLES
 export CUDA_HOME=$folder/toolkit CUDA_PATH=$folder/toolkit NVCC=$root/tools/cuda/nvcc_stub.sh
 export CUDA_COMPUTE_CAP=80 CUDARC_CUDA_VERSION=13000 CUDAFORGE_THREADS=$(nproc)
-export CARGO_TARGET_DIR=$folder/build LD_LIBRARY_PATH=$folder/lib ENTK_TEST_DEVICE=cuda
+export LD_LIBRARY_PATH=$folder/lib ENTK_TEST_DEVICE=cuda
 VARIABLES

@@ -7,6 +7,7 @@
 //! * [`DeviceChoice`]: which device a run uses, from a flag;
 //! * [`Precision`], [`Operand`] and [`add_product`]: matrix products in a chosen arithmetic;
 //! * [`Launch`]: a kernel with its sizes, compiled at first use and checked before it starts;
+//! * [`to_device`]: tensors to another device;
 //! * [`HostCopies`]: copies to the host that overlap with computation;
 //! * [`Geometry`], [`Windows`], [`Activation`] and [`Function`]: what host loops and kernels
 //!   compute by;
@@ -31,6 +32,7 @@ pub mod memory;
 mod products;
 mod properties;
 mod self_test;
+mod transfer;
 
 #[cfg(feature = "cuda")]
 #[expect(unsafe_code, reason = "calls of the driver, of cuBLAS and of our kernels")]
@@ -56,3 +58,4 @@ pub use launch::{
 pub use products::{add_product, operand::Operand, precision::Precision};
 pub use properties::DeviceProperties;
 pub use self_test::{known_answers::KnownAnswer, self_test};
+pub use transfer::to_device;

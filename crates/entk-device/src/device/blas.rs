@@ -77,6 +77,7 @@ fn add<In: CudaDType + DeviceRepr, Out: CudaDType + DeviceRepr>(
 ) -> CandleResult<()> {
     let device = c.device().clone();
     let (stream, handle) = (device.cuda_stream(), device.cublas_handle());
+    stream.context().bind_to_thread().w()?;
     let ((m, n), k) = (c_layout.shape().dims2()?, a_layout.shape().dims2()?.1);
     let (m, n, k) = (int(m)?, int(n)?, int(k)?);
     let (left, right) = (Transposed::of(a_layout)?, Transposed::of(b_layout)?);
@@ -90,7 +91,7 @@ fn add<In: CudaDType + DeviceRepr, Out: CudaDType + DeviceRepr>(
     let ((a, _reads_a), (b, _reads_b)) = (a.device_ptr(&stream), b.device_ptr(&stream));
     let (c, _writes_c) = c.device_ptr_mut(&stream);
     let one: *const Out = &one;
-    // SAFETY: the pointers are those of live allocations that the guards order on this stream.
+    // SAFETY: the pointers are those of live allocations of this stream, whose context is current.
     // candle's layouts stay within them, and the leading dimensions are these layouts' row steps;
     // m, n and k are the layouts' sizes, checked to fit. `In` and `Out` are the declared types,
     // and cuBLAS reads the factors, of the type `Out`, during the call. Row-major c = a b is

@@ -77,8 +77,8 @@ impl<T: Entry> Pinned<T> {
                 return Err(candle_core::Error::Msg("copy: not a tensor of the GPU".into()).into());
             };
             debug_assert_eq!(storage.device().cuda_stream().context(), stream.context());
-            // candle hands its kernels their outputs as shared slices, whose writes no event of the
-            // slice records: only the stream that they ran on knows when they are done.
+            stream.context().bind_to_thread().w()?;
+            // Only the stream that the tensor was computed on knows when it is.
             stream.join(&storage.device().cuda_stream()).w()?;
             let view = storage.as_cuda_slice::<T>()?.slice(start..end);
             let (source, _read) = view.device_ptr(stream);

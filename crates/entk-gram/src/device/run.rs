@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use candle_core::{DType, Device};
-use entk_device::{Entry, HostCopies, Precision};
+use entk_device::{Entry, HostCopies, Precision, to_device};
 use entk_models::Real;
 
 use crate::{
@@ -38,9 +38,9 @@ impl<'a> DeviceEngines<'a> {
         let first = std::iter::once(ntk.params.device());
         let engine = |(device, share): (&Device, Vec<_>)| {
             // Whole sets of inputs, and their blocks there: a part of a tensor carries all of it.
-            let inputs = ntk.inputs.to_device(device)?;
+            let inputs = to_device(&ntk.inputs, device)?;
             let copy = ntk.moved(ntk.params.to_device(device)?, inputs);
-            let others = tiles.others.map(|(others, _)| others.to_device(device)).transpose()?;
+            let others = tiles.others.map(|(others, _)| to_device(others, device)).transpose()?;
             let others = others.as_ref().map(|others| (others, tiles.cols()));
             let tiles = Tiles { rows: tiles.rows, others, wanted: share };
             let blocks = Block::all(&copy, &tiles)?;

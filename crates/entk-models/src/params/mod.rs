@@ -15,6 +15,7 @@ mod vector;
 use std::fmt;
 
 use candle_core::{DType, Device, Tensor};
+use entk_device::to_device;
 
 use crate::{
     ensure::ensure_finite,
@@ -245,7 +246,7 @@ impl Params {
     /// An allocation refused by the device.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let convert = |list: &[(String, Tensor)]| -> Result<Vec<_>> {
-            list.iter().map(|(n, t)| Ok((n.clone(), t.to_device(device)?))).collect()
+            list.iter().map(|(n, t)| Ok((n.clone(), to_device(t, device)?))).collect()
         };
         Self::new(convert(&self.theta)?, convert(&self.statistics)?)
     }

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# What a GPU runs, on the software GPU: golden files, the Gram engine, stores, training, the check
+# of every operation and cuda_check; one and two devices, streams late and at once.
+#
+#   tools/softgpu/test.sh            # needs g++ and Python; no CUDA, no GPU
+#
+# A process that the software GPU has complained about ends with 97, and so fails.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+if ! command -v g++ >/dev/null || ! command -v python3 >/dev/null; then
+  echo "SKIPPED: no g++ or no python3"
+  exit
+fi
+variables=$(tools/softgpu/build.sh)
+eval "$variables"
+export RUST_BACKTRACE=0
+
+cargo=(--features cuda --locked)
+
+# The path of a test program, or of an example.
+built() {
+  python3 -c '
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    found = message.get("reason") == "compiler-artifact" and message.get("executable")
+    if found:
+        name, source = message["target"]["name"], message["target"]["src_path"]
+        print(name if name != "it" else source.split("/")[-4], found)'
+}
+cargo test --workspace "${cargo[@]}" --no-run --message-format json \
+  --test golden --test it --test device_memory >target/softgpu/tests.json
+cargo build --workspace "${cargo[@]}" --message-format json --example cuda_check \
+  >target/softgpu/examples.json
+declare -A program
+while read -r name path; do program[$name]=$path; done < <(
+  cat target/softgpu/tests.json target/softgpu/examples.json | built)
+
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+# run ORDER DEVICES PROGRAM ARGUMENTS: in the folder of the program's package, as cargo does.
+run() {
+  local order=$1 devices=$2 name=$3 folder=. start=$SECONDS
+  shift 3
+  case $name in
+    golden) folder=crates/entk ;;
+    device_memory) folder=crates/entk-gram ;;
+    entk-*) folder=crates/$name ;;
+  esac
+  if ! (cd "$folder" && SOFTGPU_ORDER=$order SOFTGPU_DEVICES=$devices "${program[$name]}" "$@") \
+    >"$out/log" 2>&1; then
+    tail -60 "$out/log"
+    echo "FAILED: $name $*, order $order, $devices devices"
+    exit 1
+  fi
+  printf '%4d s  %-14s %-6s %s device(s)  %s\n' $((SECONDS - start)) "$name" "$order" "$devices" "$*"
+}
+
+check=(cuda_check --quick --out "$out/cuda_check")
+run lazy 1 "${check[@]}"
+run eager 1 "${check[@]}" --only verify
+run lazy 2 "${check[@]}" --only verify
+run 1 2 "${check[@]}" --only verify
+run lazy 1 golden
+run lazy 2 entk-gram device:: store:: strategies:: micro_batches:: operator::
+run eager 2 entk-gram device::
+run eager 1 device_memory
+run lazy 1 entk-train
+run lazy 1 entk-linearize
+run lazy 1 entk-models every_operation
