@@ -225,7 +225,7 @@ prop_compose! {
         let class_weights = if weighted { weights } else { vec![] };
         SgdConfig {
             optimizer, decay, loss, schedule, class_weights, momentum, batch, seed,
-            epochs: 3, learning_rate: 1e-3, ..SgdConfig::default()
+            epochs: 3, learning_rate: 1e-2, ..SgdConfig::default()
         }
     }
 }
