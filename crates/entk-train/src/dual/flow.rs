@@ -121,7 +121,7 @@ impl<'a> GradientFlow<'a> {
         let residual = targets.to_values().iter().zip(f0).map(|(y, f0)| y - f0).collect();
         let columns = self.outputs.to_columns(residual);
         let moved = columns.chunks_exact(self.pairs.dim()).map(|column| self.column(column, time));
-        Ok(self.outputs.from_columns(&moved.collect::<Result<Vec<_>>>()?.concat()))
+        Ok(self.outputs.to_rows(&moved.collect::<Result<Vec<_>>>()?.concat()))
     }
 
     /// a(t) for one column of residuals at time 0.

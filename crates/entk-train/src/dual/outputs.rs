@@ -117,8 +117,9 @@ impl KernelOutputs {
         if self.columns() == 1 { numbers } else { transposed(&numbers, self.outputs()) }
     }
 
-    /// The inverse of [`to_columns`](Self::to_columns).
-    pub(crate) fn from_columns(self, columns: &[f64]) -> Vec<f64> {
+    /// Columns of a task as numbers (N, C), row by row: the inverse of
+    /// [`to_columns`](Self::to_columns).
+    pub(crate) fn to_rows(self, columns: &[f64]) -> Vec<f64> {
         if self.columns() == 1 {
             return columns.to_vec();
         }
@@ -143,7 +144,7 @@ mod tests {
         let pseudo = KernelOutputs::Pseudo { outputs: 3, scale: 1.0 };
         assert_eq!(pseudo.to_columns(numbers.to_vec()), [0.0, 10.0, 1.0, 11.0, 2.0, 12.0]);
         for kernel in [full, pseudo] {
-            assert_eq!(kernel.from_columns(&kernel.to_columns(numbers.to_vec())), numbers);
+            assert_eq!(kernel.to_rows(&kernel.to_columns(numbers.to_vec())), numbers);
         }
     }
 }

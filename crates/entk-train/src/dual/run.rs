@@ -291,7 +291,7 @@ impl<'a> DualRun<'a> {
     fn all_logits(&self, task: usize, test: &[f64]) -> Vec<f64> {
         let mut logits: Vec<f64> =
             (0..self.problem.train).flat_map(|n| self.train_logits(task, n)).collect();
-        let test = self.problem.outputs.from_columns(self.of_task(task, test));
+        let test = self.problem.outputs.to_rows(self.of_task(task, test));
         let f0 = &self.problem.f0[logits.len()..];
         logits.extend(f0.iter().zip(test).map(|(f0, displacement)| f0 + displacement));
         logits
@@ -304,7 +304,7 @@ impl<'a> DualRun<'a> {
         let fits = histories.into_iter().enumerate().map(|(task, history)| {
             let logits = self.all_logits(task, &test);
             check_logits(&logits, outputs.outputs())?;
-            let coefficients = outputs.from_columns(self.of_task(task, &self.coefficients));
+            let coefficients = outputs.to_rows(self.of_task(task, &self.coefficients));
             Ok(DualFit { history, coefficients, logits })
         });
         fits.collect()
