@@ -8,11 +8,13 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use entk::gram::Outputs;
 use entk_examples::{
-    Defaults, FigureFlags, FigureProgram, Moment, OneSeed,
+    Defaults, FigureFlags, FigureProgram, KernelChoice, Moment, OneSeed, OutputFlags,
     plot::{Axis, Figure, Series},
 };
 use serde::Serialize;
+use serde_json::json;
 
 /// Energy concentration of the task over the epochs of training on it (Figure 6).
 #[derive(Args, Clone, Serialize)]
@@ -24,6 +26,11 @@ struct Own {
     /// Leading eigenfunctions K
     #[arg(long, value_name = "K", default_value_t = 50)]
     top: usize,
+
+    /// Which kernel of all classes
+    #[command(flatten)]
+    #[serde(flatten)]
+    kernel: OutputFlags,
 }
 
 /// One epoch of one training.
@@ -34,7 +41,7 @@ struct Row {
     seed: u64,
     epoch: usize,
     /// The unsquared ratio ||Phi y|| / ||y||, as in the paper, over the training images; of all
-    /// classes for one-hot targets less 1/C and the trace over outputs.
+    /// classes for one-hot targets less 1/C and the kernel of --outputs.
     energy: f64,
     energy_squared: f64,
     train_accuracy: Option<f64>,
@@ -42,9 +49,21 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    FigureProgram::start("fig06", &Defaults::FOLLOWED, check)?
-        .with_classes()
-        .draw("epochs", one_seed, figure)
+    let mut chosen = None;
+    let program = FigureProgram::start("fig06", &Defaults::FOLLOWED, |flags| {
+        check(flags)?;
+        chosen = Some(kernel(flags)?);
+        Ok(())
+    })?
+    .with_classes();
+    let rows = program.rows("epochs", one_seed)?;
+    program.save_figure(&figure(&program.flags, &rows)?)?;
+    program.finish(json!({ "kernel": chosen }))
+}
+
+/// The kernel in which the energy of the class task is measured.
+fn kernel(flags: &FigureFlags<Own>) -> Result<KernelChoice> {
+    flags.own.kernel.of_eigenvectors(flags.common.network.classes.unwrap_or(1))
 }
 
 fn check(flags: &FigureFlags<Own>) -> Result<()> {
@@ -55,11 +74,12 @@ fn check(flags: &FigureFlags<Own>) -> Result<()> {
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
-    let Own { index, top } = seed.flags.own;
+    let Own { index, top, kernel } = seed.flags.own;
     seed.along_training(index, |moment| {
         let Moment { experiment, task, epoch, params, history, .. } = *moment;
         let targets = task.targets()?.first(experiment.train);
-        let energy = experiment.energy(seed.run, params, &targets, top)?;
+        let outputs = if task.index == 0 { kernel.kernel() } else { Outputs::Trace };
+        let energy = experiment.energy(seed.run, params, &targets, outputs, top)?;
         let record = epoch.checked_sub(1).and_then(|at| history.epochs.get(at));
         Ok(vec![Row {
             index: task.index,
@@ -74,7 +94,7 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
 }
 
 fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<Figure> {
-    let (common, Own { index, top }) = (&flags.common, &flags.own);
+    let (common, Own { index, top, .. }) = (&flags.common, &flags.own);
     let energy = Axis::linear(format!("energy in the top {top}")).percent();
     let mut figure =
         Figure::new(Axis::linear("epoch"), energy).title(common.title()).note(flags.note());

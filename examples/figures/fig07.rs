@@ -8,7 +8,10 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use entk::spectral::{Eigenpairs, rayleigh_alignments};
+use entk::{
+    gram::Outputs,
+    spectral::{Eigenpairs, rayleigh_alignments},
+};
 use entk_examples::{
     Defaults, Experiment, FigureFlags, FigureProgram, IndexList, OneSeed, indices, last_epoch,
     plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Marker, Series},
@@ -109,7 +112,7 @@ fn one_training(
     let key = experiment.key("alignments", params, &experiment.images)?;
     let key = key.with("shown", &shown)?.with("values", pairs.values())?;
     let end: Vec<f64> = run.cache().value(&key, || {
-        let gram = experiment.gram_at(run, params, &experiment.images)?;
+        let gram = experiment.gram_at(run, params, &experiment.images, Outputs::Trace)?;
         Ok(rayleigh_alignments(&gram, &pairs.vectors()[..shown * pairs.dim()])?)
     })?;
     let seed = seed.flags.common.seed;

@@ -1,7 +1,7 @@
 //! Figure 8: loss and test accuracy over the epochs on the signs of one eigenfunction of the kernel
 //! at initialisation, of the network, of its linearization at initialisation, and of its
-//! linearization at the trained weights. Both linearizations start from 0, without the network's
-//! outputs, and keep the initial batch-norm statistics.
+//! linearization at the trained weights; with --classes on all classes. Both linearizations start
+//! from 0, without the network's outputs, and keep the initial batch-norm statistics.
 //!
 //! Writes `epochs.csv`, the picture `fig08` (SVG, PNG and the numbers drawn) and `record.json`.
 
@@ -16,9 +16,6 @@ use entk_examples::{
 };
 use serde::Serialize;
 
-/// The eigenfunction where none is named.
-const INDEX: usize = 20;
-
 /// The three models, in the order of the figure.
 const MODELS: [&str; 3] =
     ["network", "linearization at initialisation", "linearization at trained weights"];
@@ -27,15 +24,9 @@ const MODELS: [&str; 3] =
 #[derive(Args, Clone, Serialize)]
 struct Own {
     /// The eigenfunction, counted from 1, by falling eigenvalue; 400 of 60,000 in the paper. With
-    /// --classes the classes are learnt in its place [default: 20]
-    #[arg(long, value_name = "J", conflicts_with = "classes")]
-    index: Option<usize>,
-}
-
-impl Own {
-    fn index(&self) -> usize {
-        self.index.unwrap_or(INDEX)
-    }
+    /// --classes the classes are learnt in its place
+    #[arg(long, value_name = "J", default_value_t = 20, conflicts_with = "classes")]
+    index: usize,
 }
 
 /// One epoch of one model.
@@ -52,7 +43,7 @@ struct Row {
 
 fn main() -> Result<()> {
     let check = |flags: &FigureFlags<Own>| match flags.common.network.classes {
-        None => flags.common.check_index(flags.own.index()),
+        None => flags.common.check_index(flags.own.index),
         Some(_) => Ok(()),
     };
     FigureProgram::start("fig08", &Defaults::FOLLOWED, check)?
@@ -64,7 +55,7 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
     let (run, config, whole) = (seed.run, seed.flags.sgd(), seed.experiment()?);
     let task = match whole.of_classes {
         Some(_) => whole.class_task()?,
-        None => whole.eigen_tasks(run, &[seed.flags.own.index()])?.remove(1),
+        None => whole.eigen_tasks(run, &[seed.flags.own.index])?.remove(1),
     };
     let (experiment, labels) = (whole.of_task(&task), &*task.labels);
     let network = whole.networks(run, std::slice::from_ref(&task), &config)?.remove(0);
@@ -100,7 +91,7 @@ fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<FigureGrid> {
     };
     let task = match common.network.classes {
         Some(_) => common.class_task(),
-        None => format!("eigenfunction {}", flags.own.index()),
+        None => format!("eigenfunction {}", flags.own.index),
     };
     let loss = panel(Axis::log("training loss"), |row| row.train_loss)?;
     let accuracy = panel(Axis::linear("test accuracy").percent(), |row| row.test_accuracy)?;

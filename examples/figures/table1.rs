@@ -9,7 +9,8 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use entk::{models::Params, spectral::EnergyConcentration};
 use entk_examples::{
-    Defaults, Experiment, FigureProgram, ModelName, OneSeed, Size, Task, last_epoch, summarize,
+    Defaults, Experiment, FigureFlags, FigureProgram, KernelChoice, ModelName, OneSeed,
+    OutputFlags, Size, Task, last_epoch, summarize,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -29,10 +30,15 @@ struct Own {
     /// Energies at initialisation only
     #[arg(long)]
     initial_only: bool,
+
+    /// Which kernel of all classes
+    #[command(flatten)]
+    #[serde(flatten)]
+    kernel: OutputFlags,
 }
 
 /// One seed. Energies are unsquared ratios ||Phi y|| / ||y||, as in the paper; of all classes for
-/// one-hot targets less 1/C and the trace over outputs.
+/// one-hot targets less 1/C and the kernel of --outputs.
 #[derive(Serialize, Clone, Copy)]
 struct Row {
     seed: u64,
@@ -53,16 +59,27 @@ fn main() -> Result<()> {
         seeds: 3,
         ..Defaults::default()
     };
-    let program = FigureProgram::start("table1", &defaults, |_| Ok(()))?.with_classes();
+    let mut chosen = None;
+    let program = FigureProgram::start("table1", &defaults, |flags| {
+        chosen = Some(kernel(flags)?);
+        Ok(())
+    })?
+    .with_classes();
     let rows = program.rows("table1", |seed| Ok(vec![one_seed(seed)?]))?;
     let median = |value: fn(&Row) -> Option<f64>| {
         summarize(&rows.iter().filter_map(value).collect::<Vec<_>>())
     };
     program.finish(json!({
+        "kernel": chosen,
         "initial_energy": median(|row| Some(row.initial_energy)),
         "final_energy": median(|row| row.final_energy),
         "test_accuracy": median(|row| row.test_accuracy),
     }))
+}
+
+/// The kernel in which energies are measured.
+fn kernel(flags: &FigureFlags<Own>) -> Result<KernelChoice> {
+    flags.own.kernel.of_eigenvectors(flags.common.network.classes.unwrap_or(1))
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Row> {
@@ -106,5 +123,6 @@ fn energy(
         n <= train && top <= n,
         "--top {top} and --energy-images {n} must not exceed --energy-images and --train {train}",
     );
-    experiment.energy(seed.run, params, &task.targets()?.first(n), top)
+    let outputs = seed.flags.own.kernel.kernel();
+    experiment.energy(seed.run, params, &task.targets()?.first(n), outputs, top)
 }

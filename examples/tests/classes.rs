@@ -82,11 +82,26 @@ fn figures_of_the_class_task_learn_all_classes() -> Result<()> {
     for row in &epochs {
         assert!(fields(row, &[3])?.iter().all(|loss| (0.5..4.0).contains(loss)), "{row:?}");
     }
-    let energies = [&CLASSES[..], &["--top", "10", "--seeds", "1"]].concat();
-    let (table, _) = rows("table1", "table1.csv", &energies)?;
-    let values = fields(&table[0], &[1, 2, 3, 5, 6])?;
-    assert!(values.iter().all(|value| *value > 0.0 && *value <= 1.0), "{values:?}");
-    assert!((values[0] * values[0] - values[1]).abs() < 1e-12, "{values:?}");
+    Ok(())
+}
+
+#[test]
+fn energies_of_all_classes_are_measured_in_any_kernel() -> Result<()> {
+    let mut all = Vec::new();
+    for outputs in ["trace", "sum", "class:3", "full"] {
+        let flags = [&CLASSES[..], &["--top", "10", "--seeds", "1", "--outputs", outputs]].concat();
+        let (table, record) = rows("table1", "table1.csv", &flags)?;
+        let at =
+            |at: usize| Ok::<f64, anyhow::Error>(table[0].get(at).context("a field")?.parse()?);
+        let values = [at(1)?, at(2)?, at(3)?, at(5)?, at(6)?];
+        assert!(values.iter().all(|value| *value > 0.0 && *value <= 1.0), "{values:?}");
+        assert!((values[0] * values[0] - values[1]).abs() < 1e-12, "{values:?}");
+        assert_eq!(record.results["kernel"]["outputs"], outputs);
+        all.push(values[0]);
+    }
+    assert!((1..4).all(|at| all[..at].iter().all(|other| *other != all[at])), "{all:?}");
+    let flags = [&CLASSES[..], &["--index", "3", "--top", "5", "--outputs", "sum"]].concat();
+    assert_eq!(rows("fig06", "epochs.csv", &flags)?.1.results["kernel"]["classes"], 10);
     Ok(())
 }
 
@@ -95,7 +110,7 @@ fn programs_without_that_meaning_refuse_and_say_why() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
     let weights = folder.path().join("w.safetensors").display().to_string();
-    let cases: [(&str, &[&str], &str); 7] = [
+    let cases: [(&str, &[&str], &str); 10] = [
         ("fig07", &["--classes", "10"], "leave --classes out"),
         ("fig09", &["--classes", "10"], "leave --classes out"),
         ("fig04", &["--classes", "10"], "leave --classes out"),
@@ -103,6 +118,9 @@ fn programs_without_that_meaning_refuse_and_say_why() -> Result<()> {
         ("fig02", &["--classes", "4"], "give --classes 10"),
         ("fig02", &["--classes", "10", "--weights", &weights], "without --weights"),
         ("fig08", &["--classes", "10", "--index", "2"], "cannot be used with"),
+        ("table1", &["--classes", "10", "--outputs", "class:10"], "outputs 0 to 9"),
+        ("table1", &["--classes", "10", "--outputs", "pairs"], "take trace"),
+        ("fig06", &["--outputs", "class:1", "--top", "5", "--index", "3"], "--classes"),
     ];
     for (name, arguments, expected) in cases {
         let output = run(name, &out, arguments)?;

@@ -136,13 +136,8 @@ fn main() -> Result<()> {
 fn kernel(flags: &Flags) -> Result<Option<KernelChoice>> {
     let Some(classes) = flags.classes else { return Ok(None) };
     let outputs = flags.outputs.unwrap_or(OutputChoice::Full);
-    ensure_input(outputs != OutputChoice::Pairs, || {
-        "--outputs pairs: no eigenvectors of a block of two outputs; name trace, sum, full or \
-         class:K"
-            .into()
-    })?;
     let classes = usize::try_from(classes)?;
-    Ok(Some(OutputFlags { outputs: Some(outputs) }.of(classes)?))
+    Ok(Some(OutputFlags { outputs: Some(outputs) }.of_eigenvectors(classes)?))
 }
 
 /// Eigenpairs of a store: of its tiles, or of what is taken out of them.

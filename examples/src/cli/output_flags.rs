@@ -105,6 +105,11 @@ impl KernelChoice {
 }
 
 impl OutputFlags {
+    /// The kernel that is assembled: by default the trace.
+    pub fn kernel(&self) -> Outputs {
+        self.outputs.unwrap_or(OutputChoice::Trace).kernel()
+    }
+
     /// The kernel of a network with so many outputs; says on stderr which one it is by default, if
     /// there are others.
     ///
@@ -126,6 +131,19 @@ impl OutputFlags {
             say(format_args!("{classes} outputs: --outputs trace, K(x, x') = {formula}"));
         }
         Ok(KernelChoice { outputs, classes, formula })
+    }
+
+    /// The one kernel whose eigenvectors are taken: as [`of`](Self::of), without pairs.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of), and pairs.
+    pub fn of_eigenvectors(&self, classes: usize) -> Result<KernelChoice> {
+        ensure_input(self.outputs != Some(OutputChoice::Pairs), || {
+            "--outputs pairs: a block of two outputs has no eigenvectors; take trace, sum, full or \
+             class:K"
+                .into()
+        })?;
+        self.of(classes)
     }
 }
 

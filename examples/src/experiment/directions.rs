@@ -6,6 +6,7 @@ use anyhow::Result;
 use candle_core::{DType, Tensor};
 use entk::{
     data::{SeparableConfig, linearly_separable},
+    gram::Outputs,
     linearize::MixedDerivative,
     models::{Activation, Network, Params},
     spectral::{Eigenpairs, Gram, eigh},
@@ -51,8 +52,8 @@ impl Directions {
         let theta0 = networks.start(&network, flags.seed)?;
         let d = SIDE * SIDE;
         let zero = Tensor::zeros((1, 1, SIDE, SIDE), DType::F32, &device)?;
-        let key =
-            Key::new("directions").with("kernel", &kernel_identity(&network, &theta0, &zero)?)?;
+        let identity = kernel_identity(&network, &theta0, &zero, Outputs::Trace)?;
+        let key = Key::new("directions").with("kernel", &identity)?;
         let pairs = run.stage("directions", 1, |_| {
             let bytes = run.cache().bytes(&key, || {
                 let gram = MixedDerivative::at_zero(&network, &theta0)?.gram()?;

@@ -7,7 +7,9 @@ use candle_core::Tensor;
 use entk::{
     gram::{Assembly, GramConfig, GramError, Outputs, StoreConfig, gram_observed},
     models::{Network, Params},
-    spectral::{Eigenpairs, EigshConfig, EnergyConcentration, EntryType, Gram, eigsh},
+    spectral::{
+        Eigenpairs, EigshConfig, EnergyConcentration, EntryType, Gram, eigsh, energy_concentration,
+    },
 };
 
 use crate::{
@@ -42,15 +44,22 @@ impl Experiment {
     ///
     /// # Errors
     /// When the assembly fails.
-    pub fn gram_at(&self, run: &Run, params: &Params, images: &Tensor) -> Result<Gram> {
+    pub fn gram_at(
+        &self,
+        run: &Run,
+        params: &Params,
+        images: &Tensor,
+        outputs: Outputs,
+    ) -> Result<Gram> {
         run.stage("kernels on the way", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
-            Ok(gram_observed(&self.network, params, images, &GramConfig::default(), &observe)?)
+            let config = GramConfig { outputs, ..GramConfig::default() };
+            Ok(gram_observed(&self.network, params, images, &config, &observe)?)
         })
     }
 
-    /// The share of targets in the `top` leading eigenvectors of the kernel at `params`, a trace
-    /// over outputs, of the first images, as many as there are targets.
+    /// The share of targets in the `top` leading eigenvectors of the kernel `outputs` at `params`
+    /// of the first images, as many as there are targets.
     ///
     /// # Errors
     /// When the assembly or [`eigsh`] fails, or the cache cannot be written.
@@ -59,16 +68,21 @@ impl Experiment {
         run: &Run,
         params: &Params,
         targets: &LabelTargets,
+        outputs: Outputs,
         top: usize,
     ) -> Result<EnergyConcentration> {
         let images = self.images.narrow(0, 0, targets.values.len() / targets.columns)?;
-        let key = self.key("energy", params, &images)?.with("target", &targets.values)?;
-        let key = key.with("top", &top)?;
+        let identity = kernel_identity(&self.network, params, &images, outputs)?;
+        let key = Key::new("energy").with("kernel", &identity)?;
+        let key = key.with("target", &targets.values)?.with("top", &top)?;
         let (ratio, squared) = run.cache().value(&key, || {
-            let gram = self.gram_at(run, params, &images)?;
+            let gram = self.gram_at(run, params, &images, outputs)?;
             run.stage("energies", 1, |_| {
                 let pairs = eigsh(&gram, top, &EigshConfig::default())?.pairs;
-                let energy = targets.energy(&pairs, top)?;
+                let energy = match outputs {
+                    Outputs::Full => energy_concentration(&pairs, &targets.values, top)?,
+                    _ => targets.energy(&pairs, top)?,
+                };
                 Ok((energy.ratio, energy.squared))
             })
         })?;
@@ -80,7 +94,8 @@ impl Experiment {
     /// # Errors
     /// As [`gram_at`](Self::gram_at), without an assembly.
     pub fn key(&self, kind: &'static str, params: &Params, images: &Tensor) -> Result<Key> {
-        Key::new(kind).with("kernel", &kernel_identity(&self.network, params, images)?)
+        let identity = kernel_identity(&self.network, params, images, Outputs::Trace)?;
+        Key::new(kind).with("kernel", &identity)
     }
 }
 
@@ -163,8 +178,10 @@ pub(crate) fn kernel_identity(
     network: &Network,
     params: &Params,
     images: &Tensor,
+    outputs: Outputs,
 ) -> Result<String> {
-    Ok(kernel_key(&Assembly::new(network, params, images, &GramConfig::default())?)?.1)
+    let config = GramConfig { outputs, ..GramConfig::default() };
+    Ok(kernel_key(&Assembly::new(network, params, images, &config)?)?.1)
 }
 
 fn kernel_key(assembly: &Assembly<'_>) -> Result<(Key, String)> {

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
 use entk::{
+    gram::Outputs,
     linearize::Linearized,
     models::{Model, Params},
     spectral::Gram,
@@ -84,7 +85,7 @@ impl Experiment {
         let key = self.key("linearization-from-0", params, &self.images)?;
         let key = key.with("train", &self.train)?.with("task", task)?.with("config", config)?;
         run.cache().value(&key, || {
-            let gram = self.gram_at(run, params, &self.images)?;
+            let gram = self.gram_at(run, params, &self.images, Outputs::Trace)?;
             let mut histories = self.dual(run, &gram, &vec![0.0; gram.n()], &[task], config)?;
             histories.pop().context("one task has one history")
         })
