@@ -93,8 +93,11 @@ fn kernels_are_those_of_pytorch() -> Result<()> {
         npy::write(&labels, &[n], &y)?;
         let archive = golden(&format!("{network}.pt2"));
         let arguments = ["--model", text(&archive)?, "--inputs", text(&inputs)?, "--dtype", "f64"];
-        let said =
-            succeed("gram", &out, &[&arguments[..], &["--labels", text(&labels)?]].concat())?;
+        let said = succeed(
+            "gram",
+            &out,
+            &[&arguments[..], &["--labels", text(&labels)?, "--targets", "signs"]].concat(),
+        )?;
         assert!(said.contains("nothing was compared with PyTorch"), "{said}");
 
         let (shape, kernel) = matrix(&out.join("gram.npy"))?;
@@ -234,7 +237,8 @@ fn figures_and_trainings_take_archives_and_cache_each_for_itself() -> Result<()>
     assert!(Record::read(&train.join("record.json"))?.archive.is_some());
 
     let vit = golden("vit.pt2");
-    let said = fail("train", &out, &[&sizes[..], &["--model", text(&vit)?]].concat())?;
+    let refused = folder.path().join("refused");
+    let said = fail("train", &refused, &[&sizes[..], &["--model", text(&vit)?]].concat())?;
     assert!(said.contains("takes inputs of shape (N, ") && said.contains("28, 28"), "{said}");
     Ok(())
 }

@@ -197,9 +197,10 @@ fn all_classes_of_a_data_set_are_a_task() -> Result<()> {
         );
         assert_eq!(column(out.path(), "test_top5")?.len(), 2);
     }
-    let message = fail(out.path(), &[&classes[..], &["--task", "cifar2"]].concat())?;
+    let refused = out.path().join("refused");
+    let message = fail(&refused, &[&classes[..], &["--task", "cifar2"]].concat())?;
     assert!(message.contains("leave --classes out"), "{message}");
-    let message = fail(out.path(), &[&sizes[..], &["--classes", "4"]].concat())?;
+    let message = fail(&refused, &[&sizes[..], &["--classes", "4"]].concat())?;
     assert!(message.contains("give --classes 10"), "{message}");
     Ok(())
 }
