@@ -10,13 +10,16 @@ use crate::{
 
 /// Most examples, where nothing else is said: more make no product faster.
 const MOST: usize = 64;
+/// That on the host where several outputs are swept, whose cotangents side by side should stay in
+/// cache.
+const MOST_OF_SEVERAL: usize = 16;
 /// Bytes that the values and cotangents of one micro-batch should take at most: more only touch new
 /// memory, which costs more than to use the same again. Where the parameters take more bytes, as
 /// many as they: they are read once a micro-batch.
 const BYTES: usize = 128 << 20;
 /// Bytes that the values of as many micro-batches as a group has outputs take at most: a bound of
 /// its factors, which have no cotangents of activations and pooling.
-const GROUP_BYTES: usize = 512 << 20;
+const GROUP_BYTES: usize = 256 << 20;
 /// Micro-batches are a multiple of this on the host, so that they keep threads busy side by side.
 const SIDE_BY_SIDE: usize = 2;
 
@@ -41,7 +44,9 @@ impl Ntk<'_> {
     /// Most examples of a micro-batch where nothing is said.
     fn most(&self) -> usize {
         let bytes = BYTES.max(self.params.count() * self.item());
-        (bytes / (2 * self.values * self.item()).max(1)).clamp(1, MOST)
+        let is_several = self.swept_outputs() > 1 && self.params.device().is_cpu();
+        let most = if is_several { MOST_OF_SEVERAL } else { MOST };
+        (bytes / (2 * self.values * self.item()).max(1)).clamp(1, most)
     }
 
     /// Outputs whose factors are at hand at the same time: all, or as many as have small

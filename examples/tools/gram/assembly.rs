@@ -71,7 +71,8 @@ impl GramJob<'_> {
 
     /// Compares --check entries with f64 references; none of a part.
     pub fn estimate_error(&self, assembled: &Assembled) -> Result<ErrorEstimate> {
-        let (pairs, seed) = (self.flags.check, self.flags.seed);
+        let default = (self.inputs.dim(0)? / 16).clamp(4, 16);
+        let (pairs, seed) = (self.flags.check.unwrap_or(default), self.flags.seed);
         let assembly = self.assembly()?;
         Ok(match assembled {
             Assembled::Memory(gram) => {

@@ -128,7 +128,7 @@ impl FactorSizes {
         Self { names, shape, group: 0, shared_by: 1 }
     }
 
-    /// Those of the factors of so many outputs side by side, as
+    /// Sizes of the factors of so many outputs side by side, as
     /// [`Factor::side_by_side`] puts them.
     pub(crate) fn wide(mut self, count: usize) -> Self {
         match &mut self.shape {

@@ -110,7 +110,10 @@ impl Plan {
         let mut per_example = ntk.model.operations();
         for (at, layer) in layers.iter().enumerate() {
             let form = layer.form(strategy, forms);
-            per_example += layer.backward_operations(form, at + 1 == layers.len());
+            let is_first = layers.get(at + 1).is_none_or(|next| next.group != layer.group);
+            // Factors of a trace have all outputs side by side, rows of blocks one each.
+            let passes = ntk.rows_per_example() as f64;
+            per_example += passes * layer.backward_operations(form, is_first);
         }
         let mut plan = Self {
             target,

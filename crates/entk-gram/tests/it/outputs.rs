@@ -1,7 +1,11 @@
 //! Which kernel of several outputs: how the kernels of one network follow from each other.
 
-use entk_gram::{Assembly, GramConfig, Outputs, cross_gram, gram};
-use entk_models::{Model, ModelError};
+use candle_core::{DType, Device, Tensor};
+use entk_gram::{
+    Assembly, CpuConfig, Engine, GramConfig, GramError, Outputs, StoreConfig, cross_gram, gram,
+    plan::Target, store::Part,
+};
+use entk_models::{MlpConfig, Model, ModelError};
 use entk_spectral::{Gram, OutputBlocks, check_psd, eigh};
 use entk_testing::{Case, TestResult, kernel_cases};
 
@@ -11,7 +15,7 @@ fn config(outputs: Outputs) -> GramConfig {
     GramConfig { outputs, micro_batch: Some(9), ..GramConfig::default() }
 }
 
-fn kernel(case: &Case, outputs: Outputs) -> Result<Gram, entk_gram::GramError> {
+fn kernel(case: &Case, outputs: Outputs) -> Result<Gram, GramError> {
     gram(&case.network, &case.theta, &case.x, &config(outputs))
 }
 
@@ -67,6 +71,83 @@ fn an_output_that_the_network_does_not_have_is_refused() -> TestResult {
         let message = refused.map(|_| ()).expect_err("no such output").to_string();
         let expected = ModelError::NoOutput { asked: outputs, outputs }.to_string();
         assert_eq!(message, expected, "{}", case.name);
+    }
+    Ok(())
+}
+
+/// Edge of tiles that cut the rows of an example apart.
+const EDGE: usize = 23;
+
+#[test]
+fn tiles_threads_and_parts_of_full_kernels_change_no_bit() -> TestResult {
+    for case in kernel_cases()?.into_iter().filter(|case| case.network.outputs() > 1) {
+        let whole = kernel(&case, Outputs::Full)?;
+        for (tile, threads) in [(1, 2), (17, 1), (41, 4)] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+            let engine = Engine::Cpu(CpuConfig { tile, expansion: 1 << 16, memory: None });
+            let config = GramConfig { engine, ..config(Outputs::Full) };
+            let other = pool.install(|| gram(&case.network, &case.theta, &case.x, &config))?;
+            assert!(other == whole, "{}: tile {tile}, {threads} threads", case.name);
+        }
+        let folder = tempfile::tempdir()?;
+        let run = |part: Part| {
+            let assembly =
+                Assembly::new(&case.network, &case.theta, &case.x, &config(Outputs::Full))?;
+            let stored = StoreConfig { edge: EDGE, part, ..StoreConfig::default() };
+            assembly.store(folder.path(), &stored)
+        };
+        for index in [2, 3, 2, 1] {
+            run(Part::new(index, 3)?)?;
+        }
+        let finished = run(Part::default())?;
+        assert_eq!(finished.computed, 0, "{}", case.name);
+        assert!(finished.store.gram()? == whole, "{}", case.name);
+    }
+    Ok(())
+}
+
+/// A wide head on a few features.
+fn wide_head(outputs: usize) -> TestResult<(entk_models::Network, entk_models::Params, Tensor)> {
+    let config = MlpConfig { input: [1, 2, 3], hidden: vec![12, 9], outputs, ..Default::default() };
+    let network = config.network()?;
+    let theta = network.init(3, DType::F64, &Device::Cpu)?;
+    Ok((network, theta, entk_testing::normal(&[7, 1, 2, 3], 4)?))
+}
+
+#[test]
+fn the_trace_of_a_wide_head_keeps_its_inputs_once() -> TestResult {
+    let outputs = 1000;
+    let (network, theta, x) = wide_head(outputs)?;
+    let assembly = Assembly::new(&network, &theta, &x, &GramConfig::default())?;
+    let plan = assembly.plan(Target::Memory)?;
+    let head = |layer: &&entk_gram::plan::LayerPlan| layer.names[0] == "fc3.weight";
+    let heads: Vec<_> = plan.layers().iter().filter(head).collect();
+    assert_eq!(heads.len(), 1);
+    assert_eq!(heads[0].kept, 9 + outputs);
+    let oracle = GramConfig { strategy: entk_gram::Strategy::PerExample, ..GramConfig::default() };
+    let error = distance(&assembly.gram()?, &gram(&network, &theta, &x, &oracle)?);
+    assert!(error <= DOUBLE, "{error:e}");
+    let layers = vec!["fc3.weight".to_owned()];
+    let alone = GramConfig { layers, ..GramConfig::default() };
+    let alone = gram(&network, &theta, &x, &alone)?;
+    // C (a . a' + 1) for the inputs a of the head: a multiple of C to round-off.
+    let features = alone.get(0, 0) / outputs as f64 - 1.0;
+    assert!(features > 0.0 && features.is_finite(), "{features}");
+    Ok(())
+}
+
+#[test]
+fn a_full_kernel_of_a_thousand_outputs_is_refused_with_its_size() -> TestResult {
+    let (network, theta, x) = wide_head(1000)?;
+    let cpu = CpuConfig { memory: Some(64 << 20), ..CpuConfig::default() };
+    let engine = Engine::Cpu(cpu);
+    let refused = gram(&network, &theta, &x, &GramConfig { engine, ..config(Outputs::Full) });
+    match refused {
+        // 7000 x 7000 entries of 8 bytes.
+        Err(GramError::Memory { needed, limit }) => {
+            assert!(needed >= 7000 * 7000 * 8 && limit == 64 << 20, "{needed}");
+        }
+        other => return Err(format!("{:?}", other.map(|gram| gram.n())).into()),
     }
     Ok(())
 }
