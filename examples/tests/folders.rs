@@ -160,3 +160,17 @@ fn a_matrix_that_is_no_kernel_is_refused_with_the_entry() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn pixels_that_were_not_scaled_are_noted() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (file, out) = (folder.path().join("x.npy"), folder.path().join("out"));
+    let pixels: Vec<i64> = (0..48).map(|i| i * 5).collect();
+    npy::write(&file, &[3, 1, 4, 4], &pixels)?;
+    let (code, stderr) = run(program("gram", &out)?.arg("--inputs").arg(&file))?;
+    ensure!(code == Some(0) && stderr.contains("divide pixels by 255"), "{stderr}");
+    let record: serde_json::Value = serde_json::from_slice(&fs::read(out.join("record.json"))?)?;
+    let note = record["notes"][0].as_str().context("a note in the record")?;
+    ensure!(note.contains("whole numbers from 0 to 235"), "{note}");
+    Ok(())
+}

@@ -24,6 +24,7 @@ pub fn test_device() -> &'static Device {
 }
 
 /// Whether a test has to be left out, and says so, because it is about what only the CPU does.
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub fn needs_cpu(what: &str) -> bool {
     let is_gpu = !test_device().is_cpu();
     if is_gpu {

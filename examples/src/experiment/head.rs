@@ -27,11 +27,11 @@ impl Head {
     ) -> Result<Option<Self>> {
         let shapes = Params::shapes_in(weights)?;
         let [one, two] = [of_outputs(1)?.specs(), of_outputs(2)?.specs()];
-        let widths = one.into_iter().zip(two).filter_map(|(one, two)| {
+        let mut widths = one.into_iter().zip(two).filter_map(|(one, two)| {
             let axis = one.shape.iter().zip(&two.shape).position(|(a, b)| a != b)?;
             let width = *shapes.get(&one.name)?.get(axis)?;
             Some(Self { name: one.name, width })
         });
-        Ok(widths.filter(|head| head.width > 0).next())
+        Ok(widths.find(|head| head.width > 0))
     }
 }

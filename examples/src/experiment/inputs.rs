@@ -14,14 +14,17 @@ use entk::{
 use crate::{
     cli::refused::{ensure_input, refused},
     experiment::network_source::NetworkSource,
+    run::Run,
 };
 
-/// The first `n` inputs of a .npy file for these networks, on the CPU, whole numbers as u32 and
-/// others finite in the networks' element type, and how many the file has.
+/// The first `n` inputs of a .npy file for these networks, on the CPU, token ids as u32 and others
+/// finite in the networks' element type, and how many the file has. Whole numbers where a network
+/// takes any are noted: pixels from 0 to 255 are rarely meant.
 ///
 /// # Errors
 /// A file that cannot be read, is no batch of inputs or has fewer than `n`, NaN and infinity.
 pub fn read_inputs(
+    run: &Run,
     networks: &NetworkSource,
     path: &Path,
     layout: Layout,
@@ -39,6 +42,13 @@ pub fn read_inputs(
     })?;
     if networks.reads_ids() {
         return Ok((tokens(path, &shape, data)?, count));
+    }
+    if let npy::Data::I64(numbers) = &data {
+        let (least, most) = numbers.iter().fold((0, 0), |(a, b), x| (a.min(*x), b.max(*x)));
+        run.note(format_args!(
+            "{}: whole numbers from {least} to {most}, taken as they are; divide pixels by 255",
+            path.display()
+        ));
     }
     let narrows = matches!(data, npy::Data::F64(_)) && dtype == DType::F32;
     let tensor = tensor(&shape, data)?.to_dtype(dtype)?;

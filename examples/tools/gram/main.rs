@@ -61,7 +61,7 @@ fn compute(flags: &Flags) -> Result<()> {
     let device = flags.device.open()?;
     let run = Run::start_in("gram", flags.out.as_deref(), assembly::folder_use(flags)?)?;
     let networks = NetworkSource::open(&run, &flags.network, flags.dtype.into(), &device)?;
-    let sample = Sample::read(flags, &networks, &device)?;
+    let sample = Sample::read(&run, flags, &networks, &device)?;
     let network = networks.network(&sample.inputs.dims()[1..], flags.activation.into())?;
     let kernel = flags.outputs.of(network.outputs())?;
     let targets = sample.targets(flags, &kernel)?;
@@ -238,7 +238,7 @@ fn leading(job: &GramJob<'_>) -> Result<usize> {
 fn write_cross(run: &Run, job: &GramJob<'_>) -> Result<()> {
     let GramJob { flags, networks, network, inputs, .. } = job;
     let Some(path) = &flags.cross else { return Ok(()) };
-    let (others, _) = read_inputs(networks, path, flags.layout.into(), None)?;
+    let (others, _) = read_inputs(run, networks, path, flags.layout.into(), None)?;
     let others = others.to_device(inputs.device())?;
     let cross = run.stage("cross", 1, |_| {
         let cross = job.assembly().and_then(|assembly| Ok(assembly.cross(&others)?));

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use entk::data::embedded;
 use entk_examples::{
-    KernelChoice, LabelTargets, Labels, NetworkSource, ensure_input, read_inputs, say,
+    KernelChoice, LabelTargets, Labels, NetworkSource, Run, ensure_input, read_inputs, say,
 };
 
 use crate::flags::Flags;
@@ -26,9 +26,14 @@ pub struct Sample {
 
 impl Sample {
     /// The inputs on `device`.
-    pub fn read(flags: &Flags, networks: &NetworkSource, device: &Device) -> Result<Self> {
+    pub fn read(
+        run: &Run,
+        flags: &Flags,
+        networks: &NetworkSource,
+        device: &Device,
+    ) -> Result<Self> {
         let sample = match &flags.inputs {
-            Some(path) => Self::of_files(path, flags, networks),
+            Some(path) => Self::of_files(run, path, flags, networks),
             None => Self::of_embedded(flags, networks),
         }?;
         Ok(Self { inputs: sample.inputs.to_device(device)?, ..sample })
@@ -53,8 +58,8 @@ impl Sample {
         Ok(Self { inputs, labels: Some(labels) })
     }
 
-    fn of_files(path: &Path, flags: &Flags, networks: &NetworkSource) -> Result<Self> {
-        let (inputs, count) = read_inputs(networks, path, flags.layout.into(), flags.n)?;
+    fn of_files(run: &Run, path: &Path, flags: &Flags, networks: &NetworkSource) -> Result<Self> {
+        let (inputs, count) = read_inputs(run, networks, path, flags.layout.into(), flags.n)?;
         let labels = flags.labels.as_deref().map(|labels| Labels::read(labels, count));
         let labels = labels.transpose()?.map(|labels| labels.first(flags.n.unwrap_or(count)));
         Ok(Self { inputs, labels })

@@ -58,7 +58,7 @@ impl TrainingData {
         let networks =
             NetworkSource::open(run, &flags.common.network, flags.dtype.into(), &device)?;
         let read = |inputs: &Path, labels: &Path| -> Result<(Tensor, Labels)> {
-            let (inputs, count) = read_inputs(&networks, inputs, own.layout.into(), None)?;
+            let (inputs, count) = read_inputs(run, &networks, inputs, own.layout.into(), None)?;
             Ok((inputs, Labels::read(labels, count)?))
         };
         let (seen, labels) = read(inputs, labels)?;
