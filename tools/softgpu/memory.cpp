@@ -1,4 +1,5 @@
-// Allocations and copies. Device memory starts as NaN and lies between two pages that must not be
+// Allocations and copies: sizes and addresses come in from programs and products, memory or a refusal
+// goes out. Device memory starts as NaN and lies between two pages that must not be
 // touched; writes into the few bytes between are found when it is freed. What is in use is counted
 // when memory is asked for and given back, as a pool does that serves one stream.
 #include <sys/mman.h>
@@ -15,7 +16,7 @@ using namespace softgpu;
 
 namespace softgpu {
 
-static const size_t PAGE = 4096, ALIGNMENT = 16, POOL_UNIT = 512;
+static const size_t PAGE = 4096, ALIGNMENT = 16, POOL_UNIT = 512, MOST_SPARE = 1ull << 30;
 static const unsigned char UNSET = 0xff;  // four of them are NaN
 
 struct Allocation {
@@ -37,14 +38,38 @@ static size_t room(size_t size) {
   return (std::max<size_t>(size, 1) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static uint64_t allocate(size_t size, int device, bool host) {
-  const size_t body = (room(size) + PAGE - 1) / PAGE * PAGE, mapped = body + 2 * PAGE;
+// Maps that are free again, by size, unset from end to end; kept, since new ones cost more than most
+// kernels.
+static std::multimap<size_t, char *> spare;
+static size_t spare_bytes;
+
+static char *map(size_t mapped) {
+  auto found = spare.find(mapped);
+  if (found != spare.end()) {
+    char *base = found->second;
+    spare.erase(found);
+    spare_bytes -= mapped;
+    return base;
+  }
   void *map = mmap(0, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (map == MAP_FAILED) throw Refused{OUT_OF_MEMORY};
-  char *base = (char *)map;
-  mprotect(base + PAGE, body, PROT_READ | PROT_WRITE);
-  char *at = base + PAGE + body - room(size);
-  memset(at, UNSET, room(size));
+  mprotect((char *)map + PAGE, mapped - 2 * PAGE, PROT_READ | PROT_WRITE);
+  memset((char *)map + PAGE, UNSET, mapped - 2 * PAGE);
+  return (char *)map;
+}
+static void unmap(char *base, size_t mapped) {
+  if (spare_bytes + mapped > MOST_SPARE) {
+    munmap(base, mapped);
+    return;
+  }
+  memset(base + PAGE, UNSET, mapped - 2 * PAGE);
+  spare.emplace(mapped, base);
+  spare_bytes += mapped;
+}
+
+static uint64_t allocate(size_t size, int device, bool host) {
+  const size_t body = (room(size) + PAGE - 1) / PAGE * PAGE, mapped = body + 2 * PAGE;
+  char *base = map(mapped), *at = base + PAGE + body - room(size);
   allocations[(uint64_t)at] = {size, mapped, base, device, host, false};
   return (uint64_t)at;
 }
@@ -57,7 +82,7 @@ static void release(uint64_t at) {
       complain("outside", "a write behind an allocation of %zu bytes", a.size);
       break;
     }
-  munmap(a.base, a.mapped);
+  unmap(a.base, a.mapped);
   allocations.erase(found);
 }
 
@@ -127,10 +152,7 @@ static void copy(const char *name, const StreamPtr &stream, End to, End from, si
 API int cuMemAllocAsync(uint64_t *at, size_t size, void *handle) {
   return call("cuMemAllocAsync", [=] {
     const int device = need_stream(handle)->context->device;
-    if (!size) {  // its answer is not documented
-      complain("zero bytes", "an allocation of no bytes");
-      throw Refused{INVALID_VALUE};
-    }
+    if (!size) count("allocations of no bytes");  // what a driver answers is not documented
     if (fault("memory") || used[device] + units(size) > total_bytes()) throw Refused{OUT_OF_MEMORY};
     *at = allocate(size, device, false);
     used[device] += units(size);

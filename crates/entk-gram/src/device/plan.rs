@@ -75,7 +75,7 @@ pub(crate) fn workload(
         bytes_per_kept: item,
         bytes_per_operand: precision(ntk, config).operand_bytes() as u64,
         held: (inputs + ntk.params.count()) as u64 * item,
-        sweep: (micro_batch * in_flight(ntk)) as u64 * item,
+        sweep: (micro_batch * in_flight(ntk, layers)) as u64 * item,
         waiting: 0,
         scratch: SCRATCH_TILES * tile + strips * entry,
         sweeps_end_first: false,
@@ -86,15 +86,19 @@ pub(crate) fn workload(
     })
 }
 
-/// Numbers of a sweep, per example, whichever layers are contracted: the values of all of them, as
-/// many cotangents, and twice the left operand of the largest product, patches as a rule.
-fn in_flight(ntk: &Ntk<'_>) -> usize {
-    let summary = ntk.model.network().summary();
+/// Numbers of a sweep, per example: the values of all layers, whichever are contracted; the factors
+/// of these; cotangents on their way; and twice the left operand of the largest product, patches as
+/// a rule.
+fn in_flight(ntk: &Ntk<'_>, layers: &[FactorSizes]) -> usize {
+    let nodes = ntk.model.network().summary().nodes;
     let operand = |node: &NodeSummary| {
         let outputs = node.shape.first().map_or(1, |n| (*n).max(1));
         (node.operations / (2 * outputs) as f64) as usize
     };
-    2 * ntk.values + 2 * summary.nodes.iter().map(operand).max().unwrap_or(0)
+    let value = |node: &NodeSummary| node.shape.iter().product::<usize>();
+    let largest = |of: &dyn Fn(&NodeSummary) -> usize| nodes.iter().map(of).max().unwrap_or(0);
+    let factors: usize = layers.iter().map(FactorSizes::factor_len).sum();
+    ntk.values + factors + 2 * largest(&value) + 2 * largest(&operand)
 }
 
 /// Numbers of the products of two strips of pixels or tokens, in the type of the entries: those of
