@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a GPU runs, on the software GPU: golden files, the Gram engine, stores, training, the check
-# of every operation and cuda_check; one and two devices, streams late and at once.
+# What a GPU runs, on the software GPU: golden files, the Gram engine, stores, training and
+# cuda_check; one and two devices, streams late and at once.
 #
 #   tools/softgpu/test.sh            # needs g++ and Python; no CUDA, no GPU
 #
@@ -69,4 +69,3 @@ run eager 2 entk-gram device::
 run eager 1 device_memory
 run lazy 1 entk-train
 run lazy 1 entk-linearize
-run lazy 1 entk-models every_operation
