@@ -248,6 +248,7 @@ struct Process {
 
 /// Writes a table of the test inputs, (M, C).
 pub fn write_table(run: &Run, name: &str, problem: &Problem, table: &Columns) -> Result<()> {
+    run.begin_results()?;
     let columns = problem.targets.columns;
     let values = table.to_rows();
     Ok(npy::write(run.folder().file(name), &[values.len() / columns, columns], &values)?)

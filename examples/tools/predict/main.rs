@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     let flags = Flags::parse();
     let run = Run::start("predict", flags.out.as_deref())?.with_cache(flags.cache.as_deref());
     let problem = Problem::read(&run, &flags)?;
-    say(&problem);
+    run.note(acting(&problem));
     let results = match &problem.train {
         TrainKernel::Memory(gram) if flags.cg.is_some() => {
             iterative::solve(&run, &flags, &problem, gram, &gram.diagonal())
@@ -41,14 +41,14 @@ fn main() -> Result<()> {
 }
 
 /// Which kernel acts on the columns of the targets.
-fn say(problem: &Problem) {
+fn acting(problem: &Problem) -> String {
     let (columns, rows) = (problem.targets.columns, problem.rows);
     match &problem.kernel {
-        Some(kernel) if rows > 1 => eprintln!("kernel of {rows} outputs: {}", kernel.formula),
-        Some(kernel) => eprintln!(
+        Some(kernel) if rows > 1 => format!("kernel of {rows} outputs: {}", kernel.formula),
+        Some(kernel) => format!(
             "{columns} columns of targets: K (x) I_{columns} with K(x, x') = {}",
             kernel.formula
         ),
-        None => eprintln!("{columns} columns of targets: K (x) I_{columns}"),
+        None => format!("{columns} columns of targets: K (x) I_{columns}"),
     }
 }

@@ -129,12 +129,17 @@ fn given<'a>(path: Option<&'a Path>, flag: &str) -> Result<&'a Path> {
 fn read_gram(path: &Path) -> Result<Gram> {
     let (shape, data) = npy::read(path)?.into_parts();
     let square = matches!(shape.as_slice(), [rows, cols] if rows == cols);
+    let named = || path.display().to_string();
     ensure_input(square, || {
         format!("{}: expected a square matrix, found shape {shape:?}", path.display())
     })?;
     Ok(match data {
-        npy::Data::F32(entries) => Gram::from_lower_f32(shape[0], entries)?,
-        npy::Data::F64(entries) => Gram::from_lower_f64(shape[0], entries)?,
+        npy::Data::F32(entries) => {
+            Gram::from_symmetric_f32(shape[0], entries).with_context(named)?
+        }
+        npy::Data::F64(entries) => {
+            Gram::from_symmetric_f64(shape[0], entries).with_context(named)?
+        }
         _ => return Err(not_real(path)),
     })
 }
@@ -180,6 +185,7 @@ impl NetworkProblem {
         let device = flags.device.open()?;
         let networks = NetworkSource::open(run, &flags.network, DType::F32, &device)?;
         let loaded = load(flags.data.source(), flags.data_root.as_deref())?;
+        run.note(format_args!("images of {}: {}", flags.data.source(), loaded.origin));
         let (split, _) = loaded.split.standardized()?;
         let train = subset(&split.train, "--train", flags.train, flags.seed)?;
         let test = subset(&split.test, "--test", flags.test, flags.seed)?;

@@ -5,12 +5,12 @@ use entk_spectral::{Eigenpairs, SpectralError};
 
 use crate::{
     columns::Columns,
-    dense::{matrix, product, zeros},
+    dense::{matrix, norm, product, zeros},
     error::Result,
 };
 
-/// Eigenvalues of at most this times eps N^(1/2) times the largest count as zero.
-const FLOOR: f64 = 10.0;
+/// Growth of the round-off below which an eigenvalue counts as zero.
+const GROWTH: f64 = 10.0;
 
 /// y - f_0 in the eigenbasis of K.
 #[derive(Clone, Debug)]
@@ -76,8 +76,10 @@ impl<'a> Projection<'a> {
     }
 }
 
-/// Eigenvalues of at most this cannot be told from zero.
+/// Eigenvalues of at most this cannot be told from zero: 10 eps ||K||_F for the rounding of the
+/// entries, eps of their type, and 10 N 2^-52 ||K||_2 for that of the solver.
 pub(crate) fn floor(pairs: &Eigenpairs) -> f64 {
     let largest = pairs.values().iter().fold(0f64, |s, v| s.max(v.abs()));
-    FLOOR * pairs.entry_type().epsilon() * largest * (pairs.dim() as f64).sqrt()
+    let solver = pairs.dim() as f64 * f64::EPSILON * largest;
+    GROWTH * (pairs.entry_type().epsilon() * norm(pairs.values()) + solver)
 }

@@ -25,8 +25,8 @@ use crate::{
 /// of small h. neural-tangents averages over outputs as well (its loss is 1/(2 N C) times the
 /// sum), so that its time is C times this one.
 ///
-/// Eigenvalues of at most 10 eps N^(1/2) lambda_0, eps of the stored type, count as zero: along
-/// their vectors nothing is learned.
+/// Eigenvalues of at most 10 (eps ||K||_F + N 2^-52 lambda_0), eps of the stored type, count as
+/// zero: along their vectors nothing is learned.
 ///
 /// Source: Jacot et al. (2018); Lee et al. (2019), equations 8 to 11.
 ///

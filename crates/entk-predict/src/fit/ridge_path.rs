@@ -47,8 +47,8 @@ pub struct SelectedRidge {
 /// Kernel ridge regression for many ridges at once, from one eigendecomposition.
 ///
 /// With ridge r the coefficients are sum over j of phi_j (phi_j . (y - f_0)) / (lambda_j + r). For
-/// r = 0 eigenvalues of at most 10 eps N^(1/2) lambda_0, eps of the stored type, are left out:
-/// the solution of smallest norm, where [`Cholesky`](crate::Cholesky) would refuse.
+/// r = 0 eigenvalues of at most 10 (eps ||K||_F + N 2^-52 lambda_0), eps of the stored type, are
+/// left out: the solution of smallest norm, where [`Cholesky`](crate::Cholesky) would refuse.
 ///
 /// ```
 /// use entk_predict::{Columns, Criterion, RidgePath};
