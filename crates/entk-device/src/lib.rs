@@ -26,7 +26,6 @@ mod function;
 mod geometry;
 pub mod hash;
 mod host_copies;
-mod host_slice;
 mod launch;
 pub mod memory;
 mod products;

@@ -7,10 +7,10 @@ use candle_core::{CudaStorage, Device, Error, Layout, Result as CandleResult, Te
 
 use crate::{
     error::{DeviceError, Result},
-    host_slice::on_host,
     launch::Launch,
     products::precision::Precision,
     properties::DeviceProperties,
+    transfer::on_host,
 };
 
 /// Element types of copies to the host: f32 and f64.

@@ -94,7 +94,7 @@ fn check(flags: &Flags, opened: &OpenedDevice) -> Result<bool> {
         let device = &opened.device;
         results.kernels = run.stage("kernels", 1, |_| verify::kernels(device))?;
         results.comparisons =
-            run.stage("comparisons", 1, |_| verify::comparisons(device, flags.quick))?;
+            run.stage("comparisons", 1, |_| ways::comparisons(device, flags.quick))?;
         report::kernels(&results.kernels)?;
         report::comparisons(&results.comparisons)?;
     }

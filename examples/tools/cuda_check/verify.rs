@@ -12,10 +12,7 @@ use entk::{
 };
 use serde::Serialize;
 
-use crate::{
-    cases::{Case, cases, images},
-    ways::full_kernel,
-};
+use crate::cases::{Case, images};
 
 /// Round-off of sums of a few hundred thousand terms in f32, relative to the norms of what is
 /// multiplied.
@@ -57,22 +54,6 @@ pub fn kernels(device: &Device) -> Result<Vec<Check>> {
     Ok(checks.collect())
 }
 
-/// All comparisons of all networks.
-pub fn comparisons(device: &Device, quick: bool) -> Result<Vec<Check>> {
-    let n = if quick { 12 } else { 48 };
-    let mut checks = Vec::new();
-    for case in cases(quick)? {
-        let one = Comparison::new(&case, device, n)?;
-        checks.extend(one.grams()?);
-        checks.extend(one.ways()?);
-        checks.extend(one.products()?);
-        checks.push(one.training_step()?);
-        checks.push(one.eigenvalues()?);
-    }
-    checks.push(full_kernel(device, n)?);
-    Ok(checks)
-}
-
 /// A network at its parameters on some images, on the CPU in f64 and on the device in f32.
 pub struct Comparison<'a> {
     pub case: &'a Case,
@@ -82,7 +63,7 @@ pub struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    fn new(case: &'a Case, device: &Device, n: usize) -> Result<Self> {
+    pub fn new(case: &'a Case, device: &Device, n: usize) -> Result<Self> {
         let double = images(&case.network, n, DType::F64, &Device::Cpu)?;
         let single = double.to_dtype(DType::F32)?.to_device(device)?;
         let config = GramConfig::default();
@@ -112,7 +93,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// The Gram in every precision of f32 numbers, tile by tile.
-    fn grams(&self) -> Result<Vec<Check>> {
+    pub fn grams(&self) -> Result<Vec<Check>> {
         let (n, config) = (self.expected.n(), GramConfig::default());
         let mut checks = Vec::new();
         for precision in Precision::ALL.into_iter().filter(|p| *p != Precision::F64) {
@@ -131,7 +112,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// f, J v and J^T u.
-    fn products(&self) -> Result<Vec<Check>> {
+    pub fn products(&self) -> Result<Vec<Check>> {
         let (network, [double, single]) = (&self.case.network, &self.images);
         let v = Params::standard_normal(&network.specs(), 2, DType::F64, &Device::Cpu)?;
         let v_there = v.to_dtype(DType::F32)?.to_device(single.device())?;
@@ -151,7 +132,7 @@ impl<'a> Comparison<'a> {
 
     /// The distance of the parameters after an epoch of two steps from those of the CPU, over the
     /// length of the move.
-    fn training_step(&self) -> Result<Check> {
+    pub fn training_step(&self) -> Result<Check> {
         let n = self.expected.n();
         let labels: Vec<u8> = (0..n).map(|i| (i * i % 3 % 2) as u8).collect();
         let config =
@@ -172,7 +153,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// The largest eigenvalues by blocks of vectors on the device, relative to the first.
-    fn eigenvalues(&self) -> Result<Check> {
+    pub fn eigenvalues(&self) -> Result<Check> {
         let expected = eigh(&self.expected)?;
         let resident =
             self.assembly(&GramConfig::default(), &DeviceConfig::default())?.resident_gram()?;

@@ -1,5 +1,6 @@
-//! The ways through the Gram engine that one Gram from memory does not take: a comparison comes in,
-//! errors of Grams that were assembled in other ways go out. Called by `verify`.
+//! All comparisons, and among them the ways through the Gram engine that one Gram from memory does
+//! not take: a device comes in, errors beside tolerances go out. Called by the main of
+//! `cuda_check`.
 
 use anyhow::Result;
 use candle_core::{DType, Device, DeviceLocation, Tensor};
@@ -13,7 +14,7 @@ use entk::{
 };
 
 use crate::{
-    cases::images,
+    cases::{cases, images},
     verify::{Check, Comparison, DOUBLE, SINGLE, largest},
 };
 
@@ -28,9 +29,25 @@ fn small(n: usize) -> (GramConfig, DeviceConfig) {
     (config, DeviceConfig { edge: Some(n.div_ceil(3)), ..DeviceConfig::default() })
 }
 
+/// All comparisons of all networks.
+pub fn comparisons(device: &Device, quick: bool) -> Result<Vec<Check>> {
+    let n = if quick { 12 } else { 48 };
+    let mut checks = Vec::new();
+    for case in cases(quick)? {
+        let one = Comparison::new(&case, device, n)?;
+        checks.extend(one.grams()?);
+        checks.extend(one.ways()?);
+        checks.extend(one.products()?);
+        checks.push(one.training_step()?);
+        checks.push(one.eigenvalues()?);
+    }
+    checks.push(full_kernel(device, n)?);
+    Ok(checks)
+}
+
 impl Comparison<'_> {
     /// The Gram in all of these ways.
-    pub fn ways(&self) -> Result<Vec<Check>> {
+    fn ways(&self) -> Result<Vec<Check>> {
         let (config, device) = small(self.expected.n());
         let wide = GramConfig { accumulate: Accumulate::F64, ..config.clone() };
         let gram = |config, device: &_| -> Result<f64> {
@@ -105,14 +122,14 @@ impl Comparison<'_> {
 }
 
 /// The kernel of each pair of outputs of a network with several, against the CPU in f64.
-pub fn full_kernel(device: &Device, n: usize) -> Result<Check> {
+fn full_kernel(device: &Device, n: usize) -> Result<Check> {
     let network = MlpConfig { outputs: OUTPUTS, ..MlpConfig::default() }.network()?;
     let theta = network.init(0, DType::F64, &Device::Cpu)?;
     let x = images(&network, n, DType::F64, &Device::Cpu)?;
-    let gram = |theta: &Params, x: &Tensor, engine: Engine| -> Result<Gram> {
+    let gram = |params: &Params, x: &Tensor, engine: Engine| -> Result<Gram> {
         let (config, _) = small(n);
         let config = GramConfig { outputs: Outputs::Full, engine, ..config };
-        Ok(Assembly::new(&network, theta, x, &config)?.gram()?)
+        Ok(Assembly::new(&network, params, x, &config)?.gram()?)
     };
     let expected = gram(&theta, &x, Engine::Auto)?;
     let (theta, x) = (theta.to_dtype(DType::F32)?.to_device(device)?, x.to_dtype(DType::F32)?);

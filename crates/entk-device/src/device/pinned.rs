@@ -15,7 +15,7 @@ use candle_core::{
 use super::Entry;
 use crate::{
     error::{DeviceError, Result},
-    host_slice::on_host,
+    transfer::on_host,
 };
 
 /// Page-locked buffers and the copies into them that are under way, oldest first.
