@@ -24,7 +24,7 @@ const BATCH: usize = 256;
 /// The kernel of the training inputs.
 pub enum TrainKernel {
     Memory(Gram),
-    Store(Store),
+    Store(Box<Store>),
 }
 
 /// Kernels and targets of training and test inputs.
@@ -95,7 +95,7 @@ fn of_files(run: &Run, flags: &Flags, path: &Path) -> Result<Problem> {
         ensure_input(flags.cg.is_some(), || {
             format!("--gram {}: a store is solved by --cg K", path.display())
         })?;
-        TrainKernel::Store(Store::open(path)?)
+        TrainKernel::Store(Box::new(Store::open(path)?))
     } else {
         TrainKernel::Memory(run.stage("read", 1, |_| read_gram(path))?)
     };
@@ -254,7 +254,7 @@ impl NetworkProblem {
             let observe = |done, total| stage.set_progress(done, total);
             Ok(of(&self.test)?.observed(&observe).cross(&self.train)?)
         })?;
-        Ok((TrainKernel::Store(store), cross, None))
+        Ok((TrainKernel::Store(Box::new(store)), cross, None))
     }
 
     fn offsets(&self, flags: &Flags, rows: usize, columns: usize) -> Result<Option<[Columns; 2]>> {

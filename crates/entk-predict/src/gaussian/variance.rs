@@ -28,8 +28,7 @@ impl Variances {
         let (mut clipped, mut most_negative) = (0, 0.0_f64);
         for (index, (value, prior)) in values.iter_mut().zip(prior).enumerate() {
             let bound = -GROWTH * entry_type.epsilon() * prior.abs();
-            // Written so that NaN fails.
-            if !(*value >= bound) {
+            if value.is_nan() || *value < bound {
                 return Err(PredictError::NegativeVariance { index, value: *value, bound });
             }
             if *value < 0.0 {

@@ -169,8 +169,7 @@ impl<'a> Cholesky<'a> {
             let next = self.measured(x, targets, best.refinements + 1)?;
             let gain = best.worst() / next.worst();
             best = if gain > 1.0 { next } else { best };
-            // Written so that NaN stops.
-            if !(gain >= GAIN) {
+            if gain.is_nan() || gain < GAIN {
                 break;
             }
         }
@@ -188,8 +187,7 @@ impl<'a> Cholesky<'a> {
     /// Refuses a solution beyond the tolerance.
     fn certified(&self, solution: Solution) -> Result<Solution> {
         let asked = self.config.tolerance;
-        // Written so that NaN fails.
-        let Some(column) = solution.residuals.iter().position(|&r| !(r <= asked)) else {
+        let Some(column) = solution.residuals.iter().position(|r| r.is_nan() || *r > asked) else {
             return Ok(solution);
         };
         let (smallest_pivot, largest_pivot) = self.pivots();

@@ -48,8 +48,7 @@ impl<'a> SpectralPreconditioner<'a> {
         check_ridge(ridge)?;
         let smallest = pairs.values().last().copied().unwrap_or(0.0);
         let rest = smallest + ridge;
-        // Written so that NaN fails.
-        if !(rest > 0.0) {
+        if rest.is_nan() || rest <= 0.0 {
             return Err(PredictError::Singular { smallest, floor: 0.0, ridge });
         }
         let gain = |value: &f64| 1.0 / (value + ridge) - 1.0 / rest;

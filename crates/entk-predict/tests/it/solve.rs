@@ -131,8 +131,9 @@ fn the_bits_do_not_depend_on_threads() {
 #[test]
 fn eigenpairs_make_conjugate_gradients_faster() {
     let n = 200;
-    let spectrum =
-        |at: usize| if at % (n + 1) == 0 { 1.0 / (1 + at / (n + 1)).pow(2) as f64 } else { 0.0 };
+    let spectrum = |at: usize| {
+        if at.is_multiple_of(n + 1) { 1.0 / (1 + at / (n + 1)).pow(2) as f64 } else { 0.0 }
+    };
     let gram = Gram::from_lower_f64(n, (0..n * n).map(spectrum).collect()).unwrap();
     let (y, config) = (table(n, 10, 1), CgConfig::default());
     let plain = conjugate_gradients(&gram, 1e-4, &y, None, &config, &mut go_on).unwrap();

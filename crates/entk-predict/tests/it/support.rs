@@ -114,7 +114,10 @@ pub(crate) fn inverse(n: usize, a: &[f64]) -> (Vec<f64>, f64) {
 
 /// A + shift I.
 pub(crate) fn shifted(n: usize, a: &[f64], shift: f64) -> Vec<f64> {
-    a.iter().enumerate().map(|(at, x)| x + if at % (n + 1) == 0 { shift } else { 0.0 }).collect()
+    a.iter()
+        .enumerate()
+        .map(|(at, x)| x + if at.is_multiple_of(n + 1) { shift } else { 0.0 })
+        .collect()
 }
 
 /// A B for row-major matrices, A with `inner` columns.
