@@ -168,6 +168,6 @@ fn what_does_not_fit_is_refused_with_the_remedy() -> Result<()> {
     let network = |flags: &[&str]| fail(&[&TINY[..], flags].concat());
     assert!(network(&["--outputs", "full", "--classes", "3"])?.contains("0 to 2"));
     assert!(network(&["--from-outputs"])?.contains("--classes 10"));
-    assert!(network(&["--train", "100000"])?.contains("--data-root"));
+    assert!(fail(&["--model", "mlp", "--train", "100000"])?.contains("--data-root"));
     Ok(())
 }
