@@ -17,6 +17,9 @@ use crate::{
 /// round-off, which must not choose the sign.
 pub const SIGN_TIE: f64 = 1e-6;
 
+/// Room above the round-off of entries and solver.
+const ROUND_OFF_GROWTH: f64 = 10.0;
+
 /// How far from 1 the norm of a vector handed to [`Eigenpairs::from_parts`] may be: the round-off
 /// of a unit vector stored in f32.
 const UNIT_TOLERANCE: f64 = 1e-6;
@@ -121,6 +124,22 @@ impl Eigenpairs {
     /// zero. Values and vectors are f64 always.
     pub fn entry_type(&self) -> EntryType {
         self.entry_type
+    }
+
+    /// Eigenvalues of at most this size cannot be told from zero: 10 eps ||K||_F for the rounding
+    /// of the entries, eps of their type, and 10 N 2^-52 ||K||_2 for that of the solver. The norms
+    /// are those of the pairs that are here.
+    ///
+    /// ```
+    /// use entk_spectral::{Gram, eigh};
+    ///
+    /// let pairs = eigh(&Gram::from_lower_f64(2, vec![1.0, 0.0, 1.0, 1.0])?)?; // eigenvalues 2, 0
+    /// assert!(pairs.values()[1].abs() <= pairs.round_off() && pairs.round_off() < 1e-13);
+    /// # Ok::<(), entk_spectral::SpectralError>(())
+    /// ```
+    pub fn round_off(&self) -> f64 {
+        let solver = self.dim as f64 * f64::EPSILON * max_abs(&self.values);
+        ROUND_OFF_GROWTH * (self.entry_type.epsilon() * norm(&self.values) + solver)
     }
 
     /// The eigenvalues, descending.

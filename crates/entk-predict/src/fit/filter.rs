@@ -5,12 +5,9 @@ use entk_spectral::{Eigenpairs, SpectralError};
 
 use crate::{
     columns::Columns,
-    dense::{matrix, norm, product, zeros},
+    dense::{matrix, product, zeros},
     error::Result,
 };
-
-/// Growth of the round-off below which an eigenvalue counts as zero.
-const GROWTH: f64 = 10.0;
 
 /// y - f_0 in the eigenbasis of K.
 #[derive(Clone, Debug)]
@@ -18,7 +15,6 @@ pub(crate) struct Projection<'a> {
     pairs: &'a Eigenpairs,
     /// phi_j . (y - f_0), column by column.
     parts: Columns,
-    floor: f64,
 }
 
 impl<'a> Projection<'a> {
@@ -38,7 +34,7 @@ impl<'a> Projection<'a> {
         let phi = matrix(pairs.vectors(), dim);
         let parts = product(phi.transpose(), matrix(residual.values(), dim), "projections")?;
         let parts = Columns::computed(dim, parts, "projections")?;
-        Ok(Self { pairs, parts, floor: floor(pairs) })
+        Ok(Self { pairs, parts })
     }
 
     pub(crate) fn pairs(&self) -> &'a Eigenpairs {
@@ -52,7 +48,7 @@ impl<'a> Projection<'a> {
 
     /// Eigenvalues of at most this count as zero.
     pub(crate) fn floor(&self) -> f64 {
-        self.floor
+        self.pairs.round_off()
     }
 
     /// Sum over j of w(lambda_j) phi_j (phi_j . (y - f_0)) for several functions w, given as their
@@ -74,12 +70,4 @@ impl<'a> Projection<'a> {
         let of = |x: &[f64]| Columns::computed(n, x.to_vec(), "coefficients");
         all.chunks_exact(n * cols).map(of).collect()
     }
-}
-
-/// Eigenvalues of at most this cannot be told from zero: 10 eps ||K||_F for the rounding of the
-/// entries, eps of their type, and 10 N 2^-52 ||K||_2 for that of the solver.
-pub(crate) fn floor(pairs: &Eigenpairs) -> f64 {
-    let largest = pairs.values().iter().fold(0f64, |s, v| s.max(v.abs()));
-    let solver = pairs.dim() as f64 * f64::EPSILON * largest;
-    GROWTH * (pairs.entry_type().epsilon() * norm(pairs.values()) + solver)
 }

@@ -9,7 +9,6 @@ use crate::{
     dense::{dot, matrix, matrix_mut, multiply, product, zeros},
     error::Result,
     fit::{
-        filter::floor,
         flow::{check_examples, check_times, weight},
     },
     gaussian::{
@@ -91,7 +90,7 @@ impl<'a> Ensemble<'a> {
             prior: product(phi.transpose(), matrix(&images, dim), "the prior in the eigenbasis")?,
             prior_type: prior.entry_type(),
             examples: examples as f64,
-            floor: floor(pairs),
+            floor: pairs.round_off(),
         })
     }
 

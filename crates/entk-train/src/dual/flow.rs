@@ -12,9 +12,6 @@ use crate::{
     targets::Targets,
 };
 
-/// Eigenvalues of at most this times eps n^(1/2) lambda_1 count as zero.
-const FLOOR: f64 = 10.0;
-
 /// Training of a linearization on the squared loss in continuous time, without steps.
 ///
 /// Gradient flow, `d theta/dt = -grad L` with [`Loss::Squared`](crate::Loss::Squared), moves the
@@ -82,16 +79,14 @@ impl<'a> GradientFlow<'a> {
             return Err(TrainError::Count { what: "eigenpairs", expected, found });
         }
         let examples = outputs.examples("kernel", pairs.dim())?;
-        let largest = pairs.values().iter().fold(0f64, |s, v| s.max(v.abs()));
-        let floor = FLOOR * pairs.entry_type().epsilon() * largest * (pairs.dim() as f64).sqrt();
-        Ok(Self { pairs, outputs, examples, floor })
+        Ok(Self { pairs, outputs, examples, floor: pairs.round_off() })
     }
 
     /// The coefficients a(t) (n, C) at time `time`, which may be infinite, for outputs `f0` (n, C)
     /// at theta_0 and the targets of the n training examples.
     ///
-    /// Eigenvalues at most 10 eps d^(1/2) lambda_1, with eps of the stored precision and d the rows
-    /// of the kernel, count as zero. Cost: 2 d^2 multiply-adds for each column: one, or C over a
+    /// Eigenvalues within round-off of zero ([`Eigenpairs::round_off`]) count as zero. Cost: 2 d^2
+    /// multiply-adds for each column, d the rows of the kernel: one column, or C over a
     /// pseudo-kernel.
     ///
     /// # Errors
