@@ -316,8 +316,10 @@ mod tests {
             assert_eq!(model(&name.to_string())?, (*name).into());
         }
         assert_eq!(model("a/m.pt2")?, ModelChoice::Archive("a/m.pt2".into()));
-        let unknown = model("m.onnx").expect_err("neither a name nor an archive");
-        assert!(unknown.contains("m.onnx") && unknown.contains("lenet5"), "{unknown}");
+        let file = model("m.onnx").expect_err("a file of another kind");
+        assert!(file.contains("m.onnx") && file.contains("torch.export.save"), "{file}");
+        let unknown = model("lenet6").expect_err("no name");
+        assert!(unknown.contains("lenet6") && unknown.contains("lenet5"), "{unknown}");
         for data in DataName::value_variants() {
             assert_eq!(parse(&["--data", &data.to_string()])?.data, *data);
             let json = serde_json::to_string(data).map_err(|e| e.to_string())?;
