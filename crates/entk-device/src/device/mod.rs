@@ -56,8 +56,10 @@ pub fn device_count() -> usize {
 /// One stream for all threads, and a memory pool that keeps what is freed: returning it to the
 /// driver would cost a new allocation after every wait for the stream.
 ///
-/// No events follow each tensor: with one stream they are some twelve calls a launch that wait for
-/// nothing. What leaves the stream waits by itself: `Pinned` and [`to_device`](crate::to_device).
+/// On the only GPU of a machine no events follow each tensor: with one stream they are some twelve
+/// calls a launch that wait for nothing. What leaves the stream waits by itself: `Pinned` and
+/// [`to_device`](crate::to_device). With several GPUs they stay: their waits make the tensor's GPU
+/// the current one of the thread, which candle's calls of cuBLAS rely on.
 pub(crate) fn open(ordinal: usize) -> Result<Device> {
     let absent = |reason: String| DeviceError::Absent { ordinal, reason };
     if ordinal >= device_count() {
@@ -65,9 +67,11 @@ pub(crate) fn open(ordinal: usize) -> Result<Device> {
     }
     let device = Device::new_cuda_with_stream(ordinal).map_err(|e| absent(e.to_string()))?;
     keep_freed_memory(ordinal).map_err(|e| absent(e.to_string()))?;
-    // SAFETY: tensors of the device are used on its one stream. Copies to the host run on another:
-    // each waits for this one, and keeps its tensor until it is done.
-    unsafe { device.as_cuda_device()?.disable_event_tracking() };
+    if device_count() == 1 {
+        // SAFETY: tensors of the device are used on its one stream. Copies to the host run on
+        // another: each waits for this one, and keeps its tensor until it is done.
+        unsafe { device.as_cuda_device()?.disable_event_tracking() };
+    }
     Ok(device)
 }
 

@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use entk_gram::{Assembly, CpuConfig, Engine, GramConfig, GramError, gram, plan::Target};
 use entk_models::Model;
-use entk_testing::{TestResult, kernel_cases, networks, test_device};
+use entk_testing::{TestResult, kernel_cases, needs_cpu, networks, test_device};
 
 #[test]
 fn micro_batches_change_no_bit() -> TestResult {
@@ -46,6 +46,9 @@ fn sweeps(n: usize, micro_batch: Option<usize>) -> TestResult<u64> {
 
 #[test]
 fn plans_grow_with_the_examples() -> TestResult {
+    if needs_cpu("the plan of the CPU's engine") {
+        return Ok(());
+    }
     let one = sweeps(1, None)?;
     for (n, micro_batch) in [(2, None), (3, None), (5, None), (4, Some(64)), (5, Some(64))] {
         let bytes = sweeps(n, micro_batch)?;
@@ -56,6 +59,9 @@ fn plans_grow_with_the_examples() -> TestResult {
 
 #[test]
 fn sweeps_that_do_not_fit_are_refused_with_the_numbers() -> TestResult {
+    if needs_cpu("the memory of the CPU's engine") {
+        return Ok(());
+    }
     let network = networks::resnet18([3, 16, 16], 64, 1)?;
     let theta = network.init(0, DType::F32, test_device())?;
     let x = Tensor::randn(0f32, 1.0, (6, 3, 16, 16), test_device())?;

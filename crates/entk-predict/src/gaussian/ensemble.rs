@@ -8,9 +8,7 @@ use faer::{Accum, MatRef};
 use crate::{
     dense::{dot, matrix, matrix_mut, multiply, product, zeros},
     error::Result,
-    fit::{
-        flow::{check_examples, check_times, weight},
-    },
+    fit::flow::{check_examples, check_times, weight},
     gaussian::{
         posterior::check_cross,
         variance::{Covariance, Variances},
