@@ -10,7 +10,7 @@
 //! that does nothing else would need) and the peak resident memory so far.
 #![allow(clippy::print_stdout)]
 
-use std::{env, fs, time::Instant};
+use std::{env, time::Instant};
 
 use candle_core::{DType, Device, Tensor};
 use entk::{
@@ -18,7 +18,7 @@ use entk::{
     models::{Activation, Model, Params, ResNetConfig},
     train::Sgd,
 };
-use entk_benches::images;
+use entk_benches::{cpu_seconds, images, peak_megabytes};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -118,24 +118,4 @@ fn timed<T>(what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
         peak_megabytes(),
     );
     Ok(result)
-}
-
-/// User and system time of this process; NaN where the system does not say.
-fn cpu_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-    // Fields 14 and 15 of the line, in hundredths of a second.
-    match (ticks(12), ticks(13)) {
-        (Some(user), Some(system)) => (user + system) / 100.0,
-        _ => f64::NAN,
-    }
-}
-
-/// Peak resident memory; 0 where the system does not say.
-fn peak_megabytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) / 1024
 }

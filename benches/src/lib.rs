@@ -1,5 +1,8 @@
-//! Inputs that the benchmarks share: networks at their initial parameters and standard-normal
-//! images, all from fixed seeds. Called by the files in `benches/benches/` and `benches/examples/`.
+//! What the benchmarks share: networks at their initial parameters and standard-normal images, all
+//! from fixed seeds, and what the system says of this process. Called by the files in
+//! `benches/benches/` and `benches/examples/`.
+
+use std::fs;
 
 use candle_core::{DType, Device, Tensor};
 use entk::models::{
@@ -43,4 +46,26 @@ pub fn images(n: usize, dtype: DType) -> Result<Tensor, ModelError> {
     let spec = ParamSpec::trainable("images", &[n, 3, 32, 32], Initializer::Normal);
     let values = spec.draw(0);
     Ok(Tensor::from_vec(values, spec.shape, &Device::Cpu)?.to_dtype(dtype)?)
+}
+
+/// User and system time of this process; NaN where the system does not say.
+#[must_use]
+pub fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+    // Fields 14 and 15 of the line, in hundredths of a second.
+    match (ticks(12), ticks(13)) {
+        (Some(user), Some(system)) => (user + system) / 100.0,
+        _ => f64::NAN,
+    }
+}
+
+/// Peak resident memory; 0 where the system does not say.
+#[must_use]
+pub fn peak_megabytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) / 1024
 }
