@@ -86,9 +86,10 @@ impl Gram {
     /// let error = Gram::from_symmetric_f32(2, vec![2.0, 0.0, 1.0, 3.0]);
     /// assert!(matches!(error, Err(SpectralError::NotSymmetric { row: 1, col: 0, .. })));
     /// ```
-    pub fn from_symmetric_f32(n: usize, entries: Vec<f32>) -> Result<Self> {
+    pub fn from_symmetric_f32(n: usize, mut entries: Vec<f32>) -> Result<Self> {
         check_symmetric(n, &entries, SYMMETRY_F32)?;
-        Self::from_lower_f32(n, entries)
+        mirror(n, &mut entries);
+        Ok(Self { matrix: Matrix::from_checked(Storage::F32(entries), n, n) })
     }
 
     /// As [`from_symmetric_f32`](Self::from_symmetric_f32), with f64 entries, symmetric within
@@ -96,9 +97,10 @@ impl Gram {
     ///
     /// # Errors
     /// As [`from_symmetric_f32`](Self::from_symmetric_f32).
-    pub fn from_symmetric_f64(n: usize, entries: Vec<f64>) -> Result<Self> {
+    pub fn from_symmetric_f64(n: usize, mut entries: Vec<f64>) -> Result<Self> {
         check_symmetric(n, &entries, SYMMETRY_F64)?;
-        Self::from_lower_f64(n, entries)
+        mirror(n, &mut entries);
+        Ok(Self { matrix: Matrix::from_checked(Storage::F64(entries), n, n) })
     }
 
     /// Number of samples N.
@@ -225,15 +227,23 @@ fn check_symmetric<T: Scalar>(n: usize, entries: &[T], tolerance: f64) -> Result
     let diagonal: Vec<f64> =
         entries.iter().step_by(n + 1).map(|x| x.widen().abs().sqrt()).collect();
     let entry = |i: usize, j: usize| entries[i * n + j].widen();
-    let worst_of_row = |i: usize| {
-        let relative = |j: usize| {
-            let (lower, upper) = (entry(i, j), entry(j, i));
-            let scale = (diagonal[i] * diagonal[j]).max(lower.abs()).max(upper.abs());
-            (if lower == upper { 0.0 } else { (lower - upper).abs() / scale }, i, j)
-        };
-        (0..i).map(relative).fold((0.0, 0, 0), larger)
+    let relative = |i: usize, j: usize| {
+        let (lower, upper) = (entry(i, j), entry(j, i));
+        let scale = (diagonal[i] * diagonal[j]).max(lower.abs()).max(upper.abs());
+        (if lower == upper { 0.0 } else { (lower - upper).abs() / scale }, i, j)
     };
-    let (worst, row, col) = (0..n).into_par_iter().map(worst_of_row).reduce(|| (0.0, 0, 0), larger);
+    // Square by square, so that both an entry and its mirror image are near those read before.
+    let worst_of_rows = |first: usize| {
+        let rows = first..n.min(first + MIRROR_ROWS);
+        let starts = (0..rows.end).step_by(MIRROR_ROWS);
+        let square = |start: usize| {
+            let row = move |i: usize| (start..i.min(start + MIRROR_ROWS)).map(move |j| (i, j));
+            rows.clone().flat_map(row)
+        };
+        starts.flat_map(square).map(|(i, j)| relative(i, j)).fold((0.0, 0, 0), larger)
+    };
+    let blocks = (0..n.div_ceil(MIRROR_ROWS)).into_par_iter().map(|block| block * MIRROR_ROWS);
+    let (worst, row, col) = blocks.map(worst_of_rows).reduce(|| (0.0, 0, 0), larger);
     if worst <= tolerance {
         return Ok(());
     }
