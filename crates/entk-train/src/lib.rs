@@ -69,7 +69,7 @@ pub use loss::{
     sigmoid::{predicted_label, sigmoid_cross_entropy, sigmoid_cross_entropy_cotangent},
 };
 pub use metrics::{
-    calibration::expected_calibration_error,
+    calibration::{CalibrationBin, calibration_bins, expected_calibration_error},
     distance::Distance,
     evaluate::{evaluate, logits},
     quality::Metrics,

@@ -225,7 +225,7 @@ impl Dense<'_> {
             let probabilities = class_probabilities(&means, &variances)?.to_rows();
             let shape = [variances.len(), columns];
             npy::write(run.folder().file("probabilities.npy"), &shape, &probabilities)?;
-            Ok::<_, anyhow::Error>(Calibration::new(&probabilities, &problem.test_targets))
+            Calibration::new(&probabilities, &problem.test_targets)
         });
         let calibration = calibration.transpose()?;
         let mean = scaled.iter().sum::<f64>() / scaled.len() as f64;

@@ -1,15 +1,16 @@
 //! How good predictions are: predictions and targets come in, accuracy, mean square and calibration
 //! go out. Called by the other files of the program.
 
-use entk::predict::Columns;
+use anyhow::Result;
+use entk::{
+    predict::Columns,
+    train::{calibration_bins, expected_calibration_error},
+};
 use entk_examples::{
     LabelTargets, TargetRule,
     plot::{Axis, Figure, LineStyle, Series},
 };
 use serde::Serialize;
-
-/// Bins of confidence.
-const BINS: usize = 15;
 
 /// Accuracy, where targets are classes, and the mean square of what is missed.
 #[derive(Clone, Copy, Serialize)]
@@ -60,29 +61,22 @@ pub struct Calibration {
 
 impl Calibration {
     /// Of probabilities (M, C), example by example.
-    pub fn new(probabilities: &[f64], targets: &LabelTargets) -> Self {
+    ///
+    /// # Errors
+    /// Probabilities outside 0 to 1.
+    pub fn new(probabilities: &[f64], targets: &LabelTargets) -> Result<Self> {
         let right = right(probabilities, targets);
         let rows: Vec<&[f64]> = probabilities.chunks_exact(targets.columns).collect();
         let confidences: Vec<f64> = rows.iter().map(|p| p[class(p)]).collect();
-        let bin = |p: f64| ((p * BINS as f64) as usize).min(BINS - 1);
-        let bins = (0..BINS).filter_map(|b| {
-            let members: Vec<usize> =
-                (0..rows.len()).filter(|&i| bin(confidences[i]) == b).collect();
-            let mean = |value: &dyn Fn(usize) -> f64| {
-                members.iter().map(|&i| value(i)).sum::<f64>() / members.len() as f64
-            };
-            let of = (mean(&|i| confidences[i]), mean(&|i| f64::from(right[i])), members.len());
-            (!members.is_empty()).then_some(of)
-        });
-        let bins: Vec<(f64, f64, usize)> = bins.collect();
-        let gaps = bins.iter().map(|(p, a, count)| (p - a).abs() * *count as f64);
+        let bins = calibration_bins(&confidences, &right)?;
+        let bins = bins.iter().filter(|bin| bin.count > 0);
         let surprise = rows.iter().zip(targets.values.chunks_exact(targets.columns));
         let surprise = surprise.map(|(p, y)| -p[class(y)].max(f64::MIN_POSITIVE).ln());
-        Self {
-            expected_error: gaps.sum::<f64>() / rows.len() as f64,
+        Ok(Self {
+            expected_error: expected_calibration_error(&confidences, &right)?,
             negative_log_likelihood: surprise.sum::<f64>() / rows.len() as f64,
-            bins,
-        }
+            bins: bins.map(|bin| (bin.confidence(), bin.accuracy(), bin.count)).collect(),
+        })
     }
 
     /// Accuracy against confidence.

@@ -1,12 +1,67 @@
-//! From confidences and whether predictions were right to the expected calibration error.
+//! From confidences and whether predictions were right to bins of confidence and the expected
+//! calibration error.
 //!
 //! [`Metrics`](crate::Metrics) report it of classifiers; predictors with probabilities of their own
-//! call it.
+//! call it, and draw the bins.
 
 use crate::error::{Result, TrainError, ensure};
 
 /// Bins of equal width, as in Guo et al.
 const BINS: usize = 15;
+
+/// The predictions of one bin of confidence, from [`calibration_bins`].
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct CalibrationBin {
+    /// Predictions in it.
+    pub count: usize,
+    /// How many of them are right.
+    pub right: usize,
+    /// The sum of their confidences.
+    pub confidences: f64,
+}
+
+impl CalibrationBin {
+    /// Mean confidence; NaN of an empty bin.
+    #[must_use]
+    pub fn confidence(&self) -> f64 {
+        self.confidences / self.count as f64
+    }
+
+    /// Share of right predictions; NaN of an empty bin.
+    #[must_use]
+    pub fn accuracy(&self) -> f64 {
+        self.right as f64 / self.count as f64
+    }
+}
+
+/// The 15 bins of [`expected_calibration_error`], empty ones included.
+///
+/// # Errors
+/// As [`expected_calibration_error`].
+///
+/// ```
+/// use entk_train::calibration_bins;
+///
+/// let bins = calibration_bins(&[0.9, 0.92, 0.6], &[true, false, false])?;
+/// assert_eq!((bins[13].count, bins[13].accuracy(), bins[8].right), (2, 0.5, 0));
+/// # Ok::<(), entk_train::TrainError>(())
+/// ```
+pub fn calibration_bins(confidences: &[f64], right: &[bool]) -> Result<Vec<CalibrationBin>> {
+    let (expected, found) = (right.len().max(1), confidences.len());
+    if found != expected || right.is_empty() {
+        return Err(TrainError::Count { what: "confidences", expected, found });
+    }
+    let mut bins = vec![CalibrationBin::default(); BINS];
+    for (&confidence, &right) in confidences.iter().zip(right) {
+        let within = (0.0..=1.0).contains(&confidence);
+        ensure(within, "confidence", confidence, "at least 0 and at most 1")?;
+        let bin = &mut bins[bin(confidence)];
+        bin.count += 1;
+        bin.right += usize::from(right);
+        bin.confidences += confidence;
+    }
+    Ok(bins)
+}
 
 /// The expected calibration error of n predictions, in 0..=1: how far confidence and accuracy are
 /// apart.
@@ -30,18 +85,10 @@ const BINS: usize = 15;
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```
 pub fn expected_calibration_error(confidences: &[f64], right: &[bool]) -> Result<f64> {
-    let (expected, found) = (right.len().max(1), confidences.len());
-    if found != expected || right.is_empty() {
-        return Err(TrainError::Count { what: "confidences", expected, found });
-    }
-    // Sums of right answers less confidences: their size is |B| |accuracy - confidence|.
-    let mut excess = [0.0; BINS];
-    for (&confidence, &right) in confidences.iter().zip(right) {
-        let within = (0.0..=1.0).contains(&confidence);
-        ensure(within, "confidence", confidence, "at least 0 and at most 1")?;
-        excess[bin(confidence)] += f64::from(u8::from(right)) - confidence;
-    }
-    Ok(excess.iter().map(|sum| sum.abs()).sum::<f64>() / confidences.len() as f64)
+    // Right answers less confidences: |B| |accuracy - confidence|, also of an empty bin.
+    let gap = |bin: &CalibrationBin| (bin.right as f64 - bin.confidences).abs();
+    let gaps: f64 = calibration_bins(confidences, right)?.iter().map(gap).sum();
+    Ok(gaps / confidences.len() as f64)
 }
 
 /// The bin of a confidence, from 0.
