@@ -1,33 +1,22 @@
 //! Figures and the table with all classes in place of the binary task, at sizes of a second: what
 //! they write, that eigenfunctions stay as they are, and which programs refuse.
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use entk_examples::Record;
-use entk_testing::example_program;
+use entk_testing::{program_succeeds, run_program};
 
 const TINY: [&str; 10] =
     ["--model", "mlp", "--train", "60", "--test", "20", "--epochs", "2", "--batch", "16"];
 const CLASSES: [&str; 2] = ["--classes", "10"];
 
-fn run(name: &str, out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(example_program(name)?)
-        .arg("--out")
-        .arg(out)
-        .args(TINY)
-        .args(arguments)
-        .output()?)
+fn tiny<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [&TINY[..], arguments].concat()
 }
 
 /// Runs it and returns its table, a map a line, and its record.
 fn rows(name: &str, table: &str, arguments: &[&str]) -> Result<(Vec<csv::StringRecord>, Record)> {
     let out = tempfile::tempdir()?;
-    let output = run(name, out.path(), arguments)?;
-    ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    program_succeeds(name, out.path(), &tiny(arguments))?;
     let mut table = csv::Reader::from_path(out.path().join(table))?;
     let rows = table.records().collect::<Result<Vec<_>, _>>()?;
     Ok((rows, Record::read(&out.path().join("record.json"))?))
@@ -123,7 +112,7 @@ fn programs_without_that_meaning_refuse_and_say_why() -> Result<()> {
         ("fig06", &["--outputs", "class:1", "--top", "5", "--index", "3"], "--classes"),
     ];
     for (name, arguments, expected) in cases {
-        let output = run(name, &out, arguments)?;
+        let output = run_program(name, &out, &tiny(arguments))?;
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{name} {arguments:?} succeeded");
         assert!(said.contains(expected), "{name} {arguments:?}: {expected:?} not in {said}");

@@ -1,9 +1,6 @@
 //! The program `gram` as its users run it: files in, files out, and an error for every bad file.
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+use std::{path::Path, process::Output};
 
 use anyhow::{Context, Result, ensure};
 use entk::{
@@ -11,13 +8,13 @@ use entk::{
     models::{MlpConfig, Model},
 };
 use entk_examples::Record;
-use entk_testing::example_program;
+use entk_testing::{program_fails, run_program};
 
 /// Round-off of an f32 kernel entry beside its f64 value, relative to the largest diagonal entry.
 const SINGLE: f64 = 1e-5;
 
 fn gram(out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(example_program("gram")?).arg("--out").arg(out).args(arguments).output()?)
+    Ok(run_program("gram", out, arguments)?)
 }
 
 /// Runs it and expects success.
@@ -28,14 +25,8 @@ fn succeed(out: &Path, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Runs it, expects an error without record.json, and returns the message.
 fn fail(out: &Path, arguments: &[&str]) -> Result<String> {
-    let output = gram(out, arguments)?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(!output.status.success(), "{arguments:?} succeeded");
-    ensure!(!stderr.contains("panicked"), "{stderr}");
-    ensure!(!out.join("record.json").exists(), "a failed run left a record");
-    Ok(stderr)
+    Ok(program_fails("gram", out, arguments)?)
 }
 
 /// A small .npy file of images (3, 1, 4, 4) with distinct values.

@@ -1,37 +1,25 @@
 //! `predict` as its users run it, at sizes of a second: what it writes, that its ways to one
 //! solution agree, and what it says about kernels and labels that do not fit.
 
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use entk::data::npy;
 use entk_examples::Record;
-use entk_testing::example_program;
+use entk_testing::{program_fails, program_succeeds};
 
 /// Two solvers of one system with residuals of 1e-8 and a ridge of 1e-3 of the diagonal.
 const AGREEMENT: f64 = 1e-4;
 
 const TINY: [&str; 6] = ["--model", "mlp", "--train", "60", "--test", "20"];
 
-fn run(out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(example_program("predict")?).arg("--out").arg(out).args(arguments).output()?)
-}
-
 fn succeed(out: &Path, arguments: &[&str]) -> Result<Record> {
-    let output = run(out, arguments)?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    program_succeeds("predict", out, arguments)?;
     Record::read(&out.join("record.json"))
 }
 
 fn fail(arguments: &[&str]) -> Result<String> {
-    let out = tempfile::tempdir()?;
-    let output = run(out.path(), arguments)?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(!output.status.success() && !stderr.contains("panicked"), "{arguments:?}: {stderr}");
-    Ok(stderr)
+    Ok(program_fails("predict", tempfile::tempdir()?.path(), arguments)?)
 }
 
 fn table(out: &Path, name: &str) -> Result<(Vec<usize>, Vec<f64>)> {

@@ -8,33 +8,21 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use entk_examples::Record;
-use entk_testing::example_program;
+use entk_testing::{example_program, program_fails, program_succeeds, run_program};
 
 const TINY: [&str; 8] = ["--model", "mlp", "--train", "60", "--test", "20", "--epochs", "2"];
 
 fn run(name: &str, out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(example_program(name)?)
-        .arg("--out")
-        .arg(out)
-        .args(TINY)
-        .args(arguments)
-        .output()?)
+    Ok(run_program(name, out, &[&TINY[..], arguments].concat())?)
 }
 
 fn succeed(name: &str, out: &Path, arguments: &[&str]) -> Result<()> {
-    let output = run(name, out, arguments)?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    program_succeeds(name, out, &[&TINY[..], arguments].concat())?;
     Ok(())
 }
 
-/// Runs it, expects an error without record.json, and returns the message.
 fn fail(name: &str, out: &Path, arguments: &[&str]) -> Result<String> {
-    let output = run(name, out, arguments)?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(!output.status.success(), "{arguments:?} succeeded");
-    ensure!(!stderr.contains("panicked"), "{stderr}");
-    ensure!(!out.join("record.json").exists(), "a failed run left a record");
-    Ok(stderr)
+    Ok(program_fails(name, out, &[&TINY[..], arguments].concat())?)
 }
 
 #[test]

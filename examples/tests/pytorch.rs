@@ -4,39 +4,16 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    process::{Command, Output},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor, safetensors};
 use entk::{data::npy, gram::Store};
 use entk_examples::Record;
-use entk_testing::{archives, example_program};
+use entk_testing::{archives, program_fails as fail, program_succeeds as succeed};
 
 /// Two independent f64 implementations: round-off of sums of some thousand terms.
 const DOUBLE: f64 = 1e-10;
-
-fn run(name: &str, out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(example_program(name)?).arg("--out").arg(out).args(arguments).output()?)
-}
-
-/// Runs it, expects success, and returns what it says on stderr.
-fn succeed(name: &str, out: &Path, arguments: &[&str]) -> Result<String> {
-    let output = run(name, out, arguments)?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{arguments:?}: {stderr}");
-    Ok(stderr)
-}
-
-/// Runs it, expects an error without record.json, and returns the message.
-fn fail(name: &str, out: &Path, arguments: &[&str]) -> Result<String> {
-    let output = run(name, out, arguments)?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(!output.status.success(), "{arguments:?} succeeded");
-    ensure!(!stderr.contains("panicked"), "{stderr}");
-    ensure!(!out.join("record.json").exists(), "a failed run left a record");
-    Ok(stderr)
-}
 
 /// The file of a network with reference values.
 fn golden(file: &str) -> PathBuf {

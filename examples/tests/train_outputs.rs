@@ -1,16 +1,13 @@
 //! The program `train` on a user's own inputs and targets and on networks of several outputs: both
 //! spaces of a linearization beside each other, losses, metrics, and what is refused.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use candle_core::{Device, safetensors};
 use entk::data::npy;
 use entk_examples::Record;
-use entk_testing::example_program;
+use entk_testing::{program_fails, program_succeeds};
 
 /// Round-off of a training of three epochs in f64, in weight space beside coefficient space,
 /// relative to the loss.
@@ -21,26 +18,12 @@ const N: usize = 24;
 const M: usize = 9;
 const C: usize = 3;
 
-fn run(out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(example_program("train")?).arg("--out").arg(out).args(arguments).output()?)
-}
-
-/// Runs it, expects success, and returns what it says on stderr.
 fn succeed(out: &Path, arguments: &[&str]) -> Result<String> {
-    let output = run(out, arguments)?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{arguments:?}: {stderr}");
-    Ok(stderr)
+    Ok(program_succeeds("train", out, arguments)?)
 }
 
-/// Runs it, expects an error without record.json, and returns the message.
 fn fail(out: &Path, arguments: &[&str]) -> Result<String> {
-    let output = run(out, arguments)?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(!output.status.success(), "{arguments:?} succeeded");
-    ensure!(!stderr.contains("panicked"), "{stderr}");
-    ensure!(!out.join("record.json").exists(), "a failed run left a record");
-    Ok(stderr)
+    Ok(program_fails("train", out, arguments)?)
 }
 
 /// A folder with inputs (N, 1, 4, 4), classes, and real targets (N, 2), for training and test.

@@ -1,8 +1,8 @@
 //! What the tests of the crates share, as a dev-dependency by path: the one list of networks under
 //! test ([`networks`], [`published`], [`Case`]) and that of operations ([`operations`]), random
 //! numbers ([`normals`]), distances that fail on NaN ([`relative_error`]), [`archives`] of PyTorch,
-//! the device of tests ([`test_device`]), built programs ([`example_program`]) and documents
-//! ([`check_document`]), and the result of a test ([`TestResult`]).
+//! the device of tests ([`test_device`]), built programs ([`example_program`], [`run_program`]) and
+//! documents ([`check_document`]), and the result of a test ([`TestResult`]).
 #![forbid(unsafe_code)]
 
 pub mod archives;
@@ -13,6 +13,7 @@ mod device;
 mod files;
 pub mod networks;
 pub mod operations;
+mod programs;
 pub mod published;
 mod random;
 mod references;
@@ -22,6 +23,7 @@ pub use case::{Case, derivative_cases, kernel_cases, moved_statistics, with_zero
 pub use compare::{entrywise_error, relative_error, tensor_error};
 pub use device::{more_test_devices, needs_cpu, test_device};
 pub use files::{check_document, example_program};
+pub use programs::{program_fails, program_succeeds, run_program};
 pub use random::{normal, normals, separable};
 pub use references::{direction, stream};
 

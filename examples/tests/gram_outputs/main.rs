@@ -5,15 +5,12 @@ mod kernels;
 mod labels;
 mod refusals;
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use entk::data::npy;
 use entk_examples::Record;
-use entk_testing::example_program;
+use entk_testing::{program_succeeds as succeed, run_program as run};
 
 /// Sums of the same some hundred terms in f64 in another order, relative to the largest entry.
 const ORDER: f64 = 1e-13;
@@ -21,18 +18,6 @@ const ORDER: f64 = 1e-13;
 /// Inputs and outputs of the networks here.
 const N: usize = 5;
 const C: usize = 3;
-
-fn run(name: &str, out: &Path, arguments: &[&str]) -> Result<Output> {
-    Ok(Command::new(example_program(name)?).arg("--out").arg(out).args(arguments).output()?)
-}
-
-/// Runs it, expects success, and returns what it says on stderr.
-fn succeed(name: &str, out: &Path, arguments: &[&str]) -> Result<String> {
-    let output = run(name, out, arguments)?;
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{arguments:?}: {stderr}");
-    Ok(stderr)
-}
 
 /// A folder with inputs, labels 0, 1, 2, 0, 1 and a place for results.
 struct Folder {
