@@ -121,18 +121,15 @@ impl Run {
     ///
     /// As [`start`](Self::start), unless nothing is to be written.
     pub fn start_in(program: &str, out: Option<&Path>, folder_use: FolderUse) -> Result<Self> {
+        let held = |hold: fn(&Path) -> Result<FolderLock>| -> Result<_> {
+            let folder = RunFolder::create(program, out)?;
+            let lock = hold(folder.path())?;
+            Ok((folder, Some(lock)))
+        };
         let (folder, lock) = match folder_use {
             FolderUse::DryRun => (RunFolder::at(program, out), None),
-            FolderUse::Alone => {
-                let folder = RunFolder::create(program, out)?;
-                let lock = FolderLock::alone(folder.path())?;
-                (folder, Some(lock))
-            }
-            FolderUse::Shared => {
-                let folder = RunFolder::create(program, out)?;
-                let lock = FolderLock::shared(folder.path())?;
-                (folder, Some(lock))
-            }
+            FolderUse::Alone => held(FolderLock::alone)?,
+            FolderUse::Shared => held(FolderLock::shared)?,
         };
         let cache = out.map_or_else(|| Path::new("results/cache").into(), |out| out.join("cache"));
         Ok(Self {
