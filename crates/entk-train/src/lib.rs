@@ -11,8 +11,8 @@
 //!
 //! [`DualSgd`] trains linearizations without a network: the same SGD, exactly, in the space of one
 //! coefficient for each training example and output, over a Gram; for any number of targets at
-//! once. [`KernelOutputs`] says which kernel of several outputs that is. [`GradientFlow`] is its
-//! closed form in continuous time, on the squared loss.
+//! once. [`KernelOutputs`] says which kernel of several outputs that is. Its closed form in
+//! continuous time, on the squared loss, is `SquaredLossFlow` of entk-predict.
 //!
 //! The parts are public, so that another solver can share them: the minibatch order
 //! ([`Minibatches`]), the [`Schedule`], the loss ([`sigmoid_cross_entropy`]) and the updates
@@ -58,9 +58,7 @@ mod weights;
 
 pub use batches::{EpochOrder, Minibatches};
 pub use config::{Optimizer, SgdConfig, WeightDecay};
-pub use dual::{
-    DualSgd, flow::GradientFlow, outputs::KernelOutputs, run::DualFit, stability::Stability,
-};
+pub use dual::{DualSgd, outputs::KernelOutputs, run::DualFit, stability::Stability};
 pub use error::{Result, TrainError};
 pub use examples::Examples;
 pub use history::{EpochRecord, Fit, History, Outcome};

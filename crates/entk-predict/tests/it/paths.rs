@@ -159,6 +159,46 @@ fn gradient_flow_is_that_of_small_steps() {
     );
 }
 
+/// The differential equation of the coefficients: da/dt = (y - f_0 - K a) / N.
+#[test]
+fn gradient_flow_solves_its_differential_equation() {
+    let (n, cols, h) = (8, 2, 1e-4);
+    let gram = Sample::new(4, n, 1, 12, 0.1).gram();
+    let (y, f0) = (table(n, cols, 1), table(n, cols, 2));
+    let pairs = eigh(&gram).unwrap();
+    let flow = SquaredLossFlow::new(&pairs, &y, Some(&f0), n).unwrap();
+    for time in [0.1, 1.0, 10.0] {
+        let a = flow.coefficients(&[time - h, time + h]).unwrap();
+        let f = flow.train_outputs(&[time]).unwrap();
+        let difference = a[1].values().iter().zip(a[0].values());
+        let slope: Vec<f64> = difference.map(|(b, a)| (b - a) / (2.0 * h)).collect();
+        let rest = y.values().iter().zip(f[0].values());
+        let expected: Vec<f64> = rest.map(|(y, f)| (y - f) / n as f64).collect();
+        // Differences of numbers of size one at a distance of 2e-4.
+        assert_close(&slope, &expected, 1e-6);
+    }
+}
+
+/// Fewer features than inputs: the normal equations hold at infinite time, and the coefficients
+/// have no part in the null space.
+#[test]
+fn a_singular_kernel_flows_to_the_smallest_least_squares_solution() {
+    let (n, rank) = (8, 5);
+    let gram = Sample::new(4, n, 1, rank, 0.0).gram();
+    let y = table(n, 1, 1);
+    let pairs = eigh(&gram).unwrap();
+    let flow = SquaredLossFlow::new(&pairs, &y, None, n).unwrap();
+    let a = flow.coefficients(&[f64::INFINITY]).unwrap();
+    let f = flow.train_outputs(&[f64::INFINITY]).unwrap();
+    let rest: Vec<f64> = y.values().iter().zip(f[0].values()).map(|(y, f)| y - f).collect();
+    let zero = vec![0.0; n];
+    assert_close(&gram.matvec(&rest).unwrap(), &zero, 100.0 * round_off(n) * pairs.values()[0]);
+    for k in rank..n {
+        let overlap: f64 = pairs.vector(k).iter().zip(a[0].values()).map(|(p, a)| p * a).sum();
+        assert!(overlap.abs() <= 100.0 * round_off(n), "{overlap}");
+    }
+}
+
 #[test]
 fn a_full_kernel_flows_at_the_time_of_its_examples() {
     let (n, cols) = (6, 3);

@@ -23,7 +23,6 @@ use crate::{
     targets::Targets,
 };
 
-pub(crate) mod flow;
 mod logits;
 pub(crate) mod outputs;
 mod recurrence;

@@ -1,8 +1,7 @@
 //! [`KernelOutputs`]: how the rows of a kernel belong to the outputs of a model, and where the
 //! numbers of an example and output are in the columns that a product with the kernel takes.
 //!
-//! [`DualSgd`](crate::DualSgd) and [`GradientFlow`](crate::GradientFlow) are told with it which
-//! kernel they are given.
+//! [`DualSgd`](crate::DualSgd) is told with it which kernel it is given.
 
 use crate::error::{Result, TrainError, ensure};
 

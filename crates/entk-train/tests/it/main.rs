@@ -8,7 +8,6 @@ mod checkpoint;
 mod dual;
 mod examples;
 mod fit;
-mod flow;
 mod loss;
 mod metrics;
 mod outputs;

@@ -2,11 +2,11 @@
 
 use candle_core::{DType, Tensor};
 use entk_models::{Dense, Flatten, Network, Sequential};
-use entk_spectral::{CrossGram, Gram, eigh};
+use entk_spectral::{CrossGram, Gram};
 use entk_testing::{normals, relative_error, test_device};
 use entk_train::{
-    DualSgd, Examples, GradientFlow, KernelOutputs, Loss, Optimizer, Schedule, SgdConfig, Targets,
-    WeightDecay, fit, logits,
+    DualSgd, Examples, KernelOutputs, Loss, Optimizer, Schedule, SgdConfig, Targets, WeightDecay,
+    fit, logits,
 };
 
 use super::on_a_gram::Read;
@@ -147,69 +147,4 @@ fn the_curvature_of_the_softmax_is_a_half() {
     let weighted = SgdConfig { class_weights: vec![1.0, 4.0], ..config };
     let bound = dual.stability(&weighted).unwrap();
     assert!((stability.limit / bound.limit - 4.0).abs() <= EXACT);
-}
-
-/// Gradient flow of several outputs, over the full kernel and over one for all.
-#[test]
-fn the_flow_of_several_outputs_is_that_of_small_steps() {
-    let entries = kernel(0..TRAIN, 0..TRAIN, 1.0);
-    // A ridge keeps the eigenvalues apart from round-off.
-    let diagonal = |at: usize| if at.is_multiple_of(TRAIN + 1) { 0.5 } else { 0.0 };
-    let entries = entries.iter().enumerate().map(|(at, k)| k + diagonal(at)).collect();
-    let gram = Gram::from_lower_f64(TRAIN, entries).unwrap();
-    let whole = full(&gram, 0.5);
-    let (pairs, all_pairs) = (eigh(&gram).unwrap(), eigh(&whole).unwrap());
-    let pseudo = KernelOutputs::Pseudo { outputs: C, scale: 0.5 };
-    let full = KernelOutputs::Full { outputs: C };
-    let flow = GradientFlow::with_outputs(&pairs, pseudo).unwrap();
-    let exact = GradientFlow::with_outputs(&all_pairs, full).unwrap();
-    let f0 = normals(TRAIN * C, 4);
-    let first: Vec<u32> = (0..TRAIN as u32).collect();
-    let values = Targets::values(normals(TRAIN * C, 5), C).unwrap();
-    for targets in [values, classes(2).select(&first)] {
-        for time in [0.0, 0.7, 5.0, f64::INFINITY] {
-            let a = flow.coefficients(&f0, &targets, time).unwrap();
-            let b = exact.coefficients(&f0, &targets, time).unwrap();
-            if time == 0.0 {
-                assert_eq!((&a, &b), (&vec![0.0; TRAIN * C], &vec![0.0; TRAIN * C]));
-                continue;
-            }
-            // The condition number of the kernel is about 200.
-            assert!(relative_error(&a, &b) <= 1e-11, "{time}");
-            if time == f64::INFINITY {
-                let moved = whole.matvec(&a).unwrap();
-                let z: Vec<f64> = moved.iter().zip(&f0).map(|(u, f0)| u + f0).collect();
-                assert!(relative_error(&z, &targets.to_values()) <= 1e-11);
-            }
-        }
-        let at_2 = flow.coefficients(&f0, &targets, 2.0).unwrap();
-        let error = |steps: usize| {
-            let config = SgdConfig {
-                learning_rate: 2.0 / steps as f64,
-                momentum: 0.0,
-                batch: TRAIN,
-                epochs: steps,
-                eval_every: steps,
-                schedule: Schedule::Constant,
-                loss: Loss::Squared,
-                ..settings()
-            };
-            let dual = DualSgd::with_outputs(&gram, pseudo, TRAIN, &f0).unwrap();
-            relative_error(&dual.fit(&[&targets], &config).unwrap()[0].coefficients, &at_2)
-        };
-        let ratio = error(400) / error(800);
-        assert!((1.9..2.1).contains(&ratio), "{ratio}");
-    }
-}
-
-#[test]
-fn flows_that_do_not_fit_are_refused() {
-    let pairs = eigh(&gram(1.0)).unwrap();
-    assert!(GradientFlow::with_outputs(&pairs, KernelOutputs::Full { outputs: 7 }).is_err());
-    let flow = GradientFlow::with_outputs(&pairs, KernelOutputs::Full { outputs: 3 }).unwrap();
-    let wide = Targets::classes(vec![0; 18], 4).unwrap();
-    let error = flow.coefficients(&[0.0; 54], wide, 1.0).unwrap_err();
-    assert!(error.to_string().contains("targets of 4 outputs"), "{error}");
-    let short = Targets::classes(vec![0; 17], 3).unwrap();
-    assert!(flow.coefficients(&[0.0; 54], short, 1.0).is_err());
 }
