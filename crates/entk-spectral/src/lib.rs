@@ -77,6 +77,7 @@ pub use kernel::{
     cross::CrossGram,
     gram::Gram,
     operator::{LinearOperator, SymmetricOperator},
+    row_gram::RowGram,
     rows::KernelRows,
     tiles::{LowerTiles, Tile, TiledOperator},
 };
@@ -95,6 +96,7 @@ pub use solvers::{
     nystrom::{extend, nystrom},
     psd::{PsdReport, check_psd},
     residuals::{orthogonality_ratio, residual_norms, residual_ratio},
+    row_gram::eigsh_row_gram,
     svds::{SingularTriplets, svds},
 };
 pub use target::{BinaryTarget, uncertain_labels};

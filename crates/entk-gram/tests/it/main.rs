@@ -3,6 +3,7 @@
 mod common;
 mod device;
 mod input_gram;
+mod jacobian;
 mod micro_batches;
 mod operator;
 mod outputs;

@@ -9,5 +9,6 @@ pub(crate) mod gram;
 pub(crate) mod matrix;
 pub(crate) mod operator;
 pub(crate) mod products;
+pub(crate) mod row_gram;
 pub(crate) mod rows;
 pub(crate) mod tiles;

@@ -85,6 +85,26 @@ pub trait LinearOperator: Sync {
     /// # Errors
     /// As [`apply`](Self::apply).
     fn apply_transposed(&self, columns: &[f64], images: &mut [f64]) -> Result<()>;
+
+    /// `images` = A^T A `columns` (N entries each in both). By default a product with A and one
+    /// with A^T; an implementation that makes rows of A as it goes can do both in one pass.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply), or [`NonFiniteImage`](SpectralError::NonFiniteImage) for a
+    /// product with A that is not finite.
+    fn apply_column_gram(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
+        let count = check_images(columns, self.cols(), images, self.cols())?;
+        let mut between = zeros(self.rows() * count, "images of the columns")?;
+        self.apply(columns, &mut between)?;
+        check_finite(&between, self.rows())?;
+        self.apply_transposed(&between, images)
+    }
+
+    /// How many columns a solver should pass at a time, as
+    /// [`SymmetricOperator::block`](SymmetricOperator::block).
+    fn block(&self) -> usize {
+        32
+    }
 }
 
 impl SymmetricOperator for Gram {
@@ -181,5 +201,13 @@ pub(crate) fn check_images(
         Ok(count)
     } else {
         Err(SpectralError::BufferLength { what: "images of the columns", expected, found })
+    }
+}
+
+/// Refuses what a second product would only spread.
+pub(crate) fn check_finite(images: &[f64], entries: usize) -> Result<()> {
+    match images.iter().position(|x| !x.is_finite()) {
+        Some(at) => Err(SpectralError::NonFiniteImage { row: at % entries, value: images[at] }),
+        None => Ok(()),
     }
 }

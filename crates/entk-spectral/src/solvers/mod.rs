@@ -7,5 +7,7 @@ pub(crate) mod eigsh;
 pub(crate) mod krylov;
 pub(crate) mod nystrom;
 pub(crate) mod psd;
+pub(crate) mod rayleigh_ritz;
 pub(crate) mod residuals;
+pub(crate) mod row_gram;
 pub(crate) mod svds;

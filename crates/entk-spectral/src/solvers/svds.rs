@@ -2,20 +2,18 @@
 //! with measured residuals, found by `eigsh` of A^T A or A A^T and one step with A itself. Users
 //! call it.
 
-use faer::{Mat, MatMut, MatRef};
-
 use crate::{
-    dense::{
-        qr::{Orthonormal, orthonormal},
-        svd::{SmallSvd, small_svd},
-        tall::combine,
-        vector::{norm, zeros},
-    },
+    dense::vector::{norm, zeros},
     eigenpairs::{check_k, fix_sign},
-    entries::EntryType,
-    error::{Result, SpectralError},
-    kernel::operator::{LinearOperator, SymmetricOperator, check_images},
-    solvers::eigsh::{EigshConfig, eigsh},
+    error::Result,
+    kernel::{
+        operator::LinearOperator,
+        row_gram::{ColumnGram, RowGram},
+    },
+    solvers::{
+        eigsh::{EigshConfig, eigsh},
+        rayleigh_ritz::{left_triplets, turn},
+    },
 };
 
 /// Singular triplets A v_j = sigma_j u_j, sigma descending, of an M x N operator.
@@ -68,86 +66,15 @@ pub fn svds<A: LinearOperator + ?Sized>(
     let (m, n) = (operator.rows(), operator.cols());
     check_k(k, m.min(n))?;
     if n <= m {
-        let normal = Normal { operator, transposed: false };
-        let (values, left, right) = normal.triplets(k, config)?;
-        canonical(operator, values, left, right)
+        let pairs = eigsh(&ColumnGram { operator }, k, config)?.pairs;
+        let turned = left_triplets(|x, y| operator.apply(x, y), m, pairs.vectors(), k)?;
+        let right = turn(pairs.vectors(), n, &turned.rotation)?;
+        canonical(operator, turned.values, turned.left, right)
     } else {
-        let normal = Normal { operator, transposed: true };
-        let (values, right, left) = normal.triplets(k, config)?;
-        canonical(operator, values, left, right)
-    }
-}
-
-/// B^T B for B = A or A^T.
-struct Normal<'a, A: ?Sized> {
-    operator: &'a A,
-    transposed: bool,
-}
-
-/// Values, vectors on the larger side, vectors on the smaller side.
-type Triplets = (Vec<f64>, Vec<f64>, Vec<f64>);
-
-impl<A: LinearOperator + ?Sized> Normal<'_, A> {
-    /// Entries on the larger side.
-    fn tall(&self) -> usize {
-        self.operator.rows().max(self.operator.cols())
-    }
-
-    fn forward(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
-        if self.transposed {
-            self.operator.apply_transposed(columns, images)
-        } else {
-            self.operator.apply(columns, images)
-        }
-    }
-
-    fn backward(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
-        if self.transposed {
-            self.operator.apply(columns, images)
-        } else {
-            self.operator.apply_transposed(columns, images)
-        }
-    }
-
-    fn triplets(&self, k: usize, config: &EigshConfig) -> Result<Triplets> {
-        let (tall, short) = (self.tall(), self.n());
-        let pairs = eigsh(self, k, config)?.pairs;
-        let mut images = zeros(tall * k, "images of the singular vectors")?;
-        self.forward(pairs.vectors(), &mut images)?;
-        let largest = images.chunks_exact(tall).map(norm).fold(0.0, f64::max);
-        let floor = f64::EPSILON * (tall as f64).sqrt() * largest;
-        let Orthonormal { q, r, .. } = orthonormal(images, tall, floor)?;
-        check_k(k, r.nrows())?;
-        let SmallSvd { values, u, v } = small_svd(r.as_ref())?;
-        let turn = |basis: &[f64], dim: usize, by: &Mat<f64>| {
-            let mut out = zeros(dim * k, "singular vectors")?;
-            let basis = MatRef::from_column_major_slice(basis, dim, k);
-            combine(MatMut::from_column_major_slice_mut(&mut out, dim, k), basis, by.as_ref());
-            Ok(out)
-        };
-        Ok((values, turn(&q, tall, &u)?, turn(pairs.vectors(), short, &v)?))
-    }
-}
-
-impl<A: LinearOperator + ?Sized> SymmetricOperator for Normal<'_, A> {
-    fn n(&self) -> usize {
-        self.operator.rows().min(self.operator.cols())
-    }
-
-    fn entry_type(&self) -> EntryType {
-        self.operator.entry_type()
-    }
-
-    fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
-        let count = check_images(columns, self.n(), images, self.n())?;
-        let mut between = zeros(self.tall() * count, "images of the columns")?;
-        self.forward(columns, &mut between)?;
-        match between.iter().position(|x| !x.is_finite()) {
-            Some(at) => {
-                Err(SpectralError::NonFiniteImage { row: at % self.tall(), value: between[at] })
-            }
-            None => self.backward(&between, images),
-        }
+        let pairs = eigsh(&RowGram::new(operator), k, config)?.pairs;
+        let turned = left_triplets(|x, y| operator.apply_transposed(x, y), n, pairs.vectors(), k)?;
+        let left = turn(pairs.vectors(), m, &turned.rotation)?;
+        canonical(operator, turned.values, left, turned.left)
     }
 }
 

@@ -1,0 +1,338 @@
+//! [`JacobianOperator`]: a model, parameters and examples come in, products with the Jacobian and
+//! its transpose go out, many columns at a time. Eigensolvers call it where a kernel is not formed.
+
+mod block;
+mod columns;
+pub(crate) mod source;
+
+use std::{ops::Range, sync::atomic::AtomicBool};
+
+use candle_core::{DType, Device, Tensor};
+use entk_models::{Factor, Model, ModelError, Params};
+use entk_spectral::{EntryType, LinearOperator, SpectralError};
+use rayon::prelude::*;
+
+use crate::{
+    config::{GramConfig, Outputs},
+    error::{GramError, Result},
+    factors::form::{FactorShape, FactorSizes},
+    jacobian::{
+        block::LayerBlock,
+        columns::{CHUNK, ColumnChunk, ColumnLayout},
+        source::InputSource,
+    },
+    ntk::{Ntk, as_read, check_inputs},
+    progress::Observer,
+};
+
+/// Examples on which a model is checked before the first product.
+const CHECKED: usize = 64;
+/// Most examples whose gradients are at hand at a time, and the bytes that these take.
+const GROUP: usize = 512;
+const GROUP_BYTES: usize = 256 << 20;
+
+/// The Jacobian J of a model over a data set of any size, as an operator that is never formed: its
+/// Gram J J^T ([`RowGram`](entk_spectral::RowGram)) is the kernel that [`gram`](crate::gram())
+/// assembles with the same [`GramConfig`].
+///
+/// A row is a row of the kernel. A column is a parameter: layer after layer in the order of the
+/// backward pass, without those whose gradient is exactly zero; [`to_params`](Self::to_params)
+/// names them. For [`Outputs::Trace`] of C outputs, the rows of all outputs of an example are side
+/// by side, and a layer has C times its parameters.
+///
+/// A product passes over the examples: each group is read, swept forward and backward once for all
+/// columns, and its gradients multiplied by them, dense layers as inputs and cotangents. J is what
+/// the sweeps in the type of the parameters give, the same bits in each of them; all sums are in
+/// f64, so that J J^T is symmetric to round-off of f64 and eigenpairs can be certified to 1e-10 of
+/// the largest, also for parameters in f32. Bits do not depend on the number of threads.
+///
+/// Cost of c columns: a sweep and 2 P c multiply-adds an example, twice that for J^T J
+/// ([`apply_column_gram`](LinearOperator::apply_column_gram), in one pass). Memory: 32 P c bytes,
+/// and at most about 512 MB for the gradients of a group of examples.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use entk_gram::{GramConfig, JacobianOperator, gram};
+/// use entk_models::{MlpConfig, Model};
+/// use entk_spectral::{EigshConfig, eigsh_row_gram};
+///
+/// let network = MlpConfig { input: [1, 4, 4], ..MlpConfig::default() }.network()?;
+/// let theta = network.init(0, DType::F64, &Device::Cpu)?;
+/// let x = Tensor::rand(0.0, 1.0, (20, 1, 4, 4), &Device::Cpu)?;
+/// let config = GramConfig::default();
+/// let jacobian = JacobianOperator::new(&network, &theta, &x, &config)?;
+/// let top = eigsh_row_gram(&jacobian, 3, &EigshConfig::default())?;
+///
+/// let kernel = gram(&network, &theta, &x, &config)?;
+/// let image = kernel.matvec(top.pairs.vector(0))?;
+/// let first = top.pairs.values()[0] * top.pairs.vector(0)[7];
+/// assert!((image[7] - first).abs() < 1e-9 * top.pairs.values()[0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct JacobianOperator<'a> {
+    ntk: Ntk<'a>,
+    source: &'a dyn InputSource,
+    layers: Vec<FactorSizes>,
+    layout: ColumnLayout,
+    /// Rows of the kernel that an example has.
+    per: usize,
+    /// Examples whose gradients are at hand at a time.
+    group: usize,
+    observe: &'a Observer<'a>,
+}
+
+/// What a pass over the examples computes.
+enum Pass<'c> {
+    /// J v, in whole columns y.
+    Forward { v: &'c [ColumnChunk], y: &'c mut [f64] },
+    /// J^T u, for whole columns u.
+    Adjoint { u: &'c [f64], g: &'c mut [ColumnChunk] },
+    /// J^T J v.
+    Both { v: &'c [ColumnChunk], g: &'c mut [ColumnChunk] },
+}
+
+impl<'a> JacobianOperator<'a> {
+    /// Checks the settings, and on the first examples that gradients which the model leaves out as
+    /// exactly zero are so. Of the settings `outputs`, `layers` and `micro_batch` count.
+    ///
+    /// # Errors
+    /// As [`Assembly::new`](crate::Assembly::new), for the first 64 examples; all others are
+    /// checked for NaN and infinity as they are read.
+    pub fn new(
+        model: &'a dyn Model,
+        params: &Params,
+        source: &'a dyn InputSource,
+        config: &GramConfig,
+    ) -> Result<Self> {
+        if source.examples() == 0 {
+            return Err(GramError::Setting { field: "number of examples", got: 0, least: 1 });
+        }
+        let first = source.read(0..CHECKED.min(source.examples()))?;
+        let ntk = Ntk::new(model, params, &first, config)?;
+        let layers = ntk.layers()?.to_vec();
+        let (layout, per) = (ColumnLayout::new(&layers), ntk.rows_per_example());
+        let rows = source.examples().checked_mul(per);
+        rows.ok_or(GramError::TooLarge { rows: source.examples(), cols: per })?;
+        let numbers: usize = layers.iter().map(|layer| numbers(layer, per)).sum();
+        let group = (GROUP_BYTES / (8 * numbers).max(1)).clamp(1, GROUP);
+        Ok(Self { ntk, source, layers, layout, per, group, observe: &|_, _| {} })
+    }
+
+    /// Tells `observe` after every group of examples how many of a product's pass are done.
+    #[must_use]
+    pub fn observed(self, observe: &'a Observer<'a>) -> Self {
+        Self { observe, ..self }
+    }
+
+    /// Ends a product with an error soon after `stop` becomes true.
+    #[must_use]
+    pub fn stoppable(mut self, stop: &'a AtomicBool) -> Self {
+        self.ntk.stop = Some(stop);
+        self
+    }
+
+    /// A column of J, or a combination of columns, by the names of the parameters: parameters whose
+    /// gradient is exactly zero have 0.
+    ///
+    /// # Errors
+    /// [`GramError::Setting`] for another length, or for a trace over several outputs, whose
+    /// columns are more than the parameters.
+    pub fn to_params(&self, column: &[f64]) -> Result<Params> {
+        let (least, got) = (self.layout.len, column.len());
+        let is_trace = self.ntk.config.outputs == Outputs::Trace;
+        if got != least || is_trace && self.ntk.model.outputs() > 1 {
+            return Err(GramError::Setting { field: "length of a column", got, least });
+        }
+        let (mut start, mut named) = (0, Vec::new());
+        for name in self.layers.iter().flat_map(|layer| &layer.names) {
+            let like = self.ntk.params.get(name)?;
+            let end = start + like.elem_count();
+            let part = Tensor::from_slice(&column[start..end], like.shape(), &Device::Cpu)?;
+            named.push((name, part.to_dtype(like.dtype())?.to_device(like.device())?));
+            start = end;
+        }
+        let zero = self.ntk.params.zeros_like()?;
+        let theta = zero.iter().map(|(name, zero)| {
+            let found = named.iter().find(|(n, _)| *n == name);
+            (name.to_owned(), found.map_or_else(|| zero.clone(), |(_, part)| part.clone()))
+        });
+        let statistics = zero.statistics().map(|(name, t)| (name.to_owned(), t.clone()));
+        Ok(Params::new(theta.collect(), statistics.collect())?)
+    }
+
+    /// Passes over all examples, group by group in their order.
+    fn pass(&self, mut pass: Pass<'_>) -> Result<()> {
+        let n = self.source.examples();
+        for start in (0..n).step_by(self.group) {
+            self.ntk.check_stop()?;
+            let range = start..n.min(start + self.group);
+            let blocks = self.blocks(range.clone())?;
+            self.contract(&blocks, range.start * self.per..range.end * self.per, &mut pass);
+            (self.observe)(range.end, n);
+        }
+        Ok(())
+    }
+
+    /// Contracts the gradients behind some rows with all columns, a chunk of them a task.
+    fn contract(&self, blocks: &[LayerBlock], rows: Range<usize>, pass: &mut Pass<'_>) {
+        let all = self.source.examples() * self.per;
+        let forward = |v: &ColumnChunk| {
+            let mut y = vec![0.0; rows.len() * v.count];
+            for (block, v_l) in blocks.iter().zip(&v.layers) {
+                block.add_forward(v_l, &mut y, v.count);
+            }
+            y
+        };
+        let adjoint = |u: &[f64], g: &mut ColumnChunk| {
+            for (block, g_l) in blocks.iter().zip(&mut g.layers) {
+                block.add_adjoint(u, g_l, g.count);
+            }
+        };
+        match pass {
+            Pass::Forward { v, y } => {
+                v.par_iter().zip(y.par_chunks_mut(CHUNK * all)).for_each(|(v, y)| {
+                    let part = forward(v);
+                    for (c, y) in y.chunks_exact_mut(all).enumerate() {
+                        let of_column = part.iter().skip(c).step_by(v.count);
+                        y[rows.clone()].iter_mut().zip(of_column).for_each(|(y, part)| *y = *part);
+                    }
+                });
+            }
+            Pass::Adjoint { u, g } => {
+                u.par_chunks(CHUNK * all).zip(g.par_iter_mut()).for_each(|(u, g)| {
+                    let row = |row: usize| u.iter().skip(row).step_by(all).copied();
+                    adjoint(&rows.clone().flat_map(row).collect::<Vec<_>>(), g);
+                });
+            }
+            Pass::Both { v, g } => {
+                v.par_iter().zip(g.par_iter_mut()).for_each(|(v, g)| adjoint(&forward(v), g));
+            }
+        }
+    }
+
+    /// Sweeps some examples, their micro-batches side by side, and puts the gradients of each layer
+    /// one after the other.
+    fn blocks(&self, range: Range<usize>) -> Result<Vec<LayerBlock>> {
+        let inputs = as_read(&self.source.read(range.clone())?)?;
+        let inputs = inputs.to_device(self.ntk.params.device())?;
+        check_inputs(&inputs).map_err(|error| at_example(error, range.start))?;
+        let (n, size) = (range.len(), self.ntk.micro_batch(range.len()));
+        let starts: Vec<usize> = (0..n).step_by(size).collect();
+        let batch =
+            |start: &usize| self.blocks_of_batch(&inputs.narrow(0, *start, size.min(n - start))?);
+        let batches: Vec<_> = match self.ntk.params.device().is_cpu() {
+            true => starts.par_iter().map(batch).collect::<Result<_>>()?,
+            false => starts.iter().map(batch).collect::<Result<_>>()?, /* one thread talks to a
+                                                                        * device */
+        };
+        let mut batches = batches.into_iter();
+        let mut blocks = batches.next().unwrap_or_default();
+        let rest: Vec<_> = batches.collect();
+        blocks.par_iter_mut().enumerate().for_each(|(layer, block)| {
+            rest.iter().filter_map(|batch| batch.get(layer)).for_each(|other| block.extend(other));
+        });
+        Ok(blocks)
+    }
+
+    /// The gradients of a micro-batch, layer by layer.
+    fn blocks_of_batch(&self, batch: &Tensor) -> Result<Vec<LayerBlock>> {
+        let is_full = self.ntk.config.outputs == Outputs::Full;
+        let mut layers: Vec<Vec<Factor>> = Vec::new();
+        self.ntk.sweep(batch, None, &mut |_, swept| {
+            if is_full && !layers.is_empty() {
+                layers.iter_mut().zip(swept).for_each(|(layer, more)| layer.extend(more));
+            } else {
+                layers.extend(swept);
+            }
+            Ok(())
+        })?;
+        layers.iter().map(|factors| LayerBlock::of_outputs(factors)).collect()
+    }
+
+    /// Runs a pass for a solver.
+    fn product(&self, pass: Pass<'_>) -> std::result::Result<(), SpectralError> {
+        self.pass(pass).map_err(|error| SpectralError::Operator { reason: error.to_string() })
+    }
+
+    /// How many columns of `from` entries there are, if their images of `to` entries are as many.
+    fn check(
+        &self,
+        [columns, images]: [usize; 2],
+        [from, to]: [usize; 2],
+    ) -> std::result::Result<usize, SpectralError> {
+        let count = columns / from.max(1);
+        for (what, expected, found) in [
+            ("columns", count.max(1) * from, columns),
+            ("images of the columns", count * to, images),
+        ] {
+            if found != expected {
+                return Err(SpectralError::BufferLength { what, expected, found });
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl LinearOperator for JacobianOperator<'_> {
+    fn rows(&self) -> usize {
+        self.source.examples() * self.per
+    }
+
+    fn cols(&self) -> usize {
+        self.layout.len
+    }
+
+    fn entry_type(&self) -> EntryType {
+        if self.ntk.params.dtype() == DType::F64 { EntryType::F64 } else { EntryType::F32 }
+    }
+
+    fn apply(&self, columns: &[f64], images: &mut [f64]) -> std::result::Result<(), SpectralError> {
+        self.check([columns.len(), images.len()], [self.cols(), self.rows()])?;
+        let v = self.layout.pack(columns);
+        self.product(Pass::Forward { v: &v, y: images })
+    }
+
+    fn apply_transposed(
+        &self,
+        columns: &[f64],
+        images: &mut [f64],
+    ) -> std::result::Result<(), SpectralError> {
+        let count = self.check([columns.len(), images.len()], [self.rows(), self.cols()])?;
+        let mut g = self.layout.zeros(count);
+        self.product(Pass::Adjoint { u: columns, g: &mut g })?;
+        self.layout.unpack(&g, images);
+        Ok(())
+    }
+
+    fn apply_column_gram(
+        &self,
+        columns: &[f64],
+        images: &mut [f64],
+    ) -> std::result::Result<(), SpectralError> {
+        let count = self.check([columns.len(), images.len()], [self.cols(), self.cols()])?;
+        let (v, mut g) = (self.layout.pack(columns), self.layout.zeros(count));
+        self.product(Pass::Both { v: &v, g: &mut g })?;
+        self.layout.unpack(&g, images);
+        Ok(())
+    }
+}
+
+/// Numbers of the gradients of one layer for an example, as they are contracted.
+fn numbers(layer: &FactorSizes, per: usize) -> usize {
+    let [inputs, cotangents] = layer.lengths();
+    match layer.shape {
+        FactorShape::Dense { .. } | FactorShape::Embedding { .. } => inputs + per * cotangents,
+        _ => per * layer.parameters(),
+    }
+}
+
+/// An error about examples of a group, counted from the first of all.
+fn at_example(error: GramError, first: usize) -> GramError {
+    match error {
+        GramError::Model(ModelError::NonFinite { what, index, value }) => {
+            let what = format!("{what}, counted from example {first} on,");
+            GramError::Model(ModelError::NonFinite { what, index, value })
+        }
+        other => other,
+    }
+}
