@@ -5,8 +5,9 @@
 //! published split, and [`load`] finds its files in an explicit folder or in the folder of the
 //! environment variable `ENTK_DATA`, or takes the slice of Fashion-MNIST that is [`embedded`] in
 //! this crate. A [`Standardizer`] holds the per-channel mean and standard deviation of the training
-//! part. [`linearly_separable`] draws synthetic data. [`idx`] and [`cifar`] read the published file
-//! formats, [`npy`] reads and writes numpy arrays.
+//! part. [`linearly_separable`] draws synthetic data. [`AugmentedImages`]
+//! and [`npy::NpyRows`] give examples as they are asked for. [`idx`] and [`cifar`] read the
+//! published file formats, [`npy`] reads and writes numpy arrays.
 //!
 //! ```
 //! use entk_data::{DataSource, load};
@@ -28,6 +29,7 @@
 //! `idx.rs`, and a variant of [`DataSource`] with its folders, its files and its advice.
 #![forbid(unsafe_code)]
 
+mod augmented;
 pub mod cifar;
 mod dataset;
 mod embedded;
@@ -41,6 +43,7 @@ mod source;
 mod standardizer;
 mod stratify;
 
+pub use augmented::AugmentedImages;
 pub use dataset::{Dataset, Split};
 pub use embedded::embedded;
 pub use error::{DataError, Result};

@@ -11,6 +11,7 @@
 //! * [`HostCopies`]: copies to the host that overlap with computation;
 //! * [`Geometry`], [`Windows`], [`Activation`] and [`Function`]: what host loops and kernels
 //!   compute by;
+//! * [`InputSource`]: examples that are read some at a time;
 //! * [`files`] and [`hash`]: files that are whole or absent, and what tells tensors apart;
 //! * [`memory`]: what a process may have;
 //! * [`self_test`]: known answers of every kernel on random data.
@@ -26,6 +27,7 @@ mod function;
 mod geometry;
 pub mod hash;
 mod host_copies;
+mod input_source;
 mod launch;
 pub mod memory;
 mod products;
@@ -47,6 +49,7 @@ pub use error::{DeviceError, Result};
 pub use function::Function;
 pub use geometry::{Geometry, Windows};
 pub use host_copies::HostCopies;
+pub use input_source::InputSource;
 #[cfg(any(test, feature = "host-check"))]
 pub use launch::host::{HostCompiler, HostEntry};
 pub use launch::{

@@ -3,7 +3,7 @@
 //! From the bytes of a file to the checked type and shape of its array, and back; `npy` reads and
 //! writes the numbers that follow.
 
-use std::io::Read;
+use std::{cmp::Ordering, io::Read};
 
 use crate::error::{DataError, Result};
 
@@ -20,7 +20,7 @@ pub(super) enum Kind {
 }
 
 /// A checked header.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
     /// Bytes of one number: 1, 2, 4 or 8.
@@ -69,6 +69,18 @@ impl Header {
         }
         let fields = Fields::parse(&text).map_err(bad)?;
         fields.into_header((8 + width + size) as u64, file)
+    }
+
+    /// As [`read`](Self::read), of a file of so many bytes, which must be those of the array.
+    pub(super) fn read_whole(reader: &mut impl Read, length: u64, file: &str) -> Result<Self> {
+        let header = Self::read(reader, file)?;
+        let (expected, found) = (header.payload(), length.saturating_sub(header.length));
+        let (file, what) = (file.to_owned(), "array");
+        match found.cmp(&expected) {
+            Ordering::Less => Err(DataError::Truncated { file, what, expected, found }),
+            Ordering::Greater => Err(DataError::Oversized { file, what, expected }),
+            Ordering::Equal => Ok(header),
+        }
     }
 
     /// Bytes that follow the header.

@@ -6,6 +6,7 @@
 //! Pickled objects are refused: reading them would mean running code.
 
 mod header;
+mod rows;
 
 use std::{
     fs::File,
@@ -16,6 +17,7 @@ use std::{
 use candle_core::{Device, Tensor};
 use entk_device::files;
 use header::{Header, Kind};
+pub use rows::NpyRows;
 
 use crate::{
     dataset::check_labels,
@@ -83,14 +85,7 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<Array> {
 }
 
 fn read_from(mut reader: impl Read, length: u64, file: &str) -> Result<Array> {
-    let header = Header::read(&mut reader, file)?;
-    let (expected, found) = (header.payload(), length.saturating_sub(header.length));
-    if found < expected {
-        return Err(DataError::Truncated { file: file.to_owned(), what: "array", expected, found });
-    }
-    if found > expected {
-        return Err(DataError::Oversized { file: file.to_owned(), what: "array", expected });
-    }
+    let header = Header::read_whole(&mut reader, length, file)?;
     let data = read_data(&mut reader, &header, file)?;
     let data = if header.fortran { data.to_row_major(&header.shape) } else { data };
     Ok(Array { file: file.to_owned(), shape: header.shape, data })

@@ -8,6 +8,7 @@ mod idx_and_cifar;
 mod images;
 mod npy;
 mod separable;
+mod sources;
 mod standardizer;
 
 use proptest::test_runner::{Config, RngSeed};

@@ -3,11 +3,11 @@
 
 mod block;
 mod columns;
-pub(crate) mod source;
 
 use std::{ops::Range, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Device, Tensor};
+use entk_device::InputSource;
 use entk_models::{Factor, Model, ModelError, Params};
 use entk_spectral::{EntryType, LinearOperator, SpectralError};
 use rayon::prelude::*;
@@ -19,7 +19,6 @@ use crate::{
     jacobian::{
         block::LayerBlock,
         columns::{CHUNK, ColumnChunk, ColumnLayout},
-        source::InputSource,
     },
     ntk::{Ntk, as_read, check_inputs},
     progress::Observer,
@@ -40,7 +39,8 @@ const GROUP_BYTES: usize = 256 << 20;
 /// names them. For [`Outputs::Trace`] of C outputs, the rows of all outputs of an example are side
 /// by side, and a layer has C times its parameters.
 ///
-/// A product passes over the examples: each group is read, swept forward and backward once for all
+/// Inputs in floating point are converted to the type of the parameters. A product passes over the
+/// examples: each group is read, swept forward and backward once for all
 /// columns, and its gradients multiplied by them, dense layers as inputs and cotangents. J is what
 /// the sweeps in the type of the parameters give, the same bits in each of them; all sums are in
 /// f64, so that J J^T is symmetric to round-off of f64 and eigenpairs can be certified to 1e-10 of
@@ -107,7 +107,7 @@ impl<'a> JacobianOperator<'a> {
         if source.examples() == 0 {
             return Err(GramError::Setting { field: "number of examples", got: 0, least: 1 });
         }
-        let first = source.read(0..CHECKED.min(source.examples()))?;
+        let first = as_taken(&source.read(0..CHECKED.min(source.examples()))?, params)?;
         let ntk = Ntk::new(model, params, &first, config)?;
         let layers = ntk.layers()?.to_vec();
         let (layout, per) = (ColumnLayout::new(&layers), ntk.rows_per_example());
@@ -210,11 +210,15 @@ impl<'a> JacobianOperator<'a> {
         }
     }
 
+    /// Some examples, where and as the model takes them.
+    fn read(&self, range: Range<usize>) -> Result<Tensor> {
+        as_taken(&self.source.read(range)?, &self.ntk.params)
+    }
+
     /// Sweeps some examples, their micro-batches side by side, and puts the gradients of each layer
     /// one after the other.
     fn blocks(&self, range: Range<usize>) -> Result<Vec<LayerBlock>> {
-        let inputs = as_read(&self.source.read(range.clone())?)?;
-        let inputs = inputs.to_device(self.ntk.params.device())?;
+        let inputs = self.read(range.clone())?;
         check_inputs(&inputs).map_err(|error| at_example(error, range.start))?;
         let (n, size) = (range.len(), self.ntk.micro_batch(range.len()));
         let starts: Vec<usize> = (0..n).step_by(size).collect();
@@ -315,6 +319,12 @@ impl LinearOperator for JacobianOperator<'_> {
         self.layout.unpack(&g, images);
         Ok(())
     }
+}
+
+/// Ids as they are read, numbers in the type of the parameters; both on their device.
+fn as_taken(inputs: &Tensor, params: &Params) -> Result<Tensor> {
+    let dtype = if inputs.dtype().is_int() { inputs.dtype() } else { params.dtype() };
+    as_read(&inputs.to_dtype(dtype)?.to_device(params.device())?)
 }
 
 /// Numbers of the gradients of one layer for an example, as they are contracted.

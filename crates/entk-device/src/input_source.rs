@@ -1,5 +1,6 @@
-//! Where the examples of an operator come from: a tensor, or anything that reads some of them at a
-//! time, so that memory need not hold them all. Users implement it; the operator reads it.
+//! Where examples come from: a tensor, or anything that gives some of them at a time, so that
+//! memory need not hold them all. Files and augmented images implement it; operators and statistics
+//! read it.
 
 use std::ops::Range;
 
