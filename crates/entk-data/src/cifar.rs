@@ -5,7 +5,9 @@
 //! The files have no header, so the published length is the only protection against one that was
 //! cut off.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
+
+use entk_device::files;
 
 use crate::{
     dataset::{Dataset, Split, check_labels},
@@ -109,7 +111,7 @@ fn read_files(folder: &Path, files: &[&str], records_per_file: usize) -> Result<
 /// The content of a file of at most `most_records` records.
 fn read_records(path: &Path, most_records: usize) -> Result<Vec<u8>> {
     let expected = (RECORD * most_records) as u64;
-    let mut file = File::open(path).map_err(DataError::io("open", path))?.take(expected + 1);
+    let mut file = files::open(path).map_err(DataError::io("open", path))?.take(expected + 1);
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(DataError::io("read", path))?;
     if bytes.len() as u64 > expected {

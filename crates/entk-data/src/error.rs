@@ -4,6 +4,8 @@
 
 use std::{io, path::PathBuf};
 
+use entk_device::files::FileError;
+
 /// Result with [`DataError`].
 pub type Result<T> = std::result::Result<T, DataError>;
 
@@ -296,6 +298,12 @@ impl DataError {
     ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+impl From<FileError> for DataError {
+    fn from(FileError { action, path, source }: FileError) -> Self {
+        Self::Io { action, path, source }
     }
 }
 

@@ -7,11 +7,11 @@
 //! not from its name.
 
 use std::{
-    fs::File,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
+use entk_device::files::{self, operations::InputFile};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::{
@@ -46,6 +46,10 @@ const LABELS: Kind = Kind {
 const MAX_BYTES: u64 = 1 << 30;
 /// One byte of a deflate stream expands to at most 1,032.
 const MAX_EXPANSION: u64 = 1032;
+/// Images expand to a few times their compressed bytes; more than this is no image, but memory.
+const LIKELY_EXPANSION: u64 = 100;
+/// Up to here any expansion is taken: a few blank images.
+const SMALL_BYTES: u64 = 1 << 26;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Names of the image and label files of the two splits, without `.gz`.
@@ -148,9 +152,9 @@ fn read_pair(images_path: &Path, labels_path: &Path, name: String) -> Result<Dat
 }
 
 /// The file, its length in bytes and its name for messages.
-fn open(path: &Path) -> Result<(BufReader<File>, u64, String)> {
-    let file = File::open(path).map_err(DataError::io("open", path))?;
-    let length = file.metadata().map_err(DataError::io("read the size of", path))?.len();
+fn open(path: &Path) -> Result<(BufReader<InputFile>, u64, String)> {
+    let file = files::open(path).map_err(DataError::io("open", path))?;
+    let length = file.length().map_err(DataError::io("read the size of", path))?;
     Ok((BufReader::new(file), length, path.display().to_string()))
 }
 
@@ -175,18 +179,20 @@ fn decode(
     let start = reader.fill_buf().map_err(DataError::io("read", file))?;
     if start.starts_with(&GZIP_MAGIC) {
         let most = length.saturating_mul(MAX_EXPANSION);
+        let limit = length.saturating_mul(LIKELY_EXPANSION).clamp(SMALL_BYTES, MAX_BYTES);
         let broken = |source| DataError::Gzip { file: file.to_owned(), source };
-        Stream { reader: MultiGzDecoder::new(reader), most, file, broken }.decode(kind)
+        Stream { reader: MultiGzDecoder::new(reader), most, limit, file, broken }.decode(kind)
     } else {
         let broken = |source| DataError::Io { action: "read", path: file.into(), source };
-        Stream { reader, most: length, file, broken }.decode(kind)
+        Stream { reader, most: length, limit: MAX_BYTES, file, broken }.decode(kind)
     }
 }
 
-/// Bytes of an IDX file after decompression: at most `most` of them.
+/// Bytes of an IDX file after decompression: at most `most` of them, and at most `limit` accepted.
 struct Stream<'a, R, E> {
     reader: R,
     most: u64,
+    limit: u64,
     file: &'a str,
     broken: E,
 }
@@ -200,13 +206,9 @@ impl<R: Read, E: Fn(std::io::Error) -> DataError> Stream<'_, R, E> {
         if expected == 0 {
             return Err(DataError::Empty { what: format!("{file} (axes {sizes:?})") });
         }
-        if expected > MAX_BYTES {
-            return Err(DataError::TooLarge {
-                file,
-                what: kind.what,
-                limit: MAX_BYTES,
-                found: expected,
-            });
+        let limit = if expected > self.most { MAX_BYTES } else { self.limit };
+        if expected > limit {
+            return Err(DataError::TooLarge { file, what: kind.what, limit, found: expected });
         }
         if expected > self.most {
             return Err(DataError::Truncated { file, what: kind.what, expected, found: self.most });

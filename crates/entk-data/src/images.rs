@@ -3,6 +3,8 @@
 //! Readers of files make them; a [`Dataset`](crate::Dataset) pairs them with labels, and models
 //! take their tensor.
 
+use std::io::ErrorKind::OutOfMemory;
+
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{DataError, Result};
@@ -97,7 +99,11 @@ impl Images {
 
     /// Pixel bytes to values in \[0, 1\]: byte / 255.
     pub(crate) fn from_bytes(bytes: &[u8], shape: (usize, usize, usize, usize)) -> Result<Self> {
-        Self::from_vec(bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect(), shape)
+        let mut values = Vec::new();
+        let reserved = values.try_reserve_exact(bytes.len());
+        reserved.map_err(|_| DataError::io("hold in memory", "images")(OutOfMemory.into()))?;
+        values.extend(bytes.iter().map(|&byte| f32::from(byte) / 255.0));
+        Self::from_vec(values, shape)
     }
 
     /// Number of images, N.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use entk_device::memory::free_disk;
+use entk_device::memory::{MemoryLimit, free_disk, in_gib};
 use entk_models::Real;
 
 use crate::error::{GramError, Result};
@@ -20,10 +20,28 @@ pub(crate) fn check_disk(folder: &Path, needed: u64) -> Result<()> {
     }
 }
 
+/// Refuses to allocate what this process may not have; `remedy` says what needs less.
+pub(crate) fn check_memory(needed: u64, what: &str, remedy: &str) -> Result<()> {
+    match MemoryLimit::detect(None) {
+        Some(limit) if needed > limit.bytes => {
+            let buffers = format!("  {what}: {}\n", in_gib(needed));
+            Err(GramError::TooMuchMemory {
+                needed,
+                limit,
+                buffers,
+                advice: vec![remedy.to_owned()],
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An m x n matrix of zeros, pages untouched.
 pub(crate) fn zeros<A: Real>(m: usize, n: usize) -> Result<Vec<A>> {
     let size = m.checked_mul(n).filter(|size| *size <= isize::MAX as usize / size_of::<A>());
     let size = size.ok_or(GramError::TooLarge { rows: m, cols: n })?;
+    // The same memory, asked for where a refusal is an error, and given back untouched.
+    drop(reserved::<A>(size, 1)?);
     Ok(vec![A::zero(); size])
 }
 

@@ -1,10 +1,7 @@
 //! An assembly into a store on disk: tiles are computed on this thread's pool and written on a
 //! thread beside it, so that any interruption leaves what is finished.
 
-use std::{
-    path::Path,
-    sync::{Arc, mpsc},
-};
+use std::{path::Path, sync::mpsc};
 
 use candle_core::DType;
 use entk_models::Real;
@@ -44,7 +41,7 @@ impl Assembly<'_> {
         {
             return Err(GramError::Edge { expected: products.edge(), got: identity.edge });
         }
-        let mut store = Store::resume_on(folder, &identity, Arc::clone(&config.disk))?;
+        let mut store = Store::resume(folder, &identity)?;
         let mut wanted = config.part.share(store.grid());
         let share = wanted.len();
         let missing = store.missing()?;

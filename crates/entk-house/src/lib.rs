@@ -8,6 +8,7 @@
 
 pub mod circles;
 pub mod docs;
+pub mod file_calls;
 pub mod functions;
 pub mod imports;
 pub mod manifests;

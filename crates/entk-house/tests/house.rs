@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use entk_house::{
-    circles, docs,
+    circles, docs, file_calls,
     functions::{functions, long},
     manifests, sizes,
     tree::{Finding, Tree},
@@ -50,7 +50,7 @@ const fn in_gram(word: &'static str, instead: &'static str) -> Banned {
 }
 
 /// Words that a reader would have to learn, and the ones to use.
-const BANNED: [Banned; 37] = [
+const BANNED: [Banned; 35] = [
     word("leaf", "`KeptFactor` for a factor on a device, `parameter` for one of a network"),
     noun("leaves", "`factors` on a device, `parameters` of a network"),
     word("piece", "`HostFactor`, `ChannelRange` or what it is a part of"),
@@ -78,8 +78,6 @@ const BANNED: [Banned; 37] = [
     type_name("Decay", "`WeightDecay`"),
     type_name("TopPairs", "`CertifiedPairs`"),
     type_name("Singular", "`SingularTriplets`"),
-    type_name("Disk", "`FileSystem`"),
-    type_name("Files", "`OsFiles`"),
     type_name("Stored", "`StoreReport`"),
     type_name("Written", "`TileWriter`"),
     type_name("Kernel", "`HostOp` for a loop, `Launch` on a GPU, `Ntk` for a kernel"),
@@ -92,6 +90,14 @@ const BANNED: [Banned; 37] = [
 
 /// Types whose name each crate has on purpose.
 const IN_EVERY_CRATE: [&str; 2] = ["Result", "Sealed"];
+
+/// Where operations on files are defined, and readers of what the system says of a process and of
+/// the output of a C compiler.
+const FILE_CALLS: [&str; 3] = [
+    "crates/entk-device/src/files/",
+    "crates/entk-device/src/memory.rs",
+    "crates/entk-device/src/launch/host.rs",
+];
 
 /// Documentation that begins so can be read only beside that of its neighbour.
 const POINTING: [&str; 2] = ["The same", "Those of"];
@@ -161,6 +167,11 @@ fn arguments_are_called_params() {
 #[test]
 fn a_public_type_has_one_crate() {
     none("one meaning a name", words::doubled_types(&tree(), &IN_EVERY_CRATE));
+}
+
+#[test]
+fn files_go_through_one_module() {
+    none("one place for operations on files", file_calls::direct_file_calls(&tree(), &FILE_CALLS));
 }
 
 #[test]

@@ -268,7 +268,10 @@ pub enum ModelError {
         /// The parameter.
         name: String,
     },
-    /// A weight file could not be read or written.
+    /// A file that the system refused to read or write.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A weight file that holds something else than expected.
     #[error("weight file {}: {reason}", path.display())]
     WeightFile {
         /// The file.
@@ -279,12 +282,6 @@ pub enum ModelError {
     /// The tensor library refused an operation.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
-}
-
-impl From<FileError> for ModelError {
-    fn from(FileError { action, path, source }: FileError) -> Self {
-        Self::WeightFile { path, reason: format!("cannot {action} it: {source}") }
-    }
 }
 
 /// Result of this crate.

@@ -2,12 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use entk_device::files::FileError;
 use entk_models::ModelError;
 
 /// Everything that can go wrong between an archive of `torch.export.save` and a network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TorchError {
+    /// A file that the system refused to read.
+    #[error(transparent)]
+    Unreadable(#[from] FileError),
     /// A file that is no archive.
     #[error("{}: {reason}", path.display())]
     File {

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, path::Path};
 
 use candle_core::{DType, Device, Tensor, safetensors::load_buffer};
+use entk_device::files::{self, FileError};
 use entk_models::{Model, Network, ParamKind, ParamSpec, Params, Reshape};
 
 use crate::{
@@ -69,7 +70,7 @@ struct Reference<'p> {
 impl<'p> Reference<'p> {
     fn read(path: &'p Path) -> Result<Self> {
         let refused = |reason: String| TorchError::file(path, reason);
-        let bytes = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
+        let bytes = files::read(path).map_err(FileError::new("read", path))?;
         let tensors = load_buffer(&bytes, &Device::Cpu)
             .map_err(|error| refused(format!("is no safetensors file: {error}; {HOW}")))?;
         Ok(Self { path, tensors })

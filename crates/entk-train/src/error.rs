@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use entk_device::files::FileError;
 use entk_models::ModelError;
 use entk_spectral::SpectralError;
 
@@ -198,10 +199,14 @@ pub enum TrainError {
         /// The setting.
         what: &'static str,
     },
-    /// A checkpoint that cannot be written or read.
+    /// A file that the system refused to write or read. What is on the disk may be whole.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A checkpoint that is damaged, or of another version: its files were read, and are not what
+    /// was written.
     #[error("checkpoint {}: {reason}", path.display())]
     Checkpoint {
-        /// The file or folder.
+        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Result;
 use entk::{
+    device::files::{self, FileError},
     models::{Model, Params},
     train::{Examples, Fit, SgdConfig, TrainError, Trainer},
 };
@@ -127,7 +128,7 @@ impl TrainingRun<'_> {
         }
         kept.pop(); // the end, which the fit has
         if under_way.exists() {
-            std::fs::remove_dir_all(&under_way)?;
+            files::remove_folder(&under_way).map_err(FileError::new("remove", &under_way))?;
         }
         counter.advance_to(config.epochs);
         Ok((Trained { fit: run.into_fit(), kept }, reused))
@@ -243,6 +244,34 @@ mod tests {
         let cache = ResultCache::new(root.path());
         assert_eq!(trained(&cache, &[])?.fit.history, whole.fit.history);
         assert_eq!(cache.uses(), CacheUse { reused: 0, computed: 1 });
+        Ok(())
+    }
+
+    /// A disk that fails once, when the training is over, takes nothing of it away.
+    #[cfg(debug_assertions)]
+    #[test]
+    fn a_finished_training_survives_a_disk_that_fails() -> Result<()> {
+        use entk::device::files::faults::{Fault, FaultPlan, inject};
+        let root = tempfile::tempdir()?;
+        trained(&ResultCache::new(root.path()), &[2])?;
+        let contents = || -> Result<Vec<_>> {
+            let paths = walk(root.path(), "")?;
+            paths.into_iter().map(|path| Ok((path.clone(), std::fs::read(path)?))).collect()
+        };
+        let before = contents()?;
+        for fault in [Fault::Broken, Fault::Denied, Fault::Full] {
+            for at in 0.. {
+                let injection = inject(root.path(), FaultPlan { at, fault });
+                let again = trained(&ResultCache::new(root.path()), &[2]);
+                if injection.count() <= at {
+                    assert!(at >= 12, "{at} operations");
+                    break;
+                }
+                let error = format!("{:#}", again.map(|_| ()).expect_err("a failing disk"));
+                assert!(error.contains("checkpoint.json") || error.contains("state-"), "{error}");
+            }
+        }
+        assert!(contents()? == before);
         Ok(())
     }
 

@@ -1,11 +1,12 @@
 //! Where the networks of a program come from: the flags come in, a network and its parameters go
 //! out, built and drawn, or as an archive of PyTorch has them. Called by experiments and by `gram`.
 
-use std::{fs::File, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device};
 use entk::{
+    device::files::{self, FileError},
     models::{Activation, InputKind, Model, Network, ParamKind, Params},
     torch::{Import, Imported, import, verify},
 };
@@ -251,8 +252,9 @@ fn remedy(expected: &[usize], input: &[usize]) -> &'static str {
 }
 
 fn record(path: &Path, imported: &Imported) -> Result<ArchiveRecord> {
-    let (mut hasher, file) = (blake3::Hasher::new(), File::open(path)?);
-    hasher.update_reader(file).with_context(|| format!("cannot read {}", path.display()))?;
+    let (mut hasher, file) = (blake3::Hasher::new(), files::open(path));
+    let hashed = file.and_then(|file| hasher.update_reader(file).map(|_| ()));
+    hashed.map_err(FileError::new("read", path))?;
     let specs = imported.network.specs();
     let of_kind = |kind| {
         specs.iter().filter(|spec| spec.kind == kind).map(|spec| spec.elem_count()).sum::<usize>()

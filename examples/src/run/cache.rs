@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use entk::device::files;
+use entk::device::files::{self, FileError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::run::stderr::say;
@@ -140,7 +140,7 @@ impl ResultCache {
     /// As [`value`](Self::value).
     pub fn bytes(&self, key: &Key, compute: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
         let path = self.folder(key).with_extension("bin");
-        if let Some(bytes) = read_sealed(&path) {
+        if let Some(bytes) = read_sealed(&path)? {
             self.count(true);
             return Ok(bytes);
         }
@@ -148,8 +148,7 @@ impl ResultCache {
         let (hash, length) = (blake3::hash(&bytes), bytes.len());
         bytes.extend_from_slice(hash.as_bytes());
         let folder = path.parent().context("an entry has a folder")?;
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+        files::create_folder(folder).map_err(FileError::new("make", folder))?;
         files::write(&path, &bytes)?;
         bytes.truncate(length);
         self.count(false);
@@ -172,31 +171,27 @@ fn recompute_if_damaged<T>(
     match work() {
         Err(error) if is_damage(&error) && folder.exists() => {
             report_damage(folder, &error);
-            std::fs::remove_dir_all(folder)
-                .with_context(|| format!("cannot remove {}", folder.display()))?;
+            files::remove_folder(folder).map_err(FileError::new("remove", folder))?;
             work()
         }
         other => other,
     }
 }
 
-/// The content of a file that ends with its hash; none if it is missing or damaged.
-fn read_sealed(path: &Path) -> Option<Vec<u8>> {
-    let mut bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => {
-            report_damage(path, &error);
-            return None;
-        }
+/// The content of a file that ends with its hash; none if it is missing or damaged. A disk that
+/// fails says nothing of the content: that is an error.
+fn read_sealed(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    let mut bytes = match files::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(FileError::new("read", path))?,
     };
     let length = bytes.len().saturating_sub(HASH);
     if blake3::hash(&bytes[..length]).as_bytes()[..] != bytes[length..] {
         report_damage(path, &"the content does not match its hash");
-        return None;
+        return Ok(None);
     }
     bytes.truncate(length);
-    Some(bytes)
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]
@@ -227,9 +222,9 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 1;
             std::fs::write(&path, &damaged)?;
-            assert_eq!(read_sealed(&path), None, "byte {at}");
+            assert_eq!(read_sealed(&path)?, None, "byte {at}");
             std::fs::write(&path, &whole[..at])?;
-            assert_eq!(read_sealed(&path), None, "cut to {at}");
+            assert_eq!(read_sealed(&path)?, None, "cut to {at}");
         }
         assert_eq!(cache.bytes(&key, || Ok(b"again".to_vec()))?, b"again");
         assert_eq!(cache.uses(), CacheUse { reused: 0, computed: 2 });

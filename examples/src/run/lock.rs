@@ -2,13 +2,14 @@
 //! Taken by `Run` before anything is written.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{Read, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result, anyhow};
+use entk::device::files::{self, is_at};
 use indicatif::HumanDuration;
 
 /// Names the run that writes; the operating system releases the lock when that process ends,
@@ -46,9 +47,8 @@ impl FolderLock {
     ) -> Result<Self> {
         let path = folder.join(LOCK);
         loop {
-            let mut options = OpenOptions::new();
-            let opened = options.create(true).truncate(false).read(true).write(true).open(&path);
-            let file = opened.with_context(|| format!("cannot write {}", path.display()))?;
+            let file = files::open_to_lock(&path)
+                .with_context(|| format!("cannot write {}", path.display()))?;
             match lock(&file) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(held(folder, file)),
@@ -72,7 +72,7 @@ impl Drop for FolderLock {
             && self.file.try_lock().is_ok()
             && is_at(&self.file, &self.path)
         {
-            let _ = std::fs::remove_file(&self.path);
+            let _ = files::remove(&self.path);
         }
     }
 }
@@ -83,7 +83,7 @@ fn write_owner(mut file: &File) -> std::io::Result<()> {
 }
 
 fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = files::read_text(Path::new("/proc/sys/kernel/hostname")).unwrap_or_default();
     if name.trim().is_empty() { "this machine".to_owned() } else { name.trim().to_owned() }
 }
 
@@ -101,21 +101,6 @@ fn held(folder: &Path, mut file: File) -> anyhow::Error {
         folder.display(),
         HumanDuration(age)
     ))
-}
-
-/// Whether an open file is the one at a path.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-    let there = std::fs::metadata(path).ok().map(id);
-    there.is_some() && file.metadata().ok().map(id) == there
-}
-
-/// A file that is open cannot be removed.
-#[cfg(not(unix))]
-fn is_at(_: &File, _: &Path) -> bool {
-    true
 }
 
 #[cfg(test)]

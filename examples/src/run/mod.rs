@@ -54,10 +54,8 @@ impl RunFolder {
                 "cannot write results to {shown}: choose another folder with --out or change its permissions"
             )
         };
-        std::fs::create_dir_all(&path).with_context(advice)?;
-        let probe = path.join(format!("{}{}", files::TEMPORARY, std::process::id()));
-        let written = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
-        written.with_context(advice)?;
+        files::create_folder(&path).with_context(advice)?;
+        files::check_writable(&path).with_context(advice)?;
         Ok(Self { path })
     }
 
@@ -259,7 +257,7 @@ impl Run {
 }
 
 fn remove_if_present(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
+    match files::remove(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }

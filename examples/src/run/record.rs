@@ -217,8 +217,7 @@ impl Record {
     ///
     /// When the file is missing or is not a record.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = files::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_slice(&bytes)
             .with_context(|| format!("{} is not a record", path.display()))
     }
@@ -242,7 +241,7 @@ fn threads() -> usize {
 ///
 /// The `VmHWM` line of `/proc/self/status`.
 pub fn peak_rss_mb() -> Option<f64> {
-    parse_peak_rss_mb(&std::fs::read_to_string("/proc/self/status").ok()?)
+    parse_peak_rss_mb(&files::read_text(Path::new("/proc/self/status")).ok()?)
 }
 
 fn parse_peak_rss_mb(status: &str) -> Option<f64> {
@@ -253,7 +252,7 @@ fn parse_peak_rss_mb(status: &str) -> Option<f64> {
 
 /// User and system time of this process from `/proc/self/stat`.
 fn process_cpu_seconds() -> Option<f64> {
-    parse_cpu_seconds(&std::fs::read_to_string("/proc/self/stat").ok()?)
+    parse_cpu_seconds(&files::read_text(Path::new("/proc/self/stat")).ok()?)
 }
 
 /// `utime` and `stime` are fields 14 and 15, in ticks of 1/100 s on every Linux that Rust runs on.

@@ -5,7 +5,7 @@
 use anyhow::Result;
 use candle_core::{DType, Device, DeviceLocation, Tensor};
 use entk::{
-    device::{DeviceChoice, device_count},
+    device::{DeviceChoice, device_count, files},
     gram::{
         Accumulate, Assembly, DeviceConfig, Engine, GramConfig, GramError, Outputs, StoreConfig,
     },
@@ -116,7 +116,7 @@ impl Comparison<'_> {
         let stored = StoreConfig { edge: self.expected.n().div_ceil(3), ..StoreConfig::default() };
         let report = self.assembly(&config, &device)?.store(&folder, &stored);
         let gram = report.and_then(|report| report.store.gram());
-        std::fs::remove_dir_all(&folder)?;
+        files::remove_folder(&folder)?;
         Ok(self.distance(&gram?))
     }
 }

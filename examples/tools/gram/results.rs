@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use candle_core::{DType, Tensor};
 use entk::{
     data::npy,
+    device::files::{self, FileError},
     models::{Model, Params},
     spectral::{Eigenpairs, Entries, KernelRows, OutputBlocks},
 };
@@ -59,13 +60,10 @@ pub struct GramSummary {
 
 /// Removes the files of an earlier run, so that all files at the end are of this one.
 pub fn clear(folder: &RunFolder) -> Result<()> {
-    for entry in std::fs::read_dir(folder.path())? {
-        let name = entry?.file_name();
-        let name = name.to_string_lossy();
+    for path in files::list(folder.path()).map_err(FileError::new("list", folder.path()))? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         if FILES.contains(&&*name) || is_block(&name) {
-            let path = folder.file(&name);
-            std::fs::remove_file(&path)
-                .with_context(|| format!("cannot remove {}", path.display()))?;
+            files::remove(&path).map_err(FileError::new("remove", &path))?;
         }
     }
     Ok(())

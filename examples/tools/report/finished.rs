@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use entk::device::files::{self, FileError};
 use entk_examples::Record;
 
 /// A finished run and its files, by name.
@@ -34,27 +35,23 @@ pub fn read_all(results: &Path) -> Result<Vec<Finished>> {
 
 fn subfolders(folder: &Path) -> Result<Vec<PathBuf>> {
     let context = || format!("cannot read {}: give the folder with --results", folder.display());
-    let entries = std::fs::read_dir(folder).with_context(context)?;
-    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>();
-    Ok(paths.with_context(context)?.into_iter().filter(|path| path.is_dir()).collect())
+    let paths = files::list(folder).with_context(context)?;
+    Ok(paths.into_iter().filter(|path| path.is_dir()).collect())
 }
 
 /// Reads the figures and tables of a run. Numbers drawn lie beside their figure under its name;
 /// they are not a table.
 fn read(folder: &Path, record: Record) -> Result<Finished> {
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let entries = std::fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
-    let mut files: Vec<PathBuf> = entries.iter().map(std::fs::DirEntry::path).collect();
-    files.sort();
+    let paths = files::list(folder).map_err(FileError::new("list", folder))?;
     let (mut figures, mut tables) = (Vec::new(), Vec::new());
-    for path in &files {
+    for path in &paths {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("svg") => {
-                let svg = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
+                let svg = files::read_text(path).map_err(FileError::new("read", path))?;
                 figures.push((name(path), svg));
             }
-            Some("csv") if !files.contains(&path.with_extension("svg")) => {
+            Some("csv") if !paths.contains(&path.with_extension("svg")) => {
                 tables.push(Table { file: name(path), lines: read_table(path)? });
             }
             _ => {}
@@ -66,7 +63,8 @@ fn read(folder: &Path, record: Record) -> Result<Finished> {
 /// The header and the rows of a table.
 fn read_table(path: &Path) -> Result<Vec<Vec<String>>> {
     let context = || format!("cannot read the table {}", path.display());
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_path(path)?;
+    let file = files::open(path).with_context(context)?;
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(file);
     let lines = reader.records().map(|line| Ok(line?.iter().map(str::to_owned).collect()));
     lines.collect::<Result<_>>().with_context(context)
 }

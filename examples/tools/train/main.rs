@@ -10,10 +10,11 @@ mod data;
 mod dual;
 mod flags;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use data::TrainingData;
 use dual::{DualRecord, DualResult};
 use entk::{
+    device::files,
     linearize::Linearized,
     models::Model,
     train::{EpochRecord, Loss, Metrics, SgdConfig, Trainer},
@@ -21,6 +22,7 @@ use entk::{
 use entk_examples::{
     Defaults, ModelName, Run, Size, Stage, parse_flags,
     plot::{Axis, Figure, Series},
+    say,
 };
 use flags::Flags;
 use serde::Serialize;
@@ -121,9 +123,14 @@ fn finish(
     let checkpoint = run.folder().file(CHECKPOINT);
     run.finish(flags.common.seed, flags, &results)?;
     // The results hold all of it; a checkpoint left behind would refuse a run with other settings.
-    if checkpoint.exists() {
-        std::fs::remove_dir_all(&checkpoint)
-            .with_context(|| format!("cannot remove {}", checkpoint.display()))?;
+    if checkpoint.exists()
+        && let Err(error) = files::remove_folder(&checkpoint)
+    {
+        say(format_args!(
+            "the results are whole; {} could not be removed ({error}): remove it before a run with \
+             other settings",
+            checkpoint.display()
+        ));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ const MAGIC: [u8; 6] = *b"\x93NUMPY";
 /// Kinds of number, as numpy's type letters group them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    Bool,
     Float,
     Signed,
     Unsigned,
@@ -199,7 +200,8 @@ fn number_type(descr: &str, file: &str) -> Result<(Kind, usize, bool)> {
         "i2" => Some((Kind::Signed, 2)),
         "i4" => Some((Kind::Signed, 4)),
         "i8" => Some((Kind::Signed, 8)),
-        "u1" | "b1" => Some((Kind::Unsigned, 1)),
+        "b1" => Some((Kind::Bool, 1)),
+        "u1" => Some((Kind::Unsigned, 1)),
         "u2" => Some((Kind::Unsigned, 2)),
         "u4" => Some((Kind::Unsigned, 4)),
         "u8" => Some((Kind::Unsigned, 8)),

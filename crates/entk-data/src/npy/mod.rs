@@ -9,7 +9,6 @@ mod header;
 mod rows;
 
 use std::{
-    fs::File,
     io::{self, BufReader, Read, Write},
     path::Path,
 };
@@ -68,8 +67,8 @@ pub struct Array {
 /// [`DataError::Io`] if the file cannot be read or memory is short, otherwise as [`parse`].
 pub fn read(path: impl AsRef<Path>) -> Result<Array> {
     let path = path.as_ref();
-    let file = File::open(path).map_err(DataError::io("open", path))?;
-    let length = file.metadata().map_err(DataError::io("read the size of", path))?.len();
+    let file = files::open(path).map_err(DataError::io("open", path))?;
+    let length = file.length().map_err(DataError::io("read the size of", path))?;
     read_from(BufReader::new(file), length, &path.display().to_string())
 }
 
@@ -98,6 +97,8 @@ fn read_data(reader: &mut impl Read, header: &Header, file: &str) -> Result<Data
             read_items(reader, header, |b| f32::from_le_bytes(low4(b))).map(Data::F32)
         }
         (Kind::Float, _) => read_items(reader, header, f64::from_le_bytes).map(Data::F64),
+        // As numpy, which says True for any byte but zero.
+        (Kind::Bool, _) => read_items(reader, header, |b| i64::from(b[0] != 0)).map(Data::I64),
         (Kind::Unsigned, _) => read_items(reader, header, i64::from_le_bytes).map(Data::I64),
         (Kind::Signed, item) => {
             // Shift the sign bit of the short integer to the top and back, so that it is extended.
@@ -357,15 +358,15 @@ pub fn write<T: Element>(path: impl AsRef<Path>, shape: &[usize], values: &[T]) 
             found: shape.to_vec(),
         });
     }
-    let written = files::write_with(path, |out| {
-        out.write_all(&header::bytes(T::DESCR, shape))?;
+    files::write_with(path, |out| {
+        let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(DataError::io("write", path));
+        write(&header::bytes(T::DESCR, shape))?;
         let mut bytes = Vec::new();
         for block in values.chunks(ITEMS_AT_A_TIME) {
             bytes.clear();
             block.iter().for_each(|value| value.append(&mut bytes));
-            out.write_all(&bytes)?;
+            write(&bytes)?;
         }
         Ok(())
-    });
-    written.map_err(|error| DataError::io("write", error.path)(error.source))
+    })
 }

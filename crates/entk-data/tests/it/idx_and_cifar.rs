@@ -238,3 +238,17 @@ fn cifar_files_of_a_wrong_length_are_refused() {
         }
     }
 }
+
+#[test]
+fn a_few_compressed_bytes_do_not_fill_the_memory() {
+    // 80 MiB of zeros, a thousand times the file.
+    let bytes = gzip(&idx_images([80 << 10, 32, 32], &vec![0; 80 << 20]));
+    match idx::parse_images(&bytes, "zeros.gz") {
+        Err(DataError::TooLarge { limit, found, .. }) => {
+            assert_eq!((limit, found), (64 << 20, 80 << 20));
+        }
+        other => panic!("{other:?}"),
+    }
+    let blank = gzip(&idx_images([1000, 32, 32], &vec![0; 1000 << 10]));
+    assert!(blank.len() < 10_000 && idx::parse_images(&blank, "blank.gz").is_ok());
+}

@@ -74,10 +74,12 @@ fn large_arrays_cross_the_buffers() {
 
 #[test]
 fn integers_of_every_width_and_both_byte_orders_are_read() {
-    let cases: [(&str, &[u8], i64); 10] = [
+    let cases: [(&str, &[u8], i64); 12] = [
         ("|i1", &[0xfe], -2),
         ("|u1", &[0xfe], 254),
         ("|b1", &[1], 1),
+        ("|b1", &[0xff], 1), // as numpy: True is any byte but zero
+        ("|b1", &[0], 0),
         ("<i2", &[0xfe, 0xff], -2),
         (">i2", &[0xff, 0xfe], -2),
         (">u2", &[0x01, 0x02], 258),
@@ -216,7 +218,7 @@ fn bad_arguments_and_folders_are_refused_without_leftovers() {
     fs::create_dir(&path).expect("folder");
     assert!(matches!(
         npy::write(&path, &[1], &[1.0_f32]),
-        Err(DataError::Io { action: "write", .. })
+        Err(DataError::Io { action: "rename to", .. })
     ));
     assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1, "a temporary file is left");
     let error = npy::read(folder.path().join("missing.npy")).expect_err("missing");

@@ -1,10 +1,6 @@
 //! How an assembly goes to a store, and what it reports: given to and got from
 //! [`Assembly::store`](crate::Assembly::store).
 
-use std::sync::Arc;
-
-use entk_device::files::{FileSystem, OsFiles};
-
 use crate::{
     store::{Commit, Store},
     tiles::part::Part,
@@ -16,20 +12,17 @@ use crate::{
 /// |---|---|---|
 /// | `edge` | 2048 | edge of a tile, in examples: 16 MiB of f32; at most N |
 /// | `part` | 1/1 | the share of the tiles to compute |
-/// | `disk` | [`OsFiles`] | the file system |
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// Edge of a tile.
     pub edge: usize,
     /// The share of the tiles.
     pub part: Part,
-    /// The file system, or one with faults.
-    pub disk: Arc<dyn FileSystem>,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { edge: 2048, part: Part::default(), disk: Arc::new(OsFiles) }
+        Self { edge: 2048, part: Part::default() }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The full square of a store as a `.npy` file, for numpy and for reading row by row.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{Result as IoResult, Seek, SeekFrom, Write},
+    io::{BufWriter, Result as IoResult, Seek, SeekFrom, Write},
     path::Path,
 };
+
+use entk_device::files::{self, operations::OutputFile};
 
 use crate::{
     error::{GramError, Result},
@@ -35,51 +36,34 @@ impl Store {
     }
 
     fn export_as<A: Entry>(&self, path: &Path) -> Result<()> {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("gram.npy");
-        let temporary = path.with_file_name(format!("{}{name}", super::TEMPORARY));
-        let result = self.export_through::<A>(&temporary).and_then(|()| {
-            self.disk.rename(&temporary, path).map_err(|e| GramError::io("rename to", path, e))?;
-            let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
-            let folder = folder.unwrap_or_else(|| Path::new("."));
-            self.disk.sync_folder(folder).map_err(|e| GramError::io("sync", folder, e))
-        });
-        if result.is_err() {
-            let _ = std::fs::remove_file(&temporary);
-        }
-        result
-    }
-
-    fn export_through<A: Entry>(&self, temporary: &Path) -> Result<()> {
-        let error = |source| GramError::io("write", temporary, source);
-        let open = OpenOptions::new().write(true).create(true).truncate(true).open(temporary);
-        let mut file = open.map_err(error)?;
-        let header = self.header();
-        file.write_all(&header).map_err(error)?;
-        let grid = self.grid();
-        let mut square = Square { file, start: header.len(), n: grid.n() };
-        self.for_each_tile::<A>(|TileIndex(row, col), values| {
-            let (rows, cols) = (grid.range(row), grid.range(col));
-            let at = |i: usize, j: usize| values[i * grid.edge() + j];
-            let lower = square.write(rows.start, rows.len(), cols.start, cols.len(), at);
-            lower.map_err(error)?;
-            if row == col {
-                return Ok(());
-            }
-            let upper = |i: usize, j: usize| at(j, i);
-            square.write(cols.start, cols.len(), rows.start, rows.len(), upper).map_err(error)
-        })?;
-        square.file.sync_all().map_err(error)
+        let error = |source| GramError::io("write", path, source);
+        files::write_with(path, |file| {
+            let (header, grid) = (self.header(), self.grid());
+            file.write_all(&header).map_err(error)?;
+            let mut square = Square { file, start: header.len(), n: grid.n() };
+            self.for_each_tile::<A>(|TileIndex(row, col), values| {
+                let (rows, cols) = (grid.range(row), grid.range(col));
+                let at = |i: usize, j: usize| values[i * grid.edge() + j];
+                let lower = square.write(rows.start, rows.len(), cols.start, cols.len(), at);
+                lower.map_err(error)?;
+                if row == col {
+                    return Ok(());
+                }
+                let upper = |i: usize, j: usize| at(j, i);
+                square.write(cols.start, cols.len(), rows.start, rows.len(), upper).map_err(error)
+            })
+        })
     }
 }
 
 /// The entries of an N x N matrix in a file.
-struct Square {
-    file: File,
+struct Square<'f> {
+    file: &'f mut BufWriter<OutputFile>,
     start: usize,
     n: usize,
 }
 
-impl Square {
+impl Square<'_> {
     fn write<A: Entry>(
         &mut self,
         top: usize,

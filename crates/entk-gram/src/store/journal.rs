@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use entk_device::files::FileSystem;
+use entk_device::files;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -33,41 +33,40 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// A name in `folder` that no other process has taken.
-    pub(crate) fn create(folder: &Path, disk: &dyn FileSystem) -> Result<Self> {
+    pub(crate) fn create(folder: &Path) -> Result<Self> {
         let error = |source| GramError::io("write", folder, source);
-        std::fs::create_dir_all(folder).map_err(error)?;
-        let mut number = std::fs::read_dir(folder).map_err(error)?.count();
+        files::create_folder(folder).map_err(error)?;
+        let mut number = files::list(folder).map_err(error)?.len();
         loop {
             let path = folder.join(format!("{number:06}.jsonl"));
-            match disk.create(&path, b"") {
+            match files::create_new(&path) {
                 Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
                 Err(source) => return Err(GramError::io("create", &path, source)),
                 Ok(()) => {
-                    disk.sync_folder(folder).map_err(error)?;
+                    files::sync_folder(folder).map_err(error)?;
                     return Ok(Self { path });
                 }
             }
         }
     }
 
-    pub(crate) fn append(&self, tile: TileIndex, hash: &str, disk: &dyn FileSystem) -> Result<()> {
+    pub(crate) fn append(&self, tile: TileIndex, hash: &str) -> Result<()> {
         let line = Line { tile, blake3: hash.to_owned() };
         let mut bytes = serde_json::to_vec(&line).map_err(|e| GramError::json(&self.path, e))?;
         bytes.push(b'\n');
-        disk.append(&self.path, &bytes).map_err(|e| GramError::io("append to", &self.path, e))
+        files::append(&self.path, &bytes).map_err(|e| GramError::io("append to", &self.path, e))
     }
 }
 
 /// All lines of all files. Torn and damaged lines are passed over: their tiles are computed again.
 pub(crate) fn read(folder: &Path) -> Result<Hashes> {
     let mut hashes = Hashes::new();
-    let files = match std::fs::read_dir(folder) {
+    let paths = match files::list(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(hashes),
-        files => files.map_err(|e| GramError::io("read", folder, e))?,
+        paths => paths.map_err(|e| GramError::io("read", folder, e))?,
     };
-    for file in files {
-        let path = file.map_err(|e| GramError::io("read", folder, e))?.path();
-        let bytes = std::fs::read(&path).map_err(|e| GramError::io("read", &path, e))?;
+    for path in paths {
+        let bytes = files::read(&path).map_err(|e| GramError::io("read", &path, e))?;
         for line in bytes.split(|byte| *byte == b'\n') {
             if let Ok(line) = serde_json::from_slice::<Line>(line) {
                 hashes.entry(line.tile).or_default().insert(line.blake3);

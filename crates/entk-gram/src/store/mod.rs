@@ -11,18 +11,17 @@ pub(crate) mod rows;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::ErrorKind,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use entk_device::files::{self, FileSystem, OsFiles, TEMPORARY};
+use entk_device::files;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{GramError, Result},
+    memory::reserved,
     store::{
         chunk::Entry,
         journal::{Hashes, Journal},
@@ -64,7 +63,6 @@ const JOURNAL: &str = "journal";
 pub struct Store {
     folder: PathBuf,
     identity: Identity,
-    disk: Arc<dyn FileSystem>,
     journal: Option<Journal>,
     /// The bytes of the tile that is being written.
     bytes: Vec<u8>,
@@ -87,21 +85,9 @@ impl Store {
     /// [`GramError::OtherRun`], with every difference, if the folder holds the store of another
     /// identity; [`GramError::NotAStore`] if it holds something else; those of the file system.
     pub fn resume(folder: impl AsRef<Path>, identity: &Identity) -> Result<Self> {
-        Self::resume_on(folder, identity, Arc::new(OsFiles))
-    }
-
-    /// As [`Store::resume`], on another [`FileSystem`].
-    ///
-    /// # Errors
-    /// As [`Store::resume`].
-    pub fn resume_on(
-        folder: impl AsRef<Path>,
-        identity: &Identity,
-        disk: Arc<dyn FileSystem>,
-    ) -> Result<Self> {
-        let store = Self::unopened(folder, identity.clone(), disk);
+        let store = Self::unopened(folder, identity.clone());
         let (folder, run) = (&store.folder, store.folder.join(RUN));
-        std::fs::create_dir_all(folder).map_err(|e| GramError::io("create", folder, e))?;
+        files::create_folder(folder).map_err(|e| GramError::io("create", folder, e))?;
         match read_json::<Identity>(&run)? {
             None if folder.join(METADATA).exists() || folder.join("c").exists() => {
                 return Err(GramError::NotAStore { folder: folder.clone(), missing: RUN });
@@ -114,7 +100,7 @@ impl Store {
             }
         }
         let (metadata, path) = (chunk::metadata(identity), folder.join(METADATA));
-        if read_json(&path).ok().flatten().as_ref() != Some(&metadata) {
+        if !holds(&path, &metadata)? {
             store.publish(&path, &to_json(&path, &metadata)?)?;
         }
         Ok(store)
@@ -136,18 +122,35 @@ impl Store {
     /// Opens a store, finished or not, to inspect or finish it.
     ///
     /// # Errors
-    /// As [`Store::open`], but for `commit.json`.
+    /// As [`Store::open`], but for `commit.json`; [`GramError::Damaged`] if its files do not agree
+    /// on its size.
     pub fn open_partial(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        match read_json::<Identity>(&folder.join(RUN))? {
-            Some(identity) => Ok(Self::unopened(folder, identity, Arc::new(OsFiles))),
-            None => Err(GramError::NotAStore { folder: folder.to_owned(), missing: RUN }),
+        let not_a_store = |missing| GramError::NotAStore { folder: folder.to_owned(), missing };
+        let identity = read_json(&folder.join(RUN))?.ok_or_else(|| not_a_store(RUN))?;
+        let store = Self::unopened(folder, identity);
+        let found: Option<serde_json::Value> = read_json(&folder.join(METADATA))?;
+        let found = found.ok_or_else(|| not_a_store(METADATA))?;
+        store.check_size(METADATA, chunk::metadata(&store.identity) == found)?;
+        if let Some(commit) = store.commit()? {
+            store.check_size(COMMIT, commit.tiles == store.grid().tiles())?;
         }
+        Ok(store)
     }
 
-    fn unopened(folder: impl AsRef<Path>, identity: Identity, disk: Arc<dyn FileSystem>) -> Self {
+    /// Refuses a store of which another file says that it has another size.
+    fn check_size(&self, other: &'static str, fits: bool) -> Result<()> {
+        if fits {
+            return Ok(());
+        }
+        let Identity { n, edge, .. } = self.identity;
+        let reason = format!("n = {n} and edge = {edge} do not fit {other}");
+        Err(GramError::Damaged { path: self.folder.join(RUN), reason })
+    }
+
+    fn unopened(folder: impl AsRef<Path>, identity: Identity) -> Self {
         let folder = folder.as_ref().to_owned();
-        Self { folder, identity, disk, journal: None, bytes: Vec::new() }
+        Self { folder, identity, journal: None, bytes: Vec::new() }
     }
 
     /// The folder.
@@ -170,8 +173,10 @@ impl Store {
     /// # Errors
     /// A file that cannot be read.
     pub fn missing(&self) -> Result<Vec<TileIndex>> {
-        let present = self.present()?;
-        Ok(self.grid().lower().filter(|tile| !present.contains_key(tile)).collect())
+        let (present, grid) = (self.present()?, self.grid());
+        let mut missing = reserved(grid.tiles() - present.len(), 1)?;
+        missing.extend(grid.lower().filter(|tile| !present.contains_key(tile)));
+        Ok(missing)
     }
 
     /// The commit, or `None` before the run is finished.
@@ -182,22 +187,21 @@ impl Store {
         read_json(&self.folder.join(COMMIT))
     }
 
-    /// Checks that every tile is there and whole, removes temporary files, and writes
-    /// `commit.json`. Harmless to repeat.
+    /// Checks that every tile is there and whole, removes temporary files of processes that are
+    /// gone, and writes `commit.json`. Harmless to repeat.
     ///
     /// # Errors
     /// [`GramError::MissingTiles`], or those of the file system.
     pub fn finish(&self) -> Result<Commit> {
-        let present = self.present()?;
-        let missing: Vec<_> = self.grid().lower().filter(|t| !present.contains_key(t)).collect();
-        if let Some(&first) = missing.first() {
-            let tiles = self.grid().lower().count();
-            return Err(GramError::MissingTiles { missing: missing.len(), tiles, first });
+        let (present, tiles) = (self.present()?, self.grid().tiles());
+        if let Some(first) = self.grid().lower().find(|tile| !present.contains_key(tile)) {
+            let missing = tiles - present.len();
+            return Err(GramError::MissingTiles { missing, tiles, first });
         }
-        self.remove_temporaries()?;
+        self.remove_abandoned();
         let commit = Commit { tiles: present.len(), root: self.root(&present)? };
         let path = self.folder.join(COMMIT);
-        if read_json(&path).ok().flatten().as_ref() != Some(&commit) {
+        if !holds(&path, &commit)? {
             self.publish(&path, &to_json(&path, &commit)?)?;
         }
         Ok(commit)
@@ -205,8 +209,9 @@ impl Store {
 
     /// The hash of each tile that is there and fits the journal.
     fn present(&self) -> Result<BTreeMap<TileIndex, String>> {
-        let journal = self.hashes()?;
-        let tiles: Vec<_> = self.grid().lower().collect();
+        let (journal, grid) = (self.hashes()?, self.grid());
+        // Those of the journal, for run.json may promise any number.
+        let tiles: Vec<_> = journal.keys().copied().filter(|tile| grid.has(*tile)).collect();
         let hash = |tile| Ok(self.intact(tile, &journal)?.map(|hash| (tile, hash)));
         let present: Vec<_> = tiles.into_par_iter().map(hash).collect::<Result<_>>()?;
         Ok(present.into_iter().flatten().collect())
@@ -215,7 +220,7 @@ impl Store {
     fn intact(&self, tile: TileIndex, journal: &Hashes) -> Result<Option<String>> {
         let Some(expected) = journal.get(&tile) else { return Ok(None) };
         let path = self.tile_path(tile);
-        let file = match File::open(&path) {
+        let file = match files::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file.map_err(|e| GramError::io("read", &path, e))?,
         };
@@ -247,11 +252,11 @@ impl Store {
         chunk::encode(entries, &mut bytes);
         let journal = match self.journal.take() {
             Some(journal) => journal,
-            None => Journal::create(&self.folder.join(JOURNAL), &*self.disk)?,
+            None => Journal::create(&self.folder.join(JOURNAL))?,
         };
         let hash = blake3::hash(&bytes).to_string();
         let path = self.tile_path(tile);
-        let entered = || journal.append(tile, &hash, &*self.disk);
+        let entered = || journal.append(tile, &hash);
         let result = self.publish_after(&path, &bytes, entered);
         self.journal = Some(journal);
         self.bytes = bytes;
@@ -274,7 +279,7 @@ impl Store {
     }
 
     /// Writes a file, in a folder that is made if need be; `before_rename` as in
-    /// [`files::write_on`].
+    /// [`files::write_then`].
     fn publish_after(
         &self,
         path: &Path,
@@ -283,27 +288,16 @@ impl Store {
     ) -> Result<()> {
         let folder = path.parent().unwrap_or(&self.folder);
         let created = !folder.exists();
-        std::fs::create_dir_all(folder).map_err(|e| GramError::io("create", folder, e))?;
+        files::create_folder(folder).map_err(|e| GramError::io("create", folder, e))?;
         if created && let Some(above) = folder.parent() {
-            self.disk.sync_folder(above).map_err(|e| GramError::io("sync", above, e))?;
+            files::sync_folder(above).map_err(|e| GramError::io("sync", above, e))?;
         }
-        files::write_on(&*self.disk, path, bytes, before_rename)
+        files::write_then(path, bytes, before_rename)
     }
 
-    fn remove_temporaries(&self) -> Result<()> {
+    fn remove_abandoned(&self) {
         let rows = (0..self.grid().side()).map(|row| self.folder.join("c").join(row.to_string()));
-        for folder in rows.chain([self.folder.clone()]) {
-            let files =
-                std::fs::read_dir(&folder).map_err(|e| GramError::io("read", &folder, e))?;
-            for file in files {
-                let path = file.map_err(|e| GramError::io("read", &folder, e))?.path();
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if name.starts_with(TEMPORARY) {
-                    std::fs::remove_file(&path).map_err(|e| GramError::io("remove", &path, e))?;
-                }
-            }
-        }
-        Ok(())
+        rows.chain([self.folder.clone()]).for_each(|folder| files::remove_abandoned(&folder));
     }
 }
 
@@ -313,9 +307,17 @@ fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether a file is there, undamaged and with this content.
+fn holds<T: DeserializeOwned + PartialEq>(path: &Path, content: &T) -> Result<bool> {
+    match read_json::<T>(path) {
+        Err(GramError::Damaged { .. }) => Ok(false),
+        found => Ok(found?.as_ref() == Some(content)),
+    }
+}
+
 /// The content of a file, or `None` where there is none.
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    match std::fs::read(path) {
+    match files::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         bytes => {
             let bytes = bytes.map_err(|e| GramError::io("read", path, e))?;

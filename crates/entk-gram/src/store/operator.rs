@@ -1,5 +1,6 @@
 //! A store as an operator that reads tile by tile, for eigensolvers.
 
+use entk_device::files;
 use entk_spectral::{EntryType, LowerTiles, SpectralError, Tile, TiledOperator};
 
 use crate::{
@@ -48,7 +49,7 @@ impl LowerTiles for &Store {
         let failed = |reason: String| SpectralError::Operator {
             reason: format!("{}: {reason}", path.display()),
         };
-        let bytes = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
+        let bytes = files::read(&path).map_err(|error| failed(error.to_string()))?;
         let (rows, cols, edge) = (grid.range(i).len(), grid.range(j).len(), grid.edge());
         Ok(match self.entry_type() {
             EntryType::F64 => {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use entk_device::files;
 use entk_spectral::Gram;
 
 use crate::{
     error::{GramError, Result},
+    memory::{check_memory, zeros},
     store::{
         JOURNAL, Store,
         chunk::{Entry, decode},
@@ -20,8 +22,8 @@ impl Store {
     /// and a tile.
     ///
     /// # Errors
-    /// [`GramError::Damaged`] with the tile, those of the file system, or a store that is not
-    /// finished.
+    /// [`GramError::TooMuchMemory`] for more than this process may have, [`GramError::Damaged`]
+    /// with the tile, those of the file system, or a store that is not finished.
     pub fn gram(&self) -> Result<Gram> {
         let n = self.identity.n;
         Ok(match self.identity.item() {
@@ -43,7 +45,7 @@ impl Store {
         let tile = TileIndex(i / edge, j / edge);
         let at = (i % edge) * edge + j % edge;
         let path = self.tile_path(tile);
-        let bytes = std::fs::read(&path).map_err(|e| GramError::io("read", &path, e))?;
+        let bytes = files::read(&path).map_err(|e| GramError::io("read", &path, e))?;
         let damaged = |reason| GramError::Damaged { path: path.clone(), reason };
         Ok(match self.identity.item() {
             8 => decode::<f64>(&bytes, edge * edge).map_err(damaged)?[at],
@@ -64,7 +66,7 @@ impl Store {
 
     fn diagonal_of<A: Entry + Into<f64>>(&self) -> Result<Vec<f64>> {
         let (grid, hashes) = (self.grid(), self.hashes()?);
-        let mut diagonal = Vec::with_capacity(grid.n());
+        let mut diagonal = Vec::new();
         for at in 0..grid.side() {
             let tile = self.tile::<A>(TileIndex(at, at), &hashes)?;
             let entries = tile.into_iter().step_by(grid.edge() + 1);
@@ -76,7 +78,7 @@ impl Store {
     /// The entries of a tile, edge x edge, whose bytes must be those of the journal.
     pub(crate) fn tile<A: Entry>(&self, tile: TileIndex, hashes: &Hashes) -> Result<Vec<A>> {
         let (path, edge) = (self.tile_path(tile), self.grid().edge());
-        let bytes = std::fs::read(&path).map_err(|e| GramError::io("read", &path, e))?;
+        let bytes = files::read(&path).map_err(|e| GramError::io("read", &path, e))?;
         let found = blake3::hash(&bytes).to_string();
         let damaged = |reason| GramError::Damaged { path: path.clone(), reason };
         if !hashes.get(&tile).is_some_and(|expected| expected.contains(&found)) {
@@ -92,7 +94,11 @@ impl Store {
 
     fn lower<A: Entry + entk_models::Real>(&self) -> Result<Vec<A>> {
         let n = self.identity.n;
-        let mut entries = crate::memory::zeros::<A>(n, n)?;
+        let bytes = (n as u64).saturating_mul(n as u64).saturating_mul(size_of::<A>() as u64);
+        let remedy = "read it tile by tile, as `eigen --gram DIR` and `predict --cg` do; in Rust by \
+                      Store::operator or Store::rows";
+        check_memory(bytes, "the matrix of the store", remedy)?;
+        let mut entries = zeros::<A>(n, n)?;
         self.for_each_tile::<A>(|tile, values| {
             let (rows, cols) = (self.grid().range(tile.0), self.grid().range(tile.1));
             for (i, row) in rows.zip(values.chunks(self.grid().edge())) {
@@ -118,7 +124,7 @@ impl Store {
         let mut hashes = BTreeMap::new();
         for tile in self.grid().lower() {
             let path = self.tile_path(tile);
-            let bytes = std::fs::read(&path).map_err(|e| GramError::io("read", &path, e))?;
+            let bytes = files::read(&path).map_err(|e| GramError::io("read", &path, e))?;
             let values = decode(&bytes, edge * edge)
                 .map_err(|reason| GramError::Damaged { path: path.clone(), reason })?;
             hashes.insert(tile, blake3::hash(&bytes).to_string());

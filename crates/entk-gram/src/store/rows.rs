@@ -1,7 +1,8 @@
 //! A stored kernel row by row, from a file beside its tiles.
 
-use std::{fs::File, path::PathBuf};
+use std::path::PathBuf;
 
+use entk_device::files::{self, operations::InputFile};
 use entk_spectral::{Entries, KernelRows, SpectralError};
 use rayon::prelude::*;
 
@@ -31,7 +32,7 @@ type SpectralResult<T> = std::result::Result<T, SpectralError>;
 #[derive(Debug)]
 pub struct StoredRows {
     path: PathBuf,
-    file: File,
+    file: InputFile,
     /// Bytes before the first row.
     header: usize,
     n: usize,
@@ -58,7 +59,7 @@ impl Store {
             check_disk(&self.folder, bytes)?;
             self.export(&path)?;
         }
-        let file = File::open(&path).map_err(|e| GramError::io("read", &path, e))?;
+        let file = files::open(&path).map_err(|e| GramError::io("read", &path, e))?;
         Ok(StoredRows { path, file, header, n, item })
     }
 }
@@ -68,7 +69,7 @@ impl StoredRows {
     fn read(&self, index: usize, row: &mut [f64]) -> SpectralResult<()> {
         let mut bytes = vec![0; self.n * self.item];
         let offset = self.header + index * bytes.len();
-        read_at(&self.file, &mut bytes, offset as u64).map_err(|e| self.failed(index, e))?;
+        self.file.read_at(&mut bytes, offset as u64).map_err(|e| self.failed(index, e))?;
         match self.item {
             8 => widen::<f64>(&bytes, row),
             _ => widen::<f32>(&bytes, row),
@@ -111,24 +112,4 @@ impl KernelRows for StoredRows {
 fn widen<A: Entry + Into<f64>>(bytes: &[u8], row: &mut [f64]) {
     let entries = bytes.chunks_exact(size_of::<A>()).map(A::read);
     row.iter_mut().zip(entries).for_each(|(to, entry)| *to = entry.into());
-}
-
-/// Reads without a position that threads would share.
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-/// Reads without a position that threads would share.
-#[cfg(windows)]
-fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        let count = std::os::windows::fs::FileExt::seek_read(file, bytes, offset)?;
-        if count == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        bytes = &mut bytes[count..];
-        offset += count as u64;
-    }
-    Ok(())
 }

@@ -15,7 +15,7 @@ pub struct TileIndex(pub usize, pub usize);
 ///
 /// let grid = Grid::new(5, 2);
 /// assert_eq!(grid.side(), 3);
-/// assert_eq!(grid.lower().count(), 6);
+/// assert_eq!((grid.tiles(), grid.lower().count()), (6, 6));
 /// assert_eq!(grid.range(2), 4..5);
 /// assert_eq!(grid.lower().nth(1), Some(TileIndex(1, 0)));
 /// ```
@@ -54,6 +54,17 @@ impl Grid {
     /// The tiles on and below the diagonal, row by row: side (side + 1) / 2 of them.
     pub fn lower(&self) -> impl Iterator<Item = TileIndex> + use<> {
         (0..self.side()).flat_map(|row| (0..=row).map(move |col| TileIndex(row, col)))
+    }
+
+    /// Number of tiles on and below the diagonal; `usize::MAX` if it is more.
+    pub fn tiles(&self) -> usize {
+        let side = self.side() as u128;
+        usize::try_from(side * (side + 1) / 2).unwrap_or(usize::MAX)
+    }
+
+    /// Whether there is such a tile on or below the diagonal.
+    pub fn has(&self, TileIndex(row, col): TileIndex) -> bool {
+        col <= row && row < self.side()
     }
 
     /// Entries of a tile.

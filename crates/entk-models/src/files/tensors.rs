@@ -1,9 +1,10 @@
 //! Tensors by name from files of other programs: a path goes in, tensors of the host come out.
 //! Called where weights are loaded.
 
-use std::{collections::HashMap, fs::File, io::Read, path::Path};
+use std::{collections::HashMap, io::Read, path::Path};
 
 use candle_core::{DType, Device, Tensor, pickle, safetensors::load_buffer};
+use entk_device::files::{self, FileError};
 use serde_json::Value;
 
 use crate::error::{ModelError, Result};
@@ -22,8 +23,8 @@ const KEYS: [Option<&str>; 4] = [None, Some("state_dict"), Some("model_state_dic
 /// The contents say which.
 pub(crate) fn read(path: &Path) -> Result<NamedTensors> {
     let mut head = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(4).read_to_end(&mut head));
-    opened.map_err(|error| refused(path, error))?;
+    let opened = files::open(path).and_then(|file| file.take(4).read_to_end(&mut head));
+    opened.map_err(FileError::new("read", path))?;
     match head.as_slice() {
         ZIP => read_pickle(path),
         [b'{', ..] if path.extension().is_some_and(|e| e == "json") => read_shards(path),
@@ -36,7 +37,7 @@ pub(crate) fn read(path: &Path) -> Result<NamedTensors> {
 }
 
 fn read_safetensors(path: &Path) -> Result<NamedTensors> {
-    let bytes = std::fs::read(path).map_err(|error| refused(path, error))?;
+    let bytes = files::read(path).map_err(FileError::new("read", path))?;
     load_buffer(&bytes, &Device::Cpu).map_err(|error| {
         refused(path, format!("is neither a safetensors file nor a state dict of PyTorch: {error}"))
     })
@@ -44,8 +45,8 @@ fn read_safetensors(path: &Path) -> Result<NamedTensors> {
 
 /// The files that an index lists, which lie beside it.
 fn read_shards(index: &Path) -> Result<NamedTensors> {
-    let text = std::fs::read_to_string(index).map_err(|error| refused(index, error))?;
-    let json: Value = serde_json::from_str(&text).map_err(|error| refused(index, error))?;
+    let text = files::read(index).map_err(FileError::new("read", index))?;
+    let json: Value = serde_json::from_slice(&text).map_err(|error| refused(index, error))?;
     let no_map = || refused(index, "has no `weight_map` of names to safetensors files beside it");
     let map = json.get("weight_map").and_then(Value::as_object).ok_or_else(no_map)?;
     let mut names: Vec<&str> =

@@ -2,11 +2,11 @@
 //! never larger than the file, since compressed ones are refused.
 
 use std::{
-    fs::File,
-    io::{self, BufReader, Cursor, Read, Seek},
+    io::{BufReader, Cursor, ErrorKind, Read, Seek},
     path::{Path, PathBuf},
 };
 
+use entk_device::files::{self, FileError};
 use zip::{
     CompressionMethod, ZipArchive,
     read::{ArchiveOffset, Config},
@@ -33,9 +33,8 @@ pub(crate) struct Container {
 
 impl Container {
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let refused = |error: io::Error| TorchError::file(path, error.to_string());
-        let file = File::open(path).map_err(refused)?;
-        let length = file.metadata().map_err(refused)?.len();
+        let file = files::open(path).map_err(FileError::new("open", path))?;
+        let length = file.length().map_err(FileError::new("read the size of", path))?;
         Self::of(path, Box::new(BufReader::new(file)), length)
     }
 
@@ -84,7 +83,13 @@ impl Container {
         }
         let mut bytes = Vec::with_capacity(size as usize);
         let read = entry.take(size).read_to_end(&mut bytes);
-        read.map_err(|error| refused(format!("is damaged: {error}; save it again")))?;
+        read.map_err(|error| match error.kind() {
+            // What zip says of a wrong checksum, and of an end before its time.
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
+                refused(format!("is damaged: {error}; save it again"))
+            }
+            _ => FileError::new("read", &self.path)(error).into(),
+        })?;
         if bytes.len() as u64 != size {
             return Err(refused(format!("has {} bytes in place of {size}", bytes.len())));
         }

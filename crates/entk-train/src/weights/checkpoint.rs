@@ -3,10 +3,16 @@
 //! Programs save after an epoch and resume when they start again; a checkpoint of another run, or a
 //! damaged one, is refused.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use candle_core::Tensor;
-use entk_device::{files, hash};
+use entk_device::{
+    files::{self, FileError},
+    hash,
+};
 use entk_models::{Initializer, ParamSpec, Params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -96,11 +102,11 @@ impl Trainer<'_> {
     /// read once; the first time all examples are hashed.
     ///
     /// # Errors
-    /// [`TrainError::Checkpoint`] for a folder that cannot be written; the checkpoint before is
-    /// then as it was.
+    /// [`TrainError::File`] for a folder that cannot be written; the checkpoint before is then as
+    /// it was.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
-        std::fs::create_dir_all(folder).map_err(|e| failed(folder, e))?;
+        files::create_folder(folder).map_err(FileError::new("create", folder))?;
         let run = self.identity()?;
         let name = format!("state-{}-{}.safetensors", run.short(), self.epoch());
         let path = folder.join(&name);
@@ -124,8 +130,9 @@ impl Trainer<'_> {
     ///
     /// # Errors
     /// [`TrainError::OtherRun`] for a checkpoint of a run with other settings, parameters, examples
-    /// or model, [`TrainError::Checkpoint`] for files that cannot be read or are damaged; the run
-    /// is then as it was.
+    /// or model, [`TrainError::Checkpoint`] for one that is damaged, [`TrainError::File`] for files
+    /// that the system refused to read, which says nothing of what is in them; the run is then as
+    /// it was.
     ///
     /// ```
     /// use candle_core::{DType, Device, Tensor};
@@ -231,19 +238,23 @@ fn specs<'a>(
         .collect()
 }
 
+/// The bytes of a file, or `None` where there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match files::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        bytes => Ok(Some(bytes.map_err(FileError::new("read", path))?)),
+    }
+}
+
 fn file_hash(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|e| failed(path, e))?;
+    let bytes = read(path)?.ok_or_else(|| failed(path, "is missing beside its record"))?;
     Ok(blake3::hash(&bytes).to_hex().to_string())
 }
 
 /// The record of a folder; none where there is no such file.
 fn read_record(folder: &Path) -> Result<Option<Record>> {
     let path = folder.join(RECORD);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(&path, error)),
-    };
+    let Some(bytes) = read(&path)? else { return Ok(None) };
     let record: Record = serde_json::from_slice(&bytes)
         .and_then(|value| serde_json::from_value(from_text(value)))
         .map_err(|e| failed(&path, e))?;
@@ -263,7 +274,7 @@ fn write_record(folder: &Path, record: &Record) -> Result<()> {
     let bytes = serde_json::to_value(record)
         .and_then(|value| serde_json::to_vec_pretty(&to_text(value)))
         .map_err(|e| failed(&path, e))?;
-    files::write(&path, &bytes).map_err(|e| failed(&e.path, e.source))
+    Ok(files::write(&path, &bytes)?)
 }
 
 /// Writes every f64 as text, which comes back to the last bit; JSON readers may be off by one.
@@ -291,14 +302,11 @@ fn each(value: Value, f: &dyn Fn(Value) -> Value) -> Value {
 
 /// Removes the tensors of earlier checkpoints; one that is left over does no harm.
 fn remove_others(folder: &Path, keep: &str) {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let old = entries.filter(|entry| {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        name.starts_with("state-") && name.ends_with(".safetensors") && name != keep
-    });
-    for entry in old {
-        let _ = std::fs::remove_file(entry.path());
+    for path in files::list(folder).unwrap_or_default() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("state-") && name.ends_with(".safetensors") && name != keep {
+            let _ = files::remove(&path);
+        }
     }
 }
 

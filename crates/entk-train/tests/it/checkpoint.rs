@@ -8,7 +8,7 @@ use std::{
 
 use candle_core::DType;
 use entk_linearize::Linearized;
-use entk_models::{Activation, Model, Params};
+use entk_models::{Activation, Model, ModelError, Params};
 use entk_train::{
     AdamConfig, Examples, Fit, Loss, Optimizer, Outcome, SgdConfig, TrainError, Trainer,
     WeightDecay, fit,
@@ -258,4 +258,60 @@ fn settings_keep_their_names_in_checkpoints() {
     assert_eq!(json["loss"], serde_json::json!("SigmoidCrossEntropy"));
     assert!(json.get("class_weights").is_none());
     assert_eq!(serde_json::from_value::<SgdConfig>(json).unwrap(), config);
+}
+
+/// A disk that fails says nothing of what is on it: nothing is taken for damage, or changed.
+#[cfg(debug_assertions)]
+#[test]
+fn a_checkpoint_that_cannot_be_read_or_written_is_not_damaged() {
+    use entk_device::files::faults::{Fault, FaultPlan, inject};
+    with_run(0, |mut trainer, _| {
+        let folder = tempfile::tempdir().unwrap();
+        trainer.step_epoch().unwrap();
+        trainer.save(folder.path()).unwrap();
+        let before = contents(folder.path());
+        for fault in [Fault::Full, Fault::Broken, Fault::Denied] {
+            for at in 0.. {
+                let injection = inject(folder.path(), FaultPlan { at, fault });
+                let resumed = trainer.resume(folder.path());
+                if injection.count() <= at {
+                    assert!(at >= 6, "{at} operations");
+                    break;
+                }
+                let is_of_files = matches!(
+                    &resumed,
+                    Err(TrainError::File(_) | TrainError::Model(ModelError::File(_)))
+                );
+                assert!(is_of_files, "{fault:?} at {at}: {resumed:?}");
+            }
+        }
+        assert!(contents(folder.path()) == before);
+        for at in 0.. {
+            let injection = inject(folder.path(), FaultPlan { at, fault: Fault::Full });
+            let saved = trainer.save(folder.path());
+            let is_of_files = matches!(
+                &saved,
+                Ok(()) | Err(TrainError::File(_) | TrainError::Model(ModelError::File(_)))
+            );
+            assert!(is_of_files, "{at}: {saved:?}");
+            let operations = injection.count();
+            drop(injection);
+            trainer.resume(folder.path()).unwrap();
+            if operations <= at {
+                assert!(at > 10, "{at} operations");
+                break;
+            }
+        }
+        trainer.save(folder.path()).unwrap();
+        assert_eq!(contents(folder.path()).len(), before.len(), "nothing is left over");
+    });
+}
+
+/// The files of a folder and their bytes.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
+    files.sort();
+    files
 }

@@ -1,6 +1,7 @@
 //! Stores: the same bits as in memory, after any interruption, damage and division of the work.
 
 mod damage;
+#[cfg(debug_assertions)] // a release build cannot inject
 mod faults;
 
 use std::{
@@ -8,15 +9,11 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
 
 use candle_core::{DType, Tensor};
-use entk_device::files::{FileSystem, OsFiles};
 use entk_gram::{
     Accumulate, Assembly, GramConfig, GramError, Store, StoreConfig,
     store::{Grid, Part, TileIndex},
