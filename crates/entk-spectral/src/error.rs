@@ -224,6 +224,33 @@ pub enum SpectralError {
         expected: &'static str,
     },
 
+    /// A solve that its observer ended.
+    #[error("the solver was asked to stop after {products} products; go on from its checkpoint")]
+    Stopped {
+        /// Columns multiplied so far.
+        products: usize,
+    },
+
+    /// A checkpoint that is not what a solve wrote.
+    #[error("the checkpoint is damaged: {reason}; remove it and begin anew")]
+    Checkpoint {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A checkpoint of another solve.
+    #[error(
+        "the checkpoint is of another solve: {field} is {found}, {expected} is asked for; restore that setting, or remove the checkpoint"
+    )]
+    OtherSolve {
+        /// The setting that differs.
+        field: &'static str,
+        /// That of this solve.
+        expected: String,
+        /// That of the checkpoint.
+        found: String,
+    },
+
     /// An operator that could not be read.
     #[error("the operator failed: {reason}")]
     Operator {

@@ -92,7 +92,8 @@ pub use metrics::{
 pub use solvers::{
     certified_pairs::{CLUSTER, CertifiedPairs, Solver},
     eigh::eigh,
-    eigsh::{EigshConfig, eigsh},
+    eigsh::{EigshObserver, EigshProgress, EigshRun, eigsh},
+    eigsh_config::EigshConfig,
     nystrom::{extend, nystrom},
     psd::{PsdReport, check_psd},
     residuals::{orthogonality_ratio, residual_norms, residual_ratio},

@@ -59,6 +59,16 @@ impl BinaryScale {
         Self { exponent }
     }
 
+    /// The power of two.
+    pub(crate) fn exponent(self) -> i32 {
+        self.exponent
+    }
+
+    /// The scale of this power of two.
+    pub(crate) fn with_exponent(exponent: i32) -> Self {
+        Self { exponent }
+    }
+
     pub(crate) fn down(self, x: f64) -> f64 {
         times_power_of_two(x, -self.exponent)
     }

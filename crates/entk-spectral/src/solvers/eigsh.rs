@@ -1,17 +1,22 @@
 //! The k largest eigenpairs of a symmetric operator: in come the operator and settings, out go
-//! pairs with measured residuals. Here are the settings, the choice of a solver and the outer loop;
-//! the basis is in `krylov`, the measurement in `certified_pairs`. Users and `svds` call it.
+//! pairs with measured residuals. Here are the choice of a solver and the outer loop, with what
+//! sees, ends and resumes it; the basis is in `krylov`, the measurement in `certified_pairs`. Users
+//! and `svds` call it.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{self, Read, Write},
+    ops::ControlFlow,
+};
 
 use crate::{
-    dense::ritz::Ritz,
     eigenpairs::check_k,
     error::{Result, SpectralError},
     kernel::operator::SymmetricOperator,
     solvers::{
         certified_pairs::{CertifiedPairs, Solver, certify},
+        convergence::{Convergence, restart},
         eigh::eigh,
+        eigsh_config::{EigshConfig, Plan},
         krylov::Krylov,
     },
 };
@@ -20,58 +25,6 @@ use crate::{
 const SMALL: usize = 512;
 /// From this share of all pairs on (1 in 3), the dense solver is as fast.
 const DENSE_SHARE: usize = 3;
-/// Pairs whose residual is below this fraction of the tolerance are locked: they leave the
-/// projected problem, and what they would still change in the other pairs is far below the
-/// tolerance.
-const LOCK: f64 = 1e-3;
-/// A pair counts as converged when its estimated residual is below this fraction of the tolerance,
-/// since the measured one may be larger by round-off.
-const MARGIN: f64 = 0.5;
-/// Accepted tolerances: a smaller one is lost in round-off, a larger one determines no eigenvector.
-const TOLERANCES: (f64, f64) = (1e-13, 0.1);
-
-/// Settings of [`eigsh`].
-///
-/// | field | default | meaning | range |
-/// |---|---|---|---|
-/// | `solver` | `Auto` | see [`Solver`] | |
-/// | `tolerance` | 1e-10 | largest residual, relative to lambda_0 | 1e-13 to 0.1 |
-/// | `block` | the operator's hint | columns multiplied at a time | at least 1 |
-/// | `basis` | k + max(3 k / 4, 8 blocks) | basis vectors of 8 N bytes | at least k + 2 blocks |
-/// | `max_products` | 50 k + 100 blocks + 1,000 | columns multiplied before it gives up | |
-/// | `max_time` | none | wall time before it gives up, looked at between blocks | |
-/// | `seed` | 0 | of the random start (ChaCha8) | |
-#[derive(Clone, Debug, PartialEq)]
-pub struct EigshConfig {
-    /// Which solver.
-    pub solver: Solver,
-    /// Largest accepted ||K v - lambda v|| / lambda_0.
-    pub tolerance: f64,
-    /// Columns multiplied at a time.
-    pub block: Option<usize>,
-    /// Basis vectors kept.
-    pub basis: Option<usize>,
-    /// Columns multiplied before giving up.
-    pub max_products: Option<usize>,
-    /// Wall time before giving up.
-    pub max_time: Option<Duration>,
-    /// Seed of the random start.
-    pub seed: u64,
-}
-
-impl Default for EigshConfig {
-    fn default() -> Self {
-        Self {
-            solver: Solver::Auto,
-            tolerance: 1e-10,
-            block: None,
-            basis: None,
-            max_products: None,
-            max_time: None,
-            seed: 0,
-        }
-    }
-}
 
 /// The k largest eigenpairs of a symmetric operator, each with its residual.
 ///
@@ -131,70 +84,184 @@ pub fn eigsh<K: SymmetricOperator + ?Sized>(
     k: usize,
     config: &EigshConfig,
 ) -> Result<CertifiedPairs> {
-    let n = operator.n();
-    check_k(k, n)?;
-    let plan = Plan::new(operator, k, config)?;
-    match config.solver {
-        Solver::Krylov => krylov(operator, &plan),
-        Solver::Auto if n > SMALL && k <= n / DENSE_SHARE => krylov(operator, &plan),
-        _ => dense(operator, &plan),
+    EigshRun::new(config).pairs(operator, k)
+}
+
+/// How [`eigsh`] is run: who sees it advance and may end it, and what it goes on from.
+///
+/// Krylov solves only: the dense solver has no blocks.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use entk_spectral::{EigshConfig, EigshRun, Gram, SpectralError, eigsh};
+///
+/// let n = 600;
+/// let entries = (0..n * n).map(|at| 1.0 / (1.0 + (at / n + at % n) as f64)).collect();
+/// let gram = Gram::from_lower_f64(n, entries)?;
+/// let config = EigshConfig { basis: Some(80), block: Some(8), ..EigshConfig::default() };
+///
+/// let mut checkpoint = Vec::new();
+/// let stopped = EigshRun::new(&config).observed(&mut |progress| {
+///     if progress.products() < 30 {
+///         return ControlFlow::Continue(());
+///     }
+///     checkpoint.clear();
+///     progress.write(&mut checkpoint).expect("memory");
+///     ControlFlow::Break(())
+/// });
+/// assert!(matches!(stopped.pairs(&gram, 5), Err(SpectralError::Stopped { products: 32 })));
+///
+/// let resumed = EigshRun::new(&config).resumed(&mut checkpoint.as_slice()).pairs(&gram, 5)?;
+/// assert_eq!(resumed, eigsh(&gram, 5, &config)?); // the same bits
+/// # Ok::<(), SpectralError>(())
+/// ```
+pub struct EigshRun<'a> {
+    config: EigshConfig,
+    observe: Option<&'a mut EigshObserver<'a>>,
+    checkpoint: Option<&'a mut dyn Read>,
+}
+
+/// Sees a solve between two blocks, and ends it by [`ControlFlow::Break`].
+pub type EigshObserver<'a> = dyn FnMut(&EigshProgress<'_>) -> ControlFlow<()> + 'a;
+
+/// How far a solve has come.
+pub struct EigshProgress<'a> {
+    products: usize,
+    wanted: usize,
+    locked: usize,
+    write: &'a dyn Fn(&mut dyn Write) -> io::Result<()>,
+}
+
+impl EigshProgress<'_> {
+    /// Columns multiplied so far.
+    pub fn products(&self) -> usize {
+        self.products
+    }
+
+    /// Pairs that are wanted.
+    pub fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// Pairs that have converged far below the tolerance, at the last restart.
+    pub fn locked(&self) -> usize {
+        self.locked
+    }
+
+    /// Writes a checkpoint, from which [`EigshRun::resumed`] gives the bits of an undisturbed
+    /// solve: the basis, 8 N bytes a vector, with a checksum.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        (self.write)(out)
     }
 }
 
-/// The settings with their defaults filled in, checked against the operator.
-struct Plan {
-    k: usize,
-    tolerance: f64,
-    block: usize,
-    basis: usize,
-    max_products: usize,
-    deadline: Option<Instant>,
-    seed: u64,
-}
+impl<'a> EigshRun<'a> {
+    /// A run with these settings that nobody sees.
+    pub fn new(config: &EigshConfig) -> Self {
+        Self { config: config.clone(), observe: None, checkpoint: None }
+    }
 
-impl Plan {
-    fn new<K: SymmetricOperator + ?Sized>(
+    /// Shows every block to `observe`, which may end the run with
+    /// [`Stopped`](SpectralError::Stopped).
+    #[must_use]
+    pub fn observed(self, observe: &'a mut EigshObserver<'a>) -> Self {
+        Self { observe: Some(observe), ..self }
+    }
+
+    /// Goes on from a checkpoint of the same operator and settings. The operator itself cannot be
+    /// compared: give the same one.
+    #[must_use]
+    pub fn resumed(self, checkpoint: &'a mut dyn Read) -> Self {
+        Self { checkpoint: Some(checkpoint), ..self }
+    }
+
+    /// These settings at another tolerance.
+    pub(crate) fn with_tolerance(mut self, tolerance: f64) -> Self {
+        self.config.tolerance = tolerance;
+        self
+    }
+
+    pub(crate) fn tolerance(&self) -> f64 {
+        self.config.tolerance
+    }
+
+    /// The k largest eigenpairs of an operator, as [`eigsh`].
+    ///
+    /// # Errors
+    /// As [`eigsh`]; [`Stopped`](SpectralError::Stopped) where the observer ends it;
+    /// [`Checkpoint`](SpectralError::Checkpoint) for a damaged one and
+    /// [`OtherSolve`](SpectralError::OtherSolve) for one of other settings.
+    pub fn pairs<K: SymmetricOperator + ?Sized>(
+        self,
         operator: &K,
         k: usize,
-        config: &EigshConfig,
-    ) -> Result<Self> {
+    ) -> Result<CertifiedPairs> {
         let n = operator.n();
-        let invalid = |field, expected| Err(SpectralError::InvalidSetting { field, expected });
-        if !(TOLERANCES.0..=TOLERANCES.1).contains(&config.tolerance) {
-            return invalid("tolerance", "between 1e-13 and 0.1");
+        check_k(k, n)?;
+        let plan = Plan::new(operator, k, &self.config)?;
+        match self.config.solver {
+            Solver::Krylov => self.krylov(operator, &plan),
+            Solver::Auto if n > SMALL && k <= n / DENSE_SHARE => self.krylov(operator, &plan),
+            _ => dense(operator, &plan),
         }
-        let block = config.block.unwrap_or(operator.block()).min(n);
-        if block == 0 {
-            return invalid("block", "at least 1");
-        }
-        let least = k.saturating_add(2 * block).min(n);
-        let basis = config.basis.unwrap_or(k.saturating_add((3 * k / 4).max(8 * block))).min(n);
-        if basis < least {
-            return invalid("basis", "at least k plus two blocks");
-        }
-        let products = k.saturating_mul(50).saturating_add(100 * block + 1000);
-        Ok(Self {
-            k,
-            tolerance: config.tolerance,
-            block,
-            basis,
-            max_products: config.max_products.unwrap_or(products),
-            deadline: config.max_time.and_then(|time| Instant::now().checked_add(time)),
-            seed: config.seed,
-        })
     }
 
-    /// The limit that is reached, if any.
-    fn exhausted(&self, products: usize) -> Option<&'static str> {
-        // One block is always multiplied, so that there is something to report.
-        if products == 0 {
-            None
-        } else if products >= self.max_products {
-            Some("limit of products")
-        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            Some("limit of time")
-        } else {
-            None
+    fn krylov<K: SymmetricOperator + ?Sized>(
+        mut self,
+        operator: &K,
+        plan: &Plan,
+    ) -> Result<CertifiedPairs> {
+        let (mut krylov, mut restarts) = match self.checkpoint.take() {
+            Some(checkpoint) => Krylov::read(operator, &plan.solve(), checkpoint)?,
+            None => (Krylov::new(operator, plan.block, plan.basis, plan.seed)?, 0),
+        };
+        loop {
+            let stop = plan.exhausted(krylov.products());
+            let full = !krylov.has_room() || krylov.is_complete();
+            if !full && stop.is_none() {
+                krylov.step()?;
+                self.show(&krylov, restarts, plan)?;
+                continue;
+            }
+            let ritz = krylov.ritz()?;
+            let state = Convergence::of(&krylov, &ritz, plan);
+            if state.converged == plan.k && !state.saturated || krylov.is_complete() {
+                let pairs = krylov.leading(&ritz, plan.k)?;
+                let products = krylov.products();
+                return certify(
+                    operator,
+                    pairs,
+                    plan.tolerance,
+                    Solver::Krylov,
+                    products,
+                    restarts,
+                );
+            }
+            if let Some(limit) = stop {
+                return Err(state.not_converged(plan.k, limit));
+            }
+            restart(&mut krylov, &ritz, &state, plan)?;
+            restarts += 1;
+        }
+    }
+
+    /// Shows what was done to the observer, if there is one.
+    fn show<K: SymmetricOperator + ?Sized>(
+        &mut self,
+        krylov: &Krylov<'_, K>,
+        restarts: usize,
+        plan: &Plan,
+    ) -> Result<()> {
+        let Some(observe) = &mut self.observe else { return Ok(()) };
+        let (products, wanted, locked) = (krylov.products(), plan.k, krylov.locked().len());
+        let write = |out: &mut dyn Write| krylov.write(&plan.solve(), restarts, out);
+        match observe(&EigshProgress { products, wanted, locked, write: &write }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(SpectralError::Stopped { products }),
         }
     }
 }
@@ -202,96 +269,4 @@ impl Plan {
 fn dense<K: SymmetricOperator + ?Sized>(operator: &K, plan: &Plan) -> Result<CertifiedPairs> {
     let pairs = eigh(operator.to_gram()?.as_ref())?.truncate(plan.k)?;
     certify(operator, pairs, plan.tolerance, Solver::Dense, 0, 0)
-}
-
-fn krylov<K: SymmetricOperator + ?Sized>(operator: &K, plan: &Plan) -> Result<CertifiedPairs> {
-    let mut krylov = Krylov::new(operator, plan.block, plan.basis, plan.seed)?;
-    let mut restarts = 0;
-    loop {
-        let stop = plan.exhausted(krylov.products());
-        let full = !krylov.has_room() || krylov.is_complete();
-        if !full && stop.is_none() {
-            krylov.step()?;
-            continue;
-        }
-        let ritz = krylov.ritz()?;
-        let state = Progress::of(&krylov, &ritz, plan);
-        if state.converged == plan.k && !state.saturated || krylov.is_complete() {
-            let pairs = krylov.leading(&ritz, plan.k)?;
-            let products = krylov.products();
-            return certify(operator, pairs, plan.tolerance, Solver::Krylov, products, restarts);
-        }
-        if let Some(limit) = stop {
-            return Err(state.not_converged(plan.k, limit));
-        }
-        restart(&mut krylov, &ritz, &state, plan)?;
-        restarts += 1;
-    }
-}
-
-/// Cuts the basis, keeping half of the room beyond k filled.
-fn restart<K: SymmetricOperator + ?Sized>(
-    krylov: &mut Krylov<'_, K>,
-    ritz: &Ritz,
-    state: &Progress,
-    plan: &Plan,
-) -> Result<()> {
-    let before = krylov.locked().len();
-    let total = plan.k + (plan.basis - plan.k) / 2;
-    let keep = total.min(plan.basis - krylov.waiting()) - before;
-    let keep = keep.min(ritz.values().len());
-    krylov.restart(ritz, keep, state.lockable.min(keep));
-    if state.saturated && plan.basis - krylov.dim() >= krylov.waiting() + plan.block {
-        krylov.widen()?;
-    }
-    Ok(())
-}
-
-/// Values closer than this fraction of the largest count as copies of one multiple eigenvalue; it
-/// is well above the round-off of a product.
-const SAME: f64 = 1e-12;
-
-/// How far the k leading Ritz pairs have converged.
-struct Progress {
-    /// Residual of each of the k leading pairs over the largest value.
-    residuals: Vec<f64>,
-    /// Leading pairs within the tolerance.
-    converged: usize,
-    /// Pairs beyond those locked that can be locked as well.
-    lockable: usize,
-    /// Whether some value was found as often as there were random columns, so that it may have
-    /// more copies.
-    saturated: bool,
-}
-
-impl Progress {
-    fn of<K: SymmetricOperator + ?Sized>(krylov: &Krylov<'_, K>, ritz: &Ritz, plan: &Plan) -> Self {
-        let locked = krylov.locked();
-        let wanted = (plan.k - locked.len()).min(ritz.values().len());
-        let largest = krylov.largest(ritz);
-        let relative = |r: f64| if r == 0.0 { 0.0 } else { r / largest };
-        let active: Vec<f64> = krylov.estimates(ritz, wanted).into_iter().map(relative).collect();
-        let within = |bound: f64| active.iter().take_while(|&&r| r <= bound).count();
-        let lockable = within(LOCK * plan.tolerance);
-        let converged = locked.len() + within(MARGIN * plan.tolerance);
-        let mut values: Vec<f64> = locked.iter().chain(&ritz.values()[..wanted]).copied().collect();
-        values.sort_by(|a, b| b.total_cmp(a));
-        // Copies are values that agree to SAME of the largest. CLUSTER would be too wide: the tail
-        // of a steep spectrum is one cluster without a multiple value in it.
-        let saturated = (values.windows(krylov.drawn().max(2)))
-            .any(|copies| copies[0] - copies[copies.len() - 1] <= SAME * largest);
-        let mut residuals = vec![0.0; locked.len()];
-        residuals.extend(active);
-        residuals.resize(plan.k, f64::INFINITY);
-        Self { residuals, converged, lockable, saturated }
-    }
-
-    fn not_converged(self, wanted: usize, limit: &'static str) -> SpectralError {
-        SpectralError::NotConverged {
-            wanted,
-            got: self.converged,
-            residuals: self.residuals,
-            limit,
-        }
-    }
 }

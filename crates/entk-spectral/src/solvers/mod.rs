@@ -2,8 +2,10 @@
 //! pairs and the measures of how good they are. The metrics take the pairs.
 
 pub(crate) mod certified_pairs;
+pub(crate) mod convergence;
 pub(crate) mod eigh;
 pub(crate) mod eigsh;
+pub(crate) mod eigsh_config;
 pub(crate) mod krylov;
 pub(crate) mod nystrom;
 pub(crate) mod psd;

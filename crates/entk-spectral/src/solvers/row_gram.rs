@@ -11,7 +11,8 @@ use crate::{
     },
     solvers::{
         certified_pairs::{CertifiedPairs, certify},
-        eigsh::{EigshConfig, eigsh},
+        eigsh::EigshRun,
+        eigsh_config::EigshConfig,
         rayleigh_ritz::left_triplets,
     },
 };
@@ -20,23 +21,23 @@ use crate::{
 /// are found this much more accurately than asked for, which serves eigenvalues down to 1e-4 of the
 /// largest.
 const SHARPER: f64 = 1e-2;
-/// The smallest tolerance that [`eigsh`] takes.
+/// The smallest tolerance of a solve.
 const SHARPEST: f64 = 1e-13;
 
 /// The k largest eigenpairs of A A^T (M x M), with A (M x N) given by its products alone.
 ///
-/// For M <= N it is [`eigsh`] of [`RowGram`]. For more rows than columns the eigenpairs of A^T A
-/// are found, which has the same positive eigenvalues, N in place of M numbers a vector, and may
-/// cost one pass over A a product in place of two ([`LinearOperator::apply_column_gram`]); A takes
-/// them to the other side, where a Rayleigh-Ritz step with A itself gives back the digits that
-/// squaring costs. Either way the residuals ||A A^T u - lambda u|| are measured with A A^T, and
-/// pairs beyond the tolerance refused.
+/// For M <= N it is [`eigsh`](crate::eigsh()) of [`RowGram`]. For more rows than columns the
+/// eigenpairs of A^T A are found, which has the same positive eigenvalues, N in place of M numbers
+/// a vector, and may cost one pass over A a product in place of two
+/// ([`LinearOperator::apply_column_gram`]); A takes them to the other side, where a Rayleigh-Ritz
+/// step with A itself gives back the digits that squaring costs. Either way the residuals ||A A^T u
+/// - lambda u|| are measured with A A^T, and pairs beyond the tolerance refused.
 ///
-/// Cost: as [`eigsh`] on the smaller side, and 4 k products.
+/// Cost: as [`eigsh`](crate::eigsh()) on the smaller side, and 4 k products.
 ///
 /// # Errors
 /// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= min(M, N), or with the number of singular
-/// values above round-off if they are fewer than k; otherwise as [`eigsh`].
+/// values above round-off if they are fewer than k; otherwise as [`eigsh`](crate::eigsh()).
 ///
 /// ```
 /// use entk_spectral::{CrossGram, EigshConfig, eigsh_row_gram};
@@ -52,18 +53,32 @@ pub fn eigsh_row_gram<A: LinearOperator + ?Sized>(
     k: usize,
     config: &EigshConfig,
 ) -> Result<CertifiedPairs> {
-    let (m, n) = (operator.rows(), operator.cols());
-    check_k(k, m.min(n))?;
-    let rows = RowGram::new(operator);
-    if m <= n {
-        return eigsh(&rows, k, config);
+    EigshRun::new(config).row_gram_pairs(operator, k)
+}
+
+impl EigshRun<'_> {
+    /// The k largest eigenpairs of A A^T, as [`eigsh_row_gram`].
+    ///
+    /// # Errors
+    /// As [`eigsh_row_gram`] and [`pairs`](Self::pairs).
+    pub fn row_gram_pairs<A: LinearOperator + ?Sized>(
+        self,
+        operator: &A,
+        k: usize,
+    ) -> Result<CertifiedPairs> {
+        let (m, n) = (operator.rows(), operator.cols());
+        check_k(k, m.min(n))?;
+        let rows = RowGram::new(operator);
+        if m <= n {
+            return self.pairs(&rows, k);
+        }
+        let tolerance = self.tolerance();
+        let sharper = (tolerance * SHARPER).max(SHARPEST).min(tolerance);
+        let found = self.with_tolerance(sharper).pairs(&ColumnGram { operator }, k)?;
+        let forward = |columns: &[f64], images: &mut [f64]| operator.apply(columns, images);
+        let turned = left_triplets(forward, m, found.pairs.vectors(), k)?;
+        let values = turned.values.iter().map(|sigma| sigma * sigma).collect();
+        let pairs = Eigenpairs::from_sorted(values, turned.left, m, operator.entry_type());
+        certify(&rows, pairs, tolerance, found.solver, found.products, found.restarts)
     }
-    let tolerance = (config.tolerance * SHARPER).max(SHARPEST).min(config.tolerance);
-    let sharper = EigshConfig { tolerance, ..config.clone() };
-    let found = eigsh(&ColumnGram { operator }, k, &sharper)?;
-    let forward = |columns: &[f64], images: &mut [f64]| operator.apply(columns, images);
-    let turned = left_triplets(forward, m, found.pairs.vectors(), k)?;
-    let values = turned.values.iter().map(|sigma| sigma * sigma).collect();
-    let pairs = Eigenpairs::from_sorted(values, turned.left, m, operator.entry_type());
-    certify(&rows, pairs, config.tolerance, found.solver, found.products, found.restarts)
 }

@@ -11,7 +11,8 @@ use crate::{
         row_gram::{ColumnGram, RowGram},
     },
     solvers::{
-        eigsh::{EigshConfig, eigsh},
+        eigsh::eigsh,
+        eigsh_config::EigshConfig,
         rayleigh_ritz::{left_triplets, turn},
     },
 };

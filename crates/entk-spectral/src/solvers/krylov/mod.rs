@@ -7,6 +7,8 @@
 //! orthonormalises again. T receives every overlap that is found, so that T = V^T K V holds to
 //! round-off whatever is lost on the way.
 
+pub(crate) mod checkpoint;
+
 use faer::{Mat, MatMut, MatRef};
 use rand::{SeedableRng, rngs::ChaCha8Rng};
 use rand_distr::{Distribution, StandardNormal};
