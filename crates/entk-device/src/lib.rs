@@ -26,7 +26,6 @@ pub mod files;
 mod function;
 mod geometry;
 pub mod hash;
-mod host_copies;
 mod input_source;
 mod launch;
 pub mod memory;
@@ -48,7 +47,6 @@ pub use device::{Entry, device_count};
 pub use error::{DeviceError, Result};
 pub use function::Function;
 pub use geometry::{Geometry, Windows};
-pub use host_copies::HostCopies;
 pub use input_source::InputSource;
 #[cfg(any(test, feature = "host-check"))]
 pub use launch::host::{HostCompiler, HostEntry};
@@ -60,4 +58,4 @@ pub use launch::{
 pub use products::{add_product, operand::Operand, precision::Precision};
 pub use properties::DeviceProperties;
 pub use self_test::{known_answers::KnownAnswer, self_test};
-pub use transfer::to_device;
+pub use transfer::{host_copies::HostCopies, to_device};

@@ -5,7 +5,6 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::{DeviceError, Result},
-    host_copies::HostCopies,
     launch::Launch,
     products::{
         add_product,
@@ -13,6 +12,7 @@ use crate::{
         precision::{Precision, round_to_bits},
     },
     self_test::known_answers::{Answer, KnownAnswer, Question, largest, numbers},
+    transfer::host_copies::HostCopies,
 };
 
 /// Rounding to the bits of TF32, over many binades and with ties.

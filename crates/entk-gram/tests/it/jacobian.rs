@@ -166,7 +166,10 @@ impl InputSource for Recorded {
     }
 
     fn read(&self, range: Range<usize>) -> candle_core::Result<Tensor> {
-        self.1.lock().unwrap().push(range.clone());
+        self.1
+            .lock()
+            .map_err(|error| candle_core::Error::Msg(error.to_string()))?
+            .push(range.clone());
         self.0.read(range)
     }
 }

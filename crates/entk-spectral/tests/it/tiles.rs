@@ -7,7 +7,7 @@ use entk_spectral::{
 use entk_testing::normals;
 
 use crate::{
-    degenerate::watched,
+    solvers::degenerate::watched,
     support::{assert_close, random_gram, round_off},
 };
 

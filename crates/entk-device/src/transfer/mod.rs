@@ -2,6 +2,8 @@
 //! entries where it is on the host already. Called wherever parameters or inputs are moved, and by
 //! `device` and `no_device` as the last step of a copy from a GPU.
 
+pub(crate) mod host_copies;
+
 use candle_core::{Device, Storage, Tensor, WithDType};
 
 use crate::error::{DeviceError, Result};

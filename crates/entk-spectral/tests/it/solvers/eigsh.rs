@@ -10,7 +10,7 @@ use entk_spectral::{
 use entk_testing::normals;
 
 use crate::{
-    degenerate::watched,
+    solvers::degenerate::watched,
     support::{assert_canonical, assert_close, gram_f32, gram_f64, outer, random_gram, round_off},
 };
 
