@@ -189,9 +189,19 @@ pub enum GramError {
     /// The device refused something.
     #[error(transparent)]
     Device(#[from] entk_device::DeviceError),
-    /// The assembled matrix is no Gram: it holds NaN or infinity.
+    /// The assembled matrix is no Gram.
     #[error(transparent)]
-    Matrix(#[from] SpectralError),
+    Matrix(SpectralError),
+}
+
+/// Weights and inputs were checked before: entries that are not finite have overflowed.
+impl From<SpectralError> for GramError {
+    fn from(error: SpectralError) -> Self {
+        match error {
+            SpectralError::NonFiniteEntry { row, col, .. } => Self::NonFinite { row, col },
+            other => Self::Matrix(other),
+        }
+    }
 }
 
 impl GramError {

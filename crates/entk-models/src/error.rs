@@ -49,7 +49,10 @@ pub enum ModelError {
         known: Vec<String>,
     },
     /// NaN or infinity where a number is needed.
-    #[error("{what} holds {value} at flat index {index}; remove or repair such entries before use")]
+    #[error(
+        "{what} holds {value} at flat index {index}; remove or repair such entries; what a model \
+         computed from finite numbers has overflowed: scale inputs or weights down, or use f64"
+    )]
     NonFinite {
         /// Which tensor.
         what: String,

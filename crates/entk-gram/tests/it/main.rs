@@ -10,3 +10,4 @@ mod outputs;
 mod python;
 mod store;
 mod strategies;
+mod stress;
