@@ -12,12 +12,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::Args;
 use entk::train::History;
 use entk_examples::{
     Defaults, Experiment, FigureFlags, FigureProgram, IndexFlags, InductivePairs, InitialKernel,
-    ModelName, OneSeed, Size, Task, agreement, last_epoch,
+    ModelName, OneSeed, Size, Task, agreement, exit, last_epoch,
     plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Series},
 };
 use serde::Serialize;
@@ -50,7 +52,11 @@ struct Row {
     alignment_test_error: f64,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
     let defaults = Defaults {
         model: ModelName::LeNet5,
         train: Size::new(3_000, 1_000).for_resnet18(1_500),
@@ -58,11 +64,12 @@ fn main() -> Result<()> {
         epochs: Size::new(40, 30).for_resnet18(15),
         ..Defaults::default()
     };
-    FigureProgram::start("inductive", &defaults, |_| Ok(()))?.draw(
-        "eigenfunctions",
-        one_seed,
-        figure,
-    )
+    FigureProgram::start("inductive", &defaults, check)?.draw("eigenfunctions", one_seed, figure)
+}
+
+fn check(flags: &FigureFlags<Own>) -> Result<()> {
+    flags.own.shown.up_to(flags.common.train)?;
+    flags.ensure_batch()
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {

@@ -11,7 +11,9 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use std::process::ExitCode;
+
+use anyhow::Result;
 use candle_core::DType;
 use clap::Parser;
 use entk::{
@@ -19,7 +21,8 @@ use entk::{
     spectral::{BinaryTarget, Eigenpairs, residual_norms, uncertain_labels},
 };
 use entk_examples::{
-    CommonFlags, DataPool, Defaults, IndexFlags, InitialKernel, ModelName, Run, Size, parse_flags,
+    CommonFlags, DataPool, Defaults, IndexFlags, InitialKernel, ModelName, Run, Size, exit,
+    parse_flags,
     plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
@@ -65,7 +68,11 @@ struct Row {
     gap: f64,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::LeNet5,
         train: Size::new(1_500, 500),
@@ -74,11 +81,9 @@ fn main() -> Result<()> {
         ..Defaults::default()
     });
     let common = &flags.common;
-    let run = common.start("label_flips")?;
-    let n = common.train + common.test;
-    ensure!(n >= 2, "two images at least");
     // A centred kernel has one eigenfunction less.
-    let indices = flags.shown.up_to(n - 1)?;
+    let indices = flags.shown.up_to(common.train + common.test - 1)?;
+    let run = common.start("label_flips")?;
     let source = DataPool::load(&run, common)?;
     let mut experiment = source.experiment(common)?;
     if flags.gelu {

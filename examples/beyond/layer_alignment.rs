@@ -8,11 +8,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::Args;
 use entk::linearize::Jacobian;
 use entk_examples::{
-    Defaults, FigureFlags, FigureProgram, Moment, OneSeed, Run,
+    Defaults, FigureFlags, FigureProgram, Moment, OneSeed, Run, exit, parse_size,
     plot::{Axis, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
@@ -21,7 +23,7 @@ use serde::Serialize;
 #[derive(Args, Clone, Serialize)]
 struct Own {
     /// The eigenfunction, counted from 1, by falling eigenvalue
-    #[arg(long, value_name = "J", default_value_t = 20)]
+    #[arg(long, value_name = "J", default_value_t = 20, value_parser = parse_size)]
     index: usize,
 }
 
@@ -41,8 +43,15 @@ struct Row {
     share: f64,
 }
 
-fn main() -> Result<()> {
-    let check = |flags: &FigureFlags<Own>| flags.common.check_index(flags.own.index);
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
+    let check = |flags: &FigureFlags<Own>| {
+        flags.common.check_index(flags.own.index)?;
+        flags.ensure_batch()
+    };
     FigureProgram::start("layer_alignment", &Defaults::FOLLOWED, check)?
         .draw("layers", one_seed, figure)
 }

@@ -10,7 +10,9 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use std::process::ExitCode;
+
+use anyhow::Result;
 use clap::Args;
 use entk::{
     models::{FrozenNorms, Model},
@@ -18,7 +20,7 @@ use entk::{
 };
 use entk_examples::{
     Bands, Defaults, Experiment, FigureFlags, FigureProgram, IndexFlags, InitialKernel, ModelName,
-    OneSeed, OptimizerName, Size, Task, last_epoch,
+    OneSeed, OptimizerName, Size, Task, ensure_input, exit, last_epoch,
     plot::{Axis, Baseline, Figure, Series},
 };
 use serde::Serialize;
@@ -58,7 +60,11 @@ struct Row {
     class_energy_50: f64,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
     let defaults = Defaults {
         model: ModelName::LeNet5,
         train: Size::new(3_000, 1_000).for_resnet18(1_500),
@@ -77,11 +83,11 @@ fn main() -> Result<()> {
 fn check(flags: &FigureFlags<Own>) -> Result<()> {
     let model = &flags.common.network.model;
     let has_norms = model.built_in().is_some_and(ModelName::has_batch_norms);
-    ensure!(
-        has_norms || !flags.own.frozen_norms,
-        "--frozen-norms: {model} has no batch norms, or they are frozen already"
-    );
-    Ok(())
+    ensure_input(has_norms || !flags.own.frozen_norms, || {
+        format!("--frozen-norms: {model} has no batch norms, or they are frozen already")
+    })?;
+    flags.own.shown.up_to(flags.common.train + flags.common.test)?;
+    flags.ensure_batch()
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {

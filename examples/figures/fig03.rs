@@ -5,10 +5,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::Args;
 use entk_examples::{
-    Bands, Defaults, FigureFlags, FigureProgram, IndexFlags, ModelName, OneSeed, Size, last_epoch,
+    Bands, Defaults, FigureFlags, FigureProgram, IndexFlags, ModelName, OneSeed, Size, exit,
+    last_epoch, parse_positive,
     plot::{Axis, Baseline, Figure, FigureGrid, Series},
 };
 use serde::Serialize;
@@ -22,7 +25,7 @@ struct Own {
     shown: IndexFlags,
 
     /// Loss over all training images that ends the training time
-    #[arg(long, value_name = "LOSS", default_value_t = 0.01)]
+    #[arg(long, value_name = "LOSS", default_value_t = 0.01, value_parser = parse_positive)]
     threshold: f64,
 }
 
@@ -40,7 +43,11 @@ struct Row {
     test_accuracy: f64,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
     let defaults = Defaults {
         model: ModelName::Mlp,
         train: Size::new(3_000, 1_000).for_resnet18(1_500),
@@ -48,10 +55,15 @@ fn main() -> Result<()> {
         epochs: Size::new(100, 100).for_resnet18(15),
         ..Defaults::default()
     };
-    let program = FigureProgram::start("fig03", &defaults, |_| Ok(()))?.with_classes();
+    let program = FigureProgram::start("fig03", &defaults, check)?.with_classes();
     let rows = program.rows("tasks", one_seed)?;
     program.save_figure(&figure(&program.flags, &rows)?)?;
     program.finish(json!({ "not_converged": not_converged(&rows), "tasks": rows.len() }))
+}
+
+fn check(flags: &FigureFlags<Own>) -> Result<()> {
+    flags.own.shown.up_to(flags.common.train + flags.common.test)?;
+    flags.ensure_batch()
 }
 
 /// Trainings whose loss never was at most the threshold.

@@ -6,11 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::Args;
 use entk_examples::{
-    Defaults, Directions, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed, Size,
-    last_epoch,
+    Defaults, Directions, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed, SIDE, Size,
+    exit, last_epoch,
     plot::{Axis, Figure, FigureGrid, Legend, Marker, Series},
 };
 use serde::Serialize;
@@ -41,7 +43,11 @@ struct Row {
     linearization_train: f64,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
     let defaults = Defaults {
         model: ModelName::LeNet5,
         train: Size::new(5_000, 2_000).for_resnet18(1_000),
@@ -49,7 +55,10 @@ fn main() -> Result<()> {
         epochs: Size::new(30, 20).for_resnet18(15),
         ..Defaults::default()
     };
-    let program = FigureProgram::<Own>::start("fig04", &defaults, |_| Ok(()))?;
+    let program = FigureProgram::<Own>::start("fig04", &defaults, |flags| {
+        flags.own.indices.check_at_most(SIDE * SIDE, "directions")?;
+        flags.ensure_batch()
+    })?;
     let mut alignments = Vec::new();
     let rows = program.rows("directions", |seed| {
         let indices = &seed.flags.own.indices;

@@ -8,10 +8,12 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use std::process::ExitCode;
+
+use anyhow::Result;
 use clap::Args;
 use entk_examples::{
-    Defaults, Experiment, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed, Size,
+    Defaults, Experiment, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed, Size, exit,
     last_epoch,
     plot::{Axis, Figure, FigureGrid, Series},
 };
@@ -38,7 +40,11 @@ struct Row {
     distance: f64,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
     let defaults = Defaults {
         model: ModelName::LeNet5,
         train: Size::new(4_096, 1_024).for_resnet18(1_024),
@@ -63,10 +69,11 @@ fn sizes(flags: &FigureFlags<Own>) -> Result<Vec<usize>> {
     match &flags.own.sizes {
         Some(list) => {
             list.check_at_most(train, "training images")?;
+            flags.training.ensure_batch(list.as_slice().first().copied().unwrap_or(train))?;
             Ok(list.as_slice().to_vec())
         }
         None => {
-            ensure!((1..=train).contains(&batch), "--batch {batch} for --train {train}");
+            flags.ensure_batch()?;
             Ok((0..).map(|power| batch << power).take_while(|size| *size <= train).collect())
         }
     }

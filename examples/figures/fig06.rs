@@ -6,11 +6,14 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use std::process::ExitCode;
+
+use anyhow::Result;
 use clap::Args;
 use entk::gram::Outputs;
 use entk_examples::{
-    Defaults, FigureFlags, FigureProgram, KernelChoice, Moment, OneSeed, OutputFlags,
+    Defaults, FigureFlags, FigureProgram, KernelChoice, Moment, OneSeed, OutputFlags, ensure_input,
+    exit, parse_size,
     plot::{Axis, Figure, Series},
 };
 use serde::Serialize;
@@ -20,11 +23,11 @@ use serde_json::json;
 #[derive(Args, Clone, Serialize)]
 struct Own {
     /// The eigenfunction, counted from 1, by falling eigenvalue
-    #[arg(long, value_name = "J", default_value_t = 500)]
+    #[arg(long, value_name = "J", default_value_t = 500, value_parser = parse_size)]
     index: usize,
 
     /// Leading eigenfunctions K
-    #[arg(long, value_name = "K", default_value_t = 50)]
+    #[arg(long, value_name = "K", default_value_t = 50, value_parser = parse_size)]
     top: usize,
 
     /// Which kernel of all classes
@@ -48,7 +51,11 @@ struct Row {
     test_accuracy: Option<f64>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
     let mut chosen = None;
     let program = FigureProgram::start("fig06", &Defaults::FOLLOWED, |flags| {
         check(flags)?;
@@ -69,8 +76,10 @@ fn kernel(flags: &FigureFlags<Own>) -> Result<KernelChoice> {
 fn check(flags: &FigureFlags<Own>) -> Result<()> {
     let (top, train) = (flags.own.top, flags.common.train);
     flags.common.check_index(flags.own.index)?;
-    ensure!((1..=train).contains(&top), "--top {top} for --train {train}");
-    Ok(())
+    ensure_input(top <= train, || {
+        format!("--top {top}: there are {train} eigenfunctions of --train; lower --top")
+    })?;
+    flags.ensure_batch()
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {

@@ -6,14 +6,17 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use std::process::ExitCode;
+
+use anyhow::Result;
 use clap::Args;
 use entk::{
     gram::Outputs,
     spectral::{Eigenpairs, rayleigh_alignments},
 };
 use entk_examples::{
-    Defaults, Experiment, FigureFlags, FigureProgram, IndexList, OneSeed, indices, last_epoch,
+    Defaults, Experiment, FigureFlags, FigureProgram, IndexList, OneSeed, exit, indices,
+    last_epoch, parse_size,
     plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Marker, Series},
     summarize,
 };
@@ -32,7 +35,7 @@ struct Own {
     trained: Option<IndexList>,
 
     /// Eigenfunctions whose alignment is shown, or as many as there are
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = parse_size)]
     shown: usize,
 }
 
@@ -61,10 +64,14 @@ struct End {
     median_growth: Option<f64>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
     let check = |flags: &FigureFlags<Own>| {
-        ensure!(flags.own.shown >= 1, "--shown {}: at least one", flags.own.shown);
-        Ok(())
+        indices(flags.own.trained.as_ref(), &TRAINED, flags.common.train + flags.common.test)?;
+        flags.ensure_batch()
     };
     let defaults = Defaults { seeds: 1, ..Defaults::FOLLOWED };
     let program = FigureProgram::start("fig07", &defaults, check)?;

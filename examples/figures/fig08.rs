@@ -7,11 +7,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::Args;
 use entk::train::{EpochRecord, History, Metrics};
 use entk_examples::{
-    Defaults, FigureFlags, FigureProgram, OneSeed,
+    Defaults, FigureFlags, FigureProgram, OneSeed, exit, parse_size,
     plot::{Axis, Figure, FigureGrid, Marker, Series},
 };
 use serde::Serialize;
@@ -25,7 +27,7 @@ const MODELS: [&str; 3] =
 struct Own {
     /// The eigenfunction, counted from 1, by falling eigenvalue; 400 of 60,000 in the paper. With
     /// --classes the classes are learnt in its place
-    #[arg(long, value_name = "J", default_value_t = 20, conflicts_with = "classes")]
+    #[arg(long, value_name = "J", default_value_t = 20, value_parser = parse_size, conflicts_with = "classes")]
     index: usize,
 }
 
@@ -41,10 +43,16 @@ struct Row {
     test_accuracy: Option<f64>,
 }
 
-fn main() -> Result<()> {
-    let check = |flags: &FigureFlags<Own>| match flags.common.network.classes {
-        None => flags.common.check_index(flags.own.index),
-        Some(_) => Ok(()),
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
+    let check = |flags: &FigureFlags<Own>| {
+        if flags.common.network.classes.is_none() {
+            flags.common.check_index(flags.own.index)?;
+        }
+        flags.ensure_batch()
     };
     FigureProgram::start("fig08", &Defaults::FOLLOWED, check)?
         .with_classes()

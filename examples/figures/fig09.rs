@@ -7,10 +7,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::Args;
 use entk_examples::{
-    Bands, Defaults, FigureFlags, FigureProgram, Moment, OneSeed, last_epoch,
+    Bands, Defaults, FigureFlags, FigureProgram, Moment, OneSeed, exit, last_epoch, parse_size,
     plot::{Axis, Baseline, Figure, Series},
 };
 use serde::Serialize;
@@ -19,7 +21,7 @@ use serde::Serialize;
 #[derive(Args, Clone, Serialize)]
 struct Own {
     /// The eigenfunction, counted from 1, by falling eigenvalue; 400 of 60,000 in the paper
-    #[arg(long, value_name = "J", default_value_t = 20)]
+    #[arg(long, value_name = "J", default_value_t = 20, value_parser = parse_size)]
     index: usize,
 }
 
@@ -38,8 +40,15 @@ struct Row {
     network: f64,
 }
 
-fn main() -> Result<()> {
-    let check = |flags: &FigureFlags<Own>| flags.common.check_index(flags.own.index);
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
+    let check = |flags: &FigureFlags<Own>| {
+        flags.common.check_index(flags.own.index)?;
+        flags.ensure_batch()
+    };
     FigureProgram::start("fig09", &Defaults::FOLLOWED, check)?.draw(
         "linearizations",
         one_seed,

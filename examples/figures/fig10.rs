@@ -6,11 +6,13 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use std::process::ExitCode;
+
+use anyhow::Result;
 use clap::Parser;
 use entk_examples::{
-    CommonFlags, Defaults, Directions, ModelFlags, ModelName, SIDE, Size, fourier_magnitude,
-    parse_flags,
+    CommonFlags, Defaults, Directions, EXIT_CODES, ModelFlags, ModelName, SIDE, Size, ensure_input,
+    exit, fourier_magnitude, parse_flags, parse_size,
     plot::{Image, ImageGrid},
 };
 use serde::Serialize;
@@ -22,14 +24,14 @@ const QUICK_WIDTH: usize = 16;
 /// The first anisotropy directions of LeNet5 and ResNet18 (Figure 10). Nothing is trained: of the
 /// common flags only --width, --seed, --quick (at most 16 filters) and the folders are used.
 #[derive(Parser, Serialize)]
-#[command(name = "fig10", version)]
+#[command(name = "fig10", version, after_help = EXIT_CODES)]
 struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
     common: CommonFlags,
 
     /// Directions of each network
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = parse_size)]
     count: usize,
 }
 
@@ -42,7 +44,11 @@ struct Row {
     singular_value: f64,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::LeNet5,
         train: Size::new(1, 1),
@@ -53,7 +59,7 @@ fn main() -> Result<()> {
     let asked = flags.common.network.width;
     let width = if flags.common.quick { asked.min(QUICK_WIDTH) } else { asked };
     let (count, pixels) = (flags.count, SIDE * SIDE);
-    ensure!((1..=pixels).contains(&count), "--count {count}: there are {pixels} directions");
+    ensure_input(count <= pixels, || format!("--count {count}: there are {pixels} directions"))?;
     let run = flags.common.start("fig10")?;
     let (mut rows, mut images, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for model in [ModelName::LeNet5, ModelName::ResNet18] {

@@ -5,12 +5,14 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Result, ensure};
+use std::process::ExitCode;
+
+use anyhow::Result;
 use clap::Args;
 use entk::{models::Params, spectral::EnergyConcentration};
 use entk_examples::{
     Defaults, Experiment, FigureFlags, FigureProgram, KernelChoice, ModelName, OneSeed,
-    OutputFlags, Size, Task, last_epoch, summarize,
+    OutputFlags, Size, Task, ensure_input, exit, last_epoch, parse_size, summarize,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -20,7 +22,7 @@ use serde_json::json;
 #[derive(Args, Clone, Serialize)]
 struct Own {
     /// Leading eigenfunctions K
-    #[arg(long, value_name = "K", default_value_t = 50)]
+    #[arg(long, value_name = "K", default_value_t = 50, value_parser = parse_size)]
     top: usize,
 
     /// Training images on which the energy is measured [default: all of --train]
@@ -50,7 +52,11 @@ struct Row {
     train_accuracy: Option<f64>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(draw())
+}
+
+fn draw() -> Result<()> {
     let defaults = Defaults {
         model: ModelName::Mlp,
         train: Size::new(2_000, 1_000),
@@ -62,7 +68,8 @@ fn main() -> Result<()> {
     let mut chosen = None;
     let program = FigureProgram::start("table1", &defaults, |flags| {
         chosen = Some(kernel(flags)?);
-        Ok(())
+        energy_images(flags)?;
+        if flags.own.initial_only { Ok(()) } else { flags.ensure_batch() }
     })?
     .with_classes();
     let rows = program.rows("table1", |seed| Ok(vec![one_seed(seed)?]))?;
@@ -110,6 +117,17 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Row> {
     Ok(row)
 }
 
+/// Images on which energies are measured.
+fn energy_images(flags: &FigureFlags<Own>) -> Result<usize> {
+    let (train, top) = (flags.common.train, flags.own.top);
+    let n = flags.own.energy_images.unwrap_or(train);
+    ensure_input(n <= train, || {
+        format!("--energy-images {n}: there are {train} training images; lower it")
+    })?;
+    ensure_input(top <= n, || format!("--top {top}: there are {n} eigenfunctions; lower it"))?;
+    Ok(n)
+}
+
 /// Energy concentration of the class task on the first training images, at `params`.
 fn energy(
     seed: &OneSeed<'_, Own>,
@@ -117,12 +135,7 @@ fn energy(
     task: &Task,
     params: &Params,
 ) -> Result<EnergyConcentration> {
-    let (train, top) = (experiment.train, seed.flags.own.top);
-    let n = seed.flags.own.energy_images.unwrap_or(train);
-    ensure!(
-        n <= train && top <= n,
-        "--top {top} and --energy-images {n} must not exceed --energy-images and --train {train}",
-    );
+    let (n, top) = (energy_images(&seed.flags)?, seed.flags.own.top);
     let outputs = seed.flags.own.kernel.kernel();
     experiment.energy(seed.run, params, &task.targets()?.first(n), outputs, top)
 }

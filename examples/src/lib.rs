@@ -47,10 +47,12 @@ mod run;
 
 pub use cli::{
     device::{DeviceFlags, by_name, parse_device},
+    exit::{EXIT_CODES, STOPPED, exit, exit_with},
     flags::{CommonFlags, Defaults, Size, parse_flags},
     index_list::{IndexFlags, IndexList, indices},
     model_flags::{ModelChoice, ModelFlags},
-    names::{ActivationName, DTypeName, DataName, LayoutName, ModelName},
+    names::{ActivationName, DTypeName, DataName, LayoutName, ModelName, PaddingName},
+    numbers::{parse_positive, parse_seed, parse_size, takes_negative},
     output_flags::{KernelChoice, OutputChoice, OutputFlags},
     refused::{RefusedInput, ensure_input, refused},
     training_flags::{FigureFlags, OptimizerName, TrainingFlags},
@@ -61,7 +63,7 @@ pub use experiment::{
     directions::{Directions, SIDE, fourier_magnitude},
     figure_program::{FigureProgram, Moment, OneSeed},
     inductive::{InductivePairs, agreement},
-    inputs::read_inputs,
+    inputs::{InputHeader, read_inputs},
     kernel::InitialKernel,
     labels::{LabelTargets, Labels},
     linearization::fit_over,

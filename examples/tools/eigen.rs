@@ -4,23 +4,26 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
 use entk::{
     data::npy::{self, Data},
-    device::files,
+    device::{files, memory::ensure},
     gram::Store,
     spectral::{
-        CertifiedPairs, EigshConfig, Gram, KernelRows, OutputBlocks, SymmetricOperator, eigsh,
+        CertifiedPairs, Eigenpairs, EigshConfig, Gram, KernelRows, OutputBlocks, SymmetricOperator,
+        eigh_bytes, eigsh,
     },
 };
 use entk_examples::{
-    KernelChoice, OutputChoice, OutputFlags, Run, ensure_input,
+    EXIT_CODES, KernelChoice, OutputChoice, OutputFlags, Run, ensure_input, exit, parse_positive,
+    parse_seed, parse_size,
     plot::{Axis, Figure, Series},
-    say,
+    refused, say, takes_negative,
 };
 use serde::Serialize;
 
@@ -30,7 +33,7 @@ use serde::Serialize;
 /// spectrum as spectrum.svg, .png and .csv, and record.json, which comes last: a folder without it
 /// was not finished.
 #[derive(Parser, Clone, Debug, Serialize)]
-#[command(name = "eigen", version, verbatim_doc_comment)]
+#[command(name = "eigen", version, verbatim_doc_comment, after_help = EXIT_CODES, mut_args(takes_negative))]
 struct Flags {
     /// The Gram: a square .npy of f32 or f64, or the folder of a finished store of `gram --store`,
     /// read tile by tile and never whole
@@ -44,28 +47,28 @@ struct Flags {
     outputs: Option<OutputChoice>,
 
     /// Outputs C of the network whose full kernel the Gram is, rows n C + c
-    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "C", value_parser = parse_size)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    classes: Option<u64>,
+    classes: Option<usize>,
 
     /// Number of eigenpairs
-    #[arg(long, value_name = "K", default_value_t = 100)]
+    #[arg(long, value_name = "K", default_value_t = 100, value_parser = parse_size)]
     k: usize,
 
     /// Largest residual, as a fraction of the largest eigenvalue
-    #[arg(long, value_name = "X", default_value_t = 1e-10)]
+    #[arg(long, value_name = "X", default_value_t = 1e-10, value_parser = parse_positive)]
     tolerance: f64,
 
     /// Columns multiplied at a time [default: 32 in memory, 128 from a store]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_size)]
     block: Option<usize>,
 
     /// Give up after so many minutes
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", value_parser = parse_positive)]
     max_minutes: Option<f64>,
 
     /// Seed of the random start
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed)]
     seed: u64,
 
     /// Folder of the results [default: results/eigen]
@@ -93,20 +96,28 @@ struct Certificate {
     clusters: Vec<[usize; 2]>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(eigenpairs())
+}
+
+fn eigenpairs() -> Result<()> {
     let flags = Flags::parse();
     let kernel = kernel(&flags)?;
+    config(&flags)?.check()?;
     let run = Run::start("eigen", flags.out.as_deref())?;
     let top = if flags.gram.is_dir() {
         of_store(&run, &flags, kernel.as_ref())?
     } else {
+        ensure_file_fits(&flags, kernel.as_ref())?;
         let gram = run.stage("read", 1, |_| read(&flags.gram))?;
+        note_negative(&run, &flags.gram, &gram.diagonal());
         match reduced(&flags, kernel.as_ref(), &gram)? {
             Some(reduced) => solve(&run, &flags, &reduced)?,
             None => solve(&run, &flags, &gram)?,
         }
     };
     let (pairs, folder) = (&top.pairs, run.folder());
+    note_indefinite(&run, pairs);
     run.begin_results()?;
     npy::write(folder.file("eigvals.npy"), &[pairs.len()], pairs.values())?;
     npy::write(folder.file("eigvecs.npy"), &[pairs.len(), pairs.dim()], pairs.vectors())?;
@@ -132,17 +143,42 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// Says which entry of the diagonal is negative, if one is: no kernel of gradients has such.
+fn note_negative(run: &Run, path: &Path, diagonal: &[f64]) {
+    if let Some(i) = diagonal.iter().position(|x| *x < 0.0) {
+        run.note(format_args!(
+            "{}: entry ({i}, {i}) is {}: the matrix is not positive semi-definite, and so no kernel \
+             of gradients",
+            path.display(),
+            diagonal[i]
+        ));
+    }
+}
+
+/// Says that an eigenvalue is negative beyond round-off.
+fn note_indefinite(run: &Run, pairs: &Eigenpairs) {
+    let largest = pairs.values().iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+    let bound = 10.0 * pairs.dim() as f64 * f64::from(f32::EPSILON) * largest;
+    if let Some((j, x)) = pairs.values().iter().enumerate().find(|(_, x)| **x < -bound) {
+        run.note(format_args!(
+            "eigenvalue {} is {x:e}, negative beyond round-off: the matrix is not positive \
+             semi-definite, and so no kernel of gradients",
+            j + 1
+        ));
+    }
+}
+
 /// What the rows of the Gram are, where --classes says it.
 fn kernel(flags: &Flags) -> Result<Option<KernelChoice>> {
     let Some(classes) = flags.classes else { return Ok(None) };
     let outputs = flags.outputs.unwrap_or(OutputChoice::Full);
-    let classes = usize::try_from(classes)?;
     Ok(Some(OutputFlags { outputs: Some(outputs) }.of_eigenvectors(classes)?))
 }
 
 /// Eigenpairs of a store: of its tiles, or of what is taken out of them.
 fn of_store(run: &Run, flags: &Flags, kernel: Option<&KernelChoice>) -> Result<CertifiedPairs> {
     let store = Store::open(&flags.gram)?;
+    ensure_fits(&flags.gram, flags, kernel, store.grid().n(), 0)?;
     let is_full = kernel.is_none_or(|kernel| kernel.outputs == OutputChoice::Full);
     if !is_full {
         let rows = run.stage("check", 1, |_| Ok(store.rows()?))?;
@@ -174,27 +210,72 @@ fn reduced(
     })
 }
 
-fn solve<K: SymmetricOperator>(run: &Run, flags: &Flags, operator: &K) -> Result<CertifiedPairs> {
+/// Refuses a file whose entries and pairs memory cannot hold, from its header.
+fn ensure_file_fits(flags: &Flags, kernel: Option<&KernelChoice>) -> Result<()> {
+    let header = npy::describe(&flags.gram)?;
+    ensure_square(&flags.gram, &header.shape)?;
+    ensure_input(flags.k <= header.shape[0], || {
+        format!("--k {}: {} has {} rows; lower --k", flags.k, flags.gram.display(), header.shape[0])
+    })?;
+    ensure_fits(&flags.gram, flags, kernel, header.shape[0], header.bytes)
+}
+
+/// Refuses pairs that memory cannot hold beside so many bytes of the kernel.
+fn ensure_fits(
+    path: &Path,
+    flags: &Flags,
+    kernel: Option<&KernelChoice>,
+    rows: usize,
+    held: u64,
+) -> Result<()> {
+    let taken = kernel.filter(|kernel| kernel.outputs != OutputChoice::Full);
+    let solved = taken.map_or(rows, |kernel| rows / kernel.classes);
+    let square = (solved as u64).saturating_mul(solved as u64).saturating_mul(8);
+    let is_dense = config(flags)?.bytes(solved, flags.k) == eigh_bytes(solved);
+    // What is taken out of a kernel, or a store that is solved as a whole, is a matrix of its own.
+    let own = if taken.is_some() || (is_dense && held == 0) { square } else { 0 };
+    let pairs = config(flags)?.bytes(solved, flags.k).saturating_add(own);
+    let what = format!("{}: {} eigenpairs of {solved} rows", path.display(), flags.k);
+    let remedy =
+        "ask for fewer with --k, or assemble with `gram --store`, which is never read whole";
+    Ok(ensure(&what, held.saturating_add(pairs), None, remedy)?)
+}
+
+fn ensure_square(path: &Path, shape: &[usize]) -> Result<()> {
+    ensure_input(matches!(shape, [rows, cols] if rows == cols), || {
+        format!("{}: expected a square matrix, found shape {shape:?}", path.display())
+    })
+}
+
+fn config(flags: &Flags) -> Result<EigshConfig> {
     let max_time = flags.max_minutes.map(|minutes| Duration::try_from_secs_f64(60.0 * minutes));
-    let config = EigshConfig {
+    Ok(EigshConfig {
         tolerance: flags.tolerance,
         block: flags.block,
-        max_time: max_time.transpose().context("--max-minutes must be a positive number")?,
+        max_time: max_time.transpose().map_err(|_| refused("--max-minutes: too long"))?,
         seed: flags.seed,
         ..EigshConfig::default()
-    };
+    })
+}
+
+fn solve<K: SymmetricOperator>(run: &Run, flags: &Flags, operator: &K) -> Result<CertifiedPairs> {
+    let config = config(flags)?;
     run.stage("eigenpairs", 1, |_| Ok(eigsh(operator, flags.k, &config)?))
 }
 
 fn read(path: &Path) -> Result<Gram> {
     let (shape, data) = npy::read(path)?.into_parts();
-    let square = matches!(shape.as_slice(), [rows, cols] if rows == cols);
     let named = || path.display().to_string();
-    ensure!(square, "{}: expected a square matrix, found shape {shape:?}", path.display());
+    ensure_square(path, &shape)?;
     Ok(match data {
         Data::F32(entries) => Gram::from_symmetric_f32(shape[0], entries).with_context(named)?,
         Data::F64(entries) => Gram::from_symmetric_f64(shape[0], entries).with_context(named)?,
-        _ => anyhow::bail!("{}: expected f32 or f64 entries; convert with astype", path.display()),
+        _ => {
+            return Err(refused(format!(
+                "{}: expected f32 or f64 entries; convert with astype",
+                path.display()
+            )));
+        }
     })
 }
 

@@ -205,10 +205,21 @@ impl Split {
     /// # Ok::<(), entk_data::DataError>(())
     /// ```
     pub fn standardized(&self) -> Result<(Self, Standardizer)> {
-        let standardizer = Standardizer::fit(self.train.images())?;
+        let standardizer = Standardizer::fit(self.train.images()).map_err(|e| self.named(e))?;
         let train = self.train.with_images(standardizer.apply(self.train.images())?)?;
         let test = self.test.with_images(standardizer.apply(self.test.images())?)?;
         Ok((Self { train, test }, standardizer))
+    }
+
+    /// An error of the images, which have no name, with that of the data set.
+    fn named(&self, error: DataError) -> DataError {
+        match error {
+            DataError::ConstantChannel { channel, mean, std, .. } => {
+                let data = self.train.name().to_owned();
+                DataError::ConstantChannel { data, channel, mean, std }
+            }
+            other => other,
+        }
     }
 
     /// All examples, the training part first, for Gram matrices over both parts.

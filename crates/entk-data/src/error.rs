@@ -4,7 +4,7 @@
 
 use std::{io, path::PathBuf};
 
-use entk_device::files::FileError;
+use entk_device::{files::FileError, memory::MemoryError};
 
 /// Result with [`DataError`].
 pub type Result<T> = std::result::Result<T, DataError>;
@@ -28,6 +28,12 @@ pub enum DataError {
         path: PathBuf,
         /// The reason given.
         source: io::Error,
+    },
+    /// A pipe or a device where a file is needed.
+    #[error("{}: a pipe or a device, whose length cannot be known; save it to a file first", path.display())]
+    Pipe {
+        /// What was to be read.
+        path: PathBuf,
     },
     /// A gzip stream with a wrong checksum, wrong length, or a damaged body.
     #[error("{file}: the gzip stream is damaged or cut off ({source}); fetch the file again")]
@@ -211,9 +217,11 @@ pub enum DataError {
     },
     /// A channel without variation cannot be scaled to unit standard deviation.
     #[error(
-        "channel {channel} is constant (mean {mean}, standard deviation {std}) and cannot be standardised; drop the channel"
+        "{data}: channel {channel} is constant (mean {mean}, standard deviation {std}) and cannot be standardised; drop the channel, or look whether these are the images you meant"
     )]
     ConstantChannel {
+        /// The data set.
+        data: String,
         /// The channel.
         channel: usize,
         /// Its mean.
@@ -285,6 +293,9 @@ pub enum DataError {
         /// What is wrong.
         problem: String,
     },
+    /// An array that memory cannot hold.
+    #[error(transparent)]
+    NoMemory(#[from] MemoryError),
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[source] Box<candle_core::Error>),

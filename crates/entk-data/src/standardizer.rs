@@ -47,7 +47,12 @@ impl Standardizer {
         let std: Vec<f64> = squares.iter().map(|sum| (sum / count).sqrt()).collect();
         for (channel, (&mean, &std)) in mean.iter().zip(&std).enumerate() {
             if std <= mean.abs() * f64::from(f32::EPSILON) {
-                return Err(DataError::ConstantChannel { channel, mean, std });
+                return Err(DataError::ConstantChannel {
+                    data: "images".to_owned(),
+                    channel,
+                    mean,
+                    std,
+                });
             }
         }
         Ok(Self { mean, std })

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Tensor};
 use entk_models::{Model, Params};
-use entk_spectral::{CrossGram, Gram};
+use entk_spectral::{CrossGram, Gram, SpectralError};
 
 use crate::{
     config::{CpuConfig, DeviceConfig, Engine, GramConfig, Strategy},
@@ -20,7 +20,7 @@ use crate::{
     estimate::ErrorEstimate,
     factors::per_example::PerExampleEngine,
     input_gram::InputGram,
-    ntk::{Ntk, as_read, check_inputs},
+    ntk::{Ntk, as_read, check_inputs, check_shape},
     plan::{Plan, TILES, Target},
     progress::{Observer, Watch},
     store::identity::{CPU, Identity},
@@ -105,10 +105,11 @@ impl<'a> Assembly<'a> {
     /// As [`gram`](crate::gram()), and [`GramError::Stopped`].
     pub fn gram(&self) -> Result<Gram> {
         let n = self.ntk.rows()?;
-        Ok(match self.dtype() {
-            DType::F64 => Gram::from_lower_f64(n, self.entries(None)?)?,
-            _ => Gram::from_lower_f32(n, self.entries(None)?)?,
-        })
+        let gram = match self.dtype() {
+            DType::F64 => Gram::from_lower_f64(n, self.entries(None)?),
+            _ => Gram::from_lower_f32(n, self.entries(None)?),
+        };
+        gram.map_err(overflow)
     }
 
     /// The kernel between the inputs (rows) and `others` (columns), in memory.
@@ -118,11 +119,13 @@ impl<'a> Assembly<'a> {
     pub fn cross(&self, others: &Tensor) -> Result<CrossGram> {
         check_inputs(others)?;
         let others = as_read(others)?;
+        check_shape(self.ntk.model, &others)?;
         let (m, n) = (self.ntk.rows()?, self.ntk.rows_of(&others)?);
-        Ok(match self.dtype() {
-            DType::F64 => CrossGram::from_f64(m, n, self.entries(Some(&others))?)?,
-            _ => CrossGram::from_f32(m, n, self.entries(Some(&others))?)?,
-        })
+        let cross = match self.dtype() {
+            DType::F64 => CrossGram::from_f64(m, n, self.entries(Some(&others))?),
+            _ => CrossGram::from_f32(m, n, self.entries(Some(&others))?),
+        };
+        cross.map_err(overflow)
     }
 
     /// The Gram as [`Assembly::gram`] computes it on a device, left there.
@@ -162,11 +165,12 @@ impl<'a> Assembly<'a> {
     /// function of `seed`, spread evenly over the lower triangle, and each has one row of the pair
     /// before.
     ///
-    /// Cost: `pairs` + 1 gradients of one example in f64, and 16 P bytes; for a trace of C > 1
-    /// outputs 2 C gradients a pair, and not more memory.
+    /// Cost: `pairs` + 1 gradients of one example in f64, and 40 P bytes at most; for a trace of C
+    /// > 1 outputs 2 C gradients a pair, and not more memory.
     ///
     /// # Errors
-    /// Those of `entry`, of the model in f64, and of the device.
+    /// [`GramError::TooMuchMemory`] as [`check_estimate`](Self::check_estimate), those of `entry`,
+    /// of the model in f64, and of the device.
     pub fn estimate_error(
         &self,
         pairs: usize,
@@ -174,6 +178,15 @@ impl<'a> Assembly<'a> {
         entry: impl FnMut(usize, usize) -> Result<f64>,
     ) -> Result<ErrorEstimate> {
         ErrorEstimate::of(&self.ntk, pairs, seed, entry)
+    }
+
+    /// Refuses to [estimate the error](Self::estimate_error) where memory, of which `max` bytes may
+    /// be used, cannot hold what that takes: for programs to ask before the assembly.
+    ///
+    /// # Errors
+    /// [`GramError::TooMuchMemory`].
+    pub fn check_estimate(&self, max: Option<u64>) -> Result<()> {
+        ErrorEstimate::check_memory(&self.ntk, max)
     }
 
     /// What the bits of a store with tiles of `edge` depend on. Cost: one hash of weights and
@@ -252,6 +265,16 @@ impl<'a> Assembly<'a> {
 
     pub(crate) fn watch(&self) -> Watch<'a> {
         Watch::new(self.ntk.stop, self.observe)
+    }
+}
+
+/// Inputs and parameters were found finite, so that an entry that is not has overflowed.
+fn overflow(error: SpectralError) -> GramError {
+    match error {
+        SpectralError::NonFiniteEntry { row, col, value } => {
+            GramError::NonFinite { row, col, value }
+        }
+        other => other.into(),
     }
 }
 

@@ -9,7 +9,7 @@ use candle_core::DType;
 use entk_device::{
     Precision,
     files::FileError,
-    memory::{MemoryLimit, in_gib},
+    memory::{MemoryError, MemoryLimit, in_gib},
 };
 use entk_models::ModelError;
 use entk_spectral::SpectralError;
@@ -20,6 +20,17 @@ use crate::tiles::grid::TileIndex;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GramError {
+    /// A layer that is not named by its trained weight.
+    #[error(
+        "layers: {name:?} is no trained weight; a layer is named by its weight, which brings its bias along: {}",
+        first_few(weights)
+    )]
+    Layer {
+        /// The name given.
+        name: String,
+        /// The trained weights.
+        weights: Vec<String>,
+    },
     /// A setting that no run can have.
     #[error("{field} is {got}; it must be at least {least}")]
     Setting {
@@ -112,9 +123,12 @@ pub enum GramError {
     },
     /// A store cannot be finished yet.
     #[error(
-        "{missing} of {tiles} tiles are missing or damaged, the first at {first:?}; run the missing parts again"
+        "{}: {missing} of {tiles} tiles are missing or damaged, the first in row {} and column {} of tiles; run the commands of all parts again, which compute only what is missing",
+        folder.display(), first.0, first.1
     )]
     MissingTiles {
+        /// The store.
+        folder: PathBuf,
         /// Tiles to compute.
         missing: usize,
         /// Tiles in all.
@@ -165,13 +179,15 @@ pub enum GramError {
     },
     /// A kernel entry that is no number.
     #[error(
-        "the kernel between examples {row} and {col} is not finite; scale inputs or weights down, or use f64"
+        "the kernel between examples {row} and {col} is {value}, of finite inputs and weights: beyond the range of the parameters' type; take parameters and inputs in f64 (`--dtype f64`), or scale one of them down"
     )]
     NonFinite {
         /// Row of the entry.
         row: usize,
         /// Its column.
         col: usize,
+        /// The entry.
+        value: f64,
     },
     /// The file system refused something.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -220,6 +236,14 @@ impl From<FileError> for GramError {
     }
 }
 
+impl From<MemoryError> for GramError {
+    fn from(MemoryError { what, needed, held, limit, remedy }: MemoryError) -> Self {
+        let buffers = format!("  in use {}\n  {what} {}\n", in_gib(held), in_gib(needed));
+        let needed = needed.saturating_add(held);
+        Self::TooMuchMemory { needed, limit, buffers, advice: vec![remedy.to_owned()] }
+    }
+}
+
 impl From<candle_core::Error> for GramError {
     fn from(error: candle_core::Error) -> Self {
         Self::Model(error.into())
@@ -228,6 +252,14 @@ impl From<candle_core::Error> for GramError {
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, GramError>;
+
+/// The first names of a list, and how many more there are.
+fn first_few(names: &[String]) -> String {
+    const FEW: usize = 6;
+    let more = names.len().saturating_sub(FEW);
+    let shown = names[..names.len() - more].join(", ");
+    if more == 0 { shown } else { format!("{shown}, and {more} more") }
+}
 
 fn too_much(needed: u64, limit: &MemoryLimit, buffers: &str, advice: &[String]) -> String {
     let (needed, allowed) = (in_gib(needed), in_gib(limit.bytes));

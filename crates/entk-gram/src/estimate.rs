@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::OnceLock};
 
 use candle_core::DType;
+use entk_device::memory::ensure;
 use entk_models::{Params, Sweep};
 
 use crate::{
@@ -33,6 +34,9 @@ impl ErrorEstimate {
         seed: u64,
         mut entry: impl FnMut(usize, usize) -> Result<f64>,
     ) -> Result<Self> {
+        if pairs > 0 {
+            Self::check_memory(ntk, None)?;
+        }
         let (n, params) = (ntk.rows()?, ntk.params.to_dtype(DType::F64)?);
         let mut state = seed;
         let mut next = || Row::new(ntk, &params, below(&mut state, n));
@@ -53,6 +57,16 @@ impl ErrorEstimate {
             last = Some(right);
         }
         Ok(Self { pairs, largest, rms: (squares / pairs.max(1) as f64).sqrt() })
+    }
+}
+
+impl ErrorEstimate {
+    /// Parameters, two gradients and what their sums leave, and two sweeps of one example, in f64.
+    pub(crate) fn check_memory(ntk: &Ntk<'_>, max: Option<u64>) -> Result<()> {
+        let numbers = (5 * ntk.params.count() as u64).saturating_add(4 * ntk.values as u64);
+        let bytes = numbers.saturating_mul(size_of::<f64>() as u64);
+        let remedy = "compare no entries (`--check 0`)";
+        Ok(ensure("the comparison of entries with f64", bytes, max, remedy)?)
     }
 }
 

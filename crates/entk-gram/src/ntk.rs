@@ -11,6 +11,7 @@ use std::{
 };
 
 use candle_core::{DType, Tensor};
+use entk_device::memory::ensure;
 use entk_models::{Factor, Model, ModelError, ParamKind, ParamSpec, Params, ensure_finite};
 use rayon::prelude::*;
 
@@ -23,8 +24,12 @@ use crate::{
     },
 };
 
-/// Examples checked for NaN and infinity at a time, so that no second copy of a large set is made.
+/// Examples and numbers checked for NaN and infinity at a time, so that no second copy of a large
+/// set is made.
 const CHECKED: usize = 1024;
+const CHECKED_NUMBERS: usize = 4 << 20;
+/// Examples that the model is verified on at most.
+const VERIFIED: usize = 4;
 
 /// Takes the number of a group of outputs and their factors in a micro-batch, layer by layer: one
 /// of each layer, or with [`Outputs::Full`] one for each output of the group.
@@ -59,6 +64,16 @@ impl<'a> Ntk<'a> {
             return Err(GramError::DType(params.dtype()));
         }
         let inputs = as_read(inputs)?;
+        check_shape(model, &inputs)?;
+        let values = model.network().summary().values();
+        let verified = 2 * VERIFIED.min(inputs.dim(0)?) as u64;
+        let bytes = verified.saturating_mul((values * params.dtype().size_in_bytes()) as u64);
+        ensure(
+            "a sweep of a few examples",
+            bytes,
+            None,
+            "use smaller inputs or a narrower network",
+        )?;
         model.verify(params, &inputs)?;
         Ok(Self {
             model,
@@ -66,7 +81,7 @@ impl<'a> Ntk<'a> {
             inputs,
             config: config.clone(),
             stop: None,
-            values: model.network().summary().values(),
+            values,
             layers: OnceLock::new(),
         })
     }
@@ -169,18 +184,24 @@ impl<'a> Ntk<'a> {
 
 /// Refuses names of layers that are not those of trained weights.
 fn check_layers(model: &dyn Model, config: &GramConfig) -> Result<()> {
-    let specs = model.specs();
-    let known = |layer: &&String| {
-        let trained = |spec: &ParamSpec| spec.kind == ParamKind::Trainable;
-        !layer.ends_with(".bias") && specs.iter().any(|spec| spec.name == **layer && trained(spec))
-    };
-    match config.layers.iter().find(|layer| !known(layer)) {
+    let is_weight =
+        |spec: &ParamSpec| spec.kind == ParamKind::Trainable && !spec.name.ends_with(".bias");
+    let specs = model.specs().into_iter().filter(is_weight);
+    let weights: Vec<String> = specs.map(|spec| spec.name).collect();
+    match config.layers.iter().find(|layer| !weights.contains(layer)) {
         None => Ok(()),
-        Some(name) => {
-            let known = specs.into_iter().map(|spec| spec.name).collect();
-            Err(ModelError::UnknownName { name: name.clone(), known }.into())
-        }
+        Some(name) => Err(GramError::Layer { name: name.clone(), weights }),
     }
+}
+
+/// Refuses inputs of another shape than the model's, with the shape of the whole set.
+pub(crate) fn check_shape(model: &dyn Model, inputs: &Tensor) -> Result<()> {
+    let (expected, found) = (model.input_shape(), inputs.dims());
+    if found.get(1..) == Some(expected) {
+        return Ok(());
+    }
+    let sizes: Vec<String> = expected.iter().map(|size| format!(", {size}")).collect();
+    Err(ModelError::shape("inputs", format!("(N{})", sizes.concat()), found).into())
 }
 
 /// Refuses an output that the model does not have.
@@ -208,8 +229,9 @@ pub(crate) fn check_inputs(inputs: &Tensor) -> Result<()> {
     if inputs.dtype().is_int() {
         return Ok(());
     }
+    let at_once = (CHECKED_NUMBERS / example.max(1)).clamp(1, CHECKED);
     let check = |start: usize| {
-        let block = inputs.narrow(0, start, CHECKED.min(n - start))?;
+        let block = inputs.narrow(0, start, at_once.min(n - start))?;
         ensure_finite(&block, "inputs").map_err(|error| match error {
             ModelError::NonFinite { what, index, value } => {
                 ModelError::NonFinite { what, index: index + start * example, value }
@@ -217,7 +239,7 @@ pub(crate) fn check_inputs(inputs: &Tensor) -> Result<()> {
             other => other,
         })
     };
-    let starts: Vec<usize> = (0..n).step_by(CHECKED).collect();
+    let starts: Vec<usize> = (0..n).step_by(at_once).collect();
     if !inputs.device().is_cpu() {
         return Ok(starts.into_iter().try_for_each(check)?); // one thread talks to a device
     }

@@ -7,21 +7,41 @@ use crate::error::{ModelError, Result};
 
 /// Refuses a tensor that holds NaN or infinity, naming it and the first such entry.
 ///
-/// Cost: one pass and one host copy.
+/// Cost: one pass; a tensor that is not contiguous or not on the host is copied.
 ///
 /// # Errors
 /// [`ModelError::NonFinite`].
 pub fn ensure_finite(tensor: &Tensor, what: &str) -> Result<()> {
-    let host = tensor.flatten_all()?.to_device(&Device::Cpu)?;
-    let bad = match tensor.dtype() {
-        DType::F32 => first_non_finite(&host.to_vec1::<f32>()?, |x| f64::from(*x)),
-        DType::F64 => first_non_finite(&host.to_vec1::<f64>()?, |x| *x),
-        _ => first_non_finite(&host.to_dtype(DType::F32)?.to_vec1::<f32>()?, |x| f64::from(*x)),
+    let bad = match in_place(tensor) {
+        Some(bad) => bad,
+        None => of_copy(tensor)?,
     };
     match bad {
         None => Ok(()),
         Some((index, value)) => Err(ModelError::NonFinite { what: what.to_string(), index, value }),
     }
+}
+
+type FirstNonFinite = Option<(usize, f64)>;
+
+/// Of a tensor that lies in the host's memory in one stretch.
+fn in_place(tensor: &Tensor) -> Option<FirstNonFinite> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let (from, to) = layout.contiguous_offsets()?;
+    match &*storage {
+        Storage::Cpu(CpuStorage::F32(v)) => Some(first_non_finite(&v[from..to], |x| f64::from(*x))),
+        Storage::Cpu(CpuStorage::F64(v)) => Some(first_non_finite(&v[from..to], |x| *x)),
+        _ => None,
+    }
+}
+
+fn of_copy(tensor: &Tensor) -> Result<FirstNonFinite> {
+    let host = tensor.flatten_all()?.to_device(&Device::Cpu)?;
+    Ok(match tensor.dtype() {
+        DType::F32 => first_non_finite(&host.to_vec1::<f32>()?, |x| f64::from(*x)),
+        DType::F64 => first_non_finite(&host.to_vec1::<f64>()?, |x| *x),
+        _ => first_non_finite(&host.to_dtype(DType::F32)?.to_vec1::<f32>()?, |x| f64::from(*x)),
+    })
 }
 
 fn first_non_finite<T>(values: &[T], to_f64: impl Fn(&T) -> f64) -> Option<(usize, f64)> {

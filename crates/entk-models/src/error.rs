@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use entk_device::{Function, files::FileError};
+use entk_device::{Function, files::FileError, memory::MemoryError};
 
 use crate::params::names::{misfit, unknown};
 
@@ -181,6 +181,16 @@ pub enum ModelError {
         /// Which sizes of which network or layer.
         what: String,
     },
+    /// A parameter of more numbers than can be addressed.
+    #[error(
+        "{name}: shape {shape:?} has more numbers than can be addressed; use a narrower network or smaller inputs"
+    )]
+    TooLarge {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
     /// A stage of a ResNet of more channels than can be counted.
     #[error("resnet blocks: stage {stage} would be too wide")]
     TooWide {
@@ -244,10 +254,14 @@ pub enum ModelError {
         outputs: usize,
     },
     /// A stored variance below zero.
-    #[error("{name}: a channel has the negative variance {lowest}")]
+    #[error(
+        "{name}: channel {channel} has the negative variance {lowest}; the file or the tensor is damaged or of another layout: save the statistics again"
+    )]
     NegativeVariance {
         /// The statistic.
         name: String,
+        /// The channel, from 0.
+        channel: usize,
         /// The smallest variance.
         lowest: f64,
     },
@@ -282,6 +296,9 @@ pub enum ModelError {
         /// What was expected and found.
         reason: String,
     },
+    /// Parameters that memory cannot hold.
+    #[error(transparent)]
+    NoMemory(#[from] MemoryError),
     /// The tensor library refused an operation.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -114,7 +114,12 @@ impl Network {
         Ok(x)
     }
 
-    pub(crate) fn check_params(&self, params: &Params) -> Result<()> {
+    /// Refuses parameters that are not this network's, and variances below zero: what every pass
+    /// asks first, for whoever has read a file and can still name it.
+    ///
+    /// # Errors
+    /// [`ModelError::Names`] and [`ModelError::NegativeVariance`].
+    pub fn check_params(&self, params: &Params) -> Result<()> {
         let specs = self.specs();
         let found: Vec<_> =
             params.iter().chain(params.statistics()).map(|(n, t)| (n, t.dims())).collect();
@@ -133,7 +138,9 @@ impl Network {
         for name in graph.variances.iter().map(|at| &graph.specs[*at].name) {
             let lowest = params.lowest_statistic(name)?;
             if lowest < 0.0 {
-                return Err(ModelError::NegativeVariance { name: name.clone(), lowest });
+                let all = params.statistic(name)?.flatten_all()?.to_dtype(DType::F64)?;
+                let channel = all.to_vec1::<f64>()?.iter().position(|x| *x <= lowest).unwrap_or(0);
+                return Err(ModelError::NegativeVariance { name: name.clone(), channel, lowest });
             }
         }
         Ok(())
@@ -201,8 +208,8 @@ impl Graph {
     /// The network whose output is this value.
     ///
     /// # Errors
-    /// An output that is no vector or depends on no input, a graph of several inputs, or a value of
-    /// another graph.
+    /// An output that is no vector or depends on no input, a size of 0, a graph of several inputs,
+    /// or a value of another graph.
     pub fn network(self, output: Value) -> Result<Network> {
         let &[outputs] = self.shape(output)? else {
             return Err(ModelError::shape("network output", "(N, outputs)", self.shape(output)?));
@@ -213,6 +220,9 @@ impl Graph {
         };
         let input = graph.nodes.iter().find(|node| matches!(node.source, Source::Input(_)));
         let input = input.map_or_else(Vec::new, |node| node.shape.clone());
+        if input.contains(&0) || outputs == 0 {
+            return Err(ModelError::zero(format!("network: input {input:?}, {outputs} outputs")));
+        }
         let route = Route { graph: Arc::new(graph), output };
         Ok(Network { input, kind, outputs, route, skip: true })
     }

@@ -1,6 +1,7 @@
 //! Products of dense matrices in tasks of fixed shape, so that the bits do not depend on the number
 //! of threads, and memory that is asked for instead of taken. All other modules call it.
 
+use entk_device::memory::ensure;
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
@@ -70,6 +71,8 @@ pub(crate) fn product(
 /// A zero-filled rows x cols buffer, or an error instead of an abort when memory is short.
 pub(crate) fn zeros(rows: usize, cols: usize, what: &'static str) -> Result<Vec<f64>> {
     let len = rows.saturating_mul(cols);
+    let bytes = (len as u64).saturating_mul(size_of::<f64>() as u64);
+    ensure(what, bytes, None, "use fewer samples or columns, or conjugate gradients")?;
     let mut values = Vec::new();
     values.try_reserve_exact(len).map_err(|_| PredictError::OutOfMemory {
         what,

@@ -1,6 +1,8 @@
 //! The one error type of this crate: in come the numbers that made a call fail, out goes a message
 //! that says what to do about it. Every fallible function returns [`Result`].
 
+use entk_device::memory::MemoryError;
+
 /// What fallible functions of this crate return.
 pub type Result<T> = std::result::Result<T, SpectralError>;
 
@@ -46,7 +48,7 @@ pub enum SpectralError {
 
     /// A NaN or an infinity in a kernel matrix.
     #[error(
-        "kernel entry ({row}, {col}) is {value}; look for NaN or infinity in the inputs and weights of sample {row} and {col}"
+        "kernel entry ({row}, {col}) is {value}; the matrix, or the file it comes from, is damaged or has overflowed: write it again, in f64 where f32 is too short"
     )]
     NonFiniteEntry {
         /// Row of the first such entry in row-major order.
@@ -129,9 +131,20 @@ pub enum SpectralError {
 
     /// The kernel is zero everywhere, so nothing can be aligned with it.
     #[error(
-        "the {n} x {n} kernel is zero everywhere, so alignment with it is undefined; check that some parameter has a non-zero gradient"
+        "the {n} x {n} kernel is zero everywhere, or has no positive eigenvalue, so that {measure} is undefined; check that some parameter has a non-zero gradient"
     )]
     ZeroGram {
+        /// What was asked for.
+        measure: &'static str,
+        /// Number of samples.
+        n: usize,
+    },
+
+    /// All entries of a kernel are the same, so that nothing is left without their mean.
+    #[error(
+        "all entries of the {n} x {n} kernel are the same, so that nothing is left when its mean is taken out; compare kernels of different inputs"
+    )]
+    ConstantGram {
         /// Number of samples.
         n: usize,
     },
@@ -272,6 +285,10 @@ pub enum SpectralError {
         /// Which limit stopped it.
         limit: &'static str,
     },
+
+    /// A computation that memory cannot hold.
+    #[error(transparent)]
+    NoMemory(#[from] MemoryError),
 
     /// An allocation failed.
     #[error(

@@ -91,7 +91,7 @@ pub use metrics::{
 };
 pub use solvers::{
     certified_pairs::{CLUSTER, CertifiedPairs, Solver},
-    eigh::eigh,
+    eigh::{eigh, eigh_bytes},
     eigsh::{EigshObserver, EigshProgress, EigshRun, eigsh},
     eigsh_config::EigshConfig,
     nystrom::{extend, nystrom},

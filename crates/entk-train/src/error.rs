@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use entk_device::files::FileError;
+use entk_device::{files::FileError, memory::MemoryError};
 use entk_models::ModelError;
 use entk_spectral::SpectralError;
 
@@ -204,7 +204,7 @@ pub enum TrainError {
     File(#[from] FileError),
     /// A checkpoint that is damaged, or of another version: its files were read, and are not what
     /// was written.
-    #[error("checkpoint {}: {reason}", path.display())]
+    #[error("checkpoint {}: {reason}; remove its folder to start anew", path.display())]
     Checkpoint {
         /// The file.
         path: PathBuf,
@@ -213,14 +213,20 @@ pub enum TrainError {
     },
     /// A checkpoint of another run.
     #[error(
-        "{} is of a run with other {what}; restore them, or give this run a folder of its own", path.display()
+        "{} is of a run with other {what}{}; restore them, give this run a folder of its own, or remove the folder of the checkpoint to start anew",
+        path.display(), differences(differ)
     )]
     OtherRun {
         /// The record of the checkpoint.
         path: PathBuf,
         /// What differs.
         what: &'static str,
+        /// Settings that differ, as `field: found -> asked for`.
+        differ: Vec<String>,
     },
+    /// A training that memory cannot hold.
+    #[error(transparent)]
+    NoMemory(#[from] MemoryError),
     /// An allocation failed.
     #[error("no memory for {numbers} numbers of {what}; train fewer targets at a time")]
     OutOfMemory {
@@ -253,6 +259,13 @@ impl TrainError {
     }
 }
 
+fn differences(differ: &[String]) -> String {
+    if differ.is_empty() {
+        return String::new();
+    }
+    format!(" (found -> asked for): {}", differ.join(", "))
+}
+
 /// Refuses a setting outside its range.
 pub(crate) fn ensure(ok: bool, field: &'static str, found: f64, range: &'static str) -> Result<()> {
     if ok { Ok(()) } else { Err(TrainError::Setting { field, found, range }) }
@@ -263,5 +276,5 @@ fn remedy(epoch: usize, step: usize, learning_rate: f64) -> String {
     if (epoch, step) == (1, 1) {
         return "this is the first step: scale the inputs or the initial parameters down".into();
     }
-    format!("try a learning rate well below {learning_rate}, such as {}", learning_rate / 10.0)
+    format!("try a learning rate well below {learning_rate:?}, such as {:?}", learning_rate / 10.0)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     data::DataError,
-    device::{DeviceError, files::FileError},
+    device::{DeviceError, files::FileError, memory::MemoryError},
     gram::GramError,
     linearize::LinearizeError,
     models::ModelError,
@@ -25,6 +25,9 @@ pub enum Error {
     /// Of writing a file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Of memory that there is not.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
     /// Of a data set or a file of arrays.
     #[error(transparent)]
     Data(#[from] DataError),

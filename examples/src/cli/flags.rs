@@ -4,7 +4,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
 use clap::{Args, Command, Parser, builder::ArgPredicate};
 use serde::Serialize;
 
@@ -13,6 +12,8 @@ use crate::{
         device::DeviceFlags,
         model_flags::ModelFlags,
         names::{DataName, ModelName},
+        numbers::{parse_seed, parse_size, takes_negative},
+        refused::ensure_input,
     },
     run::Run,
 };
@@ -60,7 +61,7 @@ pub struct CommonFlags {
     pub epochs: usize,
 
     /// Seed of the initialisation, the subset and the order of the batches
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed)]
     pub seed: u64,
 
     /// Where to compute
@@ -109,16 +110,10 @@ impl CommonFlags {
     /// An index of 0, or beyond the number of images.
     pub fn check_index(&self, index: usize) -> anyhow::Result<()> {
         let n = self.train + self.test;
-        ensure!((1..=n).contains(&index), "--index {index}: there are {n} eigenfunctions, from 1");
+        ensure_input((1..=n).contains(&index), || {
+            format!("--index {index}: there are {n} eigenfunctions, from 1, one for each image")
+        })?;
         Ok(())
-    }
-}
-
-fn parse_size(text: &str) -> Result<usize, String> {
-    match text.parse::<usize>() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(size) => Ok(size),
-        Err(_) => Err("expected a whole number".into()),
     }
 }
 
@@ -225,6 +220,7 @@ fn help_of_size(help: &str, size: Size) -> String {
 }
 
 fn with_defaults(mut command: Command, defaults: &Defaults) -> Command {
+    command = command.mut_args(takes_negative);
     let (model, data) = (defaults.model.to_string(), defaults.data.to_string());
     command = command.mut_arg("model", |arg| arg.default_value(model));
     command = command.mut_arg("data", |arg| arg.default_value(data));

@@ -3,9 +3,11 @@
 
 use std::{fmt, str::FromStr};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use serde::{Serialize, Serializer};
+
+use crate::cli::refused::{ensure_input, refused};
 
 /// Eigenfunctions that a figure shows by default.
 const SHOWN: [usize; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
@@ -23,7 +25,7 @@ const MOST: usize = 1_000_000;
 ///
 /// let list: IndexList = "1,2,5,10..50:10".parse()?;
 /// assert_eq!(list.as_slice(), [1, 2, 5, 10, 20, 30, 40, 50]);
-/// # Ok::<(), anyhow::Error>(())
+/// # Ok::<(), String>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexList(Vec<usize>);
@@ -46,21 +48,22 @@ impl IndexList {
     /// When one is not; `what` names in the message what is counted, as in `"eigenfunctions"`.
     pub fn check_at_most(&self, limit: usize, what: &str) -> Result<()> {
         let max = self.max();
-        ensure!(
-            max <= limit,
-            "index {max} is out of range: there are {limit} {what}; use 1..{limit}"
-        );
+        ensure_input(max <= limit, || {
+            format!("index {max} is out of range: there are {limit} {what}; use 1..{limit}")
+        })?;
         Ok(())
     }
 }
 
 impl FromStr for IndexList {
-    type Err = anyhow::Error;
+    /// All that is wrong, in one line: what reads flags prints no causes.
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let mut indices = Vec::new();
         for item in text.split(',').map(str::trim) {
-            extend(&mut indices, item).with_context(|| format!("in the index list {text:?}"))?;
+            let added = extend(&mut indices, item);
+            added.map_err(|error| format!("in the index list {text:?}: {error:#}"))?;
         }
         indices.sort_unstable();
         indices.dedup();
@@ -109,23 +112,25 @@ fn extend(indices: &mut Vec<usize>, item: &str) -> Result<()> {
     let (last, step) = rest.split_once(':').unwrap_or((rest, "1"));
     let (first, last) = (parse_index(first)?, parse_index(last)?);
     let step = parse_index(step).with_context(|| format!("the step of {item:?}"))?;
-    ensure!(first <= last, "the range {item:?} runs backwards; write {last}..{first}");
+    ensure_input(first <= last, || {
+        format!("the range {item:?} runs backwards; write {last}..{first}")
+    })?;
     let count = (last - first) / step + 1;
-    ensure!(
-        indices.len().saturating_add(count) <= MOST,
-        "more than {MOST} indices; use a larger step"
-    );
+    ensure_input(indices.len().saturating_add(count) <= MOST, || {
+        format!("more than {MOST} indices; use a larger step")
+    })?;
     indices.extend((first..=last).step_by(step));
     Ok(())
 }
 
 fn parse_index(text: &str) -> Result<usize> {
     match text.trim().parse::<usize>() {
-        Ok(0) => bail!("found 0, but counting starts at 1"),
+        Ok(0) => Err(refused("found 0, but counting starts at 1")),
         Ok(index) => Ok(index),
-        Err(_) => {
-            bail!("expected a number like 5 or a range like 10..50:10, found {:?}", text.trim())
-        }
+        Err(_) => Err(refused(format!(
+            "expected a number like 5 or a range like 10..50:10, found {:?}",
+            text.trim()
+        ))),
     }
 }
 
@@ -150,7 +155,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> std::result::Result<Vec<usize>, String> {
-        text.parse::<IndexList>().map(|list| list.0).map_err(|error| format!("{error:#}"))
+        text.parse::<IndexList>().map(|list| list.0)
     }
 
     #[test]
@@ -183,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_name_what_is_counted() -> Result<()> {
+    fn limits_name_what_is_counted() -> std::result::Result<(), String> {
         let list: IndexList = "1,500".parse()?;
         assert!(list.check_at_most(500, "eigenfunctions").is_ok());
         let error = list.check_at_most(400, "eigenfunctions").map_err(|e| e.to_string());
@@ -195,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn display_parses_back() -> Result<()> {
+    fn display_parses_back() -> std::result::Result<(), String> {
         let list: IndexList = "1,2,10..30:10".parse()?;
         assert_eq!(list.to_string(), "1,2,10,20,30");
         assert_eq!(list.to_string().parse::<IndexList>()?, list);

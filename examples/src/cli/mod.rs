@@ -2,10 +2,12 @@
 //! the words there mean.
 
 pub(crate) mod device;
+pub(crate) mod exit;
 pub(crate) mod flags;
 pub(crate) mod index_list;
 pub(crate) mod model_flags;
 pub(crate) mod names;
+pub(crate) mod numbers;
 pub(crate) mod output_flags;
 pub(crate) mod refused;
 pub(crate) mod training_flags;

@@ -5,13 +5,16 @@ use std::{ffi::OsStr, fmt, path::PathBuf};
 
 use clap::{
     Arg, Args, Command, ValueEnum,
-    builder::{EnumValueParser, PossibleValue, RangedU64ValueParser, TypedValueParser},
+    builder::{EnumValueParser, PossibleValue, TypedValueParser},
     error::ErrorKind,
 };
 use entk::models::Trainable;
 use serde::{Serialize, Serializer};
 
-use crate::cli::names::ModelName;
+use crate::cli::{
+    names::{ModelName, PaddingName},
+    numbers::parse_size,
+};
 
 /// The flags of a network, to be flattened into a program's own.
 ///
@@ -21,6 +24,7 @@ use crate::cli::names::ModelName;
 /// | `--weights` | the parameters of a network that has a name |
 /// | `--classes` | its outputs |
 /// | `--width` | filters of the first stage of `resnet18` |
+/// | `--padding` | where convolutions of stride 2 of `resnet18` and `resnet34` pad |
 /// | `--trainable`, `--frozen` | patterns of the parameters that are trained, or not |
 /// | `--verify` | numbers of PyTorch to compare an archive with |
 #[derive(Args, Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,13 +43,19 @@ pub struct ModelFlags {
 
     /// Outputs of the network, one for each class [default: as wide as the head of --weights, or
     /// as the archive's; else 1]
-    #[arg(long, value_name = "C", value_parser = positive())]
+    #[arg(long, value_name = "C", value_parser = parse_size)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<usize>,
 
     /// Filters of the first stage of resnet18; 64 is the paper's
-    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 64)]
+    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 64)]
     pub width: usize,
+
+    /// Where 3x3 convolutions of stride 2 of resnet18 and resnet34 pad, which no shape of a weight
+    /// shows [default: same, noted with --weights]
+    #[arg(long, value_enum, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub padding: Option<PaddingName>,
 
     /// Train the parameters whose names match, `*` for any text, and no others; may be repeated
     /// [default: all, or those of the archive that require a gradient]
@@ -67,6 +77,12 @@ pub struct ModelFlags {
 }
 
 impl ModelFlags {
+    /// Where convolutions of stride 2 pad, if the network has some.
+    pub fn stride_padding(&self) -> Option<PaddingName> {
+        let own = self.model.built_in().and_then(ModelName::stride_padding)?;
+        Some(self.padding.unwrap_or(own))
+    }
+
     /// Which parameters are trained, if the flags say so.
     pub fn trained(&self) -> Option<Trainable> {
         if self.trainable.is_empty() && self.frozen.is_empty() {
@@ -78,10 +94,6 @@ impl ModelFlags {
         };
         Some(trainable.without(&self.frozen))
     }
-}
-
-fn positive() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..)
 }
 
 /// What `--model` names.

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use clap::ValueEnum;
-use entk::{data::Layout, models::Activation};
+use entk::models::{Activation, StridePadding};
 use serde::Serialize;
 
 /// The networks of the paper, and published ones.
@@ -81,8 +81,16 @@ pub enum DataName {
 pub enum ActivationName {
     /// max(x, 0)
     Relu,
-    /// GELU in its tanh form
+    /// GELU in its tanh form, as flax has it by default; which form is noted
     Gelu,
+    /// GELU in its tanh form
+    #[value(name = "gelu-tanh")]
+    #[serde(rename = "gelu-tanh")]
+    GeluTanh,
+    /// GELU by the error function, as PyTorch has it by default
+    #[value(name = "gelu-erf")]
+    #[serde(rename = "gelu-erf")]
+    GeluErf,
     /// x sigmoid(x)
     Silu,
     /// Hyperbolic tangent
@@ -93,9 +101,29 @@ impl From<ActivationName> for Activation {
     fn from(name: ActivationName) -> Self {
         match name {
             ActivationName::Relu => Self::Relu,
-            ActivationName::Gelu => Self::Gelu,
+            ActivationName::Gelu | ActivationName::GeluTanh => Self::Gelu,
+            ActivationName::GeluErf => Self::GeluErf,
             ActivationName::Silu => Self::Silu,
             ActivationName::Tanh => Self::Tanh,
+        }
+    }
+}
+
+/// Where 3x3 convolutions of stride 2 pad, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaddingName {
+    /// No zeros before and one after, as SAME of flax and TensorFlow
+    Same,
+    /// One on both sides, as padding=1 of PyTorch
+    Symmetric,
+}
+
+impl From<PaddingName> for StridePadding {
+    fn from(name: PaddingName) -> Self {
+        match name {
+            PaddingName::Same => Self::Same,
+            PaddingName::Symmetric => Self::Symmetric,
         }
     }
 }
@@ -127,15 +155,6 @@ pub enum LayoutName {
     Nchw,
     /// Images, rows, columns, channels (JAX, TensorFlow)
     Nhwc,
-}
-
-impl From<LayoutName> for Layout {
-    fn from(name: LayoutName) -> Self {
-        match name {
-            LayoutName::Nchw => Self::Nchw,
-            LayoutName::Nhwc => Self::Nhwc,
-        }
-    }
 }
 
 /// Writes the name that the flag takes.
@@ -193,11 +212,11 @@ impl ModelName {
     }
 
     /// Where 3x3 convolutions of stride 2 put their zeros, which no shape of a weight shows.
-    pub fn stride_padding(self) -> Option<&'static str> {
+    pub fn stride_padding(self) -> Option<PaddingName> {
         match self {
-            Self::ResNet18 | Self::ResNet34 => Some("none before and one after (SAME)"),
+            Self::ResNet18 | Self::ResNet34 => Some(PaddingName::Same),
             Self::TorchResNet18 | Self::TorchResNet34 | Self::TorchResNet50 | Self::MobileNetV2 => {
-                Some("one on both sides (PyTorch)")
+                Some(PaddingName::Symmetric)
             }
             _ => None,
         }
@@ -218,6 +237,18 @@ impl DataName {
     /// one.
     pub fn class_task(self) -> &'static str {
         if self == Self::Cifar10 { "CIFAR2" } else { "class task" }
+    }
+}
+
+impl fmt::Display for PaddingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(self, f)
+    }
+}
+
+impl fmt::Display for LayoutName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(self, f)
     }
 }
 

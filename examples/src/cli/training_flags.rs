@@ -2,11 +2,17 @@
 //! training recipes and the small print of a figure go out. Used by `train` and by
 //! `FigureProgram`.
 
+use anyhow::Result;
 use clap::{Args, Command, CommandFactory, Parser, ValueEnum};
 use entk::train::{AdamConfig, Optimizer, SgdConfig};
 use serde::Serialize;
 
-use crate::cli::flags::{CommonFlags, Defaults, parse_command};
+use crate::cli::{
+    exit::EXIT_CODES,
+    flags::{CommonFlags, Defaults, parse_command},
+    numbers::{parse_positive, parse_seeds, parse_size},
+    refused::ensure_input,
+};
 
 /// The rule of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -22,11 +28,11 @@ pub enum OptimizerName {
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
 pub struct TrainingFlags {
     /// Learning rate at the first step, falling linearly to 0
-    #[arg(long, value_name = "RATE", default_value_t = 0.05)]
+    #[arg(long, value_name = "RATE", default_value_t = 0.05, value_parser = parse_positive)]
     pub learning_rate: f64,
 
     /// Examples in a minibatch
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = parse_size)]
     pub batch: usize,
 
     /// Rule of a step
@@ -35,11 +41,25 @@ pub struct TrainingFlags {
 
     /// Learning rate of Adam at the first step, in place of --learning-rate; the paper does not
     /// say its own
-    #[arg(long, value_name = "RATE", default_value_t = 0.001)]
+    #[arg(long, value_name = "RATE", default_value_t = 0.001, value_parser = parse_positive)]
     pub adam_rate: f64,
 }
 
 impl TrainingFlags {
+    /// Refuses a minibatch of more examples than there are.
+    ///
+    /// # Errors
+    /// Both numbers.
+    pub fn ensure_batch(&self, examples: usize) -> Result<()> {
+        let batch = self.batch;
+        ensure_input(batch <= examples, || {
+            format!(
+                "--batch {batch}: there are {examples} training examples, and incomplete \
+                 minibatches are dropped; give --batch {examples} or less"
+            )
+        })
+    }
+
     /// These settings, measured after every epoch.
     pub fn sgd(&self, common: &CommonFlags) -> SgdConfig {
         let (learning_rate, optimizer) = match self.optimizer {
@@ -60,7 +80,7 @@ impl TrainingFlags {
 /// The flags of a figure or table of trained models, measured for several seeds: the common ones,
 /// and `F`, the program's own, whose documentation is what `--help` says about the program.
 #[derive(Parser, Clone, Debug, PartialEq, Serialize)]
-#[command(version)]
+#[command(version, after_help = EXIT_CODES)]
 pub struct FigureFlags<F: Args> {
     /// Network, data, sizes and folders.
     #[command(flatten)]
@@ -73,7 +93,7 @@ pub struct FigureFlags<F: Args> {
     pub training: TrainingFlags,
 
     /// Seeds from --seed on
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse_seeds)]
     pub seeds: u64,
 
     /// The program's own flags.
@@ -92,13 +112,34 @@ impl<F: Args> FigureFlags<F> {
         parse_command(command, defaults)
     }
 
+    /// Refuses a minibatch that the training images do not fill.
+    ///
+    /// # Errors
+    /// As [`TrainingFlags::ensure_batch`].
+    pub fn ensure_batch(&self) -> Result<()> {
+        self.training.ensure_batch(self.common.train)
+    }
+
+    /// Refuses seeds beyond the last one.
+    ///
+    /// # Errors
+    /// The first seed, their number and the last there is.
+    pub(crate) fn ensure_seeds(&self) -> Result<()> {
+        let (first, seeds) = (self.common.seed, self.seeds);
+        ensure_input(first.checked_add(seeds - 1).is_some(), || {
+            format!("--seed {first} --seeds {seeds}: the last seed is {}; lower one", u64::MAX)
+        })
+    }
+
     /// The flags of each seed alone.
     pub fn of_each_seed(&self) -> impl Iterator<Item = Self>
     where
         F: Clone,
     {
         let first = self.common.seed;
-        (first..first.saturating_add(self.seeds)).map(|seed| {
+        (0..self.seeds).map(move |at| {
+            let seed = first.saturating_add(at);
+
             let common = CommonFlags { seed, ..self.common.clone() };
             Self { common, seeds: 1, ..self.clone() }
         })

@@ -79,8 +79,12 @@ impl Experiment {
     }
 }
 
+/// The folder's name is the hash of the run, so that one of another run is damaged too.
 fn is_damaged_checkpoint(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(TrainError::Checkpoint { .. }))
+    matches!(
+        error.downcast_ref(),
+        Some(TrainError::Checkpoint { .. } | TrainError::OtherRun { .. })
+    )
 }
 
 /// One training with its checkpoints in a folder.
@@ -169,16 +173,13 @@ fn train_to(
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device, Tensor};
-    use entk::models::Activation;
+    use entk::models::MlpConfig;
 
     use super::*;
-    use crate::{
-        cli::names::ModelName,
-        run::{cache::CacheUse, progress::Progress},
-    };
+    use crate::run::{cache::CacheUse, progress::Progress};
 
     fn experiment() -> Result<Experiment> {
-        let network = ModelName::Mlp.network(&[1, 2, 2], 1, 1, Activation::Relu)?;
+        let network = MlpConfig { input: [1, 2, 2], ..MlpConfig::default() }.network()?;
         let pixels: Vec<f32> = (0..48_u16).map(|at| (f32::from(at) * 0.7).sin()).collect();
         Ok(Experiment {
             images: Tensor::from_vec(pixels, (12, 1, 2, 2), &Device::Cpu)?,

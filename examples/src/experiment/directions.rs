@@ -74,9 +74,10 @@ impl Directions {
             let config = SeparableConfig { count, seed, ..SeparableConfig::default() };
             linearly_separable(direction, &config)
         };
-        // Two streams for each seed.
-        let (train, test) =
-            (part(flags.train, 2 * flags.seed)?, part(flags.test, 2 * flags.seed + 1)?);
+        // Two streams for each seed; the seeds from 2^63 on have those of the first ones,
+        // exchanged.
+        let stream = flags.seed.rotate_left(1);
+        let (train, test) = (part(flags.train, stream)?, part(flags.test, stream ^ 1)?);
         let sample = train.concat(&test)?;
         Ok(Experiment {
             images: sample.images().tensor().to_device(self.theta0.device())?,

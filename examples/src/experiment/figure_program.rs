@@ -49,6 +49,7 @@ impl<F: Args + Clone + Serialize> FigureProgram<F> {
         check: impl FnOnce(&FigureFlags<F>) -> Result<()>,
     ) -> Result<Self> {
         let flags = FigureFlags::parse(name, defaults);
+        flags.ensure_seeds()?;
         check(&flags)?;
         let run = flags.common.start(name)?;
         Ok(Self { flags, name, run, data: OnceCell::new(), takes_classes: false })

@@ -6,74 +6,151 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use entk::{
-    data::{Layout, npy},
-    models::ensure_finite,
-};
+use entk::{data::npy, models::ensure_finite};
 
 use crate::{
-    cli::refused::{ensure_input, refused},
+    cli::{
+        names::LayoutName,
+        refused::{ensure_input, refused},
+    },
     experiment::network_source::NetworkSource,
     run::Run,
 };
+
+/// Channels that images usually have: an axis of such a size is taken for theirs.
+const CHANNELS: [usize; 2] = [1, 3];
+
+/// What the header of a .npy file says of inputs, before they are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputHeader {
+    /// Examples in the file.
+    pub count: usize,
+    /// The shape of one input, as networks read it.
+    pub input: Vec<usize>,
+    path: String,
+}
+
+impl InputHeader {
+    /// The header of inputs for these networks.
+    ///
+    /// # Errors
+    /// A file that cannot be read, no batch of inputs, and axes that look like those of another
+    /// layout than the flag says, or would say by default.
+    pub fn read(networks: &NetworkSource, path: &Path, layout: Option<LayoutName>) -> Result<Self> {
+        let header = npy::describe(path)?;
+        let (shape, is_whole) = (header.shape, header.is_whole);
+        let named = || path.display().to_string();
+        check_axes(networks, layout, &shape).with_context(named)?;
+        ensure_input(is_whole || !networks.reads_ids(), || {
+            format!("{}: expected whole numbers as tokens, found fractions", named())
+        })?;
+        let input = match (layout, &shape[1..]) {
+            (Some(LayoutName::Nhwc), [height, width, channels]) => vec![*channels, *height, *width],
+            (_, input) => input.to_vec(),
+        };
+        Ok(Self { count: shape[0], input, path: named() })
+    }
+
+    /// How many inputs are used where the flag asks for `n`.
+    ///
+    /// # Errors
+    /// More than there are.
+    pub fn first(&self, n: Option<usize>) -> Result<usize> {
+        let (n, count) = (n.unwrap_or(self.count), self.count);
+        let path = &self.path;
+        ensure_input(n <= count, || format!("--n {n}: {path} has {count} inputs; lower --n"))?;
+        Ok(n)
+    }
+
+    /// As many inputs of zeros, in place of those of the file.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn zeros(&self, networks: &NetworkSource, n: usize) -> Result<Tensor> {
+        let dtype = if networks.reads_ids() { DType::U32 } else { networks.dtype() };
+        Ok(Tensor::zeros([&[n], &self.input[..]].concat(), dtype, &Device::Cpu)?)
+    }
+}
 
 /// The first `n` inputs of a .npy file for these networks, on the CPU, token ids as u32 and others
 /// finite in the networks' element type, and how many the file has. Whole numbers where a network
 /// takes any are noted: pixels from 0 to 255 are rarely meant.
 ///
 /// # Errors
-/// A file that cannot be read, is no batch of inputs or has fewer than `n`, NaN and infinity.
+/// As [`InputHeader::read`] and [`InputHeader::first`], and NaN and infinity.
 pub fn read_inputs(
     run: &Run,
     networks: &NetworkSource,
     path: &Path,
-    layout: Layout,
+    layout: Option<LayoutName>,
     n: Option<usize>,
 ) -> Result<(Tensor, usize)> {
     let dtype = networks.dtype();
-    let array = npy::read(path)?;
+    let header = InputHeader::read(networks, path, layout)?;
+    let array = npy::read_leading(path, header.first(n)?)?;
     array.check_finite()?;
-    let (mut shape, data) = array.into_parts();
-    check_axes(networks, layout, &shape).with_context(|| path.display().to_string())?;
-    let count = shape[0];
-    shape[0] = n.unwrap_or(count);
-    ensure_input(shape[0] <= count, || {
-        format!("--n {}: {} has {count} inputs; lower --n", shape[0], path.display())
-    })?;
+    let (shape, data) = array.into_parts();
     if networks.reads_ids() {
-        return Ok((tokens(path, &shape, data)?, count));
+        return Ok((tokens(path, &shape, data)?, header.count));
     }
     if let npy::Data::I64(numbers) = &data {
         let (least, most) = numbers.iter().fold((0, 0), |(a, b), x| (a.min(*x), b.max(*x)));
+        let advice = if most > 1 { "; divide pixels by 255" } else { "" };
         run.note(format_args!(
-            "{}: whole numbers from {least} to {most}, taken as they are; divide pixels by 255",
+            "{}: whole numbers from {least} to {most}, taken as they are{advice}",
             path.display()
         ));
+    }
+    if shape.len() == 4 && networks.model().built_in().is_some() {
+        note_layout(run, path, layout, &shape);
     }
     let narrows = matches!(data, npy::Data::F64(_)) && dtype == DType::F32;
     let tensor = tensor(&shape, data)?.to_dtype(dtype)?;
     let tensor = match layout {
-        Layout::Nchw => tensor,
-        Layout::Nhwc => tensor.permute((0, 3, 1, 2))?.contiguous()?,
+        Some(LayoutName::Nhwc) => tensor.permute((0, 3, 1, 2))?.contiguous()?,
+        _ => tensor,
     };
     if narrows {
         // Values beyond f32 became infinite.
-        ensure_finite(&tensor, &format!("{} as {}", path.display(), dtype.as_str()))?;
+        let what = format!("{} as {}; give --dtype f64", path.display(), dtype.as_str());
+        ensure_finite(&tensor, &what)?;
     }
-    Ok((tensor, count))
+    Ok((tensor, header.count))
+}
+
+/// Says which order of axes was taken where no flag did, and where the flag looks mistaken.
+fn note_layout(run: &Run, path: &Path, layout: Option<LayoutName>, shape: &[usize]) {
+    let is_odd = matches!(shape, [_, second, _, last]
+        if CHANNELS.contains(second) && !CHANNELS.contains(last));
+    match layout {
+        None => run.note(format_args!("{}: --layout nchw, since none was given", path.display())),
+        Some(LayoutName::Nhwc) if is_odd => run.note(format_args!(
+            "{}: shape {shape:?} looks like --layout nchw, and is read as nhwc",
+            path.display()
+        )),
+        Some(_) => {}
+    }
 }
 
 /// Refuses an array that is no batch of the network's inputs.
-fn check_axes(networks: &NetworkSource, layout: Layout, shape: &[usize]) -> Result<()> {
-    let (model, is_last) = (networks.model(), layout == Layout::Nhwc);
+fn check_axes(networks: &NetworkSource, layout: Option<LayoutName>, shape: &[usize]) -> Result<()> {
+    let (model, is_last) = (networks.model(), layout == Some(LayoutName::Nhwc));
     let (axes, expected) = match (model.built_in(), networks.reads_ids()) {
         (None, _) if !is_last => (shape.len().max(1), "one axis or more"),
         (Some(_), true) => (2, "two axes (sequences, tokens)"),
         _ => (4, "four axes (images, channels, rows, columns, in the order of --layout)"),
     };
-    ensure_input(shape.len() == axes, || {
-        format!("expected {expected} for --model {model}, found shape {shape:?}; reshape the array")
+    ensure_input(shape.len() == axes && axes > 0, || {
+        let remedy = match shape {
+            [_, _, _] => "add the axis of channels, as `x[:, None]` or `x[..., None]`",
+            [] | [_] | [_, _] => "reshape it, as `x.reshape(-1, C, H, W)`",
+            _ => "reshape the array",
+        };
+        format!("expected {expected} for --model {model}, found shape {shape:?}; {remedy}")
     })?;
+    if layout.is_none() && model.built_in().is_some() {
+        ensure_channels_first(shape)?;
+    }
     match shape {
         [_, height, width, channels] if is_last => {
             networks.ensure_input(&[*channels, *height, *width])
@@ -82,32 +159,38 @@ fn check_axes(networks: &NetworkSource, layout: Layout, shape: &[usize]) -> Resu
     }
 }
 
-/// The leading token ids of an array.
+/// Refuses images whose last axis looks like that of the channels and whose second does not.
+fn ensure_channels_first(shape: &[usize]) -> Result<()> {
+    let looks_last = matches!(shape, [_, second, third, last]
+        if CHANNELS.contains(last) && !CHANNELS.contains(second) && third > last);
+    ensure_input(!looks_last, || {
+        format!(
+            "shape {shape:?} looks like images, rows, columns, channels: give --layout nhwc; or \
+             --layout nchw if the second axis is that of the channels"
+        )
+    })
+}
+
+/// Token ids of an array.
 fn tokens(path: &Path, shape: &[usize], data: npy::Data) -> Result<Tensor> {
     let npy::Data::I64(ids) = data else {
         return Err(refused(format!("{}: expected whole numbers as tokens", path.display())));
     };
-    let id = |id: &i64| {
-        u32::try_from(*id).map_err(|_| refused(format!("{}: {id} is no token", path.display())))
+    let id = |(at, id): (usize, &i64)| {
+        u32::try_from(*id).map_err(|_| {
+            refused(format!("{}: {id} at flat index {at} is no token", path.display()))
+        })
     };
-    let count = shape.iter().product();
-    let ids = ids[..count].iter().map(id).collect::<Result<Vec<u32>>>()?;
+    let ids = ids.iter().enumerate().map(id).collect::<Result<Vec<u32>>>()?;
     Ok(Tensor::from_vec(ids, shape, &Device::Cpu)?)
 }
 
-/// The leading values of an array, without a second copy of them.
+/// The values of an array, without a second copy of them.
 fn tensor(shape: &[usize], data: npy::Data) -> Result<Tensor> {
-    let size = shape.iter().product();
     Ok(match data {
-        npy::Data::F32(values) => Tensor::from_vec(first(values, size), shape, &Device::Cpu)?,
-        npy::Data::F64(values) => Tensor::from_vec(first(values, size), shape, &Device::Cpu)?,
-        npy::Data::I64(values) => Tensor::from_vec(first(values, size), shape, &Device::Cpu)?,
+        npy::Data::F32(values) => Tensor::from_vec(values, shape, &Device::Cpu)?,
+        npy::Data::F64(values) => Tensor::from_vec(values, shape, &Device::Cpu)?,
+        npy::Data::I64(values) => Tensor::from_vec(values, shape, &Device::Cpu)?,
         _ => return Err(refused("an element type that this program does not know")),
     })
-}
-
-fn first<T>(mut values: Vec<T>, size: usize) -> Vec<T> {
-    values.truncate(size);
-    values.shrink_to_fit();
-    values
 }

@@ -3,10 +3,11 @@
 //! of the cache go out. Called by the figures and by the other files of this folder.
 
 use anyhow::{Result, ensure};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use entk::{
+    device::memory::ensure,
     gram::{Assembly, GramConfig, GramError, Outputs, StoreConfig, gram_observed},
-    models::{Network, Params},
+    models::{Model, Network, Params},
     spectral::{
         Eigenpairs, EigshConfig, EnergyConcentration, EntryType, Gram, eigsh, energy_concentration,
     },
@@ -115,6 +116,8 @@ impl InitialKernel {
         run.stage("kernel", 1, |stage| {
             let observe = |done, total| stage.set_progress(done, total);
             let config = GramConfig { outputs, ..GramConfig::default() };
+            let rows = outputs.rows_per_example(network.outputs()) * inputs.dim(0)?;
+            ensure_memory(rows, params.dtype())?;
             let assembly = Assembly::new(network, params, inputs, &config)?.observed(&observe);
             let (key, identity) = kernel_key(&assembly)?;
             let gram = run.cache().folder_value(&key, is_damaged_store, |folder| {
@@ -173,6 +176,17 @@ pub(crate) fn decode_pairs(bytes: &[u8], k: usize, entry_type: EntryType) -> Res
     Ok(Eigenpairs::from_parts(values.to_vec(), vectors.to_vec(), dim, entry_type)?)
 }
 
+/// Refuses a kernel of so many rows that memory cannot hold with what is made of it, before it is
+/// computed.
+fn ensure_memory(rows: usize, dtype: DType) -> Result<()> {
+    let entries = (rows as u64).saturating_mul(rows as u64);
+    let kernel = entries.saturating_mul(dtype.size_in_bytes() as u64);
+    let pairs = EigshConfig::default().bytes(rows, LEADING.min(rows));
+    let what = format!("a kernel of {rows} rows with its leading eigenpairs");
+    let remedy = "use fewer images (--train, --test)";
+    Ok(ensure(&what, kernel.saturating_add(pairs), None, remedy)?)
+}
+
 /// What the bits of the kernel at `params` of `images` depend on.
 pub(crate) fn kernel_identity(
     network: &Network,
@@ -189,6 +203,8 @@ fn kernel_key(assembly: &Assembly<'_>) -> Result<(Key, String)> {
     Ok((Key::new("kernel").with("identity", &identity)?, identity))
 }
 
+/// The folder's name is the hash of the identity, so that a store of another run is damaged too.
 fn is_damaged_store(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(GramError::Damaged { .. }))
+    use GramError::{Damaged, NotAStore, OtherRun};
+    matches!(error.downcast_ref(), Some(Damaged { .. } | NotAStore { .. } | OtherRun { .. }))
 }

@@ -126,9 +126,15 @@ impl Labels {
             [n] if *n == count => 1,
             [n, columns] if *n == count => *columns,
             found => {
+                let remedy = match found {
+                    [1, n] if *n == count => "give `y.reshape(-1)`",
+                    [_, n] if *n == count => "give `y.T`, a row for each input",
+                    [_] | [_, _] => "give the labels of these inputs, in their order",
+                    _ => "give `y.reshape(-1)` if they are labels, `y.reshape(N, -1)` if targets",
+                };
                 return Err(refused(format!(
                     "{source}: expected a label, or a row of targets, for each of the {count} \
-                     inputs, found shape {found:?}"
+                     inputs, found shape {found:?}; {remedy}"
                 )));
             }
         };
@@ -179,6 +185,14 @@ impl Labels {
         let chosen = rule.unwrap_or_else(|| self.default_rule(outputs));
         let targets = self.by_rule(chosen, outputs);
         let targets = targets.with_context(|| format!("labels {}", self.source))?;
+        let is_one =
+            targets.values.windows(targets.columns + 1).all(|w| w[0] == w[targets.columns]);
+        if is_one && self.count() > 1 {
+            let source = &self.source;
+            say(format_args!(
+                "labels {source}: all of one class; accuracies and alignments tell nothing of it"
+            ));
+        }
         if rule.is_none() {
             say(format_args!("labels {}: --targets {chosen}, {}", self.source, chosen.formula()));
         }

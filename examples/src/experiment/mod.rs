@@ -15,7 +15,7 @@ pub(crate) mod network_source;
 pub(crate) mod target_rule;
 pub(crate) mod tasks;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use entk::{
     data::{DATA_VARIABLE, DataSource, Dataset, Origin, Split, load},
@@ -30,8 +30,9 @@ use entk::{
 use crate::{
     cli::{
         flags::CommonFlags,
-        names::{DataName, ModelName},
-        refused::ensure_input,
+        model_flags::ModelFlags,
+        names::{DataName, ModelName, PaddingName},
+        refused::{ensure_input, refused},
     },
     experiment::network_source::NetworkSource,
     run::Run,
@@ -49,32 +50,40 @@ impl DataName {
 }
 
 impl ModelName {
-    /// The network for inputs of this shape, with so many outputs. `width` is the number of filters
-    /// of the first stage of the paper's ResNets; the others have no such setting.
+    /// The network for inputs of this shape, with so many outputs. Of the flags, width and padding
+    /// are read, which the paper's ResNets have.
     ///
     /// # Errors
-    /// An input that the network cannot take, or an activation where the network has its own.
+    /// An input that the network cannot take, or an activation or padding where the network has its
+    /// own.
     pub fn network(
         self,
         input: &[usize],
         outputs: usize,
-        width: usize,
+        flags: &ModelFlags,
         activation: Activation,
     ) -> Result<Network> {
         let network = match input {
             [tokens] if self.reads_tokens() => self.of_tokens(*tokens, outputs),
-            [channels, height, width_px] if !self.reads_tokens() => {
-                self.of_images([*channels, *height, *width_px], outputs, width, activation)
+            [channels, height, width] if !self.reads_tokens() => {
+                self.of_images([*channels, *height, *width], outputs, flags, activation)
             }
             _ => {
                 let expected = if self.reads_tokens() { "(N, tokens)" } else { "(N, C, H, W)" };
-                bail!("--model {self}: expected inputs {expected}, found (N, {input:?})")
+                let found: Vec<String> = input.iter().map(|size| format!(", {size}")).collect();
+                return Err(refused(format!(
+                    "--model {self}: expected inputs {expected}, found (N{}); reshape the array",
+                    found.concat()
+                )));
             }
         };
-        ensure!(
-            activation == Activation::Relu || self.has_activation(),
-            "--activation: --model {self} has an activation of its own"
-        );
+        ensure_input(activation == Activation::Relu || self.has_activation(), || {
+            format!("--activation: --model {self} has an activation of its own")
+        })?;
+        let is_paper = matches!(self, Self::ResNet18 | Self::ResNet34);
+        ensure_input(is_paper || flags.padding.is_none(), || {
+            format!("--padding: --model {self} has none to choose; leave it out")
+        })?;
         network.with_context(|| format!("--model {self} on inputs of shape {input:?}"))
     }
 
@@ -88,10 +97,13 @@ impl ModelName {
         self,
         input: [usize; 3],
         outputs: usize,
-        width: usize,
+        flags: &ModelFlags,
         activation: Activation,
     ) -> entk::models::Result<Network> {
-        let paper = |config| ResNetConfig { input, outputs, width, activation, ..config }.network();
+        let (width, padding) = (flags.width, flags.padding.unwrap_or(PaddingName::Same).into());
+        let paper = |config| {
+            ResNetConfig { input, outputs, width, activation, padding, ..config }.network()
+        };
         let torch = |config: ResNetConfig| {
             ResNetConfig { input, outputs, ..config.torchvision() }.network()
         };
@@ -294,7 +306,7 @@ impl Experiment {
     /// Labels that are no [`targets`](Self::targets), one for each image.
     pub fn examples(&self, labels: &[u8]) -> Result<(Examples, Examples)> {
         let (n, train) = (self.images.dim(0)?, self.train);
-        ensure!(labels.len() == n, "{} labels for {n} images", labels.len());
+        ensure_input(labels.len() == n, || format!("{} labels for {n} images", labels.len()))?;
         let part = |from: usize, to: usize| -> Result<Examples> {
             let images = self.images.narrow(0, from, to - from)?;
             Ok(Examples::new(images, self.targets(&labels[from..to])?)?)
@@ -304,11 +316,12 @@ impl Experiment {
 }
 
 fn subset(data: &Dataset, flag: &str, n: usize, seed: u64) -> Result<Dataset> {
-    ensure!(
-        n <= data.count(),
-        "{flag} {n}: {} has {} images; lower it or give a larger set with --data-root",
-        data.name(),
-        data.count()
-    );
+    ensure_input(n <= data.count(), || {
+        format!(
+            "{flag} {n}: {} has {} images; lower it or give a larger set with --data-root",
+            data.name(),
+            data.count()
+        )
+    })?;
     Ok(data.stratified_subset(n, seed)?)
 }

@@ -3,10 +3,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use entk::{
-    device::files::{self, FileError},
+    device::{
+        files::{self, FileError},
+        memory::ensure,
+    },
     models::{Activation, InputKind, Model, Network, ParamKind, Params},
     torch::{Import, Imported, import, verify},
 };
@@ -23,6 +26,9 @@ use crate::{
         stderr::say,
     },
 };
+
+/// Parameters and inputs of less bytes are not refused before a plan.
+const PLANNED: u64 = 64 << 20;
 
 /// The networks that the flags ask for. An archive is read once.
 #[derive(Debug)]
@@ -44,14 +50,22 @@ impl NetworkSource {
         let archive = match &flags.model {
             ModelChoice::BuiltIn(name) => {
                 let verify = &flags.verify;
-                ensure!(verify.is_none(), "--verify is of archives, and --model {name} is none");
-                let padding = flags.weights.as_ref().and_then(|_| name.stride_padding());
+                ensure_input(verify.is_none(), || {
+                    format!("--verify is of archives, and --model {name} is none")
+                })?;
+                let padding = flags.weights.as_ref().and_then(|_| flags.stride_padding());
                 if let Some(padding) = padding {
-                    say(format_args!("--model {name}: convolutions of stride 2 pad {padding}"));
+                    run.note(format_args!(
+                        "--model {name}: convolutions of stride 2 pad as --padding {padding}, \
+                         which no shape of a weight shows"
+                    ));
                 }
                 None
             }
             ModelChoice::Archive(path) => {
+                ensure_input(flags.padding.is_none(), || {
+                    format!("--padding: {} has its own; leave it out", flags.model)
+                })?;
                 ensure_input(flags.weights.is_none(), || {
                     let model = &flags.model;
                     format!(
@@ -104,22 +118,21 @@ impl NetworkSource {
     /// Inputs that it cannot take, an activation where it has its own, or patterns that match none
     /// of its parameters.
     pub fn network(&self, input: &[usize], activation: Activation) -> Result<Network> {
-        let ModelFlags { model, width, .. } = &self.flags;
+        let model = &self.flags.model;
         match (model.built_in(), &self.archive) {
             (Some(name), _) => {
-                let of_outputs = |outputs| name.network(input, outputs, *width, activation);
+                let of_outputs = |outputs| name.network(input, outputs, &self.flags, activation);
                 self.trained(of_outputs(self.outputs(of_outputs)?)?)
             }
             (None, Some(Imported { network, .. })) => {
-                ensure!(
-                    activation == Activation::Relu,
-                    "the activation cannot be chosen: --model {model} has its own"
-                );
+                ensure_input(activation == Activation::Relu, || {
+                    format!("the activation cannot be chosen: --model {model} has its own")
+                })?;
                 self.ensure_input(input)?;
                 self.ensure_width("the archive", network.outputs())?;
                 Ok(network.clone())
             }
-            (None, None) => bail!("--model {model} was not read"),
+            (None, None) => return Err(refused(format!("--model {model} was not read"))),
         }
     }
 
@@ -176,9 +189,11 @@ impl NetworkSource {
     /// An archive or given weights, which have a head of one width, and as
     /// [`network`](Self::network).
     pub fn drawn_logit(&self, input: &[usize]) -> Result<Network> {
-        let ModelFlags { model, weights, width, .. } = &self.flags;
+        let ModelFlags { model, weights, .. } = &self.flags;
         match (model.built_in(), weights) {
-            (Some(name), None) => self.trained(name.network(input, 1, *width, Activation::Relu)?),
+            (Some(name), None) => {
+                self.trained(name.network(input, 1, &self.flags, Activation::Relu)?)
+            }
             _ => Err(refused(
                 "--classes: the tasks of eigenfunctions need a network of one logit beside it; name \
                  a network that is drawn, without --weights",
@@ -194,13 +209,13 @@ impl NetworkSource {
         match self.input_shape() {
             Some(expected) if expected != input => {
                 let kind = if self.reads_ids() { "whole numbers" } else { "numbers" };
-                bail!(
+                return Err(refused(format!(
                     "--model {} takes inputs of shape {}, {kind}, and these are {}: {}",
                     self.flags.model,
                     batch_of(expected),
                     batch_of(input),
                     remedy(expected, input)
-                )
+                )));
             }
             _ => Ok(()),
         }
@@ -217,12 +232,34 @@ impl NetworkSource {
             (None, None) => Ok(network.init(seed, self.dtype, &self.device)?),
             (None, Some(path)) => {
                 let loaded = Params::load(&network.specs(), path, self.dtype, &self.device);
-                loaded.with_context(|| {
+                let checked = loaded.and_then(|params| {
+                    network.check_params(&params)?;
+                    Ok(params)
+                });
+                checked.with_context(|| {
                     let (model, shape) = (&self.flags.model, network.input_shape());
                     format!("--weights {} for {model} on inputs of shape {shape:?}", path.display())
                 })
             }
         }
+    }
+
+    /// Refuses parameters and so many bytes of inputs that do not fit the memory, of which `max`
+    /// bytes may be used, before either is there.
+    ///
+    /// # Errors
+    /// What they need and what there is.
+    pub fn ensure_memory(&self, network: &Network, inputs: u64, max: Option<u64>) -> Result<()> {
+        let counts = network.specs().into_iter().map(|spec| spec.elem_count() as u64);
+        let parameters = counts.fold(0, u64::saturating_add);
+        let bytes = parameters.saturating_mul(self.dtype.size_in_bytes() as u64);
+        let needed = bytes.saturating_add(inputs);
+        if needed < PLANNED {
+            return Ok(()); // a plan says more, and takes no more
+        }
+        let what = format!("{} with its {parameters} parameters and inputs", self.flags.model);
+        let remedy = "use fewer or smaller inputs, or a narrower network (--n, --width)";
+        Ok(ensure(&what, needed, max, remedy)?)
     }
 
     fn trained(&self, network: Network) -> Result<Network> {

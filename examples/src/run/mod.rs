@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use entk::device::files;
+use entk::device::{files, memory::ensure};
 use serde::Serialize;
 
 use crate::{
@@ -119,6 +119,8 @@ impl Run {
     ///
     /// As [`start`](Self::start), unless nothing is to be written.
     pub fn start_in(program: &str, out: Option<&Path>, folder_use: FolderUse) -> Result<Self> {
+        // Products of matrices need workspace wherever they are called.
+        ensure("this program", 1, None, "see `ulimit -a`")?;
         let held = |hold: fn(&Path) -> Result<FolderLock>| -> Result<_> {
             let folder = RunFolder::create(program, out)?;
             let lock = hold(folder.path())?;

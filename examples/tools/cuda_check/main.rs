@@ -13,7 +13,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use entk::device::{DeviceChoice, DeviceProperties, OpenedDevice};
-use entk_examples::{Run, by_name, parse_device, say};
+use entk_examples::{Run, by_name, exit_with, parse_device, parse_size, say, takes_negative};
 use report::Results;
 use serde::Serialize;
 
@@ -29,10 +29,10 @@ const WRONG: u8 = 70;
 /// its operations and bytes at the rates measured first. Tables on stdout, all numbers in
 /// record.json.
 ///
-/// Exit codes: 0 all is right, 2 wrong flags, 69 no usable GPU, or a program built without CUDA, 70
-/// a number is wrong, 1 anything else.
+/// Exit codes: 0 all is right, 2 wrong flags, 69 no usable GPU, or a program built without CUDA, 65
+/// more memory than may be used, 70 a number is wrong, 74 a file or a full disk, 1 anything else.
 #[derive(Parser, Clone, Debug, Serialize)]
-#[command(name = "cuda_check", version, verbatim_doc_comment)]
+#[command(name = "cuda_check", version, verbatim_doc_comment, mut_args(takes_negative))]
 pub struct Flags {
     /// Device: cuda, cuda:N, or cpu, which runs the same program on tensors of the CPU
     #[arg(long, value_name = "DEVICE", default_value = "cuda", value_parser = parse_device)]
@@ -48,7 +48,7 @@ pub struct Flags {
     only: Option<PartName>,
 
     /// Largest number of images that is timed
-    #[arg(long, value_name = "N", default_value_t = 60_000)]
+    #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = parse_size)]
     max_n: usize,
 
     /// Folder for the results [default: results/cuda_check]
@@ -78,10 +78,7 @@ fn main() -> ExitCode {
     match check(&flags, &opened) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(WRONG),
-        Err(error) => {
-            say(format_args!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => exit_with(&error),
     }
 }
 

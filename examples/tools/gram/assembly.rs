@@ -69,6 +69,14 @@ impl GramJob<'_> {
         Ok(self.assembly()?.plan(target)?)
     }
 
+    /// Refuses comparisons of entries that memory cannot hold, before anything is computed.
+    pub fn check_estimate(&self) -> Result<()> {
+        if self.flags.check == Some(0) {
+            return Ok(());
+        }
+        Ok(self.assembly()?.check_estimate(self.flags.max_memory)?)
+    }
+
     /// Compares --check entries with f64 references; none of a part.
     pub fn estimate_error(&self, assembled: &Assembled) -> Result<ErrorEstimate> {
         let default = (self.inputs.dim(0)? / 16).clamp(4, 16);
@@ -132,7 +140,12 @@ fn config(flags: &Flags, inputs: &Tensor) -> GramConfig {
     } else {
         Engine::Cpu(CpuConfig { memory: flags.max_memory, ..CpuConfig::default() })
     };
-    GramConfig { accumulate: flags.accumulate.into(), engine, ..GramConfig::default() }
+    GramConfig {
+        accumulate: flags.accumulate.into(),
+        micro_batch: flags.micro_batch,
+        engine,
+        ..GramConfig::default()
+    }
 }
 
 /// Refuses a plan that needs more memory than there is or than --max-memory allows.

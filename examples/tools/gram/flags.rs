@@ -3,13 +3,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser};
+use clap::{Parser, Subcommand, ValueEnum};
 use entk::{
     device::{DeviceError, Precision},
     gram::{Accumulate, GramError, store::Part},
 };
 use entk_examples::{
     ActivationName, DTypeName, DeviceFlags, LayoutName, ModelFlags, OutputFlags, TargetRule,
+    parse_seed, parse_size, takes_negative,
 };
 use serde::{Serialize, Serializer};
 
@@ -20,10 +21,17 @@ use serde::{Serialize, Serializer};
 /// which comes last: a folder without it was not finished. --outputs pairs writes the blocks of the
 /// full kernel one by one, gram_0_1.npy for outputs 0 (rows) and 1 (columns), in place of gram.npy.
 ///
-/// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than allowed, 69 no such device,
-/// 74 a file or a full disk, 75 stopped by a signal (run the same command again), 1 anything else.
+/// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than may be used, 69 no such
+/// device, 74 a file or a full disk, 75 stopped by a signal (run the same command again), 1
+/// anything else.
 #[derive(Parser, Clone, Debug, Serialize)]
-#[command(name = "gram", version, verbatim_doc_comment, args_conflicts_with_subcommands = false)]
+#[command(
+    name = "gram",
+    version,
+    verbatim_doc_comment,
+    mut_args(takes_negative),
+    args_conflicts_with_subcommands = false
+)]
 pub struct Flags {
     /// Network; the input shape of a name is that of the inputs
     #[command(flatten)]
@@ -63,12 +71,14 @@ pub struct Flags {
     #[arg(long, value_name = "FILE.npy")]
     pub cross: Option<PathBuf>,
 
-    /// Order of the axes of --inputs and --cross
-    #[arg(long, value_enum, value_name = "ORDER", default_value_t = LayoutName::Nchw)]
-    pub layout: LayoutName,
+    /// Order of the axes of --inputs and --cross [default: nchw; refused where the last axis looks
+    /// like that of the channels]
+    #[arg(long, value_enum, value_name = "ORDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<LayoutName>,
 
     /// Use the first N inputs [default: all; 1000 of the embedded slice]
-    #[arg(long, value_name = "N", value_parser = positive())]
+    #[arg(long, value_name = "N", value_parser = parse_size)]
     pub n: Option<usize>,
 
     /// Element type of weights, inputs and kernel
@@ -89,7 +99,7 @@ pub struct Flags {
 
     /// Leading eigenvectors whose share of the labels is the energy concentration [default: 50, or
     /// N if fewer]
-    #[arg(long, value_name = "K", value_parser = positive())]
+    #[arg(long, value_name = "K", value_parser = parse_size)]
     pub top: Option<usize>,
 
     /// Leave the eigenpairs out: no eigvals.npy, eigvecs.npy and energies
@@ -106,7 +116,7 @@ pub struct Flags {
     pub store: bool,
 
     /// Edge of the tiles of --store, in rows of the kernel
-    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 2048)]
+    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 2048)]
     pub edge: usize,
 
     /// Take the products of all pairs of inputs, which no weights change, from this store, and
@@ -136,18 +146,25 @@ pub struct Flags {
     #[arg(long)]
     pub rate: bool,
 
+    /// Inputs that are swept at a time: fewer take less memory, and change no bit on a CPU
+    /// [default: up to 64, by the size of the network]
+    #[arg(long, value_name = "N", value_parser = parse_size)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
+
     /// Memory that the run may use in all, such as 6GiB or 800MB [default: 90 % of what is
     /// available]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_memory: Option<u64>,
 
-    /// Print memory, disk, operations and expected time, and stop
+    /// Print memory, disk, operations and expected time, and stop; of --inputs and --cross only
+    /// the headers are read
     #[arg(long)]
     pub dry_run: bool,
 
     /// Seed of the initialisation, unless that is an archive's, and of the choice from the
     /// embedded slice
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed)]
     pub seed: u64,
 
     /// Print one line of JSON on stdout: kernel_s and cpu_s are the assembly alone, sweeps
@@ -209,11 +226,6 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
         Ok(number) if number > 0.0 => Ok((number * unit) as u64),
         _ => Err("expected a number above 0 before the unit".into()),
     }
-}
-
-/// Whole numbers from 1.
-fn positive() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..)
 }
 
 /// Types of sums by name.

@@ -3,11 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
-mod exit;
 mod flags;
 mod label_summary;
 mod results;
 mod sample;
+mod signals;
 
 use std::{io::Write, process::ExitCode};
 
@@ -21,8 +21,8 @@ use entk::{
     spectral::{Eigenpairs, Gram, KernelRows, SymmetricOperator, eigh},
 };
 use entk_examples::{
-    Elapsed, LabelTargets, ModelName, NetworkSource, OutputChoice, Run, RunFolder, ensure_input,
-    peak_rss_mb, read_inputs,
+    ActivationName, Elapsed, LabelTargets, NetworkSource, OutputChoice, Run, RunFolder,
+    ensure_input, exit_with, peak_rss_mb, read_inputs,
 };
 use flags::{Command, Flags};
 use label_summary::LabelSummary;
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::report(&error),
+        Err(error) => exit_with(&error),
     }
 }
 
@@ -57,13 +57,16 @@ fn finish(flags: &Flags, export: bool) -> Result<()> {
 }
 
 fn compute(flags: &Flags) -> Result<()> {
-    let stop = exit::stop_on_signals()?;
+    let stop = signals::stop_on_signals()?;
     let device = flags.device.open()?;
     let run = Run::start_in("gram", flags.out.as_deref(), assembly::folder_use(flags)?)?;
     let networks = NetworkSource::open(&run, &flags.network, flags.dtype.into(), &device)?;
-    let sample = Sample::read(&run, flags, &networks, &device)?;
-    let network = networks.network(&sample.inputs.dims()[1..], flags.activation.into())?;
+    if flags.activation == ActivationName::Gelu {
+        run.note("--activation gelu: the tanh form, as flax has it; gelu-erf is PyTorch's default");
+    }
+    let network = sample::network(&networks, flags)?;
     let kernel = flags.outputs.of(network.outputs())?;
+    let sample = Sample::read(&run, flags, &networks, &device)?;
     let targets = sample.targets(flags, &kernel)?;
     let params = networks.start(&network, flags.seed)?;
     let (inputs, stop) = (&sample.inputs, &*stop);
@@ -83,6 +86,7 @@ fn compute(flags: &Flags) -> Result<()> {
         return assembly::show(&plan, flags);
     }
     assembly::check(&plan, flags)?;
+    job.check_estimate()?;
     run.begin_results()?;
     results::clear(run.folder())?;
     let products = assembly::products(&run, flags, inputs, stop)?;
@@ -158,7 +162,7 @@ fn conclude(
         kernel: job.kernel.clone(),
         rows: job.rows()?,
         parameters: params.count(),
-        stride_padding: flags.network.model.built_in().and_then(ModelName::stride_padding),
+        stride_padding: flags.network.stride_padding(),
         trace: outcome.trace,
         kernel_s: time.wall_s,
         cpu_s: time.cpu_s,
@@ -238,7 +242,7 @@ fn leading(job: &GramJob<'_>) -> Result<usize> {
 fn write_cross(run: &Run, job: &GramJob<'_>) -> Result<()> {
     let GramJob { flags, networks, network, inputs, .. } = job;
     let Some(path) = &flags.cross else { return Ok(()) };
-    let (others, _) = read_inputs(run, networks, path, flags.layout.into(), None)?;
+    let (others, _) = read_inputs(run, networks, path, flags.layout, None)?;
     let others = others.to_device(inputs.device())?;
     let cross = run.stage("cross", 1, |_| {
         let cross = job.assembly().and_then(|assembly| Ok(assembly.cross(&others)?));

@@ -11,7 +11,7 @@ use entk::{
     models::{Model, Params},
     spectral::{Eigenpairs, Entries, KernelRows, OutputBlocks},
 };
-use entk_examples::{KernelChoice, RunFolder};
+use entk_examples::{KernelChoice, PaddingName, RunFolder};
 use serde::Serialize;
 
 use crate::label_summary::LabelSummary;
@@ -34,7 +34,7 @@ pub struct GramSummary {
     pub parameters: usize,
     /// Where convolutions of stride 2 pad, which no shape of a weight shows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stride_padding: Option<&'static str>,
+    pub stride_padding: Option<PaddingName>,
     /// Sum of the eigenvalues.
     pub trace: f64,
     /// Time of the assembly alone.

@@ -1,13 +1,14 @@
 //! What `gram` works on: flags come in; inputs and targets go out, each checked with a message that
-//! names the file. Called by its main.
+//! names the file, and counted before it is read. Called by its main.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use candle_core::{Device, Tensor};
-use entk::data::embedded;
+use candle_core::{DType, Device, Tensor};
+use entk::{data::embedded, models::Network};
 use entk_examples::{
-    KernelChoice, LabelTargets, Labels, NetworkSource, Run, ensure_input, read_inputs, say,
+    InputHeader, KernelChoice, LabelTargets, Labels, NetworkSource, Run, ensure_input, read_inputs,
+    say,
 };
 
 use crate::flags::Flags;
@@ -18,6 +19,43 @@ const EMBEDDED_N: usize = 1_000;
 /// Classes of the embedded slice.
 const EMBEDDED_CLASSES: usize = 10;
 
+/// The network for the inputs of the flags, found from the headers of their files. Refused where
+/// parameters and inputs, which are not read yet, do not fit the memory.
+pub fn network(networks: &NetworkSource, flags: &Flags) -> Result<Network> {
+    let (input, n) = match &flags.inputs {
+        Some(path) => {
+            let header = InputHeader::read(networks, path, flags.layout)?;
+            let n = header.first(flags.n)?;
+            (header.input, n)
+        }
+        None => (embedded_input(networks)?, flags.n.unwrap_or(EMBEDDED_N)),
+    };
+    let network = networks.network(&input, flags.activation.into())?;
+    let dtype = DType::from(flags.dtype);
+    let numbers = input.iter().fold(n as u64, |numbers, size| numbers.saturating_mul(*size as u64));
+    let bytes = numbers.saturating_mul(dtype.size_in_bytes() as u64);
+    networks.ensure_memory(&network, bytes, flags.max_memory)?;
+    if let Some(cross) = &flags.cross {
+        let header = InputHeader::read(networks, cross, flags.layout)?;
+        ensure_input(header.input == input, || {
+            format!(
+                "--cross {}: expected inputs of shape {input:?} as those of --inputs, found {:?}",
+                cross.display(),
+                header.input
+            )
+        })?;
+    }
+    Ok(network)
+}
+
+fn embedded_input(networks: &NetworkSource) -> Result<Vec<usize>> {
+    let (channels, height, width) = embedded()?.train.images().image_shape();
+    let input = vec![channels, height, width];
+    let advice = "the embedded slice of Fashion-MNIST does not fit; give --inputs FILE.npy";
+    networks.ensure_input(&input).context(advice)?;
+    Ok(input)
+}
+
 /// Inputs, examples first, and labels where there are any.
 pub struct Sample {
     pub inputs: Tensor,
@@ -25,7 +63,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The inputs on `device`.
+    /// The inputs on `device`; of files for a dry run as many zeros, which take no memory before
+    /// they are read.
     pub fn read(
         run: &Run,
         flags: &Flags,
@@ -40,11 +79,8 @@ impl Sample {
     }
 
     fn of_embedded(flags: &Flags, networks: &NetworkSource) -> Result<Self> {
+        embedded_input(networks)?;
         let (split, _) = embedded()?.standardized()?;
-        let (channels, height, width) = split.train.images().image_shape();
-        networks
-            .ensure_input(&[channels, height, width])
-            .context("the embedded slice of Fashion-MNIST does not fit; give --inputs FILE.npy")?;
         let count = split.train.images().count();
         let n = flags.n.unwrap_or(EMBEDDED_N);
         ensure_input(n <= count, || {
@@ -59,9 +95,14 @@ impl Sample {
     }
 
     fn of_files(run: &Run, path: &Path, flags: &Flags, networks: &NetworkSource) -> Result<Self> {
-        let (inputs, count) = read_inputs(run, networks, path, flags.layout.into(), flags.n)?;
+        let header = InputHeader::read(networks, path, flags.layout)?;
+        let (count, n) = (header.count, header.first(flags.n)?);
         let labels = flags.labels.as_deref().map(|labels| Labels::read(labels, count));
-        let labels = labels.transpose()?.map(|labels| labels.first(flags.n.unwrap_or(count)));
+        let labels = labels.transpose()?.map(|labels| labels.first(n));
+        let inputs = match flags.dry_run {
+            true => header.zeros(networks, n)?,
+            false => read_inputs(run, networks, path, flags.layout, flags.n)?.0,
+        };
         Ok(Self { inputs, labels })
     }
 

@@ -278,6 +278,11 @@ fn pictures(run: &Run, times: &[TimeRow], process: Option<&Process>) -> Result<(
             .series(curve("test", |row| row.test_mean_square).color(1))
     };
     let calibration = process.and_then(|process| process.calibration.as_ref());
-    let panels = [Some(of_time), calibration.map(Calibration::figure)];
-    run.save_figure("predict", &FigureGrid::row(panels.into_iter().flatten().collect()))
+    let is_drawn = times.iter().any(|row| row.time > 0.0 && row.time.is_finite());
+    if !is_drawn {
+        run.note("no time is positive and finite: the picture of times, on a logarithmic axis, is left out");
+    }
+    let panels = [is_drawn.then_some(of_time), calibration.map(Calibration::figure)];
+    let panels: Vec<Figure> = panels.into_iter().flatten().collect();
+    if panels.is_empty() { Ok(()) } else { run.save_figure("predict", &FigureGrid::row(panels)) }
 }

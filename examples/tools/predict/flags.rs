@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, builder::RangedU64ValueParser};
-use entk_examples::{DataName, DeviceFlags, ModelFlags, ModelName, OutputFlags, TargetRule};
+use clap::Parser;
+use entk_examples::{
+    DataName, DeviceFlags, EXIT_CODES, ModelFlags, ModelName, OutputFlags, TargetRule,
+    parse_positive, parse_seed, parse_size, takes_negative,
+};
 use serde::Serialize;
 
 /// Predictions from a kernel: regression, gradient flow and a Gaussian process.
@@ -15,7 +18,8 @@ use serde::Serialize;
 /// picture, with --gp variances.npy, probabilities.npy and the picture of calibration, and
 /// record.json, which comes last: a folder without it was not finished.
 #[derive(Parser, Clone, Debug, Serialize)]
-#[command(name = "predict", version, verbatim_doc_comment,
+#[command(name = "predict", version, verbatim_doc_comment, after_help = EXIT_CODES,
+          mut_args(takes_negative),
           mut_arg("model", |arg| arg.default_value(ModelName::LeNet5.to_string())))]
 pub struct Flags {
     /// Network
@@ -37,11 +41,11 @@ pub struct Flags {
     pub data_root: Option<PathBuf>,
 
     /// Training images
-    #[arg(long, value_name = "N", value_parser = positive(), default_value_t = 2_000)]
+    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 2_000)]
     pub train: usize,
 
     /// Test images
-    #[arg(long, value_name = "M", value_parser = positive(), default_value_t = 1_000)]
+    #[arg(long, value_name = "M", value_parser = parse_size, default_value_t = 1_000)]
     pub test: usize,
 
     /// A kernel of your own in place of network and data: the square .npy of the training inputs,
@@ -72,12 +76,12 @@ pub struct Flags {
     /// Ridge, and variance of the noise of the Gaussian process, as a fraction of the mean of the
     /// kernel's diagonal [default: the best of a grid, by leave-one-out errors, or by the marginal
     /// likelihood of a full kernel]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = parse_positive)]
     pub ridge: Option<f64>,
 
     /// Times of gradient flow on 1/(2 N) sum of (f - y)^2, by commas; inf is the limit [default:
     /// 33 from 0.1 N / lambda_0 to 1e7 times that, and inf]
-    #[arg(long, value_name = "T,T", value_delimiter = ',')]
+    #[arg(long, value_name = "T,T", value_delimiter = ',', value_parser = parse_time)]
     pub times: Vec<f64>,
 
     /// Start gradient flow and regression at the network's outputs, one for each column of the
@@ -97,11 +101,11 @@ pub struct Flags {
     pub cg: Option<usize>,
 
     /// Largest relative residual of a solution
-    #[arg(long, value_name = "X", default_value_t = 1e-8)]
+    #[arg(long, value_name = "X", default_value_t = 1e-8, value_parser = parse_positive)]
     pub tolerance: f64,
 
     /// Seed of the initialisation and the subset
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed)]
     pub seed: u64,
 
     /// Where to compute
@@ -118,6 +122,8 @@ pub struct Flags {
     pub cache: Option<PathBuf>,
 }
 
-fn positive() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..)
+/// A time from 0, or `inf`.
+fn parse_time(text: &str) -> Result<f64, String> {
+    let time = text.parse().ok().filter(|time: &f64| *time >= 0.0);
+    time.ok_or_else(|| "expected a number from 0, or inf".into())
 }

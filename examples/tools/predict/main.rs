@@ -8,13 +8,19 @@ mod iterative;
 mod problem;
 mod quality;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::Parser;
-use entk_examples::Run;
+use entk_examples::{Run, exit};
 use flags::Flags;
 use problem::{Problem, TrainKernel};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(predict())
+}
+
+fn predict() -> Result<()> {
     let flags = Flags::parse();
     let run = Run::start("predict", flags.out.as_deref())?.with_cache(flags.cache.as_deref());
     let problem = Problem::read(&run, &flags)?;

@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use entk::{
     data::{Dataset, load, npy},
+    device::memory::ensure,
     gram::{Assembly, GramConfig, Store, StoreConfig},
     models::{Activation, Model, Network, Params},
     predict::Columns,
-    spectral::{CrossGram, Gram},
+    spectral::{CrossGram, EigshConfig, Gram, eigh_bytes},
 };
 use entk_examples::{
     InitialKernel, KernelChoice, LabelTargets, Labels, NetworkSource, Run, ensure_input, refused,
@@ -90,7 +91,51 @@ fn table(rows: usize, columns: usize, values: &[f64]) -> Result<Columns> {
     Ok(Columns::from_rows(values.len() / columns, columns, values)?)
 }
 
+/// Refuses kernels that do not fit each other or the memory, from the headers of their files.
+fn check_files(flags: &Flags, path: &Path) -> Result<()> {
+    let mut held = 0_u64;
+    let mut shape = |path: &Path| -> Result<Vec<usize>> {
+        let header = npy::describe(path)?;
+        held = held.saturating_add(header.bytes);
+        Ok(header.shape)
+    };
+    let cross = shape(given(flags.cross.as_deref(), "--cross")?)?;
+    for path in flags.test_gram.iter() {
+        ensure_square(path, &shape(path)?)?;
+    }
+    let rows = if path.is_dir() {
+        Store::open(path)?.grid().n()
+    } else {
+        let gram = shape(path)?;
+        ensure_square(path, &gram)?;
+        gram[0]
+    };
+    ensure_input(cross.len() == 2 && cross[1] == rows, || {
+        format!("--cross: expected a column for each of the {rows} rows of --gram, found {cross:?}")
+    })?;
+    ensure_memory(flags, rows, held)
+}
+
+/// Refuses a kernel of so many rows beside `held` bytes, with what is computed from it.
+fn ensure_memory(flags: &Flags, rows: usize, held: u64) -> Result<()> {
+    let solved = match flags.cg {
+        Some(pairs) => EigshConfig::default().bytes(rows, pairs.clamp(1, rows)),
+        // All pairs, and then the factor beside them.
+        None => eigh_bytes(rows).saturating_add(8 * (rows as u64).saturating_mul(rows as u64)),
+    };
+    let what = format!("the solution of {rows} rows");
+    let remedy = "use fewer examples, or --cg over a store";
+    Ok(ensure(&what, held.saturating_add(solved), None, remedy)?)
+}
+
+fn ensure_square(path: &Path, shape: &[usize]) -> Result<()> {
+    ensure_input(matches!(shape, [rows, cols] if rows == cols), || {
+        format!("{}: expected a square matrix, found shape {shape:?}", path.display())
+    })
+}
+
 fn of_files(run: &Run, flags: &Flags, path: &Path) -> Result<Problem> {
+    check_files(flags, path)?;
     let train = if path.is_dir() {
         ensure_input(flags.cg.is_some(), || {
             format!("--gram {}: a store is solved by --cg K", path.display())
@@ -128,11 +173,8 @@ fn given<'a>(path: Option<&'a Path>, flag: &str) -> Result<&'a Path> {
 
 fn read_gram(path: &Path) -> Result<Gram> {
     let (shape, data) = npy::read(path)?.into_parts();
-    let square = matches!(shape.as_slice(), [rows, cols] if rows == cols);
     let named = || path.display().to_string();
-    ensure_input(square, || {
-        format!("{}: expected a square matrix, found shape {shape:?}", path.display())
-    })?;
+    ensure_square(path, &shape)?;
     Ok(match data {
         npy::Data::F32(entries) => {
             Gram::from_symmetric_f32(shape[0], entries).with_context(named)?
@@ -206,6 +248,9 @@ impl NetworkProblem {
         let kernel = flags.outputs.of(self.network.outputs())?;
         let (rows, classes) = (kernel.rows_per_example(), kernel.classes);
         let [targets, test_targets] = targets(flags, &self.labels[0], &self.labels[1])?;
+        let n = (self.train.dim(0)? + self.test.dim(0)?).saturating_mul(rows);
+        let joint = if flags.cg.is_some() { 0 } else { 8 * (n as u64).saturating_mul(n as u64) };
+        ensure_memory(flags, self.train.dim(0)? * rows, joint)?;
         ensure_input(rows == 1 || targets.columns == classes, || {
             let columns = targets.columns;
             format!("--outputs full: {classes} outputs for {columns} columns of targets; --classes")

@@ -9,16 +9,16 @@ mod finished;
 mod page;
 mod paper;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Parser;
 use entk::device::files;
-use entk_examples::say;
+use entk_examples::{EXIT_CODES, ensure_input, exit, say};
 
 /// Makes one self-contained page of HTML from a folder of results.
 #[derive(Parser)]
-#[command(name = "report", version)]
+#[command(name = "report", version, after_help = EXIT_CODES)]
 struct Flags {
     /// Folder with the results of several programs, each in a folder of its own
     #[arg(long, value_name = "DIR", default_value = "results")]
@@ -29,11 +29,17 @@ struct Flags {
     out: Option<PathBuf>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(report())
+}
+
+fn report() -> Result<()> {
     let flags = Flags::parse();
     let mut runs = finished::read_all(&flags.results)?;
     let shown = flags.results.display();
-    ensure!(!runs.is_empty(), "{shown} has no folder with a record.json: run a figure first");
+    ensure_input(!runs.is_empty(), || {
+        format!("{shown} has no folder with a record.json: run a figure first")
+    })?;
     runs.sort_by(|a, b| (&a.record.program, &a.folder).cmp(&(&b.record.program, &b.folder)));
     let out = flags.out.unwrap_or_else(|| flags.results.join("report.html"));
     files::write(&out, page::html(&runs).as_bytes())?;

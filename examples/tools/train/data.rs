@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use candle_core::Tensor;
 use entk::{
     models::{Activation, Model, Network, Params},
@@ -11,7 +11,8 @@ use entk::{
     train::{Examples, Targets},
 };
 use entk_examples::{
-    DataPool, Directions, Experiment, Labels, NetworkSource, Run, TargetRule, read_inputs,
+    DataPool, Directions, Experiment, InputHeader, Labels, NetworkSource, Run, TargetRule,
+    ensure_input, read_inputs, refused,
 };
 
 use crate::flags::{Flags, TaskName};
@@ -58,9 +59,11 @@ impl TrainingData {
         let networks =
             NetworkSource::open(run, &flags.common.network, flags.dtype.into(), &device)?;
         let read = |inputs: &Path, labels: &Path| -> Result<(Tensor, Labels)> {
-            let (inputs, count) = read_inputs(run, &networks, inputs, own.layout.into(), None)?;
+            let (inputs, count) = read_inputs(run, &networks, inputs, own.layout, None)?;
             Ok((inputs, Labels::read(labels, count)?))
         };
+        let header = InputHeader::read(&networks, inputs, own.layout)?;
+        flags.training.ensure_batch(header.count)?;
         let (seen, labels) = read(inputs, labels)?;
         let network = networks.network(&seen.dims()[1..], Activation::Relu)?;
         let outputs = network.outputs();
@@ -88,6 +91,10 @@ impl TrainingData {
 
     fn of_task(run: &Run, flags: &Flags) -> Result<Self> {
         let common = &flags.common;
+        flags.training.ensure_batch(common.train)?;
+        if flags.task == Some(TaskName::Eigenfunction) {
+            common.check_index(flags.index)?;
+        }
         if flags.task == Some(TaskName::Nad) {
             return Self::of_direction(run, flags);
         }
@@ -110,10 +117,9 @@ impl TrainingData {
     fn of_direction(run: &Run, flags: &Flags) -> Result<Self> {
         let directions = Directions::find(run, &flags.common)?;
         let (index, d) = (flags.index, directions.pairs.len());
-        ensure!(
-            (1..=d).contains(&index),
-            "--index {index}: directions are counted from 1 to the number of pixels, {d}"
-        );
+        ensure_input((1..=d).contains(&index), || {
+            format!("--index {index}: directions are counted from 1 to the number of pixels, {d}")
+        })?;
         let experiment = directions.experiment(&flags.common, index)?;
         let experiment = experiment.to_dtype(flags.dtype.into())?;
         let labels = experiment.labels.clone();
@@ -134,11 +140,7 @@ fn shown(path: &Path) -> String {
 
 /// The signs of an eigenfunction of the kernel at the start.
 fn eigenfunction(run: &Run, flags: &Flags, experiment: &Experiment) -> Result<Vec<u8>> {
-    let (index, n) = (flags.index, experiment.labels.len());
-    ensure!(
-        (1..=n).contains(&index),
-        "--index {index}: eigenfunctions are counted from 1 to the number of images, {n}"
-    );
+    let index = flags.index;
     let pairs = experiment.kernel(run)?.eigenpairs(run, index)?;
     Ok(BinaryTarget::from_pair(&pairs, index - 1)?.labels().to_vec())
 }
@@ -153,6 +155,10 @@ fn concat(train: Targets, test: Targets) -> Result<Targets> {
         (Targets::Values { values: a, outputs }, Targets::Values { values: b, .. }) => {
             Targets::values([a, b].concat(), outputs)?
         }
-        _ => anyhow::bail!("targets of another kind than those of --labels"),
+        _ => {
+            return Err(refused(
+                "--test-labels: targets of another kind than those of --labels; give both alike",
+            ));
+        }
     })
 }

@@ -7,7 +7,8 @@ use anyhow::Result;
 use clap::{Args, Parser, ValueEnum};
 use entk::train::{Loss, SgdConfig, Targets};
 use entk_examples::{
-    CommonFlags, DTypeName, LayoutName, OutputChoice, TargetRule, TrainingFlags, ensure_input,
+    CommonFlags, DTypeName, EXIT_CODES, LayoutName, OutputChoice, TargetRule, TrainingFlags,
+    ensure_input, parse_size,
 };
 use serde::Serialize;
 
@@ -43,7 +44,7 @@ pub enum LossName {
 /// Writes epochs.csv, the pictures loss and accuracy (error for real targets), the trained weights,
 /// and record.json.
 #[derive(Parser, Clone, Debug, Serialize)]
-#[command(name = "train", version)]
+#[command(name = "train", version, after_help = EXIT_CODES)]
 pub struct Flags {
     #[command(flatten)]
     #[serde(flatten)]
@@ -54,7 +55,7 @@ pub struct Flags {
     pub task: Option<TaskName>,
 
     /// The eigenfunction or direction, counted from 1, by falling eigenvalue
-    #[arg(long, value_name = "J", default_value_t = 1)]
+    #[arg(long, value_name = "J", default_value_t = 1, value_parser = parse_size)]
     pub index: usize,
 
     #[command(flatten)]
@@ -77,7 +78,7 @@ pub struct Flags {
     pub outputs: Option<OutputChoice>,
 
     /// Training examples on which a kernel that is not exact is compared with the full one
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_size)]
     pub compare: usize,
 
     #[command(flatten)]
@@ -138,9 +139,11 @@ pub struct OwnData {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<TargetRule>,
 
-    /// Order of the axes of the inputs
-    #[arg(long, value_enum, value_name = "ORDER", default_value_t = LayoutName::Nchw)]
-    pub layout: LayoutName,
+    /// Order of the axes of the inputs [default: nchw; refused where the last axis looks like that
+    /// of the channels]
+    #[arg(long, value_enum, value_name = "ORDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<LayoutName>,
 }
 
 impl Flags {

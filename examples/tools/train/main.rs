@@ -10,6 +10,8 @@ mod data;
 mod dual;
 mod flags;
 
+use std::{path::Path, process::ExitCode};
+
 use anyhow::Result;
 use data::TrainingData;
 use dual::{DualRecord, DualResult};
@@ -17,10 +19,10 @@ use entk::{
     device::files,
     linearize::Linearized,
     models::Model,
-    train::{EpochRecord, Loss, Metrics, SgdConfig, Trainer},
+    train::{EpochRecord, Loss, Metrics, SgdConfig, TrainError, Trainer},
 };
 use entk_examples::{
-    Defaults, ModelName, Run, Size, Stage, parse_flags,
+    Defaults, ModelName, Run, Size, Stage, exit, parse_flags,
     plot::{Axis, Figure, Series},
     say,
 };
@@ -78,7 +80,11 @@ impl From<&EpochRecord> for Row {
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    exit(train_as_asked())
+}
+
+fn train_as_asked() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
         model: ModelName::LeNet5,
         train: Size::new(3_000, 500),
@@ -157,7 +163,12 @@ fn in_weight_space(
         let mut trainer = Trainer::new(model, &data.theta0, &train, test.as_ref(), config)?;
         trainer.resume(&checkpoint)?;
         stage.set_done(trainer.epoch() as u64);
-        while let Some(record) = trainer.step_epoch()? {
+        loop {
+            let record = match trainer.step_epoch() {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(error) => return Err(without_checkpoint(error, &checkpoint)),
+            };
             report(stage, record);
             trainer.save(&checkpoint)?;
         }
@@ -165,6 +176,20 @@ fn in_weight_space(
         trainer.params().save(checkpoint.with_file_name("weights.safetensors"))?;
         Ok(trainer.into_fit().history.epochs)
     })
+}
+
+/// Removes the checkpoint of a run that has diverged: it would refuse the other settings that are
+/// needed.
+fn without_checkpoint(error: TrainError, checkpoint: &Path) -> anyhow::Error {
+    if matches!(error, TrainError::Diverged { .. }) && checkpoint.exists() {
+        let removed = files::remove_folder(checkpoint);
+        let text = match removed {
+            Ok(()) => "the checkpoint of this run is removed, so that other settings can be tried",
+            Err(_) => "the checkpoint of this run could not be removed",
+        };
+        return anyhow::Error::from(error).context(text);
+    }
+    error.into()
 }
 
 fn report(stage: &Stage, record: &EpochRecord) {

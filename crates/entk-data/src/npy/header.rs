@@ -49,6 +49,13 @@ impl Header {
                 start.len()
             )));
         };
+        if magic.starts_with(b"PK") {
+            return Err(bad(
+                "is a zip archive, as .npz files and archives of PyTorch are; one array \
+                            of it is needed"
+                    .to_owned(),
+            ));
+        }
         if *magic != MAGIC {
             return Err(bad(format!("starts with {magic:02x?}, expected {MAGIC:02x?}")));
         }

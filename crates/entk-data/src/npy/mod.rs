@@ -6,6 +6,7 @@
 //! Pickled objects are refused: reading them would mean running code.
 
 mod header;
+mod partial;
 mod rows;
 
 use std::{
@@ -14,8 +15,9 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use entk_device::files;
+use entk_device::{files, memory::ensure};
 use header::{Header, Kind};
+pub use partial::{ArrayHeader, describe, read_leading};
 pub use rows::NpyRows;
 
 use crate::{
@@ -64,12 +66,21 @@ pub struct Array {
 /// and [`Array::check_finite`] refuse them.
 ///
 /// # Errors
-/// [`DataError::Io`] if the file cannot be read or memory is short, otherwise as [`parse`].
+/// [`DataError::Io`] if the file cannot be read, [`DataError::Pipe`] for what has no length,
+/// [`DataError::NoMemory`] before more memory is taken than there is, otherwise as [`parse`].
 pub fn read(path: impl AsRef<Path>) -> Result<Array> {
-    let path = path.as_ref();
+    let (file, length, name) = open(path.as_ref())?;
+    read_from(file, length, &name, usize::MAX)
+}
+
+/// A file, its length, and its name for messages.
+fn open(path: &Path) -> Result<(impl Read, u64, String)> {
     let file = files::open(path).map_err(DataError::io("open", path))?;
+    if file.is_pipe().map_err(DataError::io("look at", path))? {
+        return Err(DataError::Pipe { path: path.to_owned() });
+    }
     let length = file.length().map_err(DataError::io("read the size of", path))?;
-    read_from(BufReader::new(file), length, &path.display().to_string())
+    Ok((BufReader::new(file), length, path.display().to_string()))
 }
 
 /// The array in the bytes of a `.npy` file; `file` names them in errors.
@@ -80,17 +91,22 @@ pub fn read(path: impl AsRef<Path>) -> Result<Array> {
 /// [`DataError::Empty`] for an axis of length 0, [`DataError::Truncated`] or
 /// [`DataError::Oversized`] if the length does not fit the shape.
 pub fn parse(bytes: &[u8], file: &str) -> Result<Array> {
-    read_from(bytes, bytes.len() as u64, file)
+    read_from(bytes, bytes.len() as u64, file, usize::MAX)
 }
 
-fn read_from(mut reader: impl Read, length: u64, file: &str) -> Result<Array> {
+/// The entries of the first axis, or the first `most` of them.
+fn read_from(mut reader: impl Read, length: u64, file: &str, most: usize) -> Result<Array> {
     let header = Header::read_whole(&mut reader, length, file)?;
+    let header = if header.fortran { header } else { header.leading(most) };
     let data = read_data(&mut reader, &header, file)?;
     let data = if header.fortran { data.to_row_major(&header.shape) } else { data };
     Ok(Array { file: file.to_owned(), shape: header.shape, data })
 }
 
 fn read_data(reader: &mut impl Read, header: &Header, file: &str) -> Result<Data> {
+    let copies = if header.fortran { 2 } else { 1 };
+    let bytes = (header.count as u64).saturating_mul(header.wide_item() * copies);
+    ensure(&format!("the array {file}"), bytes, None, "use fewer examples")?;
     let low4 = |b: [u8; 8]| [b[0], b[1], b[2], b[3]];
     let data = match (header.kind, header.item) {
         (Kind::Float, 4) => {

@@ -49,6 +49,15 @@ impl InputFile {
         Ok(self.file.metadata()?.len())
     }
 
+    /// Whether this is a pipe or a device, whose length is not that of what can be read.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn is_pipe(&self) -> io::Result<bool> {
+        let found = self.file.metadata()?.file_type();
+        Ok(!found.is_file() && !found.is_dir())
+    }
+
     /// Fills `bytes` from `offset` on, without a position that threads would share.
     ///
     /// # Errors

@@ -25,6 +25,9 @@ use crate::{
 
 /// Edge of the product that measures this machine's rate.
 const RATE_EDGE: usize = 768;
+/// Bytes of the sweeps that measure the machine: enough for threads to be busy, far less than an
+/// assembly takes.
+const MEASURED: usize = 64 << 20;
 /// Buffers of a part of a tile that a thread has: entries, products of inputs and of cotangents.
 const SCRATCH: u64 = 3;
 
@@ -170,10 +173,12 @@ fn scratch(CpuJob { ntk, config, .. }: &CpuJob<'_>, layers: &[CpuLayer]) -> Vec<
     buffers
 }
 
-/// Seconds of one sweep over all examples, from that of the first micro-batches side by side.
+/// Seconds of one sweep over all examples, from that of the first micro-batches side by side, or of
+/// as many of their examples as take little memory.
 fn sweep_seconds(job: &CpuJob<'_>, side_by_side: usize) -> Result<f64> {
     let (ntk, n) = (job.ntk, job.ntk.inputs.dim(0)?);
-    let batch = ntk.micro_batch(n);
+    let few = (MEASURED / ntk.sweep_bytes()?.max(1)).div_ceil(side_by_side).max(1);
+    let batch = ntk.micro_batch(n).min(few);
     let starts: Vec<usize> = (0..n).step_by(batch).collect();
     let first = &starts[..side_by_side.min(starts.len())];
     // The first group of outputs stands for all.

@@ -8,7 +8,7 @@ pub(crate) mod workload;
 
 use std::fmt;
 
-use entk_device::memory::{MemoryLimit, in_gib};
+use entk_device::memory::{MemoryLimit, in_gib, in_gib_above};
 
 use crate::{
     error::{GramError, Result},
@@ -318,8 +318,11 @@ impl Plan {
             advice.push(format!("{low} examples in place of {}: peak {peak}", self.examples()));
         }
         if advice.is_empty() {
-            let least = in_gib(with(1, Target::Store { edge: EDGES[3] }).peak());
-            advice.push(format!("a limit of at least {least}, or a smaller micro-batch"));
+            // What does not fit has the smallest schedule, so that this is enough.
+            let store = with(self.n(), Target::Store { edge: EDGES[3] });
+            let least = in_gib_above(store.peak().min(self.peak()));
+            let memory = if store.peak() < self.peak() { "a store on disk and " } else { "" };
+            advice.push(format!("{memory}a limit of at least {least}, or a smaller micro-batch"));
         }
         advice
     }

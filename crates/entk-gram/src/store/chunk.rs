@@ -13,6 +13,7 @@ pub(crate) trait Entry: Copy + Send {
     fn append(self, bytes: &mut Vec<u8>);
     fn read(bytes: &[u8]) -> Self;
     fn finite(self) -> bool;
+    fn widened(self) -> f64;
 }
 
 macro_rules! entry {
@@ -29,6 +30,9 @@ macro_rules! entry {
             }
             fn finite(self) -> bool {
                 self.is_finite()
+            }
+            fn widened(self) -> f64 {
+                self.into()
             }
         }
     };

@@ -195,8 +195,8 @@ impl Store {
     pub fn finish(&self) -> Result<Commit> {
         let (present, tiles) = (self.present()?, self.grid().tiles());
         if let Some(first) = self.grid().lower().find(|tile| !present.contains_key(tile)) {
-            let missing = tiles - present.len();
-            return Err(GramError::MissingTiles { missing, tiles, first });
+            let (folder, missing) = (self.folder.clone(), tiles - present.len());
+            return Err(GramError::MissingTiles { folder, missing, tiles, first });
         }
         self.remove_abandoned();
         let commit = Commit { tiles: present.len(), root: self.root(&present)? };
@@ -268,7 +268,8 @@ impl Store {
         let (rows, cols) = (self.grid().range(tile.0), self.grid().range(tile.1));
         for (i, row) in rows.zip(entries.chunks(self.grid().edge())) {
             if let Some(at) = row[..cols.len()].iter().position(|entry| !entry.finite()) {
-                return Err(GramError::NonFinite { row: i, col: cols.start + at });
+                let (col, value) = (cols.start + at, row[at].widened());
+                return Err(GramError::NonFinite { row: i, col, value });
             }
         }
         Ok(())

@@ -56,7 +56,7 @@ struct Variable {
 /// let table =
 ///     FlaxTable::new().conv("Conv_0", "stem").dense_after_flatten("Dense_0", "head", [8, 4, 4]);
 /// let loaded = table.load(&network.specs(), "no such file", DType::F32, &Device::Cpu);
-/// assert!(matches!(loaded, Err(ModelError::WeightFile { .. })));
+/// assert!(matches!(loaded, Err(ModelError::File(_))));
 /// # Ok::<(), ModelError>(())
 /// ```
 #[derive(Debug, Clone, Default)]

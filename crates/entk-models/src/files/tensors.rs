@@ -4,7 +4,10 @@
 use std::{collections::HashMap, io::Read, path::Path};
 
 use candle_core::{DType, Device, Tensor, pickle, safetensors::load_buffer};
-use entk_device::files::{self, FileError};
+use entk_device::{
+    files::{self, FileError},
+    memory,
+};
 use serde_json::Value;
 
 use crate::error::{ModelError, Result};
@@ -23,8 +26,18 @@ const KEYS: [Option<&str>; 4] = [None, Some("state_dict"), Some("model_state_dic
 /// The contents say which.
 pub(crate) fn read(path: &Path) -> Result<NamedTensors> {
     let mut head = Vec::new();
-    let opened = files::open(path).and_then(|file| file.take(4).read_to_end(&mut head));
-    opened.map_err(FileError::new("read", path))?;
+    let opened = files::open(path).and_then(|file| {
+        let (length, is_pipe) = (file.length()?, file.is_pipe()?);
+        if !is_pipe {
+            file.take(4).read_to_end(&mut head)?;
+        }
+        Ok((length, is_pipe))
+    });
+    let (length, is_pipe) = opened.map_err(FileError::new("read", path))?;
+    if is_pipe {
+        return Err(refused(path, "is a pipe or a device; save it to a file first"));
+    }
+    ensure_memory(path, length)?;
     match head.as_slice() {
         ZIP => read_pickle(path),
         [b'{', ..] if path.extension().is_some_and(|e| e == "json") => read_shards(path),
@@ -36,11 +49,33 @@ pub(crate) fn read(path: &Path) -> Result<NamedTensors> {
     }
 }
 
+/// Refuses a file that memory cannot hold twice: as bytes and as tensors.
+fn ensure_memory(path: &Path, length: u64) -> Result<()> {
+    let what = format!("the file {}", path.display());
+    let remedy = "use a smaller network, or a machine with more memory";
+    Ok(memory::ensure(&what, length.saturating_mul(2), None, remedy)?)
+}
+
 fn read_safetensors(path: &Path) -> Result<NamedTensors> {
     let bytes = files::read(path).map_err(FileError::new("read", path))?;
-    load_buffer(&bytes, &Device::Cpu).map_err(|error| {
-        refused(path, format!("is neither a safetensors file nor a state dict of PyTorch: {error}"))
-    })
+    ensure_memory(path, bytes.len() as u64)?;
+    load_buffer(&bytes, &Device::Cpu)
+        .map_err(|error| refused(path, unlike_safetensors(&bytes, error)))
+}
+
+/// What is wrong with a file that is no safetensors file, from its first bytes and its length.
+fn unlike_safetensors(bytes: &[u8], error: impl std::fmt::Display) -> String {
+    let header = bytes.first_chunk().map(|length| u64::from_le_bytes(*length));
+    let is_json = bytes.get(8) == Some(&b'{');
+    match header {
+        Some(header) if is_json && header < 1 << 40 => format!(
+            "is no whole safetensors file ({error}): cut off, overlong or damaged; fetch or save \
+             it again"
+        ),
+        _ => "is neither a safetensors file nor a state dict of PyTorch; save \
+              `model.state_dict()` with `safetensors.torch.save_file`"
+            .into(),
+    }
 }
 
 /// The files that an index lists, which lie beside it.

@@ -56,7 +56,7 @@ impl Params {
     /// same folder that is synced and renamed: the file is whole or absent.
     ///
     /// # Errors
-    /// [`ModelError::WeightFile`](crate::ModelError::WeightFile), naming the file and the reason.
+    /// [`ModelError::File`](crate::ModelError::File), naming the file and the reason.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut encoded = Vec::new();

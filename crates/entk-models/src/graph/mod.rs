@@ -124,8 +124,14 @@ impl Graph {
     /// by [`existing`](Graph::existing).
     ///
     /// # Errors
-    /// A name that another one has.
+    /// A name that another one has, a size of 0, or more numbers than can be addressed.
     pub fn parameter(&mut self, spec: ParamSpec) -> Result<Value> {
+        if spec.shape.contains(&0) {
+            return Err(ModelError::zero(format!("{}: sizes {:?}", spec.name, spec.shape)));
+        }
+        if spec.elem_count() > isize::MAX as usize / size_of::<f64>() {
+            return Err(ModelError::TooLarge { name: spec.name, shape: spec.shape });
+        }
         if self.specs.iter().any(|other| other.name == spec.name) {
             return Err(ModelError::DuplicateName { name: spec.name });
         }
@@ -166,8 +172,8 @@ impl Graph {
     /// The result of an operation on values.
     ///
     /// # Errors
-    /// Values of another graph, those that the operation refuses, or a structured weight that
-    /// depends on an input.
+    /// Values of another graph, those that the operation refuses, a result of size 0, or a
+    /// structured weight that depends on an input.
     pub fn apply(&mut self, operation: impl Operation, inputs: &[Value]) -> Result<Value> {
         let inputs: Vec<usize> = inputs.iter().map(|value| value.0).collect();
         self.append(Arc::new(operation), inputs)
@@ -187,6 +193,9 @@ impl Graph {
             return Err(ModelError::WeightOfInput { operation: format!("{operation:?}") });
         }
         let shape = operation.output_shape(&self.shapes(&inputs))?;
+        if shape.contains(&0) {
+            return Err(ModelError::zero(format!("{operation:?}: sizes {shape:?} of its result")));
+        }
         let shared = inputs.iter().all(|at| self.nodes[*at].shared);
         Ok(self.push(Node { source: Source::Result { operation, inputs }, shape, shared }))
     }

@@ -65,7 +65,7 @@ impl Graph {
         }
         let count = |kind| {
             let of_kind = self.specs.iter().filter(|spec| spec.kind == kind);
-            of_kind.map(ParamSpec::elem_count).sum()
+            of_kind.map(ParamSpec::elem_count).fold(0, usize::saturating_add)
         };
         NetworkSummary {
             input: input.to_vec(),
@@ -91,7 +91,7 @@ impl Graph {
             shape: self.nodes[at].shape.clone(),
             reads,
             parameters: specs.iter().map(|spec| spec.name.clone()).collect(),
-            count: specs.iter().map(|spec| spec.elem_count()).sum(),
+            count: specs.iter().map(|s| s.elem_count()).fold(0, usize::saturating_add),
             operations: operation.operations(&self.shapes(inputs)),
         })
     }

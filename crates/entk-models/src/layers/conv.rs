@@ -121,16 +121,18 @@ impl<const A: usize, const TRANSPOSED: bool> Layer for Conv<A, TRANSPOSED> {
             return Err(ModelError::shape(format!("{name}: planes"), expected, &[*rows, *columns]));
         }
         let (columns, taps) = (columns / groups, kernel.iter().product::<usize>());
-        let init = law.weight(columns * taps, rows * taps);
+        // Sizes that overflow are refused with the weight.
+        let fans = [columns, *rows].map(|planes| planes.saturating_mul(taps));
+        let init = law.weight(fans[0], fans[1]);
         let shape = [&[*rows, columns], &kernel[..]].concat();
         let weight = ParamSpec::trainable(format!("{name}.weight"), &shape, init);
         let mut values = vec![x, graph.parameter(weight)?];
         if self.bias {
-            let init = law.bias(columns * taps);
+            let init = law.bias(fans[0]);
             let bias = ParamSpec::trainable(format!("{name}.bias"), &[*filters], init);
             values.push(graph.parameter(bias)?);
         }
-        scale(graph, &mut values, law.scales(columns * taps))?;
+        scale(graph, &mut values, law.scales(fans[0]))?;
         graph.apply(*convolve, &values)
     }
 }

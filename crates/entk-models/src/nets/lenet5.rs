@@ -49,6 +49,13 @@ impl LeNet5Config {
         if [channels, height, width, c1, c2, h1, h2, self.outputs].contains(&0) {
             return Err(ModelError::zero("lenet5 widths"));
         }
+        if height % 4 + width % 4 > 0 {
+            return Err(ModelError::shape(
+                "lenet5 images",
+                "(N, C, H, W) with H and W multiples of 4, which are pooled twice; pad or crop them",
+                &self.input,
+            ));
+        }
         let layers = Sequential::new()
             .then(Conv2d::new("conv1", channels, c1, 5))
             .then(act)

@@ -46,16 +46,16 @@ impl MlpConfig {
     pub fn network(&self) -> Result<Network> {
         let mut width = self.input.iter().product();
         let mut layers = Sequential::new().then(Flatten);
-        for (at, &next) in self.hidden.iter().chain([&self.outputs]).enumerate() {
-            if width * next == 0 {
+        for (at, next) in self.hidden.iter().chain([&self.outputs]).enumerate() {
+            if width == 0 || *next == 0 {
                 return Err(ModelError::zero("mlp widths"));
             }
             if at > 0 {
                 layers = layers.then(self.activation);
             }
-            let dense = Dense::new(&format!("fc{}", at + 1), width, next);
+            let dense = Dense::new(&format!("fc{}", at + 1), width, *next);
             layers = layers.then(dense.with_law(self.law));
-            width = next;
+            width = *next;
         }
         Network::new(&self.input, layers)
     }

@@ -62,23 +62,28 @@ impl Initializer {
     /// Each tensor has a ChaCha8 stream of its own, seeded by `seed` and its name: adding a layer
     /// changes no other layer's draw, and the values are the same on every platform.
     pub fn draw(self, name: &str, count: usize, seed: u64) -> Vec<f64> {
+        self.stream(name, seed).take(count).collect()
+    }
+
+    /// The values one by one, for whoever keeps them in another type.
+    pub(crate) fn stream(self, name: &str, seed: u64) -> impl Iterator<Item = f64> {
         let mut rng = stream(seed, name);
-        let mut normal = || rng.sample::<f64, _>(StandardNormal);
-        match self {
-            Self::Zeros => vec![0.0; count],
-            Self::Ones => vec![1.0; count],
-            Self::Constant(value) => vec![value; count],
-            Self::Given => vec![f64::NAN; count],
-            Self::Normal => (0..count).map(|_| normal()).collect(),
-            Self::ScaledNormal { std } => (0..count).map(|_| std * normal()).collect(),
-            Self::Uniform { bound } => {
-                (0..count).map(|_| bound * (2.0 * rng.random::<f64>() - 1.0)).collect()
+        std::iter::repeat_with(move || {
+            let mut normal = || rng.sample::<f64, _>(StandardNormal);
+            match self {
+                Self::Zeros => 0.0,
+                Self::Ones => 1.0,
+                Self::Constant(value) => value,
+                Self::Given => f64::NAN,
+                Self::Normal => normal(),
+                Self::ScaledNormal { std } => std * normal(),
+                Self::Uniform { bound } => bound * (2.0 * rng.random::<f64>() - 1.0),
+                Self::LecunNormal { fan_in } => {
+                    let scale = (fan_in as f64).sqrt().recip() / TRUNCATED_STD;
+                    scale * truncated(&mut normal)
+                }
             }
-            Self::LecunNormal { fan_in } => {
-                let scale = (fan_in as f64).sqrt().recip() / TRUNCATED_STD;
-                (0..count).map(|_| scale * truncated(&mut normal)).collect()
-            }
-        }
+        })
     }
 }
 

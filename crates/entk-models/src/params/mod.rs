@@ -24,7 +24,7 @@ use crate::{
         host_summary::HostSummary,
         init::Initializer,
         list::{find, in_order_of},
-        spec::{ParamKind, ParamSpec},
+        spec::{ParamKind, ParamSpec, ensure_memory},
     },
 };
 
@@ -101,7 +101,17 @@ impl Params {
     /// # Errors
     /// An unsupported dtype, or an allocation refused by the device.
     pub fn init(specs: &[ParamSpec], seed: u64, dtype: DType, device: &Device) -> Result<Self> {
-        Self::from_fn(specs, dtype, device, |spec| spec.draw(seed))
+        ensure_memory(specs, dtype)?;
+        let tensor = |spec: &ParamSpec| {
+            let values = spec.init.stream(&spec.name, seed).take(spec.elem_count());
+            let tensor = match dtype {
+                DType::F64 => Tensor::from_iter(values, &Device::Cpu)?,
+                _ => Tensor::from_iter(values.map(|value| value as f32), &Device::Cpu)?,
+            };
+            let tensor = tensor.reshape(spec.shape.as_slice())?.to_dtype(dtype)?;
+            Ok((spec.name.clone(), tensor.to_device(device)?))
+        };
+        Self::of_kinds(specs, specs.iter().map(tensor).collect::<Result<_>>()?)
     }
 
     /// A standard-normal direction in parameter space, statistics zero; for probes and tests.
@@ -123,13 +133,15 @@ impl Params {
     /// Fills every tensor from a function of its specification, values in row-major order.
     ///
     /// # Errors
-    /// A vector of the wrong length, or non-finite values.
+    /// A vector of the wrong length, non-finite values, and more numbers than memory can hold,
+    /// before any is drawn.
     pub fn from_fn(
         specs: &[ParamSpec],
         dtype: DType,
         device: &Device,
         mut values: impl FnMut(&ParamSpec) -> Vec<f64>,
     ) -> Result<Self> {
+        ensure_memory(specs, dtype)?;
         let tensor = |spec: &ParamSpec| {
             let tensor = Tensor::from_vec(values(spec), spec.shape.as_slice(), &Device::Cpu)?;
             Ok((spec.name.clone(), tensor.to_dtype(dtype)?.to_device(device)?))

@@ -94,7 +94,12 @@ fn by_prefix(names: &[String], parts: usize) -> Vec<NameGroup<'_>> {
 /// What renaming would help, if one does.
 fn hint(missing: &[String], unexpected: &[String]) -> Option<String> {
     if let Some(prefix) = common_prefix(missing, unexpected) {
-        return Some(format!("remove {prefix:?} from the front of the unexpected names"));
+        let why = match prefix {
+            "module." => ", which DataParallel adds",
+            "_orig_mod." => ", which torch.compile adds",
+            _ => "",
+        };
+        return Some(format!("remove {prefix:?} from the front of the unexpected names{why}"));
     }
     if let Some(prefix) = common_prefix(unexpected, missing) {
         return Some(format!("add {prefix:?} to the front of the unexpected names"));

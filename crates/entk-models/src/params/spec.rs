@@ -1,7 +1,13 @@
 //! What a network says of each of its tensors: name, shape, initial law, kind. Listed by layers,
 //! read where parameters are drawn, loaded or checked.
 
-use crate::{error::ModelError, params::init::Initializer};
+use candle_core::DType;
+use entk_device::memory;
+
+use crate::{
+    error::{ModelError, Result},
+    params::init::Initializer,
+};
 
 /// Whether training changes a tensor through its gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +50,22 @@ impl ParamSpec {
         self.init.draw(&self.name, self.elem_count(), seed)
     }
 
-    /// Number of scalars.
+    /// Number of scalars; the largest number there is where they cannot be counted.
     pub fn elem_count(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |count: usize, size| count.saturating_mul(*size))
     }
+}
+
+/// Refuses tensors that memory cannot hold beside what the process has: all of them in `dtype`, and
+/// the largest twice while it is made.
+pub(crate) fn ensure_memory(specs: &[ParamSpec], dtype: DType) -> Result<()> {
+    let counts = || specs.iter().map(|spec| spec.elem_count() as u64);
+    let item = dtype.size_in_bytes() as u64;
+    let all = counts().fold(0, u64::saturating_add).saturating_mul(item);
+    let drawn = counts().max().unwrap_or(0).saturating_mul(item);
+    let what = format!("a set of {} parameters", counts().fold(0, u64::saturating_add));
+    let remedy = "use a narrower network, smaller inputs or fewer classes";
+    Ok(memory::ensure(&what, all.saturating_add(drawn), None, remedy)?)
 }
 
 /// Lists every missing, unexpected and wrongly shaped name of `found` against `expected`.
@@ -63,7 +81,9 @@ pub(crate) fn name_differences(
         match shape_of(found, name) {
             None => missing.push((*name).to_string()),
             Some(got) if got != *shape => {
-                misshaped.push(format!("{name}: expected {shape:?}, got {got:?}"));
+                let is_turned = shape.len() > 1 && got.iter().rev().eq(shape.iter());
+                let why = if is_turned { ", its axes reversed: transpose it" } else { "" };
+                misshaped.push(format!("{name}: expected {shape:?}, got {got:?}{why}"));
             }
             Some(_) => {}
         }

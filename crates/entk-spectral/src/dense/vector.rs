@@ -1,6 +1,8 @@
 //! Arithmetic on vectors in f64, with a fixed order of summation and without overflow of squares,
 //! and the checks of vectors that a user passes. All other modules call it.
 
+use entk_device::memory::ensure;
+
 use crate::{
     entries::Scalar,
     error::{Result, SpectralError},
@@ -125,6 +127,8 @@ pub(crate) fn finite(x: f64, quantity: &'static str) -> Result<f64> {
 
 /// A zero-filled vector, or an error instead of an abort when memory is short.
 pub(crate) fn zeros(len: usize, what: &'static str) -> Result<Vec<f64>> {
+    let bytes = (len as u64).saturating_mul(size_of::<f64>() as u64);
+    ensure(what, bytes, None, "use fewer samples, or a solver for the top K pairs only")?;
     let mut x = Vec::new();
     x.try_reserve_exact(len).map_err(|_| SpectralError::OutOfMemory {
         what,

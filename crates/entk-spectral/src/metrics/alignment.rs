@@ -101,7 +101,7 @@ fn quadratic_forms(gram: &Gram, targets: &[f64]) -> Result<Vec<QuadraticForm>> {
     }
     // The scan for a zero kernel costs a pass, so only a zero result pays for it.
     if forms.iter().any(|q| q.form == 0.0) && gram.max_abs() == 0.0 {
-        return Err(SpectralError::ZeroGram { n: m });
+        return Err(SpectralError::ZeroGram { measure: "alignment", n: m });
     }
     Ok(forms)
 }

@@ -22,8 +22,8 @@ use crate::{
 /// training. Cost: two passes over both kernels. The bits do not depend on the number of threads.
 ///
 /// # Errors
-/// [`SizeMismatch`](SpectralError::SizeMismatch), or [`ZeroGram`](SpectralError::ZeroGram) if a
-/// kernel is constant, so that nothing is left when its mean is taken out.
+/// [`SizeMismatch`](SpectralError::SizeMismatch), or [`ConstantGram`](SpectralError::ConstantGram)
+/// if a kernel is constant, so that nothing is left when its mean is taken out.
 ///
 /// ```
 /// use entk_spectral::{Gram, centred_kernel_alignment};
@@ -50,7 +50,7 @@ pub fn centred_kernel_alignment(a: &Gram, b: &Gram) -> Result<f64> {
     // Centring leaves of a constant kernel the round-off of N sums of its entries.
     let floor = (n as f64 * f64::EPSILON).powi(2) * (n * n) as f64;
     if aa <= floor || bb <= floor {
-        return Err(SpectralError::ZeroGram { n });
+        return Err(SpectralError::ConstantGram { n });
     }
     Ok(cross / (aa.sqrt() * bb.sqrt()))
 }

@@ -40,7 +40,7 @@ pub fn effective_rank(pairs: &Eigenpairs) -> Result<EffectiveRank> {
     pairs.require_all("effective rank")?;
     let largest = pairs.values().first().copied().unwrap_or(0.0);
     if largest <= 0.0 {
-        return Err(SpectralError::ZeroGram { n: pairs.dim() });
+        return Err(SpectralError::ZeroGram { measure: "the effective rank", n: pairs.dim() });
     }
     let scale = BinaryScale::of(largest);
     let values: Vec<f64> = pairs.values().iter().map(|&x| scale.down(x.max(0.0))).collect();
@@ -83,7 +83,7 @@ pub fn layer_shares(layers: &[Gram], y: &[f64]) -> Result<Vec<f64>> {
     let forms: Vec<f64> = layers.iter().map(form).collect::<Result<_>>()?;
     let total = finite(forms.iter().sum(), "sum over layers")?;
     if total == 0.0 {
-        return Err(SpectralError::ZeroGram { n });
+        return Err(SpectralError::ZeroGram { measure: "a share of the alignment", n });
     }
     Ok(forms.iter().map(|x| x / total).collect())
 }

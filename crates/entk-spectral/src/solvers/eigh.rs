@@ -1,6 +1,7 @@
 //! All eigenpairs of a Gram, by a dense solver whose answer is checked before it goes out. Users
 //! call it, `eigsh` for small kernels, and `nystrom` for its landmarks.
 
+use entk_device::memory::ensure;
 use faer::MatRef;
 use rayon::prelude::*;
 
@@ -18,6 +19,17 @@ use crate::{
 /// Growth factor of the solver's self-checks, in units of N eps: its backward error and loss of
 /// norm stay near 1.
 const GROWTH: f64 = 10.0;
+
+/// What helps where all pairs do not fit.
+const FEWER: &str = "use fewer samples, or ask for the leading pairs only";
+/// Matrices of N x N numbers in f64 that are held at the same time.
+const MATRICES: u64 = 5;
+
+/// Memory that [`eigh`] takes beside the Gram, in bytes: 5 * 8 N^2.
+pub fn eigh_bytes(n: usize) -> u64 {
+    let n = n as u64;
+    n.saturating_mul(n).saturating_mul(MATRICES * 8)
+}
 
 /// All N eigenpairs of a Gram: K = sum over j of lambda_j phi_j phi_j^T.
 ///
@@ -39,8 +51,8 @@ const GROWTH: f64 = 10.0;
 /// # Errors
 /// [`NoConvergence`](SpectralError::NoConvergence) or
 /// [`UntrustedSolution`](SpectralError::UntrustedSolution) if the solver fails,
-/// [`OutOfMemory`](SpectralError::OutOfMemory), or [`Overflow`](SpectralError::Overflow) if
-/// lambda_0 does not fit an f64.
+/// [`NoMemory`](SpectralError::NoMemory) before anything is computed, or
+/// [`Overflow`](SpectralError::Overflow) if lambda_0 does not fit an f64.
 ///
 /// ```
 /// use entk_spectral::{Gram, eigh, orthogonality_ratio, residual_ratio};
@@ -54,6 +66,7 @@ const GROWTH: f64 = 10.0;
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
 pub fn eigh(gram: &Gram) -> Result<Eigenpairs> {
+    ensure("all eigenpairs", eigh_bytes(gram.n()), None, FEWER)?;
     let largest = gram.max_abs();
     if largest == 0.0 {
         return of_zero(gram);

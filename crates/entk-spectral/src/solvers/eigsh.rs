@@ -8,6 +8,8 @@ use std::{
     ops::ControlFlow,
 };
 
+use entk_device::memory::ensure;
+
 use crate::{
     eigenpairs::check_k,
     error::{Result, SpectralError},
@@ -20,11 +22,6 @@ use crate::{
         krylov::Krylov,
     },
 };
-
-/// Up to this size the dense solver is as fast for any k.
-const SMALL: usize = 512;
-/// From this share of all pairs on (1 in 3), the dense solver is as fast.
-const DENSE_SHARE: usize = 3;
 
 /// The k largest eigenpairs of a symmetric operator, each with its residual.
 ///
@@ -203,11 +200,12 @@ impl<'a> EigshRun<'a> {
         let n = operator.n();
         check_k(k, n)?;
         let plan = Plan::new(operator, k, &self.config)?;
-        match self.config.solver {
-            Solver::Krylov => self.krylov(operator, &plan),
-            Solver::Auto if n > SMALL && k <= n / DENSE_SHARE => self.krylov(operator, &plan),
-            _ => dense(operator, &plan),
+        if !self.config.is_iterative(n, k) {
+            return dense(operator, &plan);
         }
+        let needed = self.config.bytes(n, k);
+        ensure("the leading eigenpairs", needed, None, "ask for fewer of them")?;
+        self.krylov(operator, &plan)
     }
 
     fn krylov<K: SymmetricOperator + ?Sized>(

@@ -6,9 +6,15 @@ use std::time::{Duration, Instant};
 use crate::{
     error::{Result, SpectralError},
     kernel::operator::SymmetricOperator,
-    solvers::{certified_pairs::Solver, krylov::checkpoint::Solve},
+    solvers::{certified_pairs::Solver, eigh::eigh_bytes, krylov::checkpoint::Solve},
 };
 
+/// Up to this size the dense solver is as fast for any k.
+const SMALL: usize = 512;
+/// From this share of all pairs on (1 in 3), the dense solver is as fast.
+const DENSE_SHARE: usize = 3;
+/// The largest block that an operator of this family asks for.
+const WIDEST_HINT: usize = 128;
 /// Accepted tolerances: a smaller one is lost in round-off, a larger one determines no eigenvector.
 const TOLERANCES: (f64, f64) = (1e-13, 0.1);
 
@@ -55,6 +61,55 @@ impl Default for EigshConfig {
     }
 }
 
+impl EigshConfig {
+    /// Refuses what no operator could be solved with, before one is read.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`](SpectralError::InvalidSetting) for a tolerance outside 1e-13 to 0.1 or a
+    /// block of 0.
+    pub fn check(&self) -> Result<()> {
+        let invalid = |field, expected| Err(SpectralError::InvalidSetting { field, expected });
+        if !(TOLERANCES.0..=TOLERANCES.1).contains(&self.tolerance) {
+            return invalid("tolerance", "between 1e-13 and 0.1");
+        }
+        if self.block == Some(0) {
+            return invalid("block", "at least 1");
+        }
+        Ok(())
+    }
+
+    /// Whether the `k` largest of `n` pairs are found from a few products, in place of all pairs.
+    pub(crate) fn is_iterative(&self, n: usize, k: usize) -> bool {
+        match self.solver {
+            Solver::Krylov => true,
+            Solver::Auto => n > SMALL && k <= n / DENSE_SHARE,
+            Solver::Dense => false,
+        }
+    }
+
+    /// Basis vectors of 8 N bytes, for blocks of `block` columns.
+    fn basis_of(&self, n: usize, k: usize, block: usize) -> usize {
+        let usual = k.saturating_add((k.saturating_mul(3) / 4).max(8 * block));
+        self.basis.unwrap_or(usual).min(n)
+    }
+
+    /// Memory that [`eigsh`](crate::eigsh()) takes beside the operator for the `k` largest of `n`
+    /// pairs, in bytes: the basis, its projection three times, a few blocks and the pairs twice; or
+    /// what [`eigh`](crate::eigh()) takes, for which an operator that is no [`Gram`](crate::Gram)
+    /// is widened to one, 8 N^2 bytes more.
+    pub fn bytes(&self, n: usize, k: usize) -> u64 {
+        if !self.is_iterative(n, k) {
+            return eigh_bytes(n);
+        }
+        let block = self.block.unwrap_or(WIDEST_HINT).min(n);
+        let basis = self.basis_of(n, k, block);
+        let vectors = basis.saturating_add(4 * block).saturating_add(k.saturating_mul(2));
+        let numbers = (vectors as u64).saturating_mul(n as u64);
+        let projected = (basis as u64).saturating_mul(basis as u64);
+        numbers.saturating_add(projected.saturating_mul(3)).saturating_mul(8)
+    }
+}
+
 /// The settings with their defaults filled in, checked against the operator.
 pub(crate) struct Plan {
     pub(crate) k: usize,
@@ -74,15 +129,13 @@ impl Plan {
     ) -> Result<Self> {
         let n = operator.n();
         let invalid = |field, expected| Err(SpectralError::InvalidSetting { field, expected });
-        if !(TOLERANCES.0..=TOLERANCES.1).contains(&config.tolerance) {
-            return invalid("tolerance", "between 1e-13 and 0.1");
-        }
+        config.check()?;
         let block = config.block.unwrap_or(operator.block()).min(n);
         if block == 0 {
             return invalid("block", "at least 1");
         }
         let least = k.saturating_add(2 * block).min(n);
-        let basis = config.basis.unwrap_or(k.saturating_add((3 * k / 4).max(8 * block))).min(n);
+        let basis = config.basis_of(n, k, block);
         if basis < least {
             return invalid("basis", "at least k plus two blocks");
         }

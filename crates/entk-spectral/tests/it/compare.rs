@@ -92,7 +92,7 @@ fn centred_alignment_equals_its_definition() {
     assert_close(centred_kernel_alignment(&a, &b).unwrap(), expected, round_off(n));
     assert_close(centred_kernel_alignment(&a, &a).unwrap(), 1.0, round_off(n));
     let constant = gram_f64(n, vec![2.5; n * n]);
-    assert_eq!(centred_kernel_alignment(&a, &constant), Err(SpectralError::ZeroGram { n }));
+    assert_eq!(centred_kernel_alignment(&a, &constant), Err(SpectralError::ConstantGram { n }));
     assert!(centred_kernel_alignment(&a, &random_gram(1, 5, 5)).is_err());
 }
 
@@ -135,7 +135,7 @@ fn effective_rank_of_flat_and_single_spectra() {
     assert_close(single.participation, 1.0, round_off(n));
     let half = of(&[3.0, 3.0, 3.0, 3.0, 0.0, 0.0, 0.0, 0.0]).unwrap();
     assert_close(half.participation, 4.0, 4.0 * round_off(n));
-    assert_eq!(of(&[0.0; 8]), Err(SpectralError::ZeroGram { n }));
+    assert!(matches!(of(&[0.0; 8]), Err(SpectralError::ZeroGram { n: found, .. }) if found == n));
 }
 
 #[test]

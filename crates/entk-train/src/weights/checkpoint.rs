@@ -159,7 +159,8 @@ impl Trainer<'_> {
         let folder = folder.as_ref();
         let Some(record) = read_record(folder)? else { return Ok(false) };
         if let Some(what) = self.identity()?.difference(&record.run) {
-            return Err(TrainError::OtherRun { path: folder.join(RECORD), what });
+            let differ = differences(&record.run.config, self.config());
+            return Err(TrainError::OtherRun { path: folder.join(RECORD), what, differ });
         }
         let path = folder.join(&record.tensors);
         if file_hash(&path)? != record.hash {
@@ -226,6 +227,21 @@ impl Trainer<'_> {
         self.state.optimizer.restore(moments, record.steps);
         Ok(())
     }
+}
+
+/// The settings that differ, as `field: found -> asked for`.
+fn differences(found: &SgdConfig, asked: &SgdConfig) -> Vec<String> {
+    let fields = |config: &SgdConfig| match serde_json::to_value(config) {
+        Ok(Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (found, asked) = (fields(found), fields(asked));
+    let shown = |value: Option<&Value>| value.map_or("none".to_owned(), Value::to_string);
+    let differs = |field: &&String| found.get(*field) != asked.get(*field);
+    let named = |field: &String| {
+        format!("{field}: {} -> {}", shown(found.get(field)), shown(asked.get(field)))
+    };
+    asked.keys().filter(differs).map(named).collect()
 }
 
 fn specs<'a>(

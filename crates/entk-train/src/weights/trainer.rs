@@ -3,6 +3,7 @@
 //! [`fit`](crate::fit) runs it to its end; programs that save checkpoints, or look at the
 //! parameters on the way, hold it themselves.
 
+use entk_device::memory::ensure;
 use entk_models::{Model, Params};
 
 use crate::{
@@ -18,6 +19,21 @@ use crate::{
     steps::{Step, StepSchedule},
     weights::gradient::BatchGradient,
 };
+
+/// Sets of parameters that are there at the same time: the start, those of the epoch before, the
+/// present and the next, the gradient and what is added to it, and two moments.
+const SETS: u64 = 8;
+
+/// Refuses a training that memory cannot hold beside its examples: sets of parameters, and the
+/// values and cotangents of a minibatch.
+fn ensure_memory(model: &dyn Model, params: &Params, config: &SgdConfig) -> Result<()> {
+    let item = params.dtype().size_in_bytes() as u64;
+    let values = (model.network().summary().values() as u64).saturating_mul(2);
+    let sets = SETS.saturating_mul(params.count() as u64);
+    let numbers = values.saturating_mul(config.batch as u64).saturating_add(sets);
+    let remedy = "use a smaller minibatch or a narrower network";
+    Ok(ensure("the training", numbers.saturating_mul(item), None, remedy)?)
+}
 
 /// Training under way, one epoch at a time, with the parameters in sight: what
 /// [`fit`](crate::fit) runs to its end.
@@ -69,9 +85,9 @@ impl<'a> Trainer<'a> {
     /// [`fit`](crate::fit).
     ///
     /// # Errors
-    /// Settings out of range, fewer examples than a minibatch, a loss or class weights that the
-    /// targets have not, a model with another number of outputs than the targets, inputs that do
-    /// not fit the model, and those of [`Model::verify`].
+    /// Settings out of range, more memory than there is, fewer examples than a minibatch, a loss or
+    /// class weights that the targets have not, a model with another number of outputs than the
+    /// targets, inputs that do not fit the model, and those of [`Model::verify`].
     pub fn new(
         model: &'a dyn Model,
         params: &Params,
@@ -80,6 +96,7 @@ impl<'a> Trainer<'a> {
         config: &SgdConfig,
     ) -> Result<Self> {
         let steps = StepSchedule::new(config, train.count())?;
+        ensure_memory(model, params, config)?;
         config.objective().check(train.targets())?;
         check_outputs(model, train.targets())?;
         if let Some(test) = test {

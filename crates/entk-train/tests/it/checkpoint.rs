@@ -140,7 +140,9 @@ fn checkpoints_of_other_runs_are_refused() {
     saved(folder.path());
     let refused = |run| {
         with_run(run, |mut trainer, _| match trainer.resume(&folder) {
-            Err(TrainError::OtherRun { what, .. }) => {
+            Err(TrainError::OtherRun { what, differ, .. }) => {
+                assert_eq!(differ.is_empty(), what != "settings", "{differ:?}");
+                assert!(differ.iter().all(|field| field.contains(" -> ")), "{differ:?}");
                 assert_eq!(trainer.epoch(), 0);
                 what
             }

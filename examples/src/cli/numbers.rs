@@ -1,0 +1,70 @@
+//! Numbers on the command line: text comes in, sizes and seeds go out, with a message that says
+//! which numbers there are. Used by the flags of all programs.
+
+use clap::Arg;
+
+/// A whole number of at least 1.
+///
+/// # Errors
+/// Anything else.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(size) => Ok(size),
+        Err(_) => Err(format!("expected a whole number from 1 to {}", usize::MAX)),
+    }
+}
+
+/// A seed.
+///
+/// # Errors
+/// A number below 0, above 2^64 - 1, or none.
+pub fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+/// A number of seeds.
+///
+/// # Errors
+/// As [`parse_seed`], and 0.
+pub fn parse_seeds(text: &str) -> Result<u64, String> {
+    match parse_seed(text)? {
+        0 => Err(format!("expected a whole number from 1 to {}", u64::MAX)),
+        seeds => Ok(seeds),
+    }
+}
+
+/// A number above 0.
+///
+/// # Errors
+/// Zero, a number below it, infinity, NaN, or no number.
+pub fn parse_positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
+/// Lets `-1` be the value of a flag, so that its own message refuses it.
+pub fn takes_negative(arg: Arg) -> Arg {
+    let takes_values = arg.get_action().takes_values();
+    if takes_values { arg.allow_negative_numbers(true) } else { arg }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_size_or_seed_is_refused_with_what_is() {
+        assert_eq!((parse_size("3"), parse_seed("18446744073709551615")), (Ok(3), Ok(u64::MAX)));
+        for text in ["", "-1", "1.5", "1e3", "18446744073709551616"] {
+            assert!(parse_size(text).is_err_and(|e| e.contains("whole number from 1")), "{text}");
+            assert!(parse_seed(text).is_err_and(|e| e.contains("whole number from 0")), "{text}");
+        }
+        assert!(parse_size("0").is_err_and(|e| e.contains("at least 1")));
+        assert!(parse_seeds("0").is_err_and(|e| e.contains("from 1")));
+        assert_eq!(parse_positive("1e-3"), Ok(1e-3));
+        for text in ["0", "-1", "nan", "inf", "x"] {
+            assert!(parse_positive(text).is_err(), "{text}");
+        }
+    }
+}
