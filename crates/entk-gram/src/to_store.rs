@@ -42,11 +42,9 @@ impl Assembly<'_> {
             return Err(GramError::Edge { expected: products.edge(), got: identity.edge });
         }
         let mut store = Store::resume(folder, &identity)?;
-        let mut wanted = config.part.share(store.grid());
-        let share = wanted.len();
-        let missing = store.missing()?;
-        wanted.retain(|tile| missing.binary_search(tile).is_ok());
-        let computed = wanted.len();
+        let share = config.part.share(store.grid());
+        let wanted = store.missing_of(&share)?;
+        let (share, computed) = (share.len(), wanted.len());
         if computed > 0 {
             check_disk(store.folder(), bytes_of(&store, computed))?;
             match self.dtype() {

@@ -1,16 +1,13 @@
 //! [`NpyRows`]: the rows of a `.npy` file, read some at a time, for arrays that memory does not
 //! hold. Operators and statistics read it as an [`InputSource`].
 
-use std::{
-    fs::File,
-    io::{self, BufReader, Seek, SeekFrom},
-    ops::Range,
-    path::Path,
-    sync::{Mutex, PoisonError},
-};
+use std::{io, ops::Range, path::Path};
 
 use candle_core::Tensor;
-use entk_device::InputSource;
+use entk_device::{
+    InputSource,
+    files::{self, InputFile},
+};
 
 use crate::{
     error::{DataError, Result},
@@ -36,7 +33,7 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct NpyRows {
-    reader: Mutex<BufReader<File>>,
+    file: InputFile,
     header: Header,
     name: String,
 }
@@ -51,10 +48,9 @@ impl NpyRows {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let file = File::open(path).map_err(DataError::io("open", path))?;
-        let length = file.metadata().map_err(DataError::io("read the size of", path))?.len();
-        let mut reader = BufReader::new(file);
-        let header = Header::read_whole(&mut reader, length, &name)?;
+        let mut file = files::open(path).map_err(DataError::io("open", path))?;
+        let length = file.length().map_err(DataError::io("read the size of", path))?;
+        let header = Header::read_whole(&mut file, length, &name)?;
         if header.shape.is_empty() {
             let expected = "at least one axis, of examples".to_owned();
             return Err(DataError::Shape { what: name, expected, found: Vec::new() });
@@ -64,7 +60,7 @@ impl NpyRows {
                 "Fortran order cannot be read example by example; save numpy.ascontiguousarray(x)";
             return Err(DataError::NpyHeader { file: name, problem: problem.to_owned() });
         }
-        Ok(Self { reader: Mutex::new(reader), header, name })
+        Ok(Self { file, header, name })
     }
 
     /// Length of each axis, examples first.
@@ -87,10 +83,10 @@ impl NpyRows {
         let mut shape = self.header.shape.clone();
         shape[0] = range.len();
         let part = Header { shape, count: range.len() * row, ..self.header.clone() };
-        let at = self.header.length + (range.start * row * self.header.item) as u64;
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        reader.seek(SeekFrom::Start(at)).map_err(DataError::io("read", &self.name))?;
-        let data = read_data(&mut *reader, &part, &self.name)?;
+        let at = self.header.length + (range.start * row * part.item) as u64;
+        let mut bytes = vec![0; part.count * part.item];
+        self.file.read_at(&mut bytes, at).map_err(DataError::io("read", &self.name))?;
+        let data = read_data(&mut bytes.as_slice(), &part, &self.name)?;
         Ok(Array { file: self.name.clone(), shape: part.shape, data })
     }
 }

@@ -179,6 +179,21 @@ impl Store {
         Ok(missing)
     }
 
+    /// Those of some tiles that are not there or are damaged, in their order; only these are read.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn missing_of(&self, tiles: &[TileIndex]) -> Result<Vec<TileIndex>> {
+        let journal = self.hashes()?;
+        let is_missing = |tile: &TileIndex| Ok(self.intact(*tile, &journal)?.is_none());
+        let missing = tiles.par_iter().map(is_missing).collect::<Result<Vec<bool>>>()?;
+        Ok(tiles
+            .iter()
+            .zip(missing)
+            .filter_map(|(tile, missing)| missing.then_some(*tile))
+            .collect())
+    }
+
     /// The commit, or `None` before the run is finished.
     ///
     /// # Errors

@@ -1,8 +1,11 @@
-//! A symmetric matrix stored as tiles of its lower triangle: in come the tiles in order, read one
-//! ahead, out go products with columns. A store implements [`LowerTiles`], the solvers ask for the
-//! products.
+//! A symmetric matrix stored as tiles of its lower triangle: in come the tiles in order, read
+//! ahead on threads of their own, out go products with columns. A store implements [`LowerTiles`],
+//! the solvers ask for the products.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::{
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::available_parallelism,
+};
 
 use faer::{Accum, MatMut, MatRef};
 
@@ -19,7 +22,9 @@ use crate::{
 
 /// Columns that a solver should pass at a time: every block is a pass over the store.
 const BLOCK: usize = 128;
-/// Tiles read ahead of the one in use.
+/// Most threads that read: one checks and decodes about 0.8 GB a second.
+const READERS: usize = 4;
+/// Tiles that each of them reads ahead.
 const AHEAD: usize = 1;
 
 /// Entries of one tile, row by row.
@@ -130,10 +135,15 @@ impl<T: LowerTiles> TiledOperator<T> {
         &self.tiles
     }
 
-    /// Reads all tiles in order, until one fails or the receiver is gone.
-    fn read_all(&self, out: &SyncSender<Result<Tile>>) {
+    /// Positions of the tiles, in their order.
+    fn positions(&self) -> impl Iterator<Item = (usize, usize)> + use<T> {
         let count = self.tiles.n().div_ceil(self.tiles.edge());
-        for (i, j) in (0..count).flat_map(|i| (0..=i).map(move |j| (i, j))) {
+        (0..count).flat_map(|i| (0..=i).map(move |j| (i, j)))
+    }
+
+    /// Reads every `step`-th tile from `first` on, until one fails or the receiver is gone.
+    fn read_every(&self, first: usize, step: usize, out: &SyncSender<Result<Tile>>) {
+        for (i, j) in self.positions().skip(first).step_by(step) {
             let tile = self.read(i, j);
             let failed = tile.is_err();
             if out.send(tile).is_err() || failed {
@@ -163,13 +173,12 @@ impl<T: LowerTiles> TiledOperator<T> {
     /// Adds every tile's two products to Y, in the order of the tiles.
     fn accumulate(
         &self,
-        tiles: &Receiver<Result<Tile>>,
+        readers: &[Receiver<Result<Tile>>],
         x: MatRef<'_, f64>,
         mut y: MatMut<'_, f64>,
     ) -> Result<()> {
         let edge = self.tiles.edge();
-        let count = self.tiles.n().div_ceil(edge);
-        for (i, j) in (0..count).flat_map(|i| (0..=i).map(move |j| (i, j))) {
+        for ((i, j), tiles) in self.positions().zip(readers.iter().cycle()) {
             let tile = tiles.recv().unwrap_or(Err(SpectralError::Operator {
                 reason: "the thread that reads tiles stopped".into(),
             }))?;
@@ -206,11 +215,15 @@ impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
         let x = MatRef::from_column_major_slice(columns, n, count);
         let y = MatMut::from_column_major_slice_mut(images, n, count);
         std::thread::scope(|scope| {
-            let (send, receive) = sync_channel(AHEAD);
-            scope.spawn(move || self.read_all(&send));
-            // Dropping the receiver on the way out stops the reader.
-            let receive = receive;
-            self.accumulate(&receive, x, y)
+            let threads = available_parallelism().map_or(1, usize::from).min(READERS);
+            let reader = |first: usize| {
+                let (send, receive) = sync_channel(AHEAD);
+                scope.spawn(move || self.read_every(first, threads, &send));
+                receive
+            };
+            // Dropping the receivers on the way out stops the readers.
+            let readers: Vec<_> = (0..threads).map(reader).collect();
+            self.accumulate(&readers, x, y)
         })
     }
 }
