@@ -55,6 +55,7 @@ pub use cli::{
     numbers::{parse_positive, parse_seed, parse_size, takes_negative},
     output_flags::{KernelChoice, OutputChoice, OutputFlags},
     refused::{RefusedInput, ensure_input, refused},
+    signals::stop_on_signals,
     training_flags::{FigureFlags, OptimizerName, TrainingFlags},
 };
 pub use experiment::{

@@ -10,4 +10,5 @@ pub(crate) mod names;
 pub(crate) mod numbers;
 pub(crate) mod output_flags;
 pub(crate) mod refused;
+pub(crate) mod signals;
 pub(crate) mod training_flags;

@@ -7,9 +7,8 @@ mod flags;
 mod label_summary;
 mod results;
 mod sample;
-mod signals;
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result};
 use assembly::{Assembled, GramJob};
@@ -22,13 +21,15 @@ use entk::{
 };
 use entk_examples::{
     ActivationName, Elapsed, LabelTargets, NetworkSource, OutputChoice, Run, RunFolder,
-    ensure_input, exit_with, peak_rss_mb, read_inputs,
+    ensure_input, exit_with, peak_rss_mb, read_inputs, stop_on_signals,
 };
 use flags::{Command, Flags};
 use label_summary::LabelSummary;
 use results::GramSummary;
 use sample::Sample;
 
+/// Time after a signal for the tile in hand; whatever is not written by then is computed again.
+const GRACE: Duration = Duration::from_secs(4);
 /// The K of the paper's energy concentrations.
 const TOP: usize = 50;
 
@@ -57,7 +58,7 @@ fn finish(flags: &Flags, export: bool) -> Result<()> {
 }
 
 fn compute(flags: &Flags) -> Result<()> {
-    let stop = signals::stop_on_signals()?;
+    let stop = stop_on_signals("stopping; finished tiles are kept", Some(GRACE))?;
     let device = flags.device.open()?;
     let run = Run::start_in("gram", flags.out.as_deref(), assembly::folder_use(flags)?)?;
     let networks = NetworkSource::open(&run, &flags.network, flags.dtype.into(), &device)?;

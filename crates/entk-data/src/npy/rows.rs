@@ -6,7 +6,7 @@ use std::{io, ops::Range, path::Path};
 use candle_core::Tensor;
 use entk_device::{
     InputSource,
-    files::{self, InputFile},
+    files::{self, operations::InputFile},
 };
 
 use crate::{

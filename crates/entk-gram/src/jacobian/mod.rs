@@ -8,7 +8,7 @@ use std::{ops::Range, sync::atomic::AtomicBool};
 
 use candle_core::{DType, Device, Tensor};
 use entk_device::InputSource;
-use entk_models::{Factor, Model, ModelError, Params};
+use entk_models::{Factor, InputKind, Model, ModelError, Params};
 use entk_spectral::{EntryType, LinearOperator, SpectralError};
 use rayon::prelude::*;
 
@@ -39,7 +39,7 @@ const GROUP_BYTES: usize = 256 << 20;
 /// names them. For [`Outputs::Trace`] of C outputs, the rows of all outputs of an example are side
 /// by side, and a layer has C times its parameters.
 ///
-/// Inputs in floating point are converted to the type of the parameters. A product passes over the
+/// Inputs but ids are converted to the type of the parameters. A product passes over the
 /// examples: each group is read, swept forward and backward once for all
 /// columns, and its gradients multiplied by them, dense layers as inputs and cotangents. J is what
 /// the sweeps in the type of the parameters give, the same bits in each of them; all sums are in
@@ -107,7 +107,7 @@ impl<'a> JacobianOperator<'a> {
         if source.examples() == 0 {
             return Err(GramError::Setting { field: "number of examples", got: 0, least: 1 });
         }
-        let first = as_taken(&source.read(0..CHECKED.min(source.examples()))?, params)?;
+        let first = as_taken(&source.read(0..CHECKED.min(source.examples()))?, model, params)?;
         let ntk = Ntk::new(model, params, &first, config)?;
         let layers = ntk.layers()?.to_vec();
         let (layout, per) = (ColumnLayout::new(&layers), ntk.rows_per_example());
@@ -212,7 +212,7 @@ impl<'a> JacobianOperator<'a> {
 
     /// Some examples, where and as the model takes them.
     fn read(&self, range: Range<usize>) -> Result<Tensor> {
-        as_taken(&self.source.read(range)?, &self.ntk.params)
+        as_taken(&self.source.read(range)?, self.ntk.model, &self.ntk.params)
     }
 
     /// Sweeps some examples, their micro-batches side by side, and puts the gradients of each layer
@@ -322,8 +322,9 @@ impl LinearOperator for JacobianOperator<'_> {
 }
 
 /// Ids as they are read, numbers in the type of the parameters; both on their device.
-fn as_taken(inputs: &Tensor, params: &Params) -> Result<Tensor> {
-    let dtype = if inputs.dtype().is_int() { inputs.dtype() } else { params.dtype() };
+fn as_taken(inputs: &Tensor, model: &dyn Model, params: &Params) -> Result<Tensor> {
+    let reads_ids = model.network().input_kind() == InputKind::Ids;
+    let dtype = if reads_ids { inputs.dtype() } else { params.dtype() };
     as_read(&inputs.to_dtype(dtype)?.to_device(params.device())?)
 }
 

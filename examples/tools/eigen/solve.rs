@@ -1,0 +1,159 @@
+//! A solve that can be stopped: an operator comes in, certified pairs go out; between two blocks a
+//! checkpoint is written to the folder of the results, from which the same command goes on. Called
+//! for kernels that are assembled and for those that are not.
+
+use std::{
+    cell::OnceCell,
+    io::ErrorKind,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use entk::{
+    device::files::{self, FileError},
+    gram::GramError,
+    spectral::{
+        CertifiedPairs, EigshProgress, EigshRun, Gram, LinearOperator, SpectralError,
+        SymmetricOperator,
+    },
+};
+use entk_examples::{Key, Run, Stage, say};
+
+use crate::flags::Flags;
+
+/// The shortest time between two checkpoints.
+const BETWEEN: Duration = Duration::from_secs(10);
+/// Checkpoints take at most one in so many parts of the time.
+const SHARE: u32 = 20;
+
+/// What every solve of this program needs.
+pub struct Solve<'a> {
+    pub run: &'a Run,
+    pub flags: &'a Flags,
+    /// Set by a signal.
+    pub stop: &'a AtomicBool,
+    checkpoint: OnceCell<PathBuf>,
+}
+
+impl<'a> Solve<'a> {
+    pub fn new(run: &'a Run, flags: &'a Flags, stop: &'a AtomicBool) -> Self {
+        Self { run, flags, stop, checkpoint: OnceCell::new() }
+    }
+
+    /// The pairs of a Gram in memory.
+    pub fn gram(&self, gram: &Gram) -> Result<CertifiedPairs> {
+        self.pairs(gram, &gram.diagonal())
+    }
+
+    /// The pairs of an operator; `identity` tells it from others.
+    pub fn pairs<K: SymmetricOperator>(
+        &self,
+        operator: &K,
+        identity: &impl serde::Serialize,
+    ) -> Result<CertifiedPairs> {
+        self.solve(identity, |run| run.pairs(operator, self.flags.k))
+    }
+
+    /// The pairs of A A^T, as [`pairs`](Self::pairs).
+    pub fn row_gram_pairs<A: LinearOperator>(
+        &self,
+        operator: &A,
+        identity: &impl serde::Serialize,
+    ) -> Result<CertifiedPairs> {
+        self.solve(identity, |run| run.row_gram_pairs(operator, self.flags.k))
+    }
+
+    /// Removes the checkpoint; called when the results are there.
+    pub fn end(self) {
+        if let Some(path) = self.checkpoint.get() {
+            let _ = files::remove(path); // What stays is not read by another command.
+        }
+    }
+
+    fn solve(
+        &self,
+        identity: &impl serde::Serialize,
+        solver: impl FnOnce(EigshRun<'_>) -> std::result::Result<CertifiedPairs, SpectralError>,
+    ) -> Result<CertifiedPairs> {
+        let key = Key::new("eigen").with("flags", self.flags)?.with("kernel", identity)?;
+        let path = self.run.folder().file(&format!("eigen-{key}.checkpoint"));
+        let path = self.checkpoint.get_or_init(|| path);
+        let found = self.run.stage("eigenpairs", self.flags.k as u64, |stage| {
+            let mut checkpoints = Checkpoints { path, written: Instant::now(), between: BETWEEN };
+            self.solve_from(path, stage, &mut checkpoints, solver)
+        });
+        match found {
+            Err(_) if self.stop.load(Ordering::Relaxed) => Err(GramError::Stopped.into()),
+            found => found,
+        }
+    }
+
+    fn solve_from(
+        &self,
+        path: &Path,
+        stage: &Stage,
+        checkpoints: &mut Checkpoints<'_>,
+        solver: impl FnOnce(EigshRun<'_>) -> std::result::Result<CertifiedPairs, SpectralError>,
+    ) -> Result<CertifiedPairs> {
+        let config = self.flags.config()?;
+        let mut failed = None;
+        let mut observe = |progress: &EigshProgress<'_>| {
+            stage.set_done(progress.locked() as u64);
+            stage.message(format!("{} products", progress.products()));
+            let stopping = self.stop.load(Ordering::Relaxed);
+            failed = checkpoints.write(progress, stopping).err();
+            if stopping || failed.is_some() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let run = EigshRun::new(&config).observed(&mut observe);
+        let pairs = match files::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => solver(run),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+            Ok(mut file) => {
+                say(format_args!("going on from {}", path.display()));
+                solver(run.resumed(&mut file))
+            }
+        };
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        pairs.map_err(|error| match error {
+            SpectralError::Checkpoint { .. } => {
+                anyhow::Error::new(error).context(path.display().to_string())
+            }
+            error => error.into(),
+        })
+    }
+}
+
+/// When checkpoints are written.
+struct Checkpoints<'a> {
+    path: &'a Path,
+    /// When the last one was.
+    written: Instant,
+    between: Duration,
+}
+
+impl Checkpoints<'_> {
+    /// Writes a checkpoint where it is time, or `now`.
+    fn write(&mut self, progress: &EigshProgress<'_>, now: bool) -> Result<(), FileError> {
+        if !now && self.written.elapsed() < self.between {
+            return Ok(());
+        }
+        let begin = Instant::now();
+        files::write_with(self.path, |out| {
+            progress.write(out).map_err(FileError::new("write", self.path))
+        })?;
+        self.between = BETWEEN.max(SHARE * begin.elapsed());
+        self.written = Instant::now();
+        Ok(())
+    }
+}
