@@ -41,9 +41,12 @@ fn parts_and_finish_give_the_kernel_of_one_run() -> Result<()> {
     }
     let (_, stderr) = run(&parts, &["finish"], 65)?;
     assert!(stderr.contains("4 of 10 tiles are missing"), "{stderr}");
+    assert_eq!(run(&parts, &["missing", "--parts", "3"], 0)?.0, "1\n");
+    assert_eq!(run(&parts, &["missing", "--parts", "5"], 0)?.0, "1,2,4,5\n");
     run(&parts, &[&SMALL[..], &["--part", "1/3"]].concat(), 0)?;
     let (stdout, _) = run(&parts, &["finish", "--export"], 0)?;
     assert!(stdout.contains("10 tiles"), "{stdout}");
+    assert_eq!(run(&parts, &["missing", "--parts", "3"], 0)?.0, "\n");
     let file = |folder: &Path| std::fs::read(folder.join("gram.npy"));
     assert!(file(&parts)? == file(&whole)?, "the exported kernel has the bytes of the other");
 

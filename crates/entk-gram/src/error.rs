@@ -214,7 +214,9 @@ pub enum GramError {
 impl From<SpectralError> for GramError {
     fn from(error: SpectralError) -> Self {
         match error {
-            SpectralError::NonFiniteEntry { row, col, .. } => Self::NonFinite { row, col },
+            SpectralError::NonFiniteEntry { row, col, value } => {
+                Self::NonFinite { row, col, value }
+            }
             other => Self::Matrix(other),
         }
     }

@@ -191,6 +191,13 @@ pub enum Command {
         #[arg(long)]
         export: bool,
     },
+    /// Print which parts of OUT/gram.zarr have missing or damaged tiles, as `2,4`; an empty line
+    /// where none has
+    Missing {
+        /// Number of parts, as in --part I/COUNT
+        #[arg(long, value_name = "COUNT", value_parser = parse_size)]
+        parts: usize,
+    },
 }
 
 fn parse_precision(text: &str) -> Result<Precision, String> {

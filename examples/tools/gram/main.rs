@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use assembly::{Assembled, GramJob};
 use clap::Parser;
 use entk::{
-    gram::{ErrorEstimate, Store, plan::Plan, product_rate},
+    gram::{ErrorEstimate, Store, plan::Plan, product_rate, store::Part},
     linearize::Jacobian,
     models::Model,
     spectral::{Eigenpairs, Gram, KernelRows, SymmetricOperator, eigh},
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     let result = match flags.command {
         Some(Command::Finish { export }) => finish(&flags, export),
+        Some(Command::Missing { parts }) => missing(&flags, parts),
         None => compute(&flags),
     };
     match result {
@@ -55,6 +56,21 @@ fn finish(flags: &Flags, export: bool) -> Result<()> {
     }
     let shown = store.folder().display();
     Ok(writeln!(std::io::stdout(), "{shown}: {} tiles, BLAKE3 {}", commit.tiles, commit.root)?)
+}
+
+/// Prints the parts of a store that are to be computed.
+fn missing(flags: &Flags, parts: usize) -> Result<()> {
+    let folder = RunFolder::create("gram", flags.out.as_deref())?;
+    let store = Store::open_partial(folder.file(assembly::STORE))?;
+    let (missing, grid) = (store.missing()?, store.grid());
+    let mut found = Vec::new();
+    for index in 1..=parts {
+        let share = Part::new(index, parts)?.share(grid);
+        if share.iter().any(|tile| missing.binary_search(tile).is_ok()) {
+            found.push(index.to_string());
+        }
+    }
+    Ok(writeln!(std::io::stdout(), "{}", found.join(","))?)
 }
 
 fn compute(flags: &Flags) -> Result<()> {
