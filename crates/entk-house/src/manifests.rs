@@ -12,7 +12,10 @@ pub fn upward(tree: &Tree, order: &[&[&str]], testing: &[&str]) -> Vec<Finding> 
     let rows = order.iter().enumerate();
     let ranks: BTreeMap<_, _> =
         rows.flat_map(|(rank, names)| names.iter().map(move |&name| (name, rank))).collect();
-    let manifests = tree.files().iter().filter(|file| file.path.ends_with("/Cargo.toml"));
+    // One with a workspace of its own is no crate of this one.
+    let is_ours =
+        |file: &&File| file.path.ends_with("/Cargo.toml") && !file.text.contains("\n[workspace]\n");
+    let manifests = tree.files().iter().filter(is_ours);
     manifests.flat_map(|file| upward_of(file, &ranks, testing)).collect()
 }
 

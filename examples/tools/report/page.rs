@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use entk_examples::Record;
 
-use crate::{
+use super::{
     finished::{Finished, Table},
     paper::{Difference, item, text},
 };

@@ -1,0 +1,25 @@
+//! The targets by name.
+
+mod data;
+mod flags;
+mod inputs;
+mod report;
+mod store;
+pub mod train;
+mod weights;
+
+type Target = fn(&[u8]);
+
+/// All targets by name.
+pub const TARGETS: [(&str, Target); 10] = [
+    ("npy", data::npy),
+    ("idx", data::idx),
+    ("cifar", data::cifar),
+    ("weights", weights::safetensors),
+    ("pickle", weights::pickle),
+    ("archive", weights::archive),
+    ("store", store::store),
+    ("checkpoint", train::checkpoint),
+    ("report", report::report),
+    ("flags", flags::flags),
+];

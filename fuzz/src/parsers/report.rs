@@ -1,0 +1,31 @@
+//! Records of runs and the tables beside them, as `report` reads them.
+
+#[path = "../../../examples/tools/report/finished.rs"]
+mod finished;
+#[path = "../../../examples/tools/report/page.rs"]
+mod page;
+#[path = "../../../examples/tools/report/paper.rs"]
+mod paper;
+
+use std::fs;
+
+use finished::read_all;
+use page::html;
+
+use crate::parsers::inputs::{split, with_folder};
+
+/// record.json and a table.
+pub fn report(data: &[u8]) {
+    let files = split(data);
+    let table = files.get(1).copied().unwrap_or(&[]);
+    with_folder(|folder| {
+        let run = folder.join("run");
+        fs::create_dir_all(&run)?;
+        fs::write(run.join("record.json"), files[0])?;
+        fs::write(run.join("table.csv"), table)?;
+        if let Ok(runs) = read_all(folder) {
+            assert!(html(&runs).ends_with("</html>\n"));
+        }
+        Ok(())
+    });
+}
