@@ -6,10 +6,11 @@ use anyhow::Result;
 use candle_core::{DType, Tensor};
 use entk::{
     data::{SeparableConfig, linearly_separable},
+    device::memory::ensure,
     gram::Outputs,
     linearize::MixedDerivative,
     models::{Activation, Network, Params},
-    spectral::{Eigenpairs, Gram, eigh},
+    spectral::{Eigenpairs, Gram, eigh, eigh_bytes},
 };
 
 use crate::{
@@ -51,6 +52,9 @@ impl Directions {
         let network = networks.binary_network(&[1, SIDE, SIDE], activation)?;
         let theta0 = networks.start(&network, flags.seed)?;
         let d = SIDE * SIDE;
+        let square = 8 * (d * d) as u64;
+        let needed = eigh_bytes(d).saturating_add(4 * square);
+        ensure(&format!("all directions of {d} pixels"), needed, None, "free some memory")?;
         let zero = Tensor::zeros((1, 1, SIDE, SIDE), DType::F32, &device)?;
         let identity = kernel_identity(&network, &theta0, &zero, Outputs::Trace)?;
         let key = Key::new("directions").with("kernel", &identity)?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use entk::device::files::{self, FileError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::run::stderr::say;
+use crate::run::{lock::EntryLock, stderr::say};
 
 /// Bytes of a BLAKE3 hash.
 const HASH: usize = 32;
@@ -105,6 +105,8 @@ impl ResultCache {
         work: impl Fn(&Path) -> Result<(T, bool)>,
     ) -> Result<T> {
         let folder = self.folder(key);
+        create_for(&folder)?;
+        let _held = EntryLock::wait(&folder);
         let (value, reused) = recompute_if_damaged(&folder, is_damage, || work(&folder))?;
         self.count(reused);
         Ok(value)
@@ -140,20 +142,28 @@ impl ResultCache {
     /// As [`value`](Self::value).
     pub fn bytes(&self, key: &Key, compute: impl FnOnce() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
         let path = self.folder(key).with_extension("bin");
-        if let Some(bytes) = read_sealed(&path)? {
+        if let Some(bytes) = read_sealed(&path).context(ANOTHER)? {
             self.count(true);
             return Ok(bytes);
         }
         let mut bytes = compute()?;
         let (hash, length) = (blake3::hash(&bytes), bytes.len());
         bytes.extend_from_slice(hash.as_bytes());
-        let folder = path.parent().context("an entry has a folder")?;
-        files::create_folder(folder).map_err(FileError::new("make", folder))?;
-        files::write(&path, &bytes)?;
+        create_for(&path)?;
+        files::write(&path, &bytes).context(ANOTHER)?;
         bytes.truncate(length);
         self.count(false);
         Ok(bytes)
     }
+}
+
+/// What helps where a cache cannot be written.
+const ANOTHER: &str = "the cache cannot be used; choose another folder with --cache";
+
+/// Makes the folder of an entry.
+fn create_for(entry: &Path) -> Result<()> {
+    let folder = entry.parent().context("an entry has a folder")?;
+    files::create_folder(folder).map_err(FileError::new("make", folder)).context(ANOTHER)
 }
 
 /// Says that an entry is computed again, and why.

@@ -1,7 +1,8 @@
-//! One folder, one run: a folder comes in, a lock on it goes out that ends with the process.
-//! Taken by `Run` before anything is written.
+//! One folder, one run: a folder or an entry of a cache comes in, a lock on it goes out that ends
+//! with the process. Taken by `Run` before anything is written, and by the cache.
 
 use std::{
+    cell::Cell,
     fs::{File, TryLockError},
     io::{Read, Write},
     path::{Path, PathBuf},
@@ -77,6 +78,51 @@ impl Drop for FolderLock {
     }
 }
 
+thread_local! {
+    /// Whether this thread computes an entry that it holds.
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// An entry of a cache held by this process while it is read or computed; other processes wait.
+///
+/// A thread that holds an entry does not wait for a second one: tasks of a pool that run one within
+/// the other could wait for each other. It shares that entry then, as it does where the file system
+/// has no locks.
+#[derive(Debug)]
+pub(crate) struct EntryLock(Option<FolderLock>);
+
+impl EntryLock {
+    /// Holds the entry at `path`, in a folder that exists.
+    pub(crate) fn wait(path: &Path) -> Self {
+        if HOLDS.get() {
+            return Self(None);
+        }
+        let held = Self(wait(path).ok());
+        HOLDS.set(held.0.is_some());
+        held
+    }
+}
+
+impl Drop for EntryLock {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            HOLDS.set(false);
+        }
+    }
+}
+
+fn wait(path: &Path) -> std::io::Result<FolderLock> {
+    let path = path.with_extension("lock");
+    loop {
+        let file = files::open_to_lock(&path)?;
+        file.lock()?;
+        // The run before may have removed the file between opening and locking it.
+        if is_at(&file, &path) {
+            return Ok(FolderLock { path, file });
+        }
+    }
+}
+
 fn write_owner(mut file: &File) -> std::io::Result<()> {
     file.set_len(0)?;
     write!(file, "process {} on {}", std::process::id(), host())
@@ -143,6 +189,28 @@ mod tests {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join(LOCK), "process 1 on a machine that is gone")?;
         drop(FolderLock::alone(folder.path())?);
+        assert_eq!(std::fs::read_dir(folder.path())?.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn an_entry_is_held_by_one_at_a_time_and_never_waited_for_within_another() -> Result<()> {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let (folder, inside) = (tempfile::tempdir()?, AtomicUsize::new(0));
+        let path = folder.path().join("entry");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let held = EntryLock::wait(&path);
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        let _shared = EntryLock::wait(&path); // at once
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(held);
+                    }
+                });
+            }
+        });
         assert_eq!(std::fs::read_dir(folder.path())?.count(), 0);
         Ok(())
     }

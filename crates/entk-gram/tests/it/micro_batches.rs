@@ -2,8 +2,8 @@
 
 use candle_core::{DType, Tensor};
 use entk_gram::{Assembly, CpuConfig, Engine, GramConfig, GramError, gram, plan::Target};
-use entk_models::Model;
-use entk_testing::{TestResult, kernel_cases, needs_cpu, networks, test_device};
+use entk_models::{MlpConfig, Model};
+use entk_testing::{TestResult, kernel_cases, needs_cpu, networks, normal, test_device};
 
 #[test]
 fn micro_batches_change_no_bit() -> TestResult {
@@ -76,5 +76,41 @@ fn sweeps_that_do_not_fit_are_refused_with_the_numbers() -> TestResult {
     };
     let (one, six) = (needed(Some(1))?, needed(Some(6))?);
     assert!(one.0 <= six.0 && one.1 == 1 << 20, "{one:?} {six:?}");
+    Ok(())
+}
+
+#[test]
+fn a_micro_batch_beyond_the_inputs_is_all_of_them() -> TestResult {
+    let network = MlpConfig { input: [1, 2, 2], ..MlpConfig::default() }.network()?;
+    let theta = network.init(0, DType::F32, test_device())?;
+    let x = normal(&[3, 1, 2, 2], 1)?.to_dtype(DType::F32)?;
+    let of = |micro_batch| {
+        let config = GramConfig { micro_batch, ..GramConfig::default() };
+        Assembly::new(&network, &theta, &x, &config)?.gram()
+    };
+    assert_eq!(of(Some(1 << 40))?, of(Some(3))?);
+    Ok(())
+}
+
+#[test]
+fn inputs_and_layers_that_are_none_are_refused_as_a_whole() -> TestResult {
+    let network = MlpConfig { input: [1, 2, 2], ..MlpConfig::default() }.network()?;
+    let theta = network.init(0, DType::F32, test_device())?;
+    let images = |shape: &[usize]| normal(shape, 1)?.to_dtype(DType::F32);
+    let (x, other) = (images(&[5, 1, 2, 2])?, images(&[7, 1, 3, 2])?);
+    let refused = |x: &Tensor, others: Option<&Tensor>, config: &GramConfig| {
+        let assembly = Assembly::new(&network, &theta, x, config)?;
+        others.map(|others| assembly.cross(others)).transpose()
+    };
+    let whole = GramConfig::default();
+    // The whole set is named, not the few examples that were tried first.
+    for error in [refused(&other, None, &whole), refused(&x, Some(&other), &whole)] {
+        let text = error.map(|_| ()).expect_err("another shape").to_string();
+        assert!(text.contains("(N, 1, 2, 2), got [7, 1, 3, 2]"), "{text}");
+    }
+    let layers = GramConfig { layers: vec!["fc1.bias".into()], ..whole };
+    let text = refused(&x, None, &layers).map(|_| ()).expect_err("a bias").to_string();
+    assert!(text.contains("\"fc1.bias\" is no trained weight"), "{text}");
+    assert!(text.contains("fc1.weight, fc2.weight, fc3.weight"), "{text}");
     Ok(())
 }

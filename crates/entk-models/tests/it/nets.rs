@@ -3,9 +3,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use entk_models::{
-    BertConfig, ConvNextConfig, Gpt2Config, InitialLaw, LanguageHead, LlamaConfig, Lora, MlpConfig,
-    MobileNetV2Config, Model, ModelError, Network, ParamKind, Params, ResNetBlock, ResNetConfig,
-    UNetConfig, VggConfig, VitConfig, WideResNetConfig,
+    BertConfig, Conv2d, ConvNextConfig, Dense, Embedding, Flatten, Gpt2Config, InitialLaw,
+    LanguageHead, LlamaConfig, Lora, MlpConfig, MobileNetV2Config, Model, ModelError, Network,
+    ParamKind, Params, ResNetBlock, ResNetConfig, Sequential, UNetConfig, VggConfig, VitConfig,
+    WideResNetConfig,
 };
 use entk_testing::{TestResult, normal, published::published, tensor_error};
 
@@ -125,4 +126,34 @@ fn the_ntk_parametrisation_scales_weights_and_biases() -> TestResult {
     let error = tensor_error(&scaled.forward(&theta, &x)?, &expected)?;
     assert!(error <= ROUND_OFF, "{error:e}");
     Ok(())
+}
+
+#[test]
+fn sizes_of_zero_are_refused_by_every_layer_with_its_name() {
+    let refused = |input: &[usize], layers: Sequential| {
+        let error = Network::new(input, layers).map(|_| ()).expect_err("a size of 0");
+        assert!(matches!(error, ModelError::Zero { .. }), "{error}");
+        error.to_string()
+    };
+    let flat = || Sequential::new().then(Flatten);
+    assert!(refused(&[1, 2, 2], flat().then(Dense::new("a", 4, 0))).starts_with("a.weight"));
+    assert!(refused(&[1, 2, 2], flat().then(Dense::new("a", 0, 1))).starts_with("a.weight"));
+    let conv = |channels, filters, kernel| {
+        Sequential::new().then(Conv2d::new("c", channels, filters, kernel)).then(Flatten)
+    };
+    for layers in [conv(0, 1, 3), conv(1, 0, 3), conv(1, 1, 0)] {
+        assert!(refused(&[1, 2, 2], layers).starts_with("c.weight"));
+    }
+    refused(&[1, 0, 2], flat());
+    assert!(refused(&[2], Sequential::new().then(Embedding::new("e", 0, 3))).starts_with("e."));
+}
+
+#[test]
+fn parameters_beyond_counting_and_beyond_memory_are_refused_before_they_are_drawn() {
+    let wide = |width| Sequential::new().then(Dense::new("a", 4, width));
+    let beyond = Network::new(&[4], wide(usize::MAX / 2)).map(|_| ());
+    assert!(matches!(beyond, Err(ModelError::TooLarge { name, .. }) if name == "a.weight"));
+    let network = Network::new(&[4], wide(1 << 44)).expect("a network of shapes");
+    let drawn = network.init(0, DType::F32, &Device::Cpu);
+    assert!(matches!(drawn, Err(ModelError::NoMemory(_))), "{drawn:?}");
 }
