@@ -179,7 +179,7 @@ impl Store {
         Ok(missing)
     }
 
-    /// Those of some tiles that are not there or are damaged, in their order; only these are read.
+    /// Which of some tiles are not there or are damaged, in their order; only these are read.
     ///
     /// # Errors
     /// Those of the file system.
