@@ -18,6 +18,37 @@ pub trait InputSource: Sync {
     fn read(&self, range: Range<usize>) -> TensorResult<Tensor>;
 }
 
+/// Some consecutive examples of a source, counted from 0.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use entk_device::{InputSource, SourceRange};
+///
+/// let all = Tensor::arange(0.0_f64, 10.0, &Device::Cpu)?;
+/// let part = SourceRange { source: &all, range: 4..7 };
+/// assert_eq!(part.examples(), 3);
+/// assert_eq!(part.read(1..3)?.to_vec1::<f64>()?, [5.0, 6.0]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct SourceRange<'a> {
+    /// The examples of which these are some.
+    pub source: &'a dyn InputSource,
+    /// Which ones, within 0..N.
+    pub range: Range<usize>,
+}
+
+impl InputSource for SourceRange<'_> {
+    fn examples(&self) -> usize {
+        self.range.len()
+    }
+
+    fn read(&self, range: Range<usize>) -> TensorResult<Tensor> {
+        let first = self.range.start;
+        self.source.read(first + range.start..first + range.end)
+    }
+}
+
 impl InputSource for Tensor {
     fn examples(&self) -> usize {
         self.dims().first().copied().unwrap_or(0)

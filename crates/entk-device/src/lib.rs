@@ -47,7 +47,7 @@ pub use device::{Entry, device_count};
 pub use error::{DeviceError, Result};
 pub use function::Function;
 pub use geometry::{Geometry, Windows};
-pub use input_source::InputSource;
+pub use input_source::{InputSource, SourceRange};
 #[cfg(any(test, feature = "host-check"))]
 pub use launch::host::{HostCompiler, HostEntry};
 pub use launch::{

@@ -18,6 +18,9 @@
 //!   space; [`unbiased_alignments`] estimate the alignment in the population, with errors.
 //! * [`centred_kernel_alignment`] and [`principal_cosines`] compare two kernels, [`effective_rank`]
 //!   and [`layer_shares`] describe one, [`Gram::centred`] takes the mean gradient out of it.
+//! * [`StochasticLanczos`] estimates norms, ranks and the density of eigenvalues of operators too
+//!   large for any of this, from a few hundred products, and [`sampled_frobenius`] from the kernel
+//!   of a sample; each [`Estimate`] has its confidence interval.
 //! * [`CrossGram`] is the kernel between two samples, for predictions; with it [`extend`] continues
 //!   eigenvectors to new inputs, and [`nystrom`] gives those of a large sample from a few
 //!   landmarks.
@@ -67,6 +70,7 @@ mod error;
 mod kernel;
 mod metrics;
 mod solvers;
+mod statistics;
 mod target;
 
 pub use eigenpairs::{Eigenpairs, SIGN_TIE};
@@ -99,5 +103,12 @@ pub use solvers::{
     residuals::{orthogonality_ratio, residual_norms, residual_ratio},
     row_gram::eigsh_row_gram,
     svds::{SingularTriplets, svds},
+};
+pub use statistics::{
+    config::StatisticsConfig,
+    interval::Estimate,
+    sampled::sampled_frobenius,
+    spectrum::{DensityPoint, SpectrumStatistics},
+    stochastic_lanczos::StochasticLanczos,
 };
 pub use target::{BinaryTarget, uncertain_labels};
