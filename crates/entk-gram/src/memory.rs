@@ -54,3 +54,18 @@ pub(crate) fn reserved<T>(count: usize, width: usize) -> Result<Vec<T>> {
         .map_err(|_| GramError::OutOfMemory { bytes: size.saturating_mul(size_of::<T>()) })?;
     Ok(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_no_machine_has_is_an_error() {
+        let (rows, most) = (1_usize << 40, usize::MAX);
+        assert!(matches!(reserved::<f64>(rows, 1 << 10), Err(GramError::OutOfMemory { .. })));
+        assert!(matches!(zeros::<f64>(rows, 1 << 10), Err(GramError::OutOfMemory { .. })));
+        assert!(matches!(reserved::<f64>(most, 2), Err(GramError::TooLarge { .. })));
+        assert!(matches!(zeros::<f32>(most, 2), Err(GramError::TooLarge { .. })));
+        assert!(reserved::<f64>(3, 4).is_ok_and(|values| values.capacity() == 12));
+    }
+}

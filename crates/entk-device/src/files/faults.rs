@@ -187,7 +187,7 @@ mod tests {
         write(&path, b"first")?;
         let operations = counted.count();
         drop(counted);
-        assert!(operations >= 5, "list, create, write, sync, rename, sync: {operations}");
+        assert_eq!(operations, 6, "list, create, write, sync, rename, sync of the folder");
         for at in 0..operations {
             for (fault, kind) in [("enospc", ErrorKind::StorageFull), ("eio", ErrorKind::Other)] {
                 let injection = inject(&format!("{fault}@{at}"))?;

@@ -86,3 +86,19 @@ impl FromStr for Part {
         Self::new(number(index)?, number(count)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_of_an_array_are_parts_from_one() {
+        let part = |id: &str, min: &str, count: &str| Part::of_slurm_array(id, min, count).ok();
+        assert_eq!(part("0", "0", "3"), Part::new(1, 3).ok());
+        assert_eq!(part("7", "5", "3"), Part::new(3, 3).ok());
+        for (id, min, count) in [("8", "5", "3"), ("4", "5", "3"), ("x", "0", "1"), ("0", "0", "0")]
+        {
+            assert_eq!(part(id, min, count), None, "{id} {min} {count}");
+        }
+    }
+}

@@ -100,8 +100,10 @@ fn read_shards(index: &Path) -> Result<NamedTensors> {
 
 fn read_pickle(path: &Path) -> Result<NamedTensors> {
     for key in KEYS {
-        // A key that is not there is no error: the next may be.
-        let Ok(tensors) = pickle::read_all_with_key(path, key) else { continue };
+        // A key that is not there is no error: the next may be. candle's reader panics on some
+        // damaged files.
+        let read = std::panic::catch_unwind(|| pickle::read_all_with_key(path, key));
+        let Ok(Ok(tensors)) = read else { continue };
         if !tensors.is_empty() {
             return Ok(tensors.into_iter().collect());
         }
