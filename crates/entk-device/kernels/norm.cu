@@ -1,5 +1,6 @@
 /* Batch normalisation. A channel's map has four numbers, in rows of C: mean, slope = inverse weight,
- * bias, inverse = 1 / sqrt(variance + epsilon); z = (x - mean) slope + bias. */
+ * bias, inverse = 1 / sqrt(variance + epsilon); z = (x - mean) slope + bias. Three rows follow, the
+ * factors of u, x - mean and 1 in a tangent or cotangent: maps are (7, C). */
 #define EPSILON 1e-5
 #define MEAN(maps, channel) ((maps)[channel])
 #define SLOPE(maps, channel, channels) ((maps)[(channels) + (channel)])
@@ -49,17 +50,20 @@ KERNEL(norm_moments) {
   out[i] = (REAL)(squares / ((double)SIZE(1) * SIZE(2)));
 }
 
-/* The maps (4, C) from mean and variance, (2, C), and weight and bias, (2, C); size C. */
+/* The maps (7, C) with the factors of a cotangent where statistics are frozen, slope, 0 and 0; mean,
+ * variance, weight, bias; size C. */
 KERNEL(norm_maps) {
   unsigned int which = i, channel;
   double inverse;
   channel = split(&which, sizes, 0);
-  inverse = 1 / sqrt((double)a[SIZE(0) + channel] + EPSILON);
+  inverse = 1 / sqrt((double)b[channel] + EPSILON);
   switch (which) {
   case 0: out[i] = a[channel]; break;
-  case 1: out[i] = (REAL)(inverse * (double)b[channel]); break;
-  case 2: out[i] = b[SIZE(0) + channel]; break;
-  default: out[i] = (REAL)inverse;
+  case 1:
+  case 4: out[i] = (REAL)(inverse * (double)c[channel]); break;
+  case 2: out[i] = d[channel]; break;
+  case 3: out[i] = (REAL)inverse; break;
+  default: out[i] = 0;
   }
 }
 
@@ -83,25 +87,27 @@ KERNEL(norm_gradients) {
   out[i] = which == 0 ? sum : sum * INVERSE(c, channel, SIZE(1));
 }
 
-/* Per channel the factors, (3, C), of u, x - mean and 1 in a tangent or cotangent: slope,
- * inverse (weight' - slope mean(u x_hat)) and bias' - slope mean(u). The maps; the two means, (2, C);
- * weight' and bias', (2, C); sizes C, whether there is a u. */
+/* The maps (7, C) with other factors: slope, inverse (weight' - slope mean(u x_hat)) and
+ * bias' - slope mean(u). The maps; the two means, (2, C); weight', bias'; sizes C, whether there is a
+ * u, whether there are weight' and bias'. */
 KERNEL(norm_factors) {
   unsigned int which = i, channel;
   REAL slope;
   channel = split(&which, sizes, 0);
   slope = SLOPE(a, channel, SIZE(0));
   switch (which) {
-  case 0: out[i] = SIZE(1) ? slope : 0; break;
-  case 1:
-    out[i] = INVERSE(a, channel, SIZE(0)) * (c[channel] - slope * b[SIZE(0) + channel]);
+  case 4: out[i] = SIZE(1) ? slope : 0; break;
+  case 5:
+    out[i] = INVERSE(a, channel, SIZE(0)) *
+             ((SIZE(2) ? c[channel] : 0) - slope * b[SIZE(0) + channel]);
     break;
-  default: out[i] = c[SIZE(0) + channel] - slope * b[channel];
+  case 6: out[i] = (SIZE(2) ? d[channel] : 0) - slope * b[channel]; break;
+  default: out[i] = a[i];
   }
 }
 
 /* first u + second (x - mean) + third, with act'(z) multiplying u (place 1), all (2) or nothing (0);
- * u, x, the maps and the three factors, (7, C); sizes pixels, C, code of the activation, place. */
+ * u, x, the maps; sizes pixels, C, code of the activation, place. */
 KERNEL(norm_combine) {
   const unsigned int channel = channel_of(i, sizes), channels = SIZE(1);
   INPUT factors = c + 4 * channels;

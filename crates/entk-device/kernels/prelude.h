@@ -2,7 +2,7 @@
  * thread, so that a host's C compiler checks their index arithmetic: there a kernel is a function of
  * the entry i, called in a loop.
  *
- * A kernel reads its inputs a, b, c, its sizes SIZE(k) and writes out[i]. Sizes come with the
+ * A kernel reads its inputs a, b, c, d, its sizes SIZE(k) and writes out[i]. Sizes come with the
  * constants of division by multiplication: n / d = (high half of n magic + n) >> shift for n < 2^31. */
 #if DOUBLE
 typedef double REAL;
@@ -29,21 +29,21 @@ typedef struct {
 #define INPUT const REAL *__restrict__
 #define KERNEL(name)                                                                              \
   INLINE void name##_entry(unsigned int i, const Sizes *sizes, INPUT a, INPUT b, INPUT c,         \
-                           REAL *__restrict__ out);                                               \
+                           INPUT d, REAL *__restrict__ out);                                      \
   extern "C" __global__ void name(const unsigned int count, const Sizes sizes, INPUT a, INPUT b,  \
-                                  INPUT c, REAL *__restrict__ out) {                              \
+                                  INPUT c, INPUT d, REAL *__restrict__ out) {                     \
     const unsigned int i = blockIdx.x * blockDim.x + threadIdx.x;                                 \
-    if (i < count) name##_entry(i, &sizes, a, b, c, out);                                         \
+    if (i < count) name##_entry(i, &sizes, a, b, c, d, out);                                      \
   }                                                                                               \
   INLINE void name##_entry(unsigned int i, const Sizes *sizes, INPUT a, INPUT b, INPUT c,         \
-                           REAL *__restrict__ out)
+                           INPUT d, REAL *__restrict__ out)
 #else
 #include <math.h>
 #define INLINE static inline
 #define HIGH_HALF(n, m) ((unsigned int)(((unsigned long long)(n) * (m)) >> 32))
 #define INPUT const REAL *
 #define KERNEL(name)                                                                              \
-  void name(unsigned int i, const Sizes *sizes, INPUT a, INPUT b, INPUT c, REAL *out)
+  void name(unsigned int i, const Sizes *sizes, INPUT a, INPUT b, INPUT c, INPUT d, REAL *out)
 #endif
 
 /* n / SIZE(k), leaving the remainder in *n. */

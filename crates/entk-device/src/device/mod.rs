@@ -27,7 +27,7 @@ pub(crate) use pinned::Pinned;
 use crate::{
     error::{DeviceError, Result},
     launch::{
-        Launch,
+        Launch, MOST_INPUTS,
         sizes::{Divisor, LaunchSizes},
         sources::Source,
     },
@@ -218,10 +218,14 @@ fn start<T: Entry>(
     let (count, sizes) = (launch.output() as u32, LaunchSizes::of(launch.sizes()));
     let mut builder = function.builder();
     builder.arg(&count).arg(&sizes);
-    for at in 0..3 {
-        // A kernel does not read what it has no length for; any pointer will do.
-        builder.arg(views.get(at).unwrap_or(&views[0]));
-    }
+    views.iter().for_each(|view| {
+        builder.arg(view);
+    });
+    // A kernel does not read what it has no length for.
+    let absent = 0u64;
+    (views.len()..MOST_INPUTS).for_each(|_| {
+        builder.arg(&absent);
+    });
     builder.arg(out);
     let grid = LaunchConfig {
         grid_dim: (count.div_ceil(BLOCK), 1, 1),

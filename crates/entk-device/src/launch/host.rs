@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::launch::{Launch, sizes::LaunchSizes, sources::Source};
+use crate::launch::{Launch, MOST_INPUTS, sizes::LaunchSizes, sources::Source};
 
 /// Reads a launch, runs its kernel for every entry on memory full of NaN, writes the output.
 const MAIN: &str = include_str!("host_main.c");
@@ -126,7 +126,7 @@ fn encode<T: HostEntry>(launch: &Launch, inputs: &[&[T]]) -> Vec<u8> {
     for size in LaunchSizes::of(launch.sizes()).0 {
         [size.value, size.magic, size.shift].into_iter().for_each(&mut number);
     }
-    for at in 0..3 {
+    for at in 0..MOST_INPUTS {
         number(inputs.get(at).map_or(0, |input| input.len()) as u32);
     }
     inputs.iter().flat_map(|input| input.iter()).for_each(|entry| entry.write(&mut bytes));

@@ -7,6 +7,9 @@ use crate::{
     launch::{Launch, sources::Source},
 };
 
+/// Rows of the maps of a normalisation.
+const NORM_ROWS: usize = 7;
+
 /// The function that gives each entry of the result from those at the same place of one to three
 /// tensors a, b, c.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,40 +116,42 @@ impl Launch {
         Self::new(Source::Norm, "norm_moments", &sizes, &[x.planes(); 2], 2 * x.channels)
     }
 
-    /// The maps of a normalisation, (4, C), rows mean, slope, bias and 1 / sqrt(variance + 1e-5).
-    /// Inputs: mean and variance, (2, C), and weight and bias, (2, C).
+    /// The maps of a normalisation, (7, C), rows mean, slope, bias and 1 / sqrt(variance + 1e-5),
+    /// then the factors of a cotangent where statistics are frozen: slope, 0 and 0. Inputs: mean,
+    /// variance, weight and bias, (C) each.
     pub fn norm_maps(channels: usize) -> Self {
-        let inputs = [2 * channels; 2];
-        Self::new(Source::Norm, "norm_maps", &[channels], &inputs, 4 * channels)
+        let (inputs, output) = ([channels; 4], NORM_ROWS * channels);
+        Self::new(Source::Norm, "norm_maps", &[channels], &inputs, output)
     }
 
     /// act((x - mean) slope + bias). Inputs: x and the [maps](Self::norm_maps).
     pub fn normalize(x: ImageSizes, activation: Option<Activation>) -> Self {
         let sizes = [x.pixels, x.channels, Activation::code(activation)];
-        Self::new(Source::Norm, "normalize", &sizes, &[x.len(), 4 * x.channels], x.len())
+        Self::new(Source::Norm, "normalize", &sizes, &[x.len(), NORM_ROWS * x.channels], x.len())
     }
 
     /// Gradients of bias and scale of every image, (2, N, C, lanes). Inputs: dy, x and the maps.
     pub fn norm_gradients(x: ImageSizes, activation: Option<Activation>, lanes: usize) -> Self {
         let sizes = [x.pixels, x.channels, Activation::code(activation), lanes, x.planes()];
-        let (inputs, output) = ([x.len(), x.len(), 4 * x.channels], 2 * x.planes() * lanes);
+        let (inputs, output) = ([x.len(), x.len(), NORM_ROWS * x.channels], 2 * x.planes() * lanes);
         Self::new(Source::Norm, "norm_gradients", &sizes, &inputs, output)
     }
 
-    /// The factors of u, x - mean and 1 in a tangent or cotangent, (3, C); that of u is 0 without
-    /// u. Inputs: the maps, the means of u and u x_hat, (2, C), and the tangents of weight and
-    /// bias, (2, C).
-    pub fn norm_factors(channels: usize, with_u: bool) -> Self {
-        let inputs = [4 * channels, 2 * channels, 2 * channels];
-        let sizes = [channels, usize::from(with_u)];
-        Self::new(Source::Norm, "norm_factors", &sizes, &inputs, 3 * channels)
+    /// The maps with other factors of u, x - mean and 1 in a tangent or cotangent; that of u is 0
+    /// without u. Inputs: the maps, the means of u and u x_hat, (2, C), and where the layer moves
+    /// the tangents of weight and bias, (C) each.
+    pub fn norm_factors(channels: usize, with_u: bool, moves: bool) -> Self {
+        let inputs = [NORM_ROWS * channels, 2 * channels, channels, channels];
+        let inputs = if moves { &inputs[..] } else { &inputs[..2] };
+        let sizes = [channels, usize::from(with_u), usize::from(moves)];
+        Self::new(Source::Norm, "norm_factors", &sizes, inputs, NORM_ROWS * channels)
     }
 
-    /// `first u + second (x - mean) + third`. Inputs: u, x, and the maps followed by the
-    /// [factors](Self::norm_factors), (7, C).
+    /// `first u + second (x - mean) + third`. Inputs: u, x, and the maps with these
+    /// [factors](Self::norm_factors).
     pub fn norm_combine(x: ImageSizes, activation: Option<Activation>, place: MaskPlace) -> Self {
         let sizes = [x.pixels, x.channels, Activation::code(activation), place as usize];
-        let inputs = [x.len(), x.len(), 7 * x.channels];
+        let inputs = [x.len(), x.len(), NORM_ROWS * x.channels];
         Self::new(Source::Norm, "norm_combine", &sizes, &inputs, x.len())
     }
 

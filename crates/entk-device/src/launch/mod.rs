@@ -11,6 +11,8 @@ use crate::{error::DeviceError, launch::sources::Source};
 
 /// Entries of one launch, and of one input: kernels count in 32 bits.
 pub(crate) const MOST_ENTRIES: usize = (1 << 31) - 1;
+/// Inputs that a kernel takes.
+pub(crate) const MOST_INPUTS: usize = 4;
 /// Sizes that a kernel takes.
 pub(crate) const MOST_SIZES: usize = 14;
 
@@ -67,7 +69,8 @@ impl Launch {
         if let Some(got) = all.copied().find(|size| *size > MOST_ENTRIES) {
             return Err(DeviceError::TooLarge { what: self.name, got, most: MOST_ENTRIES });
         }
-        if inputs != self.inputs || self.sizes.len() > MOST_SIZES {
+        let most = [inputs.len() <= MOST_INPUTS, self.sizes.len() <= MOST_SIZES];
+        if inputs != self.inputs || most != [true; 2] {
             let expected = format!("inputs of {:?} entries", self.inputs);
             return Err(DeviceError::Shape { what: self.name, expected, got: inputs.to_vec() });
         }

@@ -16,9 +16,10 @@ fn channel(entry: usize) -> usize {
     entry / SIZES.pixels % SIZES.channels
 }
 
-/// Rows mean, slope, bias and inverse of [`SIZES`]' channels; slopes and inverses positive.
+/// Rows mean, slope, bias and inverse of [`SIZES`]' channels, slopes and inverses positive, and
+/// three factors.
 fn maps() -> Vec<f64> {
-    let mut maps = numbers(4 * SIZES.channels, 30);
+    let mut maps = numbers(7 * SIZES.channels, 30);
     for (at, number) in maps.iter_mut().enumerate() {
         if matches!(at / SIZES.channels, 1 | 3) {
             *number = f64::from((number.abs() + 0.25) as f32);
@@ -74,33 +75,32 @@ fn moments() -> [Question; 2] {
     [squares, merged]
 }
 
-fn channel_numbers() -> [Question; 3] {
+fn channel_numbers() -> [Question; 4] {
     let c = SIZES.channels;
-    let mut statistics = numbers(2 * c, 34);
-    statistics[c..].iter_mut().for_each(|variance| *variance = variance.abs());
-    let inputs = vec![statistics, numbers(2 * c, 35)];
+    let variances = numbers(c, 34).iter().map(|variance| variance.abs()).collect();
+    let inputs = vec![numbers(c, 33), variances, numbers(c, 35), numbers(c, 36)];
     let maps_answer = Question::new(Launch::norm_maps(c), inputs, 8, |i, inputs| {
-        let (statistics, affine) = (&inputs[0], &inputs[1]);
-        let channel = i % c;
-        let inverse = 1.0 / (statistics[c + channel] + 1e-5).sqrt();
-        Answer::of(
-            [statistics[channel], inverse * affine[channel], affine[c + channel], inverse][i / c],
-        )
+        let [mean, variance, weight, bias] = [0, 1, 2, 3].map(|input| inputs[input][i % c]);
+        let inverse = 1.0 / (variance + 1e-5).sqrt();
+        let slope = inverse * weight;
+        Answer::of([mean, slope, bias, inverse, slope, 0.0, 0.0][i / c])
     });
-    let factors = |with_u: bool| {
-        let inputs = vec![maps(), numbers(2 * c, 36), numbers(2 * c, 37)];
-        Question::new(Launch::norm_factors(c, with_u), inputs, 8, |i, inputs| {
-            let channel = i % c;
+    let factors = |with_u: bool, moves: bool| {
+        let mut inputs = vec![maps(), numbers(2 * c, 36), numbers(c, 37), numbers(c, 38)];
+        inputs.truncate(if moves { 4 } else { 2 });
+        Question::new(Launch::norm_factors(c, with_u, moves), inputs, 8, |i, inputs| {
+            let (channel, means) = (i % c, &inputs[1]);
             let [_, slope, _, inverse] = map(&inputs[0], channel);
-            let (means, moved) = (&inputs[1], &inputs[2]);
+            let [weight, bias] = [2, 3].map(|at| inputs.get(at).map_or(0.0, |of| of[channel]));
             match i / c {
-                0 => Answer::of(if with_u { slope } else { 0.0 }),
-                1 => Answer::sum([moved[channel], -slope * means[c + channel]]).times(inverse),
-                _ => Answer::sum([moved[c + channel], -slope * means[channel]]),
+                4 => Answer::of(if with_u { slope } else { 0.0 }),
+                5 => Answer::sum([weight, -slope * means[c + channel]]).times(inverse),
+                6 => Answer::sum([bias, -slope * means[channel]]),
+                _ => Answer::of(inputs[0][i]),
             }
         })
     };
-    [maps_answer, factors(true), factors(false)]
+    [maps_answer, factors(true, true), factors(false, true), factors(true, false)]
 }
 
 fn normalize(activation: Option<Activation>, f: fn(f64) -> f64) -> Question {
@@ -140,9 +140,7 @@ fn gradients(activation: Option<Activation>, lanes: usize) -> Question {
 }
 
 fn combine(activation: Option<Activation>, place: MaskPlace) -> Question {
-    let mut rows = maps();
-    rows.extend(numbers(3 * SIZES.channels, 41));
-    let inputs = vec![numbers(SIZES.len(), 42), numbers(SIZES.len(), 43), rows];
+    let inputs = vec![numbers(SIZES.len(), 42), numbers(SIZES.len(), 43), maps()];
     let launch = Launch::norm_combine(SIZES, activation, place);
     Question::new(launch, inputs, 64, |i, inputs| {
         let (u, x, rows) = (inputs[0][i], inputs[1][i], &inputs[2]);

@@ -40,7 +40,7 @@ pub trait HostOp: Sized + Send + Sync {
     }
 
     /// The result for tensors of one element type, f32 or f64, on one device: any number on the
-    /// host, one to three for a [`launch`](Self::launch).
+    /// host, one to four for a [`launch`](Self::launch).
     ///
     /// # Errors
     /// Other tensors, and those of the device.
@@ -94,17 +94,28 @@ impl<K: HostOp> Op<K> {
         }
     }
 
-    /// The host's result for any number of tensors; candle's own interface takes three.
+    /// The result for any number of tensors; candle's own interface takes three.
     fn of_many(&self, inputs: &[Tensor]) -> CandleResult<Tensor> {
         let guards: Vec<_> = inputs.iter().map(Tensor::storage_and_layout).collect();
-        let arguments = (guards.iter())
-            .map(|(storage, layout)| match &**storage {
-                Storage::Cpu(storage) => Ok((storage, *layout)),
-                _ => Err(candle_core::Error::Msg(format!("{}: takes 1 to 3 tensors", K::NAME))),
-            })
-            .collect::<CandleResult<Vec<_>>>()?;
-        let (storage, shape) = self.on_host(&arguments)?;
-        Ok(Tensor::from_storage(Storage::Cpu(storage), shape, BackpropOp::none(), false))
+        let (mut host, mut device) = (Vec::new(), Vec::new());
+        for (storage, layout) in &guards {
+            match &**storage {
+                Storage::Cpu(storage) => host.push((storage, *layout)),
+                Storage::Cuda(storage) => device.push((storage, *layout)),
+                _ => {}
+            }
+        }
+        let (storage, shape) = if host.len() == inputs.len() {
+            let (storage, shape) = self.on_host(&host)?;
+            (Storage::Cpu(storage), shape)
+        } else if device.len() == inputs.len() {
+            let (storage, shape) = self.on_device(&device)?;
+            (Storage::Cuda(storage), shape)
+        } else {
+            let message = format!("{}: its tensors are on different devices", K::NAME);
+            return Err(candle_core::Error::Msg(message));
+        };
+        Ok(Tensor::from_storage(storage, shape, BackpropOp::none(), false))
     }
 
     fn typed<T: Real>(&self, inputs: &[Argument<'_>]) -> CandleResult<(CpuStorage, Shape)> {

@@ -31,7 +31,8 @@ pub(crate) fn sizes(x: &Tensor) -> Result<ImageSizes> {
 }
 
 /// The map of one channel, `z = (x - mean) slope + bias`, and `inverse = 1 / sqrt(variance +
-/// 1e-5)`; the maps of all channels are a tensor (4, C), its rows in this order.
+/// 1e-5)`; the maps of all channels are a tensor (7, C), its rows in this order, then the factors
+/// of u, x - mean and 1 in a tangent or cotangent.
 #[derive(Clone, Copy)]
 pub(super) struct ChannelMap<T> {
     pub(super) mean: T,
@@ -52,8 +53,11 @@ impl<T: Real> ChannelMap<T> {
     }
 }
 
-/// The [maps](ChannelMap) of all channels. Inputs: mean and variance, (2, C), and weight and bias,
-/// (2, C).
+/// Rows of maps.
+const ROWS: usize = 7;
+
+/// The [maps](ChannelMap) of all channels, with the factors of a cotangent where statistics are
+/// frozen: slope, 0 and 0. Inputs: mean, variance, weight and bias.
 struct Maps {
     channels: usize,
 }
@@ -62,17 +66,17 @@ impl HostOp for Maps {
     const NAME: &'static str = "batch_norm_maps";
 
     fn output(&self) -> Shape {
-        (4, self.channels).into()
+        (ROWS, self.channels).into()
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let (statistics, affine, count) = (inputs[0], inputs[1], self.channels);
-        for channel in 0..count {
-            let inverse = (statistics[count + channel].to_f64() + EPSILON).sqrt().recip();
-            out[channel] = statistics[channel];
-            out[count + channel] = T::from_f64(inverse * affine[channel].to_f64());
-            out[2 * count + channel] = affine[count + channel];
-            out[3 * count + channel] = T::from_f64(inverse);
+        for channel in 0..self.channels {
+            let [mean, variance, weight, bias] = [0, 1, 2, 3].map(|input| inputs[input][channel]);
+            let inverse = (variance.to_f64() + EPSILON).sqrt().recip();
+            let slope = T::from_f64(inverse * weight.to_f64());
+            let rows = [mean, slope, bias, T::from_f64(inverse), slope, T::zero(), T::zero()];
+            let entries = out.iter_mut().skip(channel).step_by(self.channels);
+            entries.zip(rows).for_each(|(entry, row)| *entry = row);
         }
     }
 
@@ -215,34 +219,39 @@ impl HostOp for Merge {
     }
 }
 
-/// Per channel the factors, (3, C), of u, x - mean and 1 in
+/// The maps with the factors of u, x - mean and 1 in
 /// `inverse weight (u - mean(u) - x_hat mean(u x_hat)) + weight' x_hat + bias'`. Inputs: the maps,
-/// the means of u and u x_hat, (2, C), and weight' and bias', (2, C).
+/// the means of u and u x_hat, (2, C), and where the layer moves weight' and bias'.
 struct Factors {
     channels: usize,
     with_u: bool,
+    moves: bool,
 }
 
 impl HostOp for Factors {
     const NAME: &'static str = "batch_norm_factors";
 
     fn output(&self) -> Shape {
-        (3, self.channels).into()
+        (ROWS, self.channels).into()
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        let (means, moved, count) = (inputs[1], inputs[2], self.channels);
+        let (maps, means, count) = (inputs[0], inputs[1], self.channels);
+        let (copied, factors) = out.split_at_mut(4 * count);
+        copied.copy_from_slice(&maps[..4 * count]);
         for channel in 0..count {
-            let line = ChannelMap::of(inputs[0], channel, count);
-            let along = moved[channel] - line.slope * means[count + channel];
-            out[channel] = if self.with_u { line.slope } else { T::zero() };
-            out[count + channel] = line.inverse * along;
-            out[2 * count + channel] = moved[count + channel] - line.slope * means[channel];
+            let line = ChannelMap::of(maps, channel, count);
+            let [weight, bias] =
+                [2, 3].map(|input| inputs.get(input).map_or(T::zero(), |moved| moved[channel]));
+            factors[channel] = if self.with_u { line.slope } else { T::zero() };
+            factors[count + channel] =
+                line.inverse * (weight - line.slope * means[count + channel]);
+            factors[2 * count + channel] = bias - line.slope * means[channel];
         }
     }
 
     fn launch(&self) -> Option<Launch> {
-        Some(Launch::norm_factors(self.channels, self.with_u))
+        Some(Launch::norm_factors(self.channels, self.with_u, self.moves))
     }
 }
 
@@ -259,10 +268,10 @@ fn moments_in_lanes(x: &Tensor, sizes: ImageSizes) -> Result<Tensor> {
     Merge { sizes }.apply(&[&sums, &squares])
 }
 
-/// The maps of a normalisation, (4, C), from mean and variance, (2, C), and weight and bias, (2,
-/// C).
-pub(crate) fn channel_maps(statistics: &Tensor, affine: &Tensor) -> Result<Tensor> {
-    Maps { channels: statistics.dim(1)? }.apply(&[statistics, affine])
+/// The maps of a normalisation, (7, C), from mean, variance, weight and bias, C numbers each; their
+/// factors are those of a cotangent where statistics are frozen.
+pub(crate) fn channel_maps(of: [&Tensor; 4]) -> Result<Tensor> {
+    Maps { channels: of[0].elem_count() }.apply(&of)
 }
 
 /// Means over batch and pixels of u and u x_hat, (2, C), from the [gradients] that belong to a
@@ -273,15 +282,18 @@ pub(crate) fn means(gradients: &Tensor, pixels: usize) -> Result<Tensor> {
     Ok((sums / count)?.to_dtype(gradients.dtype())?)
 }
 
-/// Per channel the factors of u, x - mean and 1 in a tangent or cotangent, (3, C), as
-/// [`combine`](super::combine) takes them. Without u the first is zero.
-pub(crate) fn factors(
+/// The maps with the factors of u, x - mean and 1 in a tangent or cotangent, as
+/// [`combine`](super::combine) takes them; `moved` are the tangents of weight and bias. Without u
+/// its factor is zero.
+pub(crate) fn with_factors(
     maps: &Tensor,
     means: &Tensor,
-    moved: &Tensor,
+    moved: Option<[&Tensor; 2]>,
     with_u: bool,
 ) -> Result<Tensor> {
-    Factors { channels: maps.dim(1)?, with_u }.apply(&[maps, means, moved])
+    let factors = Factors { channels: maps.dim(1)?, with_u, moves: moved.is_some() };
+    let inputs: Vec<_> = [maps, means].into_iter().chain(moved.into_iter().flatten()).collect();
+    factors.apply(&inputs)
 }
 
 #[cfg(test)]
@@ -299,10 +311,10 @@ pub(super) mod tests {
         numbers(count, seed).into_iter().map(|x| x.abs() + 0.1).collect()
     }
 
-    /// Maps with positive slopes.
+    /// Maps with positive slopes, and any factors.
     pub(crate) fn maps() -> Vec<f64> {
         let c = SIZES.channels;
-        [numbers(c, 1), positive(c, 2), numbers(c, 3), positive(c, 4)].concat()
+        [numbers(c, 1), positive(c, 2), numbers(c, 3), positive(c, 4), numbers(3 * c, 15)].concat()
     }
 
     pub(crate) fn images(values: Vec<f64>) -> Result<Tensor> {
@@ -319,12 +331,12 @@ pub(super) mod tests {
     #[test]
     fn kernels_of_the_device_agree() {
         let (c, planes) = (SIZES.channels, SIZES.planes());
-        let statistics = [numbers(c, 7), positive(c, 8)].concat();
-        let inputs = [statistics, numbers(2 * c, 9)];
+        let inputs = [numbers(c, 7), positive(c, 8), numbers(c, 9), numbers(c, 16)];
         assert_device_agrees(&Maps { channels: c }, &inputs, TOLERANCE);
-        for with_u in [true, false] {
-            let inputs = [maps(), numbers(2 * c, 10), numbers(2 * c, 11)];
-            assert_device_agrees(&Factors { channels: c, with_u }, &inputs, TOLERANCE);
+        let inputs = [maps(), numbers(2 * c, 10), numbers(c, 11), numbers(c, 17)];
+        for (with_u, moves) in [(true, true), (false, true), (true, false)] {
+            let factors = Factors { channels: c, with_u, moves };
+            assert_device_agrees(&factors, &inputs[..if moves { 4 } else { 2 }], TOLERANCE);
         }
         let kernel = Squares { planes, pixels: SIZES.pixels, lanes: 8 };
         let inputs = [numbers(SIZES.len(), 6), numbers(planes, 12)];

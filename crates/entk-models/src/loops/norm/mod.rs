@@ -184,7 +184,7 @@ pub(crate) enum Mask {
     None,
 }
 
-/// `first u + second (x - mean) + third`. Inputs: u, x, and maps followed by factors, (7, C).
+/// `first u + second (x - mean) + third`. Inputs: u, x, and maps with these factors.
 struct Combine {
     mask: Mask,
     shape: Shape,
@@ -305,20 +305,18 @@ fn gradients_in_lanes(
     Ok(sums.reshape((2, sizes.batch, sizes.channels))?)
 }
 
-/// `first u + second (x - mean) + third`, channel by channel, with the activation's derivative
-/// where `mask` says.
+/// `first u + second (x - mean) + third`, channel by channel, with the factors of `maps` and the
+/// activation's derivative where `mask` says.
 pub(crate) fn combine(
     u: &Tensor,
     x: &Tensor,
     maps: &Tensor,
-    factors: &Tensor,
     mask: Mask,
 ) -> Result<Tensor> {
     if let Mask::Input(activation) | Mask::Output(activation) = mask {
         ensure_supported(Some(activation))?;
     }
-    let rows = Tensor::cat(&[maps, factors], 0)?;
-    Combine { mask, shape: x.shape().clone(), sizes: sizes(x)? }.apply(&[u, x, &rows])
+    Combine { mask, shape: x.shape().clone(), sizes: sizes(x)? }.apply(&[u, x, maps])
 }
 
 #[cfg(test)]
@@ -341,11 +339,10 @@ mod tests {
             let kernel = LaneGradients { activation, sizes: SIZES, lanes: 8 };
             assert_device_agrees(&kernel, &[u.clone(), x.clone(), maps()], TOLERANCE);
         }
-        let rows = [maps(), numbers(3 * SIZES.channels, 15)].concat();
         let act = Activation::Silu;
         for mask in [Mask::None, Mask::Input(act), Mask::Output(act)] {
             let kernel = Combine { mask, shape: shape.clone(), sizes: SIZES };
-            assert_device_agrees(&kernel, &[u.clone(), x.clone(), rows.clone()], TOLERANCE);
+            assert_device_agrees(&kernel, &[u.clone(), x.clone(), maps()], TOLERANCE);
         }
     }
 
@@ -353,7 +350,7 @@ mod tests {
     fn gradients_in_lanes_are_those_of_the_host() -> Result<()> {
         let far = numbers(SIZES.len(), 6).into_iter().map(|x| x + 100.0).collect();
         let (dy, x) = (images(numbers(SIZES.len(), 5))?, images(far)?);
-        let maps = Tensor::from_vec(maps(), (4, SIZES.channels), &Device::Cpu)?;
+        let maps = Tensor::from_vec(maps(), (7, SIZES.channels), &Device::Cpu)?;
         for activation in [None, Some(Activation::Tanh)] {
             let host = gradients(&dy, &x, &maps, activation)?;
             let lanes = gradients_in_lanes(&[&dy, &x, &maps], activation, SIZES)?;

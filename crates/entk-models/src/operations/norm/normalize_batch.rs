@@ -10,7 +10,7 @@ use crate::{
         entrywise::{add, mixed_product},
         norm::{
             Mask,
-            channels::{channel_maps, factors, means, moments, sizes},
+            channels::{channel_maps, means, moments, sizes, with_factors},
             combine, gradients, normalize,
         },
     },
@@ -50,50 +50,51 @@ pub struct NormalizeBatch {
 #[derive(Debug)]
 pub struct NormalizeBatchCache {
     x: Tensor,
-    /// Weight and bias, (2, C).
-    affine: Tensor,
-    /// Running mean and variance, (2, C).
-    running: Tensor,
+    /// Weight, bias, and running mean and variance, (1, C) each.
+    of_channels: [Tensor; 4],
     /// Mean and variance of the batch, (2, C), in batch mode.
     batch: Option<Tensor>,
+    /// The channels' maps, with the factors of a cotangent where statistics are frozen.
+    maps: Tensor,
 }
 
 impl NormalizeBatchCache {
-    /// The channels' maps, (4, C).
-    fn maps(&self) -> Result<Tensor> {
-        channel_maps(self.batch.as_ref().unwrap_or(&self.running), &self.affine)
+    fn new(x: Tensor, of_channels: [&Tensor; 4], batch: Option<Tensor>) -> Result<Self> {
+        let [weight, bias, mean, variance] = of_channels;
+        let maps = match &batch {
+            None => channel_maps([mean, variance, weight, bias]),
+            Some(batch) => channel_maps([&batch.get(0)?, &batch.get(1)?, weight, bias]),
+        }?;
+        Ok(Self { x, of_channels: of_channels.map(Tensor::clone), batch, maps })
+    }
+
+    /// The input's value of all channels.
+    fn of_input(&self, input: usize) -> &Tensor {
+        &self.of_channels[input - WEIGHT]
     }
 
     /// Means over batch and pixels of u and u x_hat, (2, C), from the gradients that belong to a
-    /// cotangent u; zeros where frozen. A tangent u needs the same two means, since the
-    /// normalisation is a symmetric map.
-    fn projections(&self, gradients: Option<&Tensor>) -> Result<Tensor> {
-        match gradients.filter(|_| self.batch.is_some()) {
-            Some(gradients) => means(gradients, sizes(&self.x)?.pixels),
-            None => Ok(self.affine.zeros_like()?),
-        }
+    /// cotangent u, in batch mode. A tangent u needs the same two means, since the normalisation
+    /// is a symmetric map.
+    fn projections(&self, gradients: &Tensor) -> Result<Tensor> {
+        means(gradients, sizes(&self.x)?.pixels)
     }
 
-    /// The tangents of weight and bias, (2, C).
-    fn affine_tangent(&self, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
-        let channels = self.affine.dim(1)?;
-        let or_zero = |t: Option<&Tensor>| match t {
-            Some(t) => t.reshape(channels),
-            None => Tensor::zeros(channels, self.x.dtype(), self.x.device()),
-        };
-        Ok(Tensor::stack(&[or_zero(tangents[WEIGHT])?, or_zero(tangents[BIAS])?], 0)?)
+    /// The tangent of weight or bias, (1, C).
+    fn moved(&self, tangents: &[Option<&Tensor>], input: usize) -> Result<Tensor> {
+        Ok(tangents[input].map_or_else(|| self.of_input(input).zeros_like(), |t| Ok(t.clone()))?)
     }
 
     /// The tangent of z, times act'(z) where `mask` says so.
     fn tangent(&self, tangents: &[Option<&Tensor>], mask: Mask) -> Result<Tensor> {
-        let (x, dx, maps) = (&self.x, tangents[0], self.maps()?);
-        let sums = dx
-            .filter(|_| self.batch.is_some())
-            .map(|dx| gradients(dx, x, &maps, None))
-            .transpose()?;
-        let means = self.projections(sums.as_ref())?;
-        let factors = factors(&maps, &means, &self.affine_tangent(tangents)?, dx.is_some())?;
-        combine(dx.unwrap_or(x), x, &maps, &factors, mask)
+        let (x, dx, maps) = (&self.x, tangents[0], &self.maps);
+        let means = match dx.filter(|_| self.batch.is_some()) {
+            Some(dx) => self.projections(&gradients(dx, x, maps, None)?)?,
+            None => maps.narrow(0, 0, 2)?.zeros_like()?,
+        };
+        let [weight, bias] = [self.moved(tangents, WEIGHT)?, self.moved(tangents, BIAS)?];
+        let maps = with_factors(maps, &means, Some([&weight, &bias]), dx.is_some())?;
+        combine(dx.unwrap_or(x), x, &maps, mask)
     }
 }
 
@@ -107,15 +108,10 @@ impl NormalizeBatch {
         ddy: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let Some(act) = self.activation else { return Ok((dy.clone(), ddy.clone())) };
-        let z = normalize(&cache.x, &cache.maps()?, None)?;
+        let z = normalize(&cache.x, &cache.maps, None)?;
         let dz = cache.tangent(tangents, Mask::None)?;
         mixed_product(act, &z, Some(&dz), dy, ddy)
     }
-}
-
-/// Two values of the channels, (1, C) each, as (2, C).
-fn channels(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    Ok(Tensor::stack(&[a.squeeze(0)?, b.squeeze(0)?], 0)?)
 }
 
 impl Operation for NormalizeBatch {
@@ -141,13 +137,9 @@ impl Operation for NormalizeBatch {
     fn forward(&self, inputs: &[&Tensor], mode: NormMode) -> Result<(Tensor, NormalizeBatchCache)> {
         let x = inputs[0].clone();
         let batch = (mode == NormMode::Batch).then(|| moments(&x)).transpose()?;
-        let cache = NormalizeBatchCache {
-            x,
-            affine: channels(inputs[WEIGHT], inputs[BIAS])?,
-            running: channels(inputs[MEAN], inputs[VARIANCE])?,
-            batch,
-        };
-        Ok((normalize(&cache.x, &cache.maps()?, self.activation)?, cache))
+        let of_channels = [WEIGHT, BIAS, MEAN, VARIANCE].map(|input| inputs[input]);
+        let cache = NormalizeBatchCache::new(x, of_channels, batch)?;
+        Ok((normalize(&cache.x, &cache.maps, self.activation)?, cache))
     }
 
     fn jvp(&self, cache: &NormalizeBatchCache, tangents: &[Option<&Tensor>]) -> Result<Tensor> {
@@ -160,14 +152,16 @@ impl Operation for NormalizeBatch {
         dy: &Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let (x, maps) = (&cache.x, cache.maps()?);
-        let rows = gradients(dy, x, &maps, self.activation)?;
+        let (x, maps) = (&cache.x, &cache.maps);
+        let rows = gradients(dy, x, maps, self.activation)?;
         let mut cotangents = vec![None, Some(rows.get(1)?), Some(rows.get(0)?), None, None];
         if wanted[0] {
-            let means = cache.projections(Some(&rows))?;
-            let factors = factors(&maps, &means, &means.zeros_like()?, true)?;
             let mask = self.activation.map_or(Mask::None, Mask::Input);
-            cotangents[0] = Some(combine(dy, x, &maps, &factors, mask)?);
+            let maps = match cache.batch {
+                None => maps.clone(),
+                Some(_) => with_factors(maps, &cache.projections(&rows)?, None, true)?,
+            };
+            cotangents[0] = Some(combine(dy, x, &maps, mask)?);
         }
         Ok(cotangents)
     }
@@ -188,26 +182,23 @@ impl Operation for NormalizeBatch {
             let note = " in batch mode; freeze its statistics";
             return Err(ModelError::NoMixedDerivative { layer: format!("{self:?}"), note });
         }
-        let (x, maps) = (&cache.x, cache.maps()?);
+        let (x, maps) = (&cache.x, &cache.maps);
+        let [weight, bias, mean, variance] = &cache.of_channels;
         let (d, dd) = self.before_activation(cache, tangents, dy, ddy)?;
-        let (fixed, rows) = (gradients(&d, x, &maps, None)?, gradients(&dd, x, &maps, None)?);
+        let (fixed, rows) = (gradients(&d, x, maps, None)?, gradients(&dd, x, maps, None)?);
         let mut scales = rows.get(1)?;
         if let Some(dx) = tangents[0] {
-            let zero = maps.narrow(0, 0, 1)?.zeros_like()?;
-            let uncentred = Tensor::cat(&[&zero, &maps.narrow(0, 1, 3)?], 0)?;
+            let uncentred = channel_maps([&mean.zeros_like()?, variance, weight, bias])?;
             scales = add(&scales, &gradients(&d, dx, &uncentred, None)?.get(1)?)?;
         }
-        let (bias, weight) = ((fixed.get(0)?, rows.get(0)?), (fixed.get(1)?, scales));
-        let mut cotangents = vec![None, Some(weight), Some(bias), None, None];
+        let of_bias = (fixed.get(0)?, rows.get(0)?);
+        let of_weight = (fixed.get(1)?, scales);
+        let mut cotangents = vec![None, Some(of_weight), Some(of_bias), None, None];
         if wanted[0] {
-            let scaled = |u: &Tensor, weight: &Tensor| {
-                let slope = (maps.get(3)? * weight)?;
-                let none = slope.zeros_like()?;
-                combine(u, x, &maps, &Tensor::stack(&[&slope, &none, &none], 0)?, Mask::None)
-            };
-            let (weight, moved) = (cache.affine.get(0)?, cache.affine_tangent(tangents)?.get(0)?);
-            let through = add(&scaled(&dd, &weight)?, &scaled(&d, &moved)?)?;
-            cotangents[0] = Some((scaled(&d, &weight)?, through));
+            let moved = channel_maps([mean, variance, &cache.moved(tangents, WEIGHT)?, bias])?;
+            let scaled = |u: &Tensor, maps: &Tensor| combine(u, x, maps, Mask::None);
+            let through = add(&scaled(&dd, maps)?, &scaled(&d, &moved)?)?;
+            cotangents[0] = Some((scaled(&d, maps)?, through));
         }
         Ok(cotangents)
     }
@@ -223,9 +214,8 @@ impl Operation for NormalizeBatch {
     fn new_statistics(&self, cache: &NormalizeBatchCache) -> Result<Vec<(usize, Tensor)>> {
         let Some(batch) = &cache.batch else { return Ok(Vec::new()) };
         let moved = |(which, input): (usize, usize)| {
-            let running = (cache.running.get(which)? * (1.0 - MOMENTUM))?;
-            let moved = (running + (batch.get(which)? * MOMENTUM)?)?;
-            Ok((input, moved.unsqueeze(0)?))
+            let running = (cache.of_input(input) * (1.0 - MOMENTUM))?;
+            Ok((input, (running + (batch.narrow(0, which, 1)? * MOMENTUM)?)?))
         };
         [(0, MEAN), (1, VARIANCE)].into_iter().map(moved).collect()
     }
