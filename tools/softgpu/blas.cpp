@@ -97,8 +97,20 @@ void multiply(const Matrix &a, const Matrix &b, const Matrix &c, size_t depth, d
   }
 }
 
-// Flips the highest bit of the fraction of the first entry: what a broken chip might do.
-static void flip(const Matrix &c) { ((unsigned char *)c.at)[c.width() - 2] ^= c.type == R_64F ? 8 : 64; }
+// Flips the lowest bit of the exponent of the largest entry, which is doubled or halved: what a
+// broken chip might do.
+static void flip(const Matrix &c) {
+  size_t largest = 0;
+  double size = -1;
+  const bool wide = c.type == R_64F;
+  for (int column = 0; column < c.columns; column++)
+    for (int row = 0; row < c.rows; row++) {
+      const size_t i = (size_t)column * c.leading + row;
+      const double entry = wide ? ((double *)c.at)[i] : ((float *)c.at)[i];
+      if (std::abs(entry) > size) size = std::abs(entry), largest = i;
+    }
+  ((unsigned char *)c.at)[largest * c.width() + c.width() - 2] ^= wide ? 16 : 128;
+}
 
 static bool supported(int a, int b, int c, int compute) {
   switch (compute) {
@@ -178,7 +190,10 @@ template <class T> int normals(Random *generator, T *to, size_t n, T mean, T dev
 API int cublasCreate_v2(Blas **handle) {
   return blas_call("cublasCreate", [=] { *handle = new Blas{&need_context(), need_stream(nullptr)}; });
 }
-API int cublasDestroy_v2(Blas *handle) { delete handle; return OK; }
+// Of a broken context it fails, as its other calls do.
+API int cublasDestroy_v2(Blas *handle) {
+  return blas_call("cublasDestroy", [=] { delete handle; });
+}
 API int cublasSetStream_v2(Blas *handle, void *stream) {
   return blas_call("cublasSetStream", [=] { handle->stream = need_stream(stream); });
 }
@@ -214,7 +229,9 @@ API int cublasDgemmStridedBatched(Blas *handle, int ta, int tb, int m, int n, in
 API int curandCreateGenerator(Random **generator, int) {
   return random_call("curandCreateGenerator", [=] { *generator = new Random{need_stream(nullptr), 1}; });
 }
-API int curandDestroyGenerator(Random *) { return OK; }
+API int curandDestroyGenerator(Random *generator) {
+  return random_call("curandDestroyGenerator", [=] { delete generator; });
+}
 API int curandSetStream(Random *generator, void *stream) {
   return random_call("curandSetStream", [=] { generator->stream = need_stream(stream); });
 }

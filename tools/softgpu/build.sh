@@ -13,8 +13,9 @@
 # SOFTGPU_MEMORY    bytes of each, 8 GiB
 # SOFTGPU_STATS     file to which counts of all calls and kernels, and the highest bytes in use, are
 #                   added when a process ends
-# SOFTGPU_FAULT     KIND:N, the N-th call of its kind fails: memory, launch, or flip, a product with
-#                   one bit wrong
+# SOFTGPU_FAULT     KIND:N, the N-th call of its kind fails: memory, an allocation; launch, after which
+#                   the device is of no use; lost, a wait of the host, likewise; flip, a product with
+#                   one bit of one entry wrong
 set -euo pipefail
 tools=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$tools/../.." && pwd)

@@ -34,8 +34,11 @@ struct Program { std::string source, log, image; };
 // What runs, for whoever touches memory that is not there.
 static const char *running = "no kernel";
 static void on_fault(int, siginfo_t *info, void *) {
-  fprintf(stderr, "softgpu: outside: %s touches memory that it may not; %s\n", running,
-          nearest((uint64_t)info->si_addr).c_str());
+  // Not by fprintf, which needs more stack than signals have.
+  char text[256];
+  const int length = snprintf(text, sizeof text, "softgpu: outside: %s touches memory that it may not; %s\n",
+                              running, nearest((uint64_t)info->si_addr).c_str());
+  if (write(STDERR_FILENO, text, length < (int)sizeof text ? length : sizeof text) < 0) _exit(98);
   _exit(97);
 }
 static void watch_faults() {

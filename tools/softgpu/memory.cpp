@@ -26,7 +26,7 @@ struct Allocation {
   bool host, freed;
 };
 static std::map<uint64_t, Allocation> allocations;
-static uint64_t used[16], highest[16];
+static uint64_t used[16], highest[16], watermark[16];
 
 uint64_t peak_bytes(int device) { return highest[device]; }
 static uint64_t total_bytes() {
@@ -157,6 +157,7 @@ API int cuMemAllocAsync(uint64_t *at, size_t size, void *handle) {
     *at = allocate(size, device, false);
     used[device] += units(size);
     highest[device] = std::max(highest[device], used[device]);
+    watermark[device] = std::max(watermark[device], used[device]);
   });
 }
 API int cuMemFreeAsync(uint64_t at, void *handle) {
@@ -182,12 +183,19 @@ API int cuDeviceGetDefaultMemPool(void **pool, int device) {
   *pool = (void *)(uintptr_t)(0x1000 + device);
   return OK;
 }
-API int cuMemPoolSetAttribute(void *, int, void *) { return OK; }
+API int cuMemPoolSetAttribute(void *pool, int attribute, uint64_t *value) {
+  return call("cuMemPoolSetAttribute", [=] {
+    const int device = (uintptr_t)pool - 0x1000;
+    if (attribute == 8 && !*value) watermark[device] = used[device];
+    else if (attribute != 4) throw Refused{INVALID_VALUE};
+  });
+}
 API int cuMemPoolGetAttribute(void *pool, int attribute, uint64_t *value) {
   return call("cuMemPoolGetAttribute", [=] {
     const int device = (uintptr_t)pool - 0x1000;
     if (attribute == 5) *value = highest[device];
     else if (attribute == 7) *value = used[device];
+    else if (attribute == 8) *value = watermark[device];
     else throw Refused{INVALID_VALUE};
   });
 }
@@ -223,7 +231,10 @@ API int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *handle)
     StreamPtr stream = need_stream(handle, true);
     copy("cuMemcpyDtoHAsync", stream, {(uint64_t)to, nullptr}, {from, stream->context}, size);
     if (is_pinned(to, size)) count("copies into page-locked memory");
-    else finish(stream);
+    else {
+      wait_for(*stream->context);
+      finish(stream);
+    }
   });
 }
 API int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, void *handle) {

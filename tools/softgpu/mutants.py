@@ -14,7 +14,8 @@ import sys
 SWITCH = """
 #[allow(missing_docs)]
 pub fn mutant(name: &str) -> bool {
-    std::env::var("ENTK_MUTANT").is_ok_and(|wanted| wanted == name)
+    static WANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    WANTED.get_or_init(|| std::env::var("ENTK_MUTANT").unwrap_or_default()) == name
 }
 """
 DEVICE = "crates/entk-device/src/device"
@@ -46,6 +47,12 @@ EDITS = [
     swap("grid rounded down", f"{DEVICE}/mod.rs", "grid_dim: (count.div_ceil(BLOCK), 1, 1),",
          "count.div_ceil(BLOCK)", "count / BLOCK"),
     swap("block too large", f"{DEVICE}/mod.rs", "block_dim: (BLOCK, 1, 1),", "BLOCK", "8 * BLOCK"),
+    swap("an argument too few", f"{DEVICE}/mod.rs", "(views.len()..MOST_INPUTS).for_each(", "MOST_INPUTS",
+         "MOST_INPUTS - 1"),
+    swap("one module for both types", f"{DEVICE}/mod.rs",
+         'source.name(), if double { 64 } else { 32 });', "if double { 64 } else { 32 }", "32"),
+    swap("no events with several devices", f"{DEVICE}/mod.rs", "    if device_count() == 1 {\n",
+         "device_count() == 1", "true"),
     # Products.
     swap("offset of the sum lost", f"{DEVICE}/blas.rs", "slice_mut(c_layout.start_offset()..)",
          "c_layout.start_offset()", "0"),
@@ -61,11 +68,17 @@ EDITS = [
     ("sum overwritten", f"{DEVICE}/blas.rs", "            one.cast(),\n            c as *mut _,",
      '            (if crate::mutant("sum overwritten") { ZERO.as_ptr().cast() } else { one.cast() }),\n'
      "            c as *mut _,"),
-    # Copies to the host.
+    swap("f32 rounded to tf32", f"{DEVICE}/blas.rs",
+         "Precision::F32 => add::<f32, f32>([single; 2], Compute::CUBLAS_COMPUTE_32F, 1f32, c, a, b),",
+         "Compute::CUBLAS_COMPUTE_32F", "Compute::CUBLAS_COMPUTE_32F_FAST_TF32"),
+    # Copies to the host, and between devices.
     ("copy does not wait", f"{DEVICE}/pinned.rs",
      "            stream.join(&storage.device().cuda_stream()).w()?;\n",
-     '            if !crate::mutant("copy does not wait") && !crate::mutant("copy waits for itself") {\n'
+     '            if crate::mutant("the device waits for the copy") {\n'
+     "                storage.device().cuda_stream().join(stream).w()?;\n"
+     '            } else if !crate::mutant("copy does not wait") && !crate::mutant("copy waits for itself") {\n'
      "                stream.join(&storage.device().cuda_stream()).w()?;\n            }\n"),
+    ("the device waits for the copy",),
     ("copy waits for itself", f"{DEVICE}/pinned.rs",
      "            let (source, _read) = view.device_ptr(stream);\n",
      "            let own = storage.device().cuda_stream();\n"
@@ -76,6 +89,12 @@ EDITS = [
     swap("last entry not copied", f"{DEVICE}/pinned.rs",
          "let entries = &mut buffer.as_mut_slice().w()?[..end - start];", "end - start",
          "end - start - 1"),
+    ("transfer does not wait for its source", "crates/entk-device/src/transfer.rs",
+     "    from.synchronize()?;\n",
+     '    if !crate::mutant("transfer does not wait for its source") {\n        from.synchronize()?;\n    }\n'),
+    ("source does not wait for a transfer", "crates/entk-device/src/transfer.rs",
+     "    device.synchronize()?;\n",
+     '    if !crate::mutant("source does not wait for a transfer") {\n        device.synchronize()?;\n    }\n'),
     # The engine.
     swap("tiles in another order", f"{GRAM}/run.rs", "under_way.pop_front()", "under_way.pop_front()",
          "under_way.pop_back()", "entk_device"),
@@ -88,6 +107,12 @@ EDITS = [
          "[other.examples, self.examples]", "entk_device"),
     swap("bias twice", f"{GRAM}/operand.rs", "dense_tile(&a, &d, &tile, *bias)", "*bias", "!*bias",
          "entk_device"),
+    swap("copies of the last example kept", f"{GRAM}/engine.rs", "let cut = kept.count() != count;",
+         "kept.count() != count", "false", "entk_device"),
+    swap("last tiles not taken", f"{GRAM}/run.rs", "    while !copies.is_empty() {\n",
+         "!copies.is_empty()", "false", "entk_device"),
+    swap("tile on the diagonal not mirrored", f"{GRAM}/resident.rs",
+         "if row == col { mirrored(&values)? } else { values }", "row == col", "false", "entk_device"),
     swap("upper triangle missing in products", f"{GRAM}/resident.rs", "            if row != col {\n",
          "row != col", "false", "entk_device"),
     ("parameters stay on the first device", f"{GRAM}/run.rs",
@@ -108,7 +133,7 @@ def main():
         print("\n".join(name for name, *_ in EDITS))
         return
     root = pathlib.Path(sys.argv[1])
-    for file, old, new in [edit[1:] for edit in EDITS] + ALSO:
+    for file, old, new in [edit[1:] for edit in EDITS if len(edit) > 1] + ALSO:
         text = (root / file).read_text()
         if text.count(old) != 1:
             sys.exit(f"{file}: {text.count(old)} times {old!r}")

@@ -10,11 +10,14 @@ cd "$(dirname "$0")/../.."
 
 variables=$(tools/softgpu/build.sh)
 eval "$variables"
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target} SOFTGPU_DEVICES=2
 list=$PWD/tools/softgpu/mutants.py
 copy=$PWD/target/softgpu/mutants
+# A build folder of its own: cargo tells packages by their path within the workspace, and would take
+# the programs with faults for the others.
+export CARGO_TARGET_DIR=$copy/target SOFTGPU_DEVICES=2
 
-rm -rf "$copy" && mkdir -p "$copy"
+mkdir -p "$copy"
+find "$copy" -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
 git ls-files -z | xargs -0 cp --parents -t "$copy"
 python3 "$list" "$copy"
 cd "$copy"

@@ -51,6 +51,7 @@ void complain(const char *kind, const char *format, ...) {
 
 bool fault(const char *kind) {
   static const std::string wanted = setting("SOFTGPU_FAULT", "");
+  count(std::string("chances of ") + kind);
   if (wanted.compare(0, strlen(kind), kind) || wanted[strlen(kind)] != ':') return false;
   static std::map<std::string, uint64_t> seen;
   return ++seen[kind] == strtoull(wanted.c_str() + strlen(kind) + 1, nullptr, 10);

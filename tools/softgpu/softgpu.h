@@ -17,7 +17,7 @@ namespace softgpu {
 // Answers of the driver, by its numbers.
 enum Status {
   OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101,
-  INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600,
+  INVALID_CONTEXT = 201, UNCORRECTABLE = 214, INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600,
   ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719,
 };
 // Thrown where a call is refused; `call` turns it into the answer.
@@ -29,7 +29,8 @@ uint64_t number(const char *name, uint64_t otherwise);
 int devices();
 void count(const std::string &what, uint64_t by = 1);
 void complain(const char *kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
-// Whether SOFTGPU_FAULT (`KIND:N`) asks for a fault at this call, the N-th of its kind.
+// Whether SOFTGPU_FAULT (`KIND:N`) asks for a fault at this call, the N-th of its kind; counted as
+// `chances of KIND`.
 bool fault(const char *kind);
 
 // streams.cpp. A stream holds work that was given and not yet done; `done` of `given` has run.
@@ -49,8 +50,10 @@ StreamPtr need_stream(void *handle, bool any_context = false);
 void give(const StreamPtr &stream, std::function<void()> work);
 void finish(const StreamPtr &stream, uint64_t upto = UINT64_MAX);
 void finish_all();
-// Marks a context as broken, as an illegal address or a failed launch does.
+// Marks a context as broken, as an illegal address or a failed launch does: all calls fail from then.
 void fail(Context &context, int status);
+// The host waits for this context, and may find its device lost.
+void wait_for(Context &context);
 
 // memory.cpp
 // Whether `size` bytes at `at` lie in one allocation of this device; complains where not.

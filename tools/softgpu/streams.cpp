@@ -55,6 +55,8 @@ StreamPtr need_stream(void *handle, bool any_context) {
     complain("destroyed stream", "a call on a stream that was destroyed");
     throw Refused{INVALID_HANDLE};
   }
+  // What is left of a broken device is freed from threads that work on another.
+  if (stream->context->error) throw Refused{stream->context->error};
   if (stream->context != &context && !any_context) {
     complain("other context", "a stream of device %d in a context of device %d",
              stream->context->device, context.device);
@@ -93,6 +95,11 @@ void give(const StreamPtr &stream, std::function<void()> work) {
 
 void fail(Context &context, int status) {
   if (!context.error) context.error = status;
+}
+void wait_for(Context &context) {
+  if (!fault("lost")) return;
+  fail(context, UNCORRECTABLE);
+  throw Refused{UNCORRECTABLE};
 }
 
 struct Event { Context *context; StreamPtr stream; uint64_t at; };
@@ -139,13 +146,14 @@ API int cuDevicePrimaryCtxRelease_v2(int device) {
 API int cuCtxGetCurrent(Context **context) { *context = current; return OK; }
 API int cuCtxSetCurrent(Context *context) { current = context; return OK; }
 API int cuCtxSynchronize() {
-  return call("cuCtxSynchronize", [] { need_context(); finish_all(); });
+  return call("cuCtxSynchronize", [] { wait_for(need_context()); finish_all(); });
 }
 API int cuGetErrorName(int error, const char **text) {
   static std::map<int, std::string> names = {
       {INVALID_VALUE, "CUDA_ERROR_INVALID_VALUE"}, {OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
       {NO_DEVICE, "CUDA_ERROR_NO_DEVICE"}, {INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"},
       {INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"}, {INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE"},
+      {UNCORRECTABLE, "CUDA_ERROR_ECC_UNCORRECTABLE"},
       {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"}, {NOT_READY, "CUDA_ERROR_NOT_READY"},
       {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS"}, {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}};
   auto &name = names[error];
@@ -167,7 +175,11 @@ API int cuStreamDestroy_v2(void *handle) {
   });
 }
 API int cuStreamSynchronize(void *handle) {
-  return call("cuStreamSynchronize", [=] { finish(need_stream(handle)); });
+  return call("cuStreamSynchronize", [=] {
+    StreamPtr stream = need_stream(handle);
+    wait_for(*stream->context);
+    finish(stream);
+  });
 }
 API int cuStreamIsCapturing(void *, int *status) { *status = 0; return OK; }
 API int cuStreamWaitEvent(void *handle, Event *event, unsigned) {
@@ -199,7 +211,11 @@ API int cuEventRecord(Event *event, void *handle) {
   });
 }
 API int cuEventSynchronize(Event *event) {
-  return call("cuEventSynchronize", [=] { if (event->stream) finish(event->stream, event->at); });
+  return call("cuEventSynchronize", [=] {
+    if (!event->stream) return;
+    wait_for(*event->context);
+    finish(event->stream, event->at);
+  });
 }
 API int cuEventQuery(Event *event) {
   return call("cuEventQuery", [=] {

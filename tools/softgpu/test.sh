@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a GPU runs, on the software GPU: golden files, the Gram engine, stores, training and
-# cuda_check; one and two devices, streams late and at once.
+# What a GPU runs, on the software GPU: golden files, the Gram engine, stores, faults, operations,
+# training and cuda_check; one and two devices, streams late and at once.
 #
 #   tools/softgpu/test.sh            # needs g++ and Python; no CUDA, no GPU
 #
@@ -30,7 +30,7 @@ for line in sys.stdin:
         print(name if name != "it" else source.split("/")[-4], found)'
 }
 cargo test --workspace "${cargo[@]}" --no-run --message-format json \
-  --test golden --test it --test device_memory >target/softgpu/tests.json
+  --test golden --test it --test device --test device_memory >target/softgpu/tests.json
 cargo build --workspace "${cargo[@]}" --message-format json --example cuda_check \
   >target/softgpu/examples.json
 declare -A program
@@ -45,7 +45,7 @@ run() {
   local order=$1 devices=$2 name=$3 folder=. start=$SECONDS
   shift 3
   case $name in
-    golden) folder=crates/entk ;;
+    golden | device) folder=crates/entk ;;
     device_memory) folder=crates/entk-gram ;;
     entk-*) folder=crates/$name ;;
   esac
@@ -64,8 +64,10 @@ run eager 1 "${check[@]}" --only verify
 run lazy 2 "${check[@]}" --only verify
 run 1 2 "${check[@]}" --only verify
 run lazy 1 golden
-run lazy 2 entk-gram device:: store:: strategies:: micro_batches:: operator::
+run lazy 2 entk-gram device:: device_operators:: store:: strategies:: micro_batches:: operator::
 run eager 2 entk-gram device::
 run eager 1 device_memory
+run lazy 1 device
+run lazy 1 entk-models every_operation
 run lazy 1 entk-train
 run lazy 1 entk-linearize

@@ -56,6 +56,6 @@ pub use launch::{
     sources::Source,
 };
 pub use products::{add_product, operand::Operand, precision::Precision};
-pub use properties::DeviceProperties;
+pub use properties::{DeviceProperties, PoolUse};
 pub use self_test::{known_answers::KnownAnswer, self_test};
 pub use transfer::{host_copies::HostCopies, to_device};

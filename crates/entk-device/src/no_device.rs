@@ -9,7 +9,7 @@ use crate::{
     error::{DeviceError, Result},
     launch::Launch,
     products::precision::Precision,
-    properties::DeviceProperties,
+    properties::{DeviceProperties, PoolUse},
     transfer::on_host,
 };
 
@@ -33,6 +33,17 @@ impl DeviceProperties {
     /// # Errors
     /// Those of the driver.
     pub fn of(_: &Device) -> Result<Option<Self>> {
+        Ok(None)
+    }
+}
+
+impl PoolUse {
+    /// What tensors hold of a GPU's memory when all its work is done; counts the highest use anew
+    /// from now on. None for the CPU.
+    ///
+    /// # Errors
+    /// Those of the driver.
+    pub fn take(_: &Device) -> Result<Option<Self>> {
         Ok(None)
     }
 }

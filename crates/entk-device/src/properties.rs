@@ -14,3 +14,12 @@ pub struct DeviceProperties {
     /// Free bytes, including those that this program has freed and its pool keeps.
     pub free_bytes: usize,
 }
+
+/// Bytes of a GPU's memory that tensors of this program hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Now.
+    pub now: u64,
+    /// The most since this was asked last.
+    pub highest: u64,
+}

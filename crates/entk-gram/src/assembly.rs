@@ -12,11 +12,11 @@ use crate::{
     cpu::{self, KernelEntry, plan::CpuJob},
     device::{
         self,
-        plan::{default_edge, engine_name},
+        plan::{default_edge, engine_name, precision},
         resident::DeviceGram,
         run::DeviceEngines,
     },
-    error::{GramError, Result},
+    error::{GramError, Result, name_of},
     estimate::ErrorEstimate,
     factors::per_example::PerExampleEngine,
     input_gram::InputGram,
@@ -26,6 +26,9 @@ use crate::{
     store::identity::{CPU, Identity},
     tiles::{TileEngine, Tiles, grid::Grid, square::Square},
 };
+
+/// How often sums over pairs of pixels cancel more than rows do.
+const CANCELLATION: f64 = 4.0;
 
 /// The assembly of one kernel: a model at its parameters on its inputs, and its settings.
 ///
@@ -187,6 +190,24 @@ impl<'a> Assembly<'a> {
     /// [`GramError::TooMuchMemory`].
     pub fn check_estimate(&self, max: Option<u64>) -> Result<()> {
         ErrorEstimate::check_memory(&self.ntk, max)
+    }
+
+    /// Refuses a kernel with an entry that round-off does not explain: a chip that computes wrong
+    /// says nothing. Of rows in f32 the largest error allowed is 1e-3, in f64 1e-6, and for rounded
+    /// operands their bound, with pairs of pixels that cancel, on top.
+    ///
+    /// # Errors
+    /// [`GramError::WrongEntry`].
+    pub fn ensure_right(&self, estimate: &ErrorEstimate) -> Result<()> {
+        let config = self.device_config()?;
+        let e = config.map_or(0.0, |config| precision(&self.ntk, &config).input_error());
+        let unexplained = if self.ntk.params.dtype() == DType::F64 { 1e-6 } else { 1e-3 };
+        let allowed = unexplained + CANCELLATION * (2.0 * e + e * e);
+        if estimate.largest <= allowed {
+            return Ok(());
+        }
+        let (device, error) = (name_of(self.ntk.params.device()), estimate.largest);
+        Err(GramError::WrongEntry { device, at: estimate.at, error, allowed })
     }
 
     /// What the bits of a store with tiles of `edge` depend on. Cost: one hash of weights and

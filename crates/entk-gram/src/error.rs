@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::DType;
+use candle_core::{DType, Device, DeviceLocation};
 use entk_device::{
     Precision,
     files::FileError,
@@ -205,6 +205,35 @@ pub enum GramError {
     /// The device refused something.
     #[error(transparent)]
     Device(#[from] entk_device::DeviceError),
+    /// A device that failed while a tile was computed or copied; the first failure that the host
+    /// saw, since devices work ahead of it.
+    #[error(
+        "{device} failed at tile ({}, {}): {source}. Finished tiles of a store are kept, and the same command goes on with the others{}",
+        tile.0, tile.1, remedy(source)
+    )]
+    Failed {
+        /// The device.
+        device: String,
+        /// The tile, or the first of those whose operands were made.
+        tile: TileIndex,
+        /// What it said.
+        source: Box<GramError>,
+    },
+    /// An entry that round-off does not explain.
+    #[error(
+        "entry ({}, {}) of the kernel, computed on {device}, is off by {error:.1e} of sqrt(K_ii K_jj); round-off explains {allowed:.1e}. Compute it again, and test the device where that helps",
+        at[0], at[1]
+    )]
+    WrongEntry {
+        /// The device.
+        device: String,
+        /// Row and column.
+        at: [usize; 2],
+        /// Its error.
+        error: f64,
+        /// The largest that is taken for round-off.
+        allowed: f64,
+    },
     /// The assembled matrix is no Gram.
     #[error(transparent)]
     Matrix(SpectralError),
@@ -225,6 +254,16 @@ impl From<SpectralError> for GramError {
 impl GramError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Names the tile that a device was at, where the error is the device's.
+    pub(crate) fn at_tile(self, device: &Device, tile: TileIndex) -> Self {
+        match self {
+            Self::Device(_) | Self::Model(ModelError::Tensor(_)) => {
+                Self::Failed { device: name_of(device), tile, source: Box::new(self) }
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn json(path: &Path, error: serde_json::Error) -> Self {
@@ -261,6 +300,23 @@ fn first_few(names: &[String]) -> String {
     let more = names.len().saturating_sub(FEW);
     let shown = names[..names.len() - more].join(", ");
     if more == 0 { shown } else { format!("{shown}, and {more} more") }
+}
+
+/// A device as flags name it.
+pub(crate) fn name_of(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => "cpu".to_owned(),
+        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+    }
+}
+
+/// What helps where a device is out of memory.
+fn remedy(source: &GramError) -> &'static str {
+    match source.to_string().contains("OUT_OF_MEMORY") {
+        true => "; its memory is full: end other programs there, or use a smaller micro-batch",
+        false => "",
+    }
 }
 
 fn too_much(needed: u64, limit: &MemoryLimit, buffers: &str, advice: &[String]) -> String {

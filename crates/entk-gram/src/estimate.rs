@@ -1,6 +1,6 @@
 //! Errors of a finished kernel on a sample of its entries.
 
-use std::{borrow::Cow, sync::OnceLock};
+use std::{borrow::Cow, cmp::Ordering, sync::OnceLock};
 
 use candle_core::DType;
 use entk_device::memory::ensure;
@@ -21,6 +21,8 @@ pub struct ErrorEstimate {
     pub pairs: usize,
     /// The largest error.
     pub largest: f64,
+    /// Row and column of the entry that has it.
+    pub at: [usize; 2],
     /// Root of the mean squared error.
     pub rms: f64,
 }
@@ -40,7 +42,7 @@ impl ErrorEstimate {
         let (n, params) = (ntk.rows()?, ntk.params.to_dtype(DType::F64)?);
         let mut state = seed;
         let mut next = || Row::new(ntk, &params, below(&mut state, n));
-        let (mut largest, mut squares) = (0.0_f64, 0.0);
+        let (mut largest, mut at, mut squares) = (0.0_f64, [0; 2], 0.0);
         let mut last = None;
         for _ in 0..pairs {
             let left = last.take().map_or_else(&mut next, Ok)?;
@@ -51,12 +53,16 @@ impl ErrorEstimate {
             // Two zero gradients have a zero kernel, exactly.
             let scale = (left_square * right_square).sqrt();
             let error = if difference == 0.0 { 0.0 } else { difference / scale };
-            // Written so that NaN counts as the largest.
-            largest = if error <= largest { largest } else { error };
+            // Written so that NaN counts as the largest, and stays so.
+            if !matches!(error.partial_cmp(&largest), Some(Ordering::Less | Ordering::Equal))
+                && !largest.is_nan()
+            {
+                (largest, at) = (error, [i, j]);
+            }
             squares += error * error;
             last = Some(right);
         }
-        Ok(Self { pairs, largest, rms: (squares / pairs.max(1) as f64).sqrt() })
+        Ok(Self { pairs, largest, at, rms: (squares / pairs.max(1) as f64).sqrt() })
     }
 }
 

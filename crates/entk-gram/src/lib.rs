@@ -30,7 +30,7 @@ mod to_store;
 
 pub use assembly::Assembly;
 pub use config::{Accumulate, CpuConfig, DeviceConfig, Engine, GramConfig, Outputs, Strategy};
-pub use device::resident::DeviceGram;
+pub use device::{resident::DeviceGram, streamed::StreamedGram};
 pub use entk_device::{InputSource, memory::MemoryLimit};
 pub use error::{GramError, Result};
 pub use estimate::ErrorEstimate;

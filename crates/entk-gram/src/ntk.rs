@@ -44,6 +44,8 @@ pub(crate) struct Ntk<'a> {
     pub(crate) stop: Option<&'a AtomicBool>,
     /// Numbers of all values of one example.
     pub(crate) values: usize,
+    /// Bytes of a sweep on a GPU, whatever the examples and for each; none where not measured.
+    pub(crate) sweep_cost: OnceLock<Option<[u64; 2]>>,
     layers: OnceLock<Vec<FactorSizes>>,
 }
 
@@ -82,6 +84,7 @@ impl<'a> Ntk<'a> {
             config: config.clone(),
             stop: None,
             values,
+            sweep_cost: OnceLock::new(),
             layers: OnceLock::new(),
         })
     }
@@ -89,8 +92,9 @@ impl<'a> Ntk<'a> {
     /// Parameters and inputs elsewhere: on another device, in another type.
     pub(crate) fn moved(&self, params: Params, inputs: Tensor) -> Self {
         let (config, layers) = (self.config.clone(), self.layers.clone());
+        let sweep_cost = self.sweep_cost.clone();
         let Self { model, stop, values, .. } = *self;
-        Self { model, params, inputs, config, stop, values, layers }
+        Self { model, params, inputs, config, stop, values, sweep_cost, layers }
     }
 
     /// The element type of the kernel.

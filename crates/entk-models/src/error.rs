@@ -273,6 +273,16 @@ pub enum ModelError {
         /// When it has none and what to do, or empty.
         note: &'static str,
     },
+    /// A value of no entries on a GPU, which launches nothing for it.
+    #[error(
+        "{operation}: a result of {shape:?} has no entries, which a GPU refuses; leave it out, or use the device `cpu`"
+    )]
+    NoEntries {
+        /// The operation.
+        operation: String,
+        /// Shape of one example.
+        shape: Vec<usize>,
+    },
     /// A query of an attention that its mask lets see no key.
     #[error("attention: the mask hides every key from query {query}; let it see one")]
     NoKey {

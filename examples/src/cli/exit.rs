@@ -27,6 +27,10 @@ pub const STOPPED: u8 = 75;
 const FILES: u8 = 74;
 /// Exit code: an input is wrong.
 const INPUT: u8 = 65;
+/// Exit code: an entry of a kernel is wrong, and round-off does not explain it.
+const WRONG: u8 = 70;
+/// Exit code: a GPU failed; finished tiles of a store are kept.
+const FAILED: u8 = 71;
 /// Exit code: there is no such device.
 const UNAVAILABLE: u8 = 69;
 
@@ -54,6 +58,8 @@ fn code(error: &Error) -> u8 {
     let any = |test: fn(&(dyn StdError + 'static)) -> bool| error.chain().any(test);
     match () {
         () if any(is_stop) => STOPPED,
+        () if any(is_wrong_entry) => WRONG,
+        () if any(is_failure_of_gpu) => FAILED,
         () if any(is_file) => FILES,
         () if any(is_absent_device) => UNAVAILABLE,
         () if any(is_outcome) => 1,
@@ -64,6 +70,16 @@ fn code(error: &Error) -> u8 {
 
 fn is_stop(cause: &(dyn StdError + 'static)) -> bool {
     matches!(cause.downcast_ref(), Some(GramError::Stopped))
+}
+
+fn is_wrong_entry(cause: &(dyn StdError + 'static)) -> bool {
+    matches!(cause.downcast_ref(), Some(GramError::WrongEntry { .. }))
+}
+
+/// What a driver or cuBLAS says passes through the tensor library as text.
+fn is_failure_of_gpu(cause: &(dyn StdError + 'static)) -> bool {
+    let text = cause.to_string();
+    text.contains("CUDA_ERROR") || text.contains("CUBLAS_STATUS")
 }
 
 /// Whether the file system failed; what it read may be wrong too, and is an input then.

@@ -93,6 +93,22 @@ impl GramJob<'_> {
         }?)
     }
 
+    /// Refuses a kernel of a GPU with an entry that round-off does not explain, and takes its tiles
+    /// out of the store.
+    pub fn ensure_right(&self, assembled: &Assembled, error: &ErrorEstimate) -> Result<()> {
+        if self.inputs.device().is_cpu() {
+            return Ok(());
+        }
+        let Err(wrong) = self.assembly()?.ensure_right(error) else { return Ok(()) };
+        let Assembled::Store { store, .. } = assembled else { return Err(wrong.into()) };
+        let [row, col] = error.at.map(|at| at / self.flags.edge);
+        let tiles = store.discard(error.at)?;
+        Err(wrong).context(format!(
+            "tile ({row}, {col}) is wrong; the {tiles} tiles that share its rows or columns were \
+             taken out of the store, and the same command computes them again"
+        ))
+    }
+
     /// Assembles the kernel as a stage of the run.
     pub fn assemble(&self, run: &Run) -> Result<Assembled> {
         let folder = run.folder().file(STORE);

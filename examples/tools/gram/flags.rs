@@ -22,8 +22,8 @@ use serde::{Serialize, Serializer};
 /// full kernel one by one, gram_0_1.npy for outputs 0 (rows) and 1 (columns), in place of gram.npy.
 ///
 /// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than may be used, 69 no such
-/// device, 74 a file or a full disk, 75 stopped by a signal (run the same command again), 1
-/// anything else.
+/// device, 70 a wrong entry on a GPU and 71 a GPU that failed (run the same command again), 74 a
+/// file or a full disk, 75 stopped by a signal (run the same command again), 1 anything else.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(
     name = "gram",

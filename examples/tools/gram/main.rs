@@ -139,6 +139,7 @@ fn outcome(run: &Run, job: &GramJob<'_>, plan: &Plan) -> Result<Option<Outcome>>
     let peak_rss_mb = peak_rss_mb();
     let time = run.stages().of("gram").context("the gram stage has no time")?;
     let error = job.estimate_error(&assembled)?;
+    job.ensure_right(&assembled, &error)?;
     let (gram, store, trace, kept_tiles) = match assembled {
         Assembled::Part(part) => {
             say_part(&part.store, part.computed, part.kept)?;

@@ -4,7 +4,7 @@ mod blas;
 mod pinned;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -31,7 +31,7 @@ use crate::{
         sizes::{Divisor, LaunchSizes},
         sources::Source,
     },
-    properties::DeviceProperties,
+    properties::{DeviceProperties, PoolUse},
 };
 
 /// Threads of a block.
@@ -53,6 +53,10 @@ pub fn device_count() -> usize {
     counted.ok().and_then(|count| usize::try_from(count).ok()).unwrap_or(0)
 }
 
+/// The GPU of this number, opened once a program: tensors of one GPU can be used together, however
+/// often it is asked for. It stays open until the program ends: after a failure of the GPU closing
+/// it would fail too, and cudarc panics then.
+///
 /// One stream for all threads, and a memory pool that keeps what is freed: returning it to the
 /// driver would cost a new allocation after every wait for the stream.
 ///
@@ -61,6 +65,17 @@ pub fn device_count() -> usize {
 /// [`to_device`](crate::to_device). With several GPUs they stay: their waits make the tensor's GPU
 /// the current one of the thread, which candle's calls of cuBLAS rely on.
 pub(crate) fn open(ordinal: usize) -> Result<Device> {
+    static OPENED: Mutex<BTreeMap<usize, Device>> = Mutex::new(BTreeMap::new());
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(device) = opened.get(&ordinal) {
+        return Ok(device.clone());
+    }
+    let device = open_anew(ordinal)?;
+    opened.insert(ordinal, device.clone());
+    Ok(device)
+}
+
+fn open_anew(ordinal: usize) -> Result<Device> {
     let absent = |reason: String| DeviceError::Absent { ordinal, reason };
     if ordinal >= device_count() {
         return Err(absent(format!("the driver knows {} GPUs", device_count())));
@@ -124,6 +139,33 @@ impl DeviceProperties {
             total_bytes,
             free_bytes,
         }))
+    }
+}
+
+impl PoolUse {
+    /// What tensors hold of a GPU's memory when all its work is done; counts the highest use anew
+    /// from now on. None for the CPU.
+    ///
+    /// # Errors
+    /// Those of the driver.
+    pub fn take(device: &Device) -> Result<Option<Self>> {
+        use sys::CUmemPool_attribute::{
+            CU_MEMPOOL_ATTR_USED_MEM_CURRENT as USED, CU_MEMPOOL_ATTR_USED_MEM_HIGH as HIGHEST,
+        };
+        let Device::Cuda(cuda) = device else { return Ok(None) };
+        device.synchronize()?;
+        let (mut pool, mut zero) = (std::ptr::null_mut(), 0u64);
+        let (mut now, mut highest) = (0u64, 0u64);
+        // SAFETY: the device is that of a context, `pool` is written before it is read, and all
+        // attributes are 64-bit integers; the highest use may be set to 0, for the present one.
+        unsafe {
+            let device = cuda.cuda_stream().context().cu_device();
+            sys::cuDeviceGetDefaultMemPool(&mut pool, device).result().w()?;
+            sys::cuMemPoolGetAttribute(pool, USED, (&raw mut now).cast()).result().w()?;
+            sys::cuMemPoolGetAttribute(pool, HIGHEST, (&raw mut highest).cast()).result().w()?;
+            sys::cuMemPoolSetAttribute(pool, HIGHEST, (&raw mut zero).cast()).result().w()?;
+        }
+        Ok(Some(Self { now, highest }))
     }
 }
 

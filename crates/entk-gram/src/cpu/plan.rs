@@ -121,7 +121,7 @@ pub(crate) fn workload(
     let (item, entry) = (bytes(ntk.params.dtype()), bytes(ntk.dtype()));
     let size = |at: usize| {
         let (form, width) = (layers[at].form, layers[at].kept());
-        LayerSize { form, kept: 0, width, channels: 1 }
+        LayerSize { form, kept: 0, width, channels: 1, factor: 0, inputs: 0, patches: 0, lent: 0 }
     };
     let tile = (tiles.largest() as u64).saturating_mul(entry);
     let scratch: u64 = scratch(job, layers).iter().map(|buffer| buffer.bytes).sum();
@@ -140,7 +140,7 @@ pub(crate) fn workload(
         sweep: sweeping(job, layers, side_by_side)?.bytes,
         waiting: *waiting,
         scratch,
-        sweeps_end_first: true,
+        device: None,
         depth: usize::MAX,
         chunk_share: 1,
         // With given products of inputs all factors are kept, whatever the memory.

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use crate::{
     config::Outputs,
     device::{arithmetic::Arithmetic, kept::KeptFactor, operand::LayerOperand},
-    error::Result,
+    error::{GramError, Result},
     ntk::Ntk,
     plan::{
         schedule::{Schedule, SweepGroup},
@@ -124,17 +124,21 @@ impl DeviceEngine<'_> {
     ) -> Result<()> {
         let mut sums = vec![None; tiles.len()];
         let mut left = self.schedule.passes();
+        let device = self.ntk.params.device();
+        let at = |tile: TileIndex| move |error: GramError| error.at_tile(device, tile);
         for group in &self.schedule.groups {
-            let kept = self.kept(group, tiles, watch)?;
+            let kept = self.kept(group, tiles, watch).map_err(at(tiles[0]))?;
             for chunk in &group.chunks {
-                let operands = self.operands(group, chunk, kept.as_ref(), tiles, watch)?;
+                let operands = self.operands(group, chunk, kept.as_ref(), tiles, watch);
+                let operands = operands.map_err(at(tiles[0]))?;
                 left -= 1;
                 for (tile, sum) in tiles.iter().zip(&mut sums) {
                     watch.check()?;
-                    let more = self.accumulate(sum.take(), &operands, *tile)?;
+                    let more = self.accumulate(sum.take(), &operands, *tile);
+                    let more = more.map_err(at(*tile))?;
                     watch.advance(self.entries(*tile));
                     if left == 0 {
-                        sink(*tile, self.finished(more, *tile)?)?;
+                        sink(*tile, self.finished(more, *tile).map_err(at(*tile))?)?;
                     } else {
                         *sum = more;
                     }
@@ -229,7 +233,7 @@ impl DeviceEngine<'_> {
 ///
 /// The last batch is filled up to `size` with copies of its last example: the bits of a device's
 /// products depend on how many rows are multiplied at once.
-fn batch_factors(
+pub(super) fn batch_factors(
     ntk: &Ntk<'_>,
     batch: &Tensor,
     size: usize,

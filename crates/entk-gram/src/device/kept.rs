@@ -45,6 +45,10 @@ pub(crate) fn layer_sizes(layers: &[FactorSizes], strategy: Strategy) -> Vec<Lay
                 Form::Expanded => layer.channels(),
                 _ => 1,
             },
+            factor: layer.factor_len(),
+            inputs: layer.lengths()[0],
+            patches: layer.patches(),
+            lent: 0,
         }
     };
     parts.map(size).collect()

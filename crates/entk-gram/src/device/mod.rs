@@ -3,9 +3,11 @@
 mod arithmetic;
 mod engine;
 mod fused;
+mod images;
 mod kept;
 mod multi_device;
 mod operand;
 pub(crate) mod plan;
 pub(crate) mod resident;
 pub(crate) mod run;
+pub(crate) mod streamed;

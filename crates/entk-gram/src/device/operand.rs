@@ -23,7 +23,7 @@ use crate::{
 const PIXEL_SIDE: usize = 8192;
 
 /// Numbers of the patches that are made at a time.
-const PATCHES: usize = 1 << 24;
+pub(super) const PATCHES: usize = 1 << 24;
 
 /// What some rows of the kernel contribute to products with others.
 #[derive(Debug)]

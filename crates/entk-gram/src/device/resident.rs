@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 
 use candle_core::{DType, Device, Tensor};
-use entk_device::Operand;
-use entk_spectral::{EntryType, Gram, SpectralError, SymmetricOperator};
+use entk_spectral::{Entries, EntryType, Gram, KernelRows, SpectralError, SymmetricOperator};
 
 use crate::{
     config::DeviceConfig,
-    device::{engine::Block, run::engine},
-    error::{GramError, Result},
+    device::{
+        engine::Block,
+        images::{BLOCK, apply, mirrored, operator_error},
+        run::engine,
+    },
+    error::Result,
     memory::zeros,
     ntk::Ntk,
     progress::Watch,
@@ -18,10 +21,6 @@ use crate::{
         grid::{Grid, TileIndex},
     },
 };
-
-/// Columns that a solver should pass at a time: enough for a product to read each tile at the speed
-/// of arithmetic.
-const BLOCK: usize = 128;
 
 /// A Gram whose lower triangle stays on the device, in tiles: an operator for
 /// [`eigsh`](entk_spectral::eigsh), whose blocks of vectors are multiplied there, in f64. What is
@@ -49,14 +48,6 @@ pub struct DeviceGram {
     tiles: Vec<Tensor>,
     dtype: DType,
     device: Device,
-}
-
-/// A square with its lower triangle also above the diagonal.
-fn mirrored(tile: &Tensor) -> Result<Tensor> {
-    let (side, dtype) = (tile.dim(0)?, tile.dtype());
-    let lower = (tile * Tensor::tril2(side, dtype, tile.device())?)?;
-    let strict = (&lower * (1.0 - Tensor::eye(side, dtype, tile.device())?)?)?;
-    Ok((lower + strict.t()?)?)
 }
 
 impl DeviceGram {
@@ -104,25 +95,59 @@ impl DeviceGram {
         })
     }
 
-    /// The columns' images, one after the other: (K X)^T for X^T (count, N).
-    fn images(&self, columns: &Tensor) -> Result<Tensor> {
-        let part = |at: usize| {
-            let rows = self.grid.range(at);
-            Operand::new(&columns.narrow(1, rows.start, rows.len())?, entk_device::Precision::F64)
+    /// Rows that belong to block `row` of the grid, these of its own, (count, N), in f64.
+    fn rows_of_block(&self, row: usize, chosen: &[u32]) -> Result<Tensor> {
+        let chosen = Tensor::new(chosen, &self.device)?;
+        let part = |col: usize| {
+            let (tile, axis) = if col <= row { ([row, col], 0) } else { ([col, row], 1) };
+            let at = tile[0] * (tile[0] + 1) / 2 + tile[1];
+            let part = self.tiles[at].index_select(&chosen, axis)?;
+            if axis == 0 { Ok(part) } else { part.t() }
         };
-        let parts = (0..self.grid.side()).map(part).collect::<std::result::Result<Vec<_>, _>>()?;
-        let count = columns.dim(0)?;
-        let zeros =
-            |at| Tensor::zeros((count, self.grid.range(at).len()), DType::F64, &self.device);
-        let images = (0..self.grid.side()).map(zeros).collect::<candle_core::Result<Vec<_>>>()?;
-        for (TileIndex(row, col), tile) in self.grid.lower().zip(&self.tiles) {
-            let tile = Operand::new(tile, entk_device::Precision::F64)?;
-            entk_device::add_product(&images[row], &parts[col], &tile.t()?)?;
-            if row != col {
-                entk_device::add_product(&images[col], &parts[row], &tile)?;
+        let parts = (0..self.grid.side()).map(part).collect::<candle_core::Result<Vec<_>>>()?;
+        Ok(Tensor::cat(&parts, 1)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?)
+    }
+
+    /// The rows `indices` into `buffer`, one after the other.
+    fn read_rows(&self, indices: &[u32], buffer: &mut [f64]) -> Result<()> {
+        let (n, edge) = (self.n(), self.grid.edge());
+        for row in 0..self.grid.side() {
+            let is_here = |(_, index): &(usize, &u32)| **index as usize / edge == row;
+            let (places, chosen): (Vec<usize>, Vec<u32>) = (indices.iter().enumerate())
+                .filter(is_here)
+                .map(|(place, index)| (place, index % edge as u32))
+                .unzip();
+            if chosen.is_empty() {
+                continue;
+            }
+            let rows = self.rows_of_block(row, &chosen)?.flatten_all()?.to_vec1::<f64>()?;
+            for (place, entries) in places.into_iter().zip(rows.chunks_exact(n)) {
+                buffer[place * n..(place + 1) * n].copy_from_slice(entries);
             }
         }
-        Ok(Tensor::cat(&images, 1)?)
+        Ok(())
+    }
+}
+
+/// For `DualSgd` of entk-train, which reads the rows of a minibatch at every step.
+impl KernelRows for DeviceGram {
+    fn n(&self) -> usize {
+        self.grid.n()
+    }
+
+    fn rows<'a>(
+        &'a self,
+        indices: &[u32],
+        buffer: &'a mut Vec<f64>,
+    ) -> std::result::Result<Vec<Entries<'a>>, SpectralError> {
+        let n = self.grid.n();
+        if let Some(&index) = indices.iter().find(|&&index| index as usize >= n) {
+            let index = index as usize;
+            return Err(SpectralError::IndexOutOfRange { what: "row", index, len: n });
+        }
+        buffer.resize(indices.len() * n, 0.0);
+        self.read_rows(indices, buffer).map_err(|error| operator_error(&error))?;
+        Ok(buffer.chunks_exact(n).map(Entries::F64).collect())
     }
 }
 
@@ -140,25 +165,14 @@ impl SymmetricOperator for DeviceGram {
     }
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> std::result::Result<(), SpectralError> {
-        let (n, failed) = (self.n(), |error: GramError| operator_error(&error));
-        if columns.len() != images.len() || columns.is_empty() || !columns.len().is_multiple_of(n) {
-            let (expected, found) = (columns.len(), images.len());
-            let what = "images of the columns";
-            return Err(SpectralError::BufferLength { what, expected, found });
-        }
-        let columns = Tensor::from_slice(columns, (columns.len() / n, n), &self.device);
-        let result = columns.map_err(GramError::from).and_then(|x| self.images(&x));
-        let result = result.and_then(|y| Ok(y.to_device(&Device::Cpu)?.flatten_all()?));
-        let values = result.and_then(|y| Ok(y.to_vec1::<f64>()?)).map_err(failed)?;
-        images.copy_from_slice(&values);
+        let product = apply(self.grid, &self.device, [columns, images], |sums| {
+            self.grid.lower().zip(&self.tiles).try_for_each(|(at, tile)| sums.add(at, tile))
+        })?;
+        images.copy_from_slice(&product);
         Ok(())
     }
 
     fn to_gram(&self) -> std::result::Result<Cow<'_, Gram>, SpectralError> {
         self.gram().map(Cow::Owned).map_err(|error| operator_error(&error))
     }
-}
-
-fn operator_error(error: &GramError) -> SpectralError {
-    SpectralError::Operator { reason: error.to_string() }
 }

@@ -12,7 +12,7 @@ use crate::{
         arithmetic::Arithmetic,
         engine::{Block, DeviceEngine},
         multi_device::{HostSink, partition_tiles, run_parallel},
-        plan::{precision, workload},
+        plan::{COPIES, MIRRORED_TILES, precision, workload},
     },
     error::{GramError, Result},
     ntk::Ntk,
@@ -20,9 +20,6 @@ use crate::{
     progress::Watch,
     tiles::{TileEngine, TileSink, Tiles, grid::TileIndex},
 };
-
-/// Tiles that are copied to the host at a time.
-const COPIES: usize = 2;
 
 /// One engine a device, each with its share of the tiles.
 pub(crate) struct DeviceEngines<'a> {
@@ -64,7 +61,9 @@ pub(crate) fn engine<'a>(
         return Err(GramError::Precision { precision, params });
     }
     let work = workload(&ntk, &blocks, tiles, config)?;
-    let schedule = Schedule::new(&Workload { keeps_tiles, ..work })?;
+    let mirrored = if keeps_tiles { MIRRORED_TILES * work.tile } else { 0 };
+    let scratch = work.scratch.max(mirrored);
+    let schedule = Schedule::new(&Workload { keeps_tiles, scratch, ..work })?;
     let arithmetic = Arithmetic { precision, entry: ntk.dtype() };
     let first_col = if tiles.others.is_some() { tiles.rows.side() } else { 0 };
     let micro_batch = ntk.micro_batch(tiles.side() / ntk.rows_per_example());
@@ -103,23 +102,28 @@ fn copied_to_host<A: Entry>(
     let Some(capacity) = engine.tiles.iter().map(|tile| engine.entries(*tile)).max() else {
         return Ok(());
     };
-    let mut copies = HostCopies::<A>::new(engine.ntk.params.device(), capacity, COPIES)?;
+    let device = engine.ntk.params.device();
+    let mut copies = HostCopies::<A>::new(device, capacity, COPIES)?;
     let mut under_way = VecDeque::new();
     let mut take = |copies: &mut HostCopies<A>, under_way: &mut VecDeque<TileIndex>| {
         let Some(tile) = under_way.pop_front() else { return Ok(()) };
-        copies.take(|values| sink(tile, values))?.unwrap_or(Ok(()))
+        let taken = copies.take(|values| sink(tile, values));
+        taken.map_err(|error| GramError::from(error).at_tile(device, tile))?.unwrap_or(Ok(()))
     };
     let ran = engine.run(watch, &mut |tile, values| {
         if copies.is_full() {
             take(&mut copies, &mut under_way)?;
         }
-        copies.start(values.contiguous()?)?;
+        let started = values.contiguous().map_err(GramError::from);
+        let started = started.and_then(|values| Ok(copies.start(values)?));
+        started.map_err(|error| error.at_tile(device, tile))?;
         under_way.push_back(tile);
         Ok(())
     });
-    // Tiles that were finished before a stop are kept.
+    // Tiles that were finished before a stop or a failure are kept.
+    let mut taken = Ok(());
     while !copies.is_empty() {
-        take(&mut copies, &mut under_way)?;
+        taken = taken.and(take(&mut copies, &mut under_way));
     }
-    ran
+    ran.and(taken)
 }

@@ -190,6 +190,14 @@ impl FactorSizes {
         }
     }
 
+    /// Numbers of the patches of one example, from which rows are made.
+    pub(crate) fn patches(&self) -> usize {
+        match self.shape {
+            FactorShape::Conv(g) => g.patch() * g.output_pixels(),
+            _ => 0,
+        }
+    }
+
     /// Equal parts in which rows may be expanded: inputs, input channels, or columns of a table.
     pub(crate) fn channels(&self) -> usize {
         match self.shape {

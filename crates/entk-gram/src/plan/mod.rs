@@ -4,6 +4,7 @@
 mod order;
 pub(crate) mod rate;
 pub(crate) mod schedule;
+mod steps;
 pub(crate) mod workload;
 
 use std::fmt;

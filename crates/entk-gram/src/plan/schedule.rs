@@ -81,6 +81,10 @@ impl Schedule {
         let least = Some(least_chunk(work, &blocks)).filter(|least| *least <= most)?;
         let chunk = (rest / work.chunk_share).clamp(least, most);
         let groups = grouped(work, blocks, rest - chunk, chunk);
+        if work.device.is_some() {
+            let peak = work.held_by_groups(&groups, tiles);
+            return Some(Self { groups, tiles, peak });
+        }
         let kept = groups.iter().map(|group| work.kept_bytes(&group.layers)).max();
         let chunk =
             groups.iter().flat_map(|group| &group.chunks).map(|chunk| bytes_of(work, chunk));
@@ -143,10 +147,15 @@ fn grouped(work: &Workload, blocks: Vec<ColumnBlock>, kept: u64, chunk: u64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{factors::form::Form, plan::workload::LayerSize};
+    use crate::{
+        factors::form::Form,
+        plan::workload::{DeviceSteps, LayerSize},
+    };
 
     fn layer(form: Form, kept: usize, width: usize, channels: usize) -> LayerSize {
-        LayerSize { form, kept, width, channels }
+        let factor = kept.min(width);
+        let (inputs, patches) = (factor / 2, 9 * channels);
+        LayerSize { form, kept, width, channels, factor, inputs, patches, lent: 0 }
     }
 
     fn workload(limit: u64) -> Workload {
@@ -169,7 +178,13 @@ mod tests {
             sweep: 20_000,
             waiting: 0,
             scratch: 160_000,
-            sweeps_end_first: false,
+            device: Some(DeviceSteps {
+                batch: 10,
+                filled_up: 0,
+                copies: 2,
+                unrounded: 0,
+                patches: 1 << 10,
+            }),
             depth: 200,
             chunk_share: 32,
             limit,

@@ -37,9 +37,9 @@ pub(crate) struct Workload {
     pub(crate) waiting: u64,
     /// Buffers of products.
     pub(crate) scratch: u64,
-    /// Whether a sweep's memory is free again before products begin, so that it and their buffers
-    /// are never held at once.
-    pub(crate) sweeps_end_first: bool,
+    /// How a device goes through it; none for the CPU, whose sweeps have given their memory back
+    /// before its products begin.
+    pub(crate) device: Option<DeviceSteps>,
     /// Columns that one product sums before the next adds to it.
     pub(crate) depth: usize,
     /// Of what sweeps and tiles leave, one part in so many goes to a chunk of operands, the rest
@@ -52,6 +52,22 @@ pub(crate) struct Workload {
     pub(crate) share: f64,
 }
 
+/// What a device's memory depends on beside the sizes of layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DeviceSteps {
+    /// Rows of the kernel that are swept at a time.
+    pub(crate) batch: usize,
+    /// The inputs of a micro-batch that is filled up with copies of its last example.
+    pub(crate) filled_up: u64,
+    /// Tiles that wait for their copies to the host while the next is computed.
+    pub(crate) copies: u64,
+    /// Numbers of a block's unrounded rows that are there while they are rounded, for each number
+    /// of the operand; 0 where nothing is rounded, and an operand may be a factor itself.
+    pub(crate) unrounded: u64,
+    /// Most numbers of patches that are made at a time.
+    pub(crate) patches: usize,
+}
+
 /// What is contracted by itself: the weight of a layer, its bias, or both; per row of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LayerSize {
@@ -62,6 +78,15 @@ pub(crate) struct LayerSize {
     pub(crate) width: usize,
     /// Equal parts in which its rows may be formed, one after the other; 1 if not at all.
     pub(crate) channels: usize,
+    /// Numbers of inputs and cotangents, or of rows that no factor precedes.
+    pub(crate) factor: usize,
+    /// Numbers of its inputs.
+    pub(crate) inputs: usize,
+    /// Numbers of the patches of these, if rows are made from them.
+    pub(crate) patches: usize,
+    /// Numbers of its factor that are the inputs of the kernel themselves, and not copied where a
+    /// block is swept at once.
+    pub(crate) lent: usize,
 }
 
 /// Some channels of a layer.
@@ -75,32 +100,28 @@ pub(crate) struct ChannelRange {
 pub(crate) type ColumnBlock = Vec<ChannelRange>;
 
 impl Workload {
-    /// Memory that is needed whatever the operands, with so many tiles.
+    /// Memory that is needed whatever the operands, with so many tiles: a bound, since sweeps,
+    /// operands and products follow each other.
     pub(crate) fn fixed(&self, tiles: usize) -> u64 {
-        let at_once = match self.sweeps_end_first {
-            true => self.sweep.max(self.scratch),
-            false => self.sweep + self.scratch,
-        };
+        let making = self.column_blocks().into_iter().map(|block| self.making(&block, self.block));
+        let at_once = self.largest_sweep().max(self.scratch).max(making.max().unwrap_or(0));
         self.held + at_once + self.resident(tiles)
     }
 
     /// Memory with all operands: each tile is finished at once, and none begins before the sweeps
     /// end.
     pub(crate) fn whole(&self) -> u64 {
-        let sum = |of: fn(&LayerSize) -> usize| -> u64 {
-            self.layers.iter().map(|size| of(size) as u64).sum()
-        };
-        let (kept, width) = (sum(|size| size.kept), sum(|size| size.width));
-        let fixed = match self.sweeps_end_first {
-            true => self.held + self.sweep.max(self.scratch + self.resident(1)),
-            false => self.fixed(1),
-        };
-        // The factors of one block, and its rows while they are joined and rounded.
-        let block = self.block as u64 * (kept + 2 * width) * self.bytes_per_kept;
-        fixed + block + self.rows as u64 * width * self.bytes_per_operand
+        if let Some(steps) = self.device {
+            let others = (self.tiles as u64).saturating_sub(1);
+            let tiles = self.resident(1) + self.tile * steps.copies.min(others);
+            return self.held + self.held_by_operands([0, tiles]);
+        }
+        let width: u64 = self.layers.iter().map(|size| size.width as u64).sum();
+        let fixed = self.held + self.sweep.max(self.scratch + self.resident(1));
+        fixed + self.rows as u64 * width * self.bytes_per_operand
     }
 
-    fn resident(&self, tiles: usize) -> u64 {
+    pub(crate) fn resident(&self, tiles: usize) -> u64 {
         let tiles = if self.keeps_tiles { self.tiles } else { tiles };
         self.tile.saturating_mul(tiles as u64 + self.waiting)
     }
@@ -118,7 +139,7 @@ impl Workload {
         self.rows as u64 * width as u64 * self.bytes_per_operand
     }
 
-    fn width(&self, range: &ChannelRange) -> usize {
+    pub(super) fn width(&self, range: &ChannelRange) -> usize {
         let size = &self.layers[range.layer];
         size.width / size.channels.max(1) * range.channels.len()
     }

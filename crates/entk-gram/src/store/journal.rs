@@ -22,7 +22,8 @@ struct Line {
     blake3: String,
 }
 
-/// Hashes by tile; a tile may have several lines, all of them of the same bits.
+/// Hashes by tile; a tile may have several lines, all of them of the same bits unless it was
+/// discarded.
 pub(crate) type Hashes = BTreeMap<TileIndex, HashSet<String>>;
 
 /// The file of this process.

@@ -222,6 +222,25 @@ impl Store {
         Ok(commit)
     }
 
+    /// Takes away the tiles that share rows or columns with entry (i, j), which has turned out
+    /// wrong, and the commit: the same command computes them again. What made one entry wrong may
+    /// have made its row wrong. Returns how many tiles were there.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn discard(&self, [i, j]: [usize; 2]) -> Result<usize> {
+        let edge = self.grid().edge();
+        let wrong = [i / edge, j / edge];
+        let remove = |path: &Path| match std::fs::remove_file(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+            removed => removed.map(|()| 1).map_err(|e| GramError::io("remove", path, e)),
+        };
+        remove(&self.folder.join(COMMIT))?;
+        let tiles = self.grid().lower();
+        let tiles = tiles.filter(|tile| wrong.contains(&tile.0) || wrong.contains(&tile.1));
+        tiles.map(|tile| remove(&self.tile_path(tile))).sum()
+    }
+
     /// The hash of each tile that is there and fits the journal.
     fn present(&self) -> Result<BTreeMap<TileIndex, String>> {
         let (journal, grid) = (self.hashes()?, self.grid());

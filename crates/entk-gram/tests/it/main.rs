@@ -2,6 +2,7 @@
 
 mod common;
 mod device;
+mod device_operators;
 mod input_gram;
 mod jacobian;
 mod micro_batches;

@@ -7,7 +7,7 @@ use crate::{
     error::{ModelError, Result},
     graph::{
         Graph, Source,
-        promise::{ensure_shape, ensure_type},
+        promise::{ensure_entries, ensure_shape, ensure_type},
     },
     operation::{AnyCache, ErasedOperation, NormMode, in_operation},
     params::Params,
@@ -166,6 +166,7 @@ impl Graph {
                 }
                 Source::Parameter(spec) => params.get(&self.specs[*spec].name)?.unsqueeze(0)?,
                 Source::Result { operation, inputs } => {
+                    ensure_entries(&**operation, &node.shape, params.device())?;
                     let read = values.read(&**operation, inputs, node.shared)?;
                     let refs: Vec<&Tensor> = read.iter().collect();
                     let passed = operation.forward(&refs, mode);

@@ -1,7 +1,7 @@
 //! What operations promise, checked where it arrives: an operation and what it gave come in, a
 //! refusal that names both comes out. Called by the passes over a graph.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::{ModelError, Result},
@@ -41,6 +41,18 @@ pub(crate) fn ensure_shape(
         &[&[count], shape].concat(),
         got.dims(),
     )
+}
+
+/// Refuses a result of no entries on a GPU.
+pub(crate) fn ensure_entries(
+    operation: &dyn ErasedOperation,
+    shape: &[usize],
+    device: &Device,
+) -> Result<()> {
+    if !device.is_cuda() || !shape.contains(&0) {
+        return Ok(());
+    }
+    Err(ModelError::NoEntries { operation: format!("{operation:?}"), shape: shape.to_vec() })
 }
 
 /// Refuses a result of real numbers in another type than that of the parameters.

@@ -1,16 +1,18 @@
 //! Every operation of the list passes the whole check, in both precisions, with inputs of each
-//! example and with shared ones; run with the feature `mock-device` too, on the path of a device.
+//! example and with shared ones; run with the feature `mock-device` too, on the path of a device,
+//! and on the software GPU.
 
 use std::collections::BTreeMap;
 
 use candle_core::DType;
 use entk_models::{
-    Operation, Result,
+    ModelError, Operation, Result,
     check::{self, Input},
 };
 use entk_testing::{
     check_document,
     operations::{InputLaw, Numbers, OperationVisitor, visit_operations},
+    test_device,
 };
 use proptest::{prelude::*, test_runner::RngSeed};
 
@@ -59,7 +61,11 @@ impl OperationVisitor for WholeCheck {
         }
         let inputs = laws.iter().zip(0..).map(|(law, place)| self.input(law, place));
         let inputs: Vec<Input> = inputs.collect::<Result<_>>()?;
-        let report = check::operation(operation, &inputs)?;
+        let report = match check::operation(operation, &inputs) {
+            // A GPU launches nothing for no entries, and says so.
+            Err(ModelError::NoEntries { .. }) if !test_device().is_cpu() => return Ok(()),
+            checked => checked?,
+        };
         let Self { dtype, seed, shared } = self;
         let passed = report.ensure();
         assert!(passed.is_ok(), "{name}, {dtype:?}, seed {seed}, shared {shared}:\n{report}");

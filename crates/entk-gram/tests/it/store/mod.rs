@@ -1,6 +1,8 @@
 //! Stores: the same bits as in memory, after any interruption, damage and division of the work.
 
 mod damage;
+#[cfg(feature = "cuda")]
+mod device_faults;
 #[cfg(debug_assertions)] // a release build cannot inject
 mod faults;
 

@@ -307,12 +307,7 @@ fn gradients_in_lanes(
 
 /// `first u + second (x - mean) + third`, channel by channel, with the factors of `maps` and the
 /// activation's derivative where `mask` says.
-pub(crate) fn combine(
-    u: &Tensor,
-    x: &Tensor,
-    maps: &Tensor,
-    mask: Mask,
-) -> Result<Tensor> {
+pub(crate) fn combine(u: &Tensor, x: &Tensor, maps: &Tensor, mask: Mask) -> Result<Tensor> {
     if let Mask::Input(activation) | Mask::Output(activation) = mask {
         ensure_supported(Some(activation))?;
     }
