@@ -49,6 +49,8 @@ run() {
     device_memory) folder=crates/entk-gram ;;
     entk-*) folder=crates/$name ;;
   esac
+  # One test at a time: plans measure what a sweep takes of the device.
+  [[ $name == cuda_check ]] || set -- "$@" --test-threads 1
   if ! (cd "$folder" && SOFTGPU_ORDER=$order SOFTGPU_DEVICES=$devices "${program[$name]}" "$@") \
     >"$out/log" 2>&1; then
     tail -60 "$out/log"

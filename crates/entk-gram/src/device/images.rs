@@ -46,7 +46,7 @@ impl Images {
         Ok(())
     }
 
-    fn joined(&self) -> Result<Tensor> {
+    fn concat(&self) -> Result<Tensor> {
         Ok(Tensor::cat(&self.images, 1)?)
     }
 }
@@ -68,7 +68,7 @@ pub(crate) fn apply(
         let columns = Tensor::from_slice(columns, (columns.len() / n, n), device)?;
         let images = Images::new(grid, &columns)?;
         add_all(&images)?;
-        Ok(images.joined()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f64>()?)
+        Ok(images.concat()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f64>()?)
     };
     product().map_err(|error| operator_error(&error))
 }

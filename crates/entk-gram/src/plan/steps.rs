@@ -56,8 +56,8 @@ impl Workload {
         if rest > 0 {
             let swept = self.filled_up_sweep(layers, steps, rest);
             let swept = swept.max(self.left_by_sweep(layers, rest, false));
-            let joined = if whole == 0 { kept } else { most };
-            most = joined.max(self.kept_of(layers, whole) + swept);
+            let all = if whole == 0 { kept } else { most };
+            most = all.max(self.kept_of(layers, whole) + swept);
         }
         most
     }

@@ -108,7 +108,8 @@ fn chances(folder: &Path, kind: &str) -> TestResult<usize> {
     Ok(line.ok_or(name)?.0.parse()?)
 }
 
-/// The same command after a fault: it keeps what was finished, and gives the bits of a run without.
+/// The command of a run that a fault ended, again: it keeps what was finished, and gives the bits
+/// of one without.
 fn goes_on(
     folder: &Path,
     devices: usize,
