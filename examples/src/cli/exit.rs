@@ -59,9 +59,9 @@ fn code(error: &Error) -> u8 {
     match () {
         () if any(is_stop) => STOPPED,
         () if any(is_wrong_entry) => WRONG,
+        () if any(is_absent_device) => UNAVAILABLE,
         () if any(is_failure_of_gpu) => FAILED,
         () if any(is_file) => FILES,
-        () if any(is_absent_device) => UNAVAILABLE,
         () if any(is_outcome) => 1,
         () if any(is_input) => INPUT,
         () => 1,
