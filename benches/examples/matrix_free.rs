@@ -52,13 +52,13 @@ fn main() -> Result<()> {
 
 fn without_a_gram(
     network: &Network,
-    theta: &Params,
+    params: &Params,
     source: &dyn InputSource,
     k: usize,
     config: &EigshConfig,
 ) -> Result<CertifiedPairs> {
     let begin = (Instant::now(), cpu_seconds());
-    let jacobian = JacobianOperator::new(network, theta, source, &GramConfig::default())?;
+    let jacobian = JacobianOperator::new(network, params, source, &GramConfig::default())?;
     println!("{} x {}:", jacobian.rows(), jacobian.cols());
     let pairs = eigsh_row_gram(&jacobian, k, config)?;
     report("without a Gram", begin, &pairs);

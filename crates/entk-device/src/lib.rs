@@ -28,7 +28,7 @@ mod geometry;
 pub mod hash;
 mod input_source;
 mod launch;
-pub mod memory;
+pub use entk_memory as memory;
 mod products;
 mod properties;
 mod self_test;

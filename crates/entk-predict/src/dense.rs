@@ -1,7 +1,7 @@
 //! Products of dense matrices in tasks of fixed shape, so that the bits do not depend on the number
 //! of threads, and memory that is asked for instead of taken. All other modules call it.
 
-use entk_device::memory::ensure;
+use entk_memory::ensure;
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 

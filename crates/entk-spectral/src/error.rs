@@ -1,7 +1,7 @@
 //! The one error type of this crate: in come the numbers that made a call fail, out goes a message
 //! that says what to do about it. Every fallible function returns [`Result`].
 
-use entk_device::memory::MemoryError;
+use entk_memory::MemoryError;
 
 /// What fallible functions of this crate return.
 pub type Result<T> = std::result::Result<T, SpectralError>;

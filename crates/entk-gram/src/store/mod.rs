@@ -231,7 +231,7 @@ impl Store {
     pub fn discard(&self, [i, j]: [usize; 2]) -> Result<usize> {
         let edge = self.grid().edge();
         let wrong = [i / edge, j / edge];
-        let remove = |path: &Path| match std::fs::remove_file(path) {
+        let remove = |path: &Path| match files::remove(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
             removed => removed.map(|()| 1).map_err(|e| GramError::io("remove", path, e)),
         };

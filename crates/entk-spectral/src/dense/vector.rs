@@ -1,7 +1,7 @@
 //! Arithmetic on vectors in f64, with a fixed order of summation and without overflow of squares,
 //! and the checks of vectors that a user passes. All other modules call it.
 
-use entk_device::memory::ensure;
+use entk_memory::ensure;
 
 use crate::{
     entries::Scalar,

@@ -1,7 +1,7 @@
 //! All eigenpairs of a Gram, by a dense solver whose answer is checked before it goes out. Users
 //! call it, `eigsh` for small kernels, and `nystrom` for its landmarks.
 
-use entk_device::memory::ensure;
+use entk_memory::ensure;
 use faer::MatRef;
 use rayon::prelude::*;
 

@@ -8,7 +8,7 @@ use std::{
     ops::ControlFlow,
 };
 
-use entk_device::memory::ensure;
+use entk_memory::ensure;
 
 use crate::{
     eigenpairs::check_k,

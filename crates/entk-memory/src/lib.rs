@@ -1,5 +1,9 @@
 //! Memory and disk of this machine: what a process may have, for whoever plans or allocates, and an
 //! error for what it may not.
+//!
+//! A crate of its own, below all others, so that those without tensors count their memory too.
+
+#![forbid(unsafe_code)]
 
 use std::{fs, path::Path, sync::OnceLock, thread::available_parallelism};
 
@@ -43,7 +47,7 @@ pub struct MemoryError {
 /// process has a limit of its own. Cost: four files of the system are read.
 ///
 /// ```
-/// use entk_device::memory::ensure;
+/// use entk_memory::ensure;
 ///
 /// assert!(ensure("a kernel", 1 << 20, None, "use fewer examples").is_ok());
 /// let error = ensure("a kernel", 1 << 60, None, "use fewer examples").unwrap_err();
