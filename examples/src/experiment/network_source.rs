@@ -132,7 +132,7 @@ impl NetworkSource {
                 self.ensure_width("the archive", network.outputs())?;
                 Ok(network.clone())
             }
-            (None, None) => return Err(refused(format!("--model {model} was not read"))),
+            (None, None) => Err(refused(format!("--model {model} was not read"))),
         }
     }
 
@@ -209,13 +209,13 @@ impl NetworkSource {
         match self.input_shape() {
             Some(expected) if expected != input => {
                 let kind = if self.reads_ids() { "whole numbers" } else { "numbers" };
-                return Err(refused(format!(
+                Err(refused(format!(
                     "--model {} takes inputs of shape {}, {kind}, and these are {}: {}",
                     self.flags.model,
                     batch_of(expected),
                     batch_of(input),
                     remedy(expected, input)
-                )));
+                )))
             }
             _ => Ok(()),
         }

@@ -70,11 +70,12 @@ impl HostOp for Maps {
     }
 
     fn run<T: Real>(&self, inputs: &[&[T]], out: &mut [T]) {
-        for channel in 0..self.channels {
-            let [mean, variance, weight, bias] = [0, 1, 2, 3].map(|input| inputs[input][channel]);
+        let &[means, variances, weights, biases] = inputs else { return };
+        let (moments, affine) = (means.iter().zip(variances), weights.iter().zip(biases));
+        for (channel, ((mean, variance), (weight, bias))) in moments.zip(affine).enumerate() {
             let inverse = (variance.to_f64() + EPSILON).sqrt().recip();
             let slope = T::from_f64(inverse * weight.to_f64());
-            let rows = [mean, slope, bias, T::from_f64(inverse), slope, T::zero(), T::zero()];
+            let rows = [*mean, slope, *bias, T::from_f64(inverse), slope, T::zero(), T::zero()];
             let entries = out.iter_mut().skip(channel).step_by(self.channels);
             entries.zip(rows).for_each(|(entry, row)| *entry = row);
         }
