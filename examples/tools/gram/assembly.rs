@@ -119,7 +119,7 @@ impl GramJob<'_> {
                 return Ok(Assembled::Memory(assembly.gram()?));
             }
             let part = part(self.flags)?;
-            let config = StoreConfig { edge: self.flags.edge, part, ..StoreConfig::default() };
+            let config = StoreConfig { edge: self.flags.edge, part };
             let stored = assembly.store(&folder, &config)?;
             Ok(match stored.commit {
                 Some(_) => Assembled::Store { store: stored.store, kept: stored.kept },
