@@ -72,6 +72,27 @@ impl LayerBlock {
         }
     }
 
+    /// The squared norm of every row.
+    pub(crate) fn squared_norms(&self) -> Vec<f64> {
+        match self {
+            Self::Rows { rows, width } => rows.chunks_exact(*width).map(|r| dot(r, r)).collect(),
+            Self::Dense { inputs, cotangents, sizes: [from, to], bias } => {
+                let per = cotangents.len() / to * from / inputs.len();
+                let of_input = |a: &[f64]| dot(a, a) + f64::from(u8::from(*bias));
+                let inputs = inputs.chunks_exact(*from).map(of_input);
+                let examples = inputs.zip(cotangents.chunks_exact(per * to));
+                let rows = examples.flat_map(|(a, d)| d.chunks_exact(*to).map(move |d| (a, d)));
+                rows.map(|(a, d)| a * dot(d, d)).collect()
+            }
+            Self::Embedding { ids, cotangents, tokens, width } => {
+                let per = cotangents.len() / width / ids.len();
+                let rows = cotangents.chunks_exact(tokens * width).enumerate();
+                rows.map(|(row, d)| table_norm(&ids[row / per * tokens..][..*tokens], d, *width))
+                    .collect()
+            }
+        }
+    }
+
     /// `y += J_l v` for some columns: y has a row for each row of the kernel, v the weights and
     /// biases of each column.
     pub(crate) fn add_forward(&self, [v, v_bias]: &[Vec<f64>; 2], y: &mut [f64], count: usize) {
@@ -171,6 +192,17 @@ fn stacked(factors: &[Factor]) -> Result<Tensor> {
 fn wide(tensor: &Tensor) -> Result<Vec<f64>> {
     let host = tensor.to_device(&Device::Cpu)?.flatten_all()?;
     Ok(host.to_dtype(DType::F64)?.to_vec1()?)
+}
+
+/// The squared norm of a table to whose rows `ids` the cotangents are added: one token with all of
+/// its id.
+fn table_norm(ids: &[u32], cotangents: &[f64], width: usize) -> f64 {
+    let of = |token: usize| &cotangents[token * width..][..width];
+    let pairs = |a: usize| {
+        let equal = (0..ids.len()).filter(move |b| ids[*b] == ids[a]);
+        equal.map(move |b| dot(of(a), of(b))).sum::<f64>()
+    };
+    (0..ids.len()).map(pairs).sum()
 }
 
 fn row_major(values: &[f64], width: usize) -> MatRef<'_, f64> {

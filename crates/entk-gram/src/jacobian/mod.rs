@@ -3,6 +3,7 @@
 
 mod block;
 mod columns;
+mod exact;
 
 use std::{ops::Range, sync::atomic::AtomicBool};
 
@@ -89,6 +90,8 @@ enum Pass<'c> {
     Adjoint { u: &'c [f64], g: &'c mut [ColumnChunk] },
     /// J^T J v.
     Both { v: &'c [ColumnChunk], g: &'c mut [ColumnChunk] },
+    /// J^T u, and the squared norms of the rows of J.
+    Norms { u: &'c [f64], g: &'c mut [ColumnChunk], norms: &'c mut [f64] },
 }
 
 impl<'a> JacobianOperator<'a> {
@@ -197,6 +200,13 @@ impl<'a> JacobianOperator<'a> {
                         y[rows.clone()].iter_mut().zip(of_column).for_each(|(y, part)| *y = *part);
                     }
                 });
+            }
+            Pass::Norms { u, g, norms } => {
+                let layers: Vec<_> = blocks.par_iter().map(LayerBlock::squared_norms).collect();
+                for layer in layers {
+                    norms[rows.clone()].iter_mut().zip(layer).for_each(|(sum, x)| *sum += x);
+                }
+                self.contract(blocks, rows, &mut Pass::Adjoint { u, g });
             }
             Pass::Adjoint { u, g } => {
                 u.par_chunks(CHUNK * all).zip(g.par_iter_mut()).for_each(|(u, g)| {

@@ -89,6 +89,48 @@ fn products_are_adjoint_and_both_are_one_pass() -> TestResult {
 }
 
 #[test]
+fn one_pass_gives_the_diagonal_and_the_gradients_of_targets() -> TestResult {
+    for Case { name, network, theta, x, .. } in kernel_cases()? {
+        for outputs in outputs_of(&network) {
+            let config = config(outputs);
+            let j = JacobianOperator::new(&network, &theta, &x, &config)?;
+            let (kernel, n) = (gram(&network, &theta, &x, &config)?, j.rows());
+            let y = normals(n * COLUMNS, 1);
+            let mut g = vec![f64::NAN; j.cols() * COLUMNS];
+            let diagonal = j.diagonal_and_gradients(&y, &mut g)?;
+            let error = relative_error(&diagonal, &kernel.diagonal());
+            assert!(error <= DOUBLE, "{name} {outputs:?}: {error:e}");
+            let mut expected = vec![0.0; g.len()];
+            j.apply_transposed(&y, &mut expected)?;
+            assert_eq!(g, expected, "{name} {outputs:?}");
+            assert_eq!(j.diagonal_and_gradients(&[], &mut [])?, diagonal);
+            assert!(j.diagonal_and_gradients(&y[1..], &mut g).is_err());
+        }
+    }
+    Ok(())
+}
+
+/// Quadratic forms layer by layer, against the kernels of the layers.
+#[test]
+fn layers_share_the_quadratic_form_of_a_target() -> TestResult {
+    let Case { network, theta, x, .. } = kernel_cases()?.swap_remove(0);
+    let config = config(Outputs::Trace);
+    let j = JacobianOperator::new(&network, &theta, &x, &config)?;
+    let (y, mut g) = (normals(j.rows(), 1), vec![0.0; j.cols()]);
+    j.diagonal_and_gradients(&y, &mut g)?;
+    let layers = j.layer_columns();
+    assert_eq!(layers.last().map(|(_, columns)| columns.end), Some(j.cols()));
+    for (names, columns) in layers {
+        let config = GramConfig { layers: vec![names[0].clone()], ..config.clone() };
+        let kernel = gram(&network, &theta, &x, &config)?;
+        let form: f64 = kernel.matvec(&y)?.iter().zip(&y).map(|(k, y)| k * y).sum();
+        let found: f64 = g[columns].iter().map(|g| g * g).sum();
+        assert!((found - form).abs() <= DOUBLE * form, "{names:?}: {found} {form}");
+    }
+    Ok(())
+}
+
+#[test]
 fn columns_have_the_names_of_parameters() -> TestResult {
     for Case { name, network, theta, x, .. } in kernel_cases()? {
         let j = JacobianOperator::new(&network, &theta, &x, &config(Outputs::Full))?;
