@@ -202,7 +202,9 @@ fn sweep(program: &Program, most: usize) -> Result<()> {
         let state = if before.is_some() { "finished" } else { "empty" };
         let tally = Sweep { program, before, expected: &expected }.run(most)?;
         let Tally { operations, runs, errors, kills, harmless, messages_without_path } = tally;
-        println!(
+        // Shown with --nocapture.
+        #[expect(clippy::print_stderr, reason = "numbers of a long run")]
+        eprintln!(
             "{}, {state} folder: {operations} operations, {runs} runs: {errors} errors, {kills} \
              kills, {harmless} without effect",
             program.name

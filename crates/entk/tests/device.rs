@@ -25,7 +25,8 @@ fn dual_sgd_over_a_gram_on_the_device_is_that_over_its_copy() -> TestResult {
     let labels: Vec<u8> = (0..ALL).map(|i| (i * i % 7 % 2) as u8).collect();
     let settings = SgdConfig { batch: 16, epochs: 5, learning_rate: 1e-2, ..SgdConfig::default() };
     let f0 = vec![0.0; ALL];
-    let there = DualSgd::new(&resident, TRAIN, &f0)?.fit(&[labels.clone()], &settings)?;
+    let there =
+        DualSgd::new(&resident, TRAIN, &f0)?.fit(std::slice::from_ref(&labels), &settings)?;
     let here = DualSgd::new(&host, TRAIN, &f0)?.fit(&[labels], &settings)?;
     // Rows of f32 are the same numbers in f64, and the products are those of the host.
     assert_eq!(there, here);

@@ -1,7 +1,10 @@
 //! Sums over all examples, a file for each pass: what one part of them gives comes in, the sum of
 //! all parts in their order goes out, computed or as it was found. Called by `sums`.
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use entk::{
@@ -76,7 +79,7 @@ impl PassFolder {
         }
     }
 
-    fn write(&self, path: &PathBuf, numbers: &[f64]) -> Result<()> {
+    fn write(&self, path: &Path, numbers: &[f64]) -> Result<()> {
         Ok(files::write_with(path, |file| {
             let mut hasher = blake3::Hasher::new();
             let mut put = |bytes: &[u8]| {
@@ -91,7 +94,7 @@ impl PassFolder {
     }
 
     /// The numbers of a file that is there, whole and of this run.
-    fn read(&self, path: &PathBuf, len: usize) -> Option<Vec<f64>> {
+    fn read(&self, path: &Path, len: usize) -> Option<Vec<f64>> {
         const HASH: usize = blake3::OUT_LEN;
         let bytes = files::read(path).ok()?;
         let (content, hash) = bytes.split_at_checked(bytes.len().checked_sub(HASH)?)?;

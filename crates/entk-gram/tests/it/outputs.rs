@@ -93,7 +93,7 @@ fn tiles_threads_and_parts_of_full_kernels_change_no_bit() -> TestResult {
         let run = |part: Part| {
             let assembly =
                 Assembly::new(&case.network, &case.theta, &case.x, &config(Outputs::Full))?;
-            let stored = StoreConfig { edge: EDGE, part, ..StoreConfig::default() };
+            let stored = StoreConfig { edge: EDGE, part };
             assembly.store(folder.path(), &stored)
         };
         for index in [2, 3, 2, 1] {
