@@ -2,6 +2,7 @@
 //! one of its process. Afterwards nothing looks whole that is not, and the same command gives the
 //! bytes of a run without faults and leaves nothing else.
 #![cfg(debug_assertions)] // a release build cannot inject
+#![allow(clippy::print_stderr)] // the numbers of long runs
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -203,7 +204,6 @@ fn sweep(program: &Program, most: usize) -> Result<()> {
         let tally = Sweep { program, before, expected: &expected }.run(most)?;
         let Tally { operations, runs, errors, kills, harmless, messages_without_path } = tally;
         // Shown with --nocapture.
-        #[expect(clippy::print_stderr, reason = "numbers of a long run")]
         eprintln!(
             "{}, {state} folder: {operations} operations, {runs} runs: {errors} errors, {kills} \
              kills, {harmless} without effect",
