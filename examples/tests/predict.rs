@@ -143,8 +143,8 @@ fn what_does_not_fit_is_refused_with_the_remedy() -> Result<()> {
     let own = |flags: &[&str]| fail(&all(&files, flags));
     assert!(own(&["--targets", "values", "--gp"])?.contains("--test-gram"));
     assert!(own(&["--targets", "one-hot"])?.contains("--targets values"));
-    assert!(own(&["--targets", "values", "--ridge=-1"])?.contains("not negative"));
-    assert!(own(&["--targets", "values", "--times=-1"])?.contains("at least 0"));
+    assert!(own(&["--targets", "values", "--ridge=-1"])?.contains("above 0"));
+    assert!(own(&["--targets", "values", "--times=-1"])?.contains("from 0"));
     assert!(own(&["--targets", "values", "--cg", "3"])?.contains("--ridge"));
     let shorter = linear.flags(&[("--gram", "test.npy"), OWN[1], OWN[2], OWN[3]]);
     assert!(fail(&all(&shorter, &["--targets", "values"]))?.contains("for each of the 2"));

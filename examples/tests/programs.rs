@@ -135,7 +135,8 @@ fn train_learns_every_kind_of_task_in_either_space() -> Result<()> {
         }
     }
     let out = tempfile::tempdir()?;
-    let message = fail("train", out.path(), &["--task", "nad", "--index", "1025"])?;
+    let message =
+        fail("train", out.path(), &["--task", "nad", "--index", "1025", "--batch", "16"])?;
     assert!(message.contains("--index 1025") && message.contains("1024"), "{message}");
     Ok(())
 }
@@ -148,7 +149,8 @@ fn a_gpu_that_is_absent_is_an_error_and_auto_takes_the_cpu() -> Result<()> {
         return Ok(());
     }
     for name in ["fig02", "fig04", "train"] {
-        let message = fail(name, &out.path().join(name), &["--device", "cuda:1"])?;
+        let flags = ["--device", "cuda:1", "--batch", "16"];
+        let message = fail(name, &out.path().join(name), &flags)?;
         assert!(message.contains("GPU") && message.contains("device `cpu`"), "{message}");
     }
     let output = run("train", out.path(), &["--device", "auto", "--batch", "16"])?;
@@ -345,7 +347,7 @@ fn bad_settings_say_what_to_do() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let blocked = folder.path().join("file");
     std::fs::write(&blocked, "not a folder")?;
-    let message = fail("fig02", &blocked.join("results"), &[])?;
+    let message = fail("fig02", &blocked.join("results"), &["--batch", "16"])?;
     assert!(message.contains("file"), "{message}");
 
     let out = folder.path().join("out");
@@ -353,13 +355,14 @@ fn bad_settings_say_what_to_do() -> Result<()> {
         (&["--indices", "1,81"], "81"),
         (&["--indices", "0"], "0"),
         (&["--batch", "61"], "61"),
-        (&["--seeds", "0"], "1.."),
+        (&["--seeds", "0"], "from 1"),
         (&["--data", "cifar10"], "cifar"),
         (&["--data", "mnist"], "fetch the four idx files of mnist"),
         (&["--data-root", "/nonexistent/folder"], "/nonexistent/folder"),
     ];
     for (arguments, expected) in cases {
-        let message = fail("fig02", &out, arguments)?;
+        let batch: &[&str] = if arguments[0] == "--batch" { &[] } else { &["--batch", "16"] };
+        let message = fail("fig02", &out, &[batch, arguments].concat())?;
         assert!(message.to_lowercase().contains(expected), "{arguments:?}: {message}");
     }
     Ok(())

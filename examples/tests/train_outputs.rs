@@ -183,7 +183,7 @@ fn all_classes_of_a_data_set_are_a_task() -> Result<()> {
     let refused = out.path().join("refused");
     let message = fail(&refused, &[&classes[..], &["--task", "cifar2"]].concat())?;
     assert!(message.contains("leave --classes out"), "{message}");
-    let message = fail(&refused, &[&sizes[..], &["--classes", "4"]].concat())?;
+    let message = fail(&refused, &[&sizes[..], &["--batch", "16", "--classes", "4"]].concat())?;
     assert!(message.contains("give --classes 10"), "{message}");
     Ok(())
 }

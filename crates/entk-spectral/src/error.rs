@@ -264,7 +264,16 @@ pub enum SpectralError {
         found: String,
     },
 
-    /// An operator that could not be read.
+    /// An operator whose file the system would not read.
+    #[error("the operator cannot be read: {reason}")]
+    Unreadable {
+        /// Which file, and what the system says.
+        reason: String,
+        /// The kind of that error.
+        kind: std::io::ErrorKind,
+    },
+
+    /// An operator that could not be applied.
     #[error("the operator failed: {reason}")]
     Operator {
         /// What its implementation says.

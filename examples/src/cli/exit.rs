@@ -85,9 +85,14 @@ fn is_failure_of_gpu(cause: &(dyn StdError + 'static)) -> bool {
 /// Whether the file system failed; what it read may be wrong too, and is an input then.
 fn is_file(cause: &(dyn StdError + 'static)) -> bool {
     use io::ErrorKind::{InvalidData, OutOfMemory, UnexpectedEof};
-    let is_system =
-        |error: &io::Error| !matches!(error.kind(), InvalidData | OutOfMemory | UnexpectedEof);
+    let of_kind = |kind: io::ErrorKind| !matches!(kind, InvalidData | OutOfMemory | UnexpectedEof);
+    let is_system = |error: &io::Error| of_kind(error.kind());
+    let unreadable = |error: &SpectralError| match error {
+        SpectralError::Unreadable { kind, .. } => of_kind(*kind),
+        _ => false,
+    };
     matches!(cause.downcast_ref(), Some(GramError::DiskSpace { .. }))
+        || cause.downcast_ref::<SpectralError>().is_some_and(unreadable)
         || cause.downcast_ref::<io::Error>().is_some_and(is_system)
 }
 

@@ -268,8 +268,11 @@ mod tests {
                     assert!(at >= 12, "{at} operations");
                     break;
                 }
-                let error = format!("{:#}", again.map(|_| ()).expect_err("a failing disk"));
-                assert!(error.contains("checkpoint.json") || error.contains("state-"), "{error}");
+                // What is only tried, such as to clear up, may fail without a word.
+                if let Err(error) = again {
+                    let error = format!("{error:#}");
+                    assert!(error.contains(&root.path().display().to_string()), "{error}");
+                }
             }
         }
         assert!(contents()? == before);

@@ -23,7 +23,7 @@ fn wrong_uses_name_the_remedy() -> Result<()> {
         (&["--inputs", x, "--classes", "3", "--outputs", "class:3"], 65, &["outputs 0 to 2"]),
         (&["--inputs", x, "--outputs", "class:1"], 65, &["outputs 0 to 0", "--classes"]),
         (&["--inputs", x, "--outputs", "all"], 2, &["class:K"]),
-        (&["--inputs", x, "--classes", "0"], 2, &["1.."]),
+        (&["--inputs", x, "--classes", "0"], 2, &["at least 1"]),
         (&["--inputs", x, "--weights", &weights, "--classes", "3"], 65, &["fc3.weight", "has 4"]),
         (
             &["--inputs", x, "--labels", &twelve, "--classes", "3"],

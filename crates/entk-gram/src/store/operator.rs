@@ -49,7 +49,10 @@ impl LowerTiles for &Store {
         let failed = |reason: String| SpectralError::Operator {
             reason: format!("{}: {reason}", path.display()),
         };
-        let bytes = files::read(&path).map_err(|error| failed(error.to_string()))?;
+        let bytes = files::read(&path).map_err(|error| SpectralError::Unreadable {
+            reason: format!("{}: {error}", path.display()),
+            kind: error.kind(),
+        })?;
         let (rows, cols, edge) = (grid.range(i).len(), grid.range(j).len(), grid.edge());
         Ok(match self.entry_type() {
             EntryType::F64 => {

@@ -1,6 +1,6 @@
 //! A stored kernel row by row, from a file beside its tiles.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use entk_device::files::{self, operations::InputFile};
 use entk_spectral::{Entries, KernelRows, SpectralError};
@@ -69,7 +69,7 @@ impl StoredRows {
     fn read(&self, index: usize, row: &mut [f64]) -> SpectralResult<()> {
         let mut bytes = vec![0; self.n * self.item];
         let offset = self.header + index * bytes.len();
-        self.file.read_at(&mut bytes, offset as u64).map_err(|e| self.failed(index, e))?;
+        self.file.read_at(&mut bytes, offset as u64).map_err(|e| self.unreadable(index, &e))?;
         match self.item {
             8 => widen::<f64>(&bytes, row),
             _ => widen::<f32>(&bytes, row),
@@ -80,9 +80,14 @@ impl StoredRows {
         Err(self.failed(index, "an entry is not finite; delete the file, it will be written again"))
     }
 
-    fn failed(&self, index: usize, reason: impl ToString) -> SpectralError {
-        let reason = format!("{}, row {index}: {}", self.path.display(), reason.to_string());
+    fn failed(&self, index: usize, reason: &str) -> SpectralError {
+        let reason = format!("{}, row {index}: {reason}", self.path.display());
         SpectralError::Operator { reason }
+    }
+
+    fn unreadable(&self, index: usize, error: &io::Error) -> SpectralError {
+        let reason = format!("{}, row {index}: {error}", self.path.display());
+        SpectralError::Unreadable { reason, kind: error.kind() }
     }
 }
 

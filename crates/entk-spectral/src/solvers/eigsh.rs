@@ -91,7 +91,7 @@ pub fn eigsh<K: SymmetricOperator + ?Sized>(
 /// ```
 /// use std::ops::ControlFlow;
 ///
-/// use entk_spectral::{EigshConfig, EigshRun, Gram, SpectralError, eigsh};
+/// use entk_spectral::{EigshConfig, EigshProgress, EigshRun, Gram, SpectralError, eigsh};
 ///
 /// let n = 600;
 /// let entries = (0..n * n).map(|at| 1.0 / (1.0 + (at / n + at % n) as f64)).collect();
@@ -99,15 +99,16 @@ pub fn eigsh<K: SymmetricOperator + ?Sized>(
 /// let config = EigshConfig { basis: Some(80), block: Some(8), ..EigshConfig::default() };
 ///
 /// let mut checkpoint = Vec::new();
-/// let stopped = EigshRun::new(&config).observed(&mut |progress| {
+/// let mut observe = |progress: &EigshProgress<'_>| {
 ///     if progress.products() < 30 {
 ///         return ControlFlow::Continue(());
 ///     }
 ///     checkpoint.clear();
 ///     progress.write(&mut checkpoint).expect("memory");
 ///     ControlFlow::Break(())
-/// });
-/// assert!(matches!(stopped.pairs(&gram, 5), Err(SpectralError::Stopped { products: 32 })));
+/// };
+/// let stopped = EigshRun::new(&config).observed(&mut observe).pairs(&gram, 5);
+/// assert_eq!(stopped, Err(SpectralError::Stopped { products: 32 }));
 ///
 /// let resumed = EigshRun::new(&config).resumed(&mut checkpoint.as_slice()).pairs(&gram, 5)?;
 /// assert_eq!(resumed, eigsh(&gram, 5, &config)?); // the same bits

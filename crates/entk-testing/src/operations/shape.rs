@@ -20,7 +20,6 @@ pub(super) fn visit(visitor: &mut impl OperationVisitor) -> Result<()> {
     visitor.visit("select the last", Select::new(2, 4), &images)?;
     visitor.visit("roll", Roll::new(1, -3), &images)?;
     visitor.visit("index select", IndexSelect::new(1, vec![3, 0, 0, 2, 3]), &images)?;
-    visitor.visit("index select nothing", IndexSelect::new(0, vec![]), &images)?;
     visitor.visit("expand", Expand::new(&[2, 3, 4, 5]), &images)?;
     let ones = [InputLaw::normal(&[1, 4, 1])];
     visitor.visit("expand ones", Expand::new(&[2, 3, 4, 2]), &ones)?;

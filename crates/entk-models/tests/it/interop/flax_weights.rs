@@ -186,7 +186,8 @@ fn every_misfit_is_listed_at_once() -> Result<()> {
         ModelError::Names { missing, unexpected, misshaped } => {
             assert_eq!(missing, ["params/ResNetBlock_1/conv_proj/kernel"]);
             assert_eq!(unexpected, ["params/extra/kernel"]);
-            assert_eq!(misshaped, ["params/Dense_0/kernel: expected [6, 1], got [1, 6]"]);
+            let reversed = "params/Dense_0/kernel: expected [6, 1], got [1, 6], its axes reversed: transpose it";
+            assert_eq!(misshaped, [reversed]);
         }
         other => panic!("{other}"),
     }
