@@ -36,8 +36,9 @@ const SHARPEST: f64 = 1e-13;
 /// Cost: as [`eigsh`](crate::eigsh()) on the smaller side, and 4 k products.
 ///
 /// # Errors
-/// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= min(M, N), or with the number of singular
-/// values above round-off if they are fewer than k; otherwise as [`eigsh`](crate::eigsh()).
+/// [`InvalidK`](crate::SpectralError::InvalidK) unless 1 <= k <= min(M, N), or with the number of
+/// singular values above round-off if they are fewer than k; otherwise as
+/// [`eigsh`](crate::eigsh()).
 ///
 /// ```
 /// use entk_spectral::{CrossGram, EigshConfig, eigsh_row_gram};

@@ -46,8 +46,8 @@ pub struct SingularTriplets {
 /// Cost: as [`eigsh`], with two products in place of each one, and 2 k more.
 ///
 /// # Errors
-/// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= min(M, N), or with the number of singular
-/// values above round-off if they are fewer than k; otherwise as [`eigsh`].
+/// [`InvalidK`](crate::SpectralError::InvalidK) unless 1 <= k <= min(M, N), or with the number of
+/// singular values above round-off if they are fewer than k; otherwise as [`eigsh`].
 ///
 /// ```
 /// use entk_spectral::{CrossGram, EigshConfig, svds};
