@@ -59,7 +59,9 @@ pub struct Flags {
     #[arg(long, value_enum, value_name = "TYPE", default_value_t = DTypeName::F32)]
     pub dtype: DTypeName,
 
-    /// Leading directions that are taken out before the rest is sampled
+    /// Leading directions that are taken out before the rest is sampled; with fewer than 16, or
+    /// fewer than 16 probes, intervals on a steep spectrum hold less often than they say (91
+    /// of 100 at 8)
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = parse_size)]
     pub deflation: usize,
 
