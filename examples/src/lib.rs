@@ -64,7 +64,7 @@ pub use experiment::{
     directions::{Directions, SIDE, fourier_magnitude},
     figure_program::{FigureProgram, Moment, OneSeed},
     inductive::{InductivePairs, agreement},
-    inputs::{InputHeader, read_inputs},
+    inputs::{InputHeader, input_source, read_inputs},
     kernel::InitialKernel,
     labels::{LabelTargets, Labels},
     linearization::fit_over,

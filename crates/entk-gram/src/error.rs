@@ -294,6 +294,11 @@ impl From<candle_core::Error> for GramError {
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, GramError>;
 
+/// What an operator tells a solver of an error.
+pub(crate) fn operator_error(error: &GramError) -> SpectralError {
+    SpectralError::Operator { reason: error.to_string() }
+}
+
 /// The first names of a list, and how many more there are.
 fn first_few(names: &[String]) -> String {
     const FEW: usize = 6;

@@ -80,10 +80,10 @@ pub use kernel::{
     blocks::OutputBlocks,
     cross::CrossGram,
     gram::Gram,
-    operator::{LinearOperator, SymmetricOperator},
-    row_gram::RowGram,
+    operator::{LinearOperator, SymmetricOperator, check_images},
+    row_gram::{ColumnGram, RowGram},
     rows::KernelRows,
-    tiles::{LowerTiles, Tile, TiledOperator},
+    tiles::{LowerTiles, Tile, TiledOperator, for_each_tile},
 };
 pub use metrics::{
     alignment::{alignment, alignments, rayleigh_alignment, rayleigh_alignments},

@@ -6,7 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use entk::{data::npy, models::ensure_finite};
+use entk::{
+    data::{AugmentedImages, Images, npy},
+    device::InputSource,
+    models::ensure_finite,
+};
 
 use crate::{
     cli::{
@@ -19,6 +23,9 @@ use crate::{
 
 /// Channels that images usually have: an axis of such a size is taken for theirs.
 const CHANNELS: [usize; 2] = [1, 3];
+
+/// Pixels by which copies of images are shifted at most, as is usual for CIFAR-10.
+const SHIFT: usize = 4;
 
 /// What the header of a .npy file says of inputs, before they are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +123,24 @@ pub fn read_inputs(
         ensure_finite(&tensor, &what)?;
     }
     Ok((tensor, header.count))
+}
+
+/// The examples of a .npy file, read some at a time: its rows, or with `augment` so many shifted
+/// and mirrored copies of its images, drawn by `seed`.
+///
+/// # Errors
+/// A file that cannot be read by rows; for copies as [`read_inputs`].
+pub fn input_source(
+    run: &Run,
+    networks: &NetworkSource,
+    path: &Path,
+    augment: Option<usize>,
+    seed: u64,
+) -> Result<Box<dyn InputSource>> {
+    let Some(examples) = augment else { return Ok(Box::new(npy::NpyRows::open(path)?)) };
+    let (images, _) = read_inputs(run, networks, path, None, None)?;
+    let images = Images::new(images.to_dtype(DType::F32)?)?;
+    Ok(Box::new(AugmentedImages::new(images, examples, SHIFT, seed)?))
 }
 
 /// Says which order of axes was taken where no flag did, and where the flag looks mistaken.

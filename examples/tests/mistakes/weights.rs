@@ -72,15 +72,20 @@ fn weights_that_do_not_fit_are_refused_with_the_likely_cause() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_negative_variance_is_named_with_file_and_channel() -> Result<()> {
-    let place = Place::new()?;
-    place.images("x.npy");
+/// A ResNet18 of two filters at its initial weights.
+fn small_resnet() -> Result<Tensors> {
     let network =
         ResNetConfig { input: [3, 4, 4], width: 2, ..ResNetConfig::default() }.network()?;
     let theta = network.init(0, DType::F32, &Device::Cpu)?;
     let all = theta.iter().chain(theta.statistics());
-    let mut tensors: Tensors = all.map(|(name, t)| (name.to_owned(), t.clone())).collect();
+    Ok(all.map(|(name, t)| (name.to_owned(), t.clone())).collect())
+}
+
+#[test]
+fn a_negative_variance_is_named_with_file_and_channel() -> Result<()> {
+    let place = Place::new()?;
+    place.images("x.npy");
+    let mut tensors = small_resnet()?;
     let variance = Tensor::new(&[1f32, -1.0], &Device::Cpu)?;
     tensors.insert("layer1.0.bn1.running_var".into(), variance);
     save(&place, "w", &tensors)?;
@@ -95,11 +100,7 @@ fn a_negative_variance_is_named_with_file_and_channel() -> Result<()> {
 fn what_no_weight_shows_is_noted_and_can_be_chosen() -> Result<()> {
     let place = Place::new()?;
     place.images("x.npy");
-    let network =
-        ResNetConfig { input: [3, 4, 4], width: 2, ..ResNetConfig::default() }.network()?;
-    let theta = network.init(0, DType::F32, &Device::Cpu)?;
-    let all = theta.iter().chain(theta.statistics());
-    save(&place, "w", &all.map(|(name, t)| (name.to_owned(), t.clone())).collect())?;
+    save(&place, "w", &small_resnet()?)?;
     let gram = |flags: &str, said: &'static [&'static str]| -> Result<Vec<u8>> {
         let line: &'static str = format!("gram --no-eigen --inputs x.npy {flags}").leak();
         place.check(&[(line, DONE, said)])?;

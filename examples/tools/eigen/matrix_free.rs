@@ -6,20 +6,14 @@ use std::path::Path;
 use anyhow::Result;
 use candle_core::Device;
 use entk::{
-    data::{AugmentedImages, Images, npy::NpyRows},
     device::{hash, memory::ensure},
-    gram::{GramConfig, InputSource, JacobianOperator},
+    gram::{GramConfig, JacobianOperator},
     models::Model,
     spectral::{CertifiedPairs, LinearOperator},
 };
-use entk_examples::{InputHeader, KernelChoice, NetworkSource, ensure_input, read_inputs, say};
+use entk_examples::{InputHeader, KernelChoice, NetworkSource, ensure_input, input_source, say};
 
 use crate::solve::Solve;
-
-/// Pixels by which copies of images are shifted at most, as is usual for CIFAR-10.
-const SHIFT: usize = 4;
-/// Bytes of gradients that are at hand at a time.
-const GRADIENTS: u64 = 512 << 20;
 
 /// The pairs of the kernel of --model on --inputs.
 pub fn of_network(solve: &Solve<'_>, path: &Path) -> Result<(CertifiedPairs, KernelChoice)> {
@@ -30,7 +24,7 @@ pub fn of_network(solve: &Solve<'_>, path: &Path) -> Result<(CertifiedPairs, Ker
     networks.ensure_memory(&network, 0, None)?;
     let kernel = flags.outputs.of_eigenvectors(network.outputs())?;
     let params = networks.start(&network, flags.seed)?;
-    let source = source(solve, &networks, path)?;
+    let source = input_source(run, &networks, path, flags.augment, flags.seed)?;
     let config = GramConfig { outputs: kernel.outputs.kernel(), ..GramConfig::default() };
     let jacobian =
         JacobianOperator::new(&network, &params, &*source, &config)?.stoppable(solve.stop);
@@ -41,12 +35,10 @@ pub fn of_network(solve: &Solve<'_>, path: &Path) -> Result<(CertifiedPairs, Ker
     })?;
     let settings = flags.config()?;
     let block = settings.block.unwrap_or(jacobian.block());
-    let needed = settings.bytes(smaller, flags.k) as u128
-        + 32 * (columns * block) as u128
-        + 24 * (rows as u128) * (flags.k as u128)
-        + u128::from(GRADIENTS);
+    let vectors = (rows as u64).saturating_mul(flags.k as u64).saturating_mul(24);
+    let solver = settings.bytes(smaller, flags.k).saturating_add(vectors);
+    let needed = solver.saturating_add(jacobian.bytes(block));
     let what = format!("{} eigenpairs of {rows} rows and {columns} parameters", flags.k);
-    let needed = u64::try_from(needed).unwrap_or(u64::MAX);
     ensure(&what, needed, None, "ask for fewer with --k")?;
     say(format_args!(
         "{rows} rows, {columns} parameters with a gradient: {} passes over the inputs a block of \
@@ -56,16 +48,4 @@ pub fn of_network(solve: &Solve<'_>, path: &Path) -> Result<(CertifiedPairs, Ker
     let tensors = params.iter().chain(params.statistics());
     let identity = (hash::named(tensors)?, path, rows, columns);
     Ok((solve.row_gram_pairs(&jacobian, &identity)?, kernel))
-}
-
-/// The examples: the rows of the file, or copies of its images.
-fn source(
-    solve: &Solve<'_>,
-    networks: &NetworkSource,
-    path: &Path,
-) -> Result<Box<dyn InputSource>> {
-    let Some(examples) = solve.flags.augment else { return Ok(Box::new(NpyRows::open(path)?)) };
-    let (images, _) = read_inputs(solve.run, networks, path, None, None)?;
-    let images = Images::new(images.to_dtype(candle_core::DType::F32)?)?;
-    Ok(Box::new(AugmentedImages::new(images, examples, SHIFT, solve.flags.seed)?))
 }

@@ -4,17 +4,14 @@
 use anyhow::Result;
 use candle_core::{DType, Device};
 use entk::{
-    data::{AugmentedImages, Images, npy::NpyRows},
     device::{InputSource, hash},
     gram::GramConfig,
     models::{Model, Network, Params},
 };
-use entk_examples::{InputHeader, KernelChoice, NetworkSource, Run, ensure_input, read_inputs};
+use entk_examples::{InputHeader, KernelChoice, NetworkSource, Run, ensure_input, input_source};
 
 use crate::{flags::Flags, targets::TargetSet};
 
-/// Pixels by which copies of images are shifted at most, as is usual for CIFAR-10.
-const SHIFT: usize = 4;
 /// Examples at both ends whose values are part of the hash.
 const HASHED: usize = 64;
 
@@ -42,7 +39,7 @@ impl Problem {
             format!("--outputs {outputs}: has several rows an example; take trace, sum or class:K")
         })?;
         let params = networks.start(&network, flags.seed)?;
-        let source = source(run, flags, &networks)?;
+        let source = input_source(run, &networks, &flags.inputs, flags.augment, flags.seed)?;
         let n = source.examples();
         ensure_input(flags.parts <= n, || format!("--parts {}: of {n} examples", flags.parts))?;
         let read = |labels| TargetSet::read(labels, header.count, n);
@@ -56,15 +53,6 @@ impl Problem {
     pub fn examples(&self) -> usize {
         self.source.examples()
     }
-}
-
-/// The examples: the rows of the file, or copies of its images.
-fn source(run: &Run, flags: &Flags, networks: &NetworkSource) -> Result<Box<dyn InputSource>> {
-    let path = &flags.inputs;
-    let Some(examples) = flags.augment else { return Ok(Box::new(NpyRows::open(path)?)) };
-    let (images, _) = read_inputs(run, networks, path, None, None)?;
-    let images = Images::new(images.to_dtype(DType::F32)?)?;
-    Ok(Box::new(AugmentedImages::new(images, examples, SHIFT, flags.seed)?))
 }
 
 fn identity(

@@ -8,8 +8,8 @@ use entk::{
     device::SourceRange,
     gram::{Accumulate, GramConfig, gram},
     spectral::{
-        EffectiveRank, Estimate, LinearOperator, SpectrumStatistics, StochasticLanczos,
-        effective_rank, eigh, sampled_frobenius,
+        ColumnGram, EffectiveRank, Estimate, SpectrumStatistics, StochasticLanczos, effective_rank,
+        eigh, sampled_frobenius,
     },
 };
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::index};
@@ -41,20 +41,16 @@ pub fn sample(sums: &Sums<'_>, squares: f64) -> Result<SampleReport> {
 
     let range = SourceRange { source: &x, range: 0..examples };
     let jacobian = sums.jacobian(&range)?;
-    let mut lanczos = StochasticLanczos::new(jacobian.cols(), &sums.flags.config())?;
-    while let Some(columns) = lanczos.columns() {
-        let mut images = vec![0.0; columns.len()];
-        jacobian.apply_column_gram(columns, &mut images)?;
-        lanczos.advance(images)?;
-    }
     let taken = if x.dtype().is_int() { x.clone() } else { x.to_dtype(params.dtype())? };
     let config = GramConfig { accumulate: Accumulate::F64, ..config.clone() };
     let kernel = gram(network, params, &taken, &config)?;
+    let squared = ColumnGram::new(&jacobian);
+    let estimated = StochasticLanczos::run(&squared, kernel.trace()?, &sums.flags.config())?;
     let pairs = eigh(&kernel)?;
     Ok(SampleReport {
         examples,
         frobenius_squared: sampled_frobenius(&kernel, n, squares)?,
-        estimated: lanczos.statistics(kernel.trace()?)?,
+        estimated,
         exact_square: pairs.values().iter().map(|x| x * x).sum(),
         exact_rank: effective_rank(&pairs)?,
     })

@@ -19,8 +19,6 @@ use crate::{flags::Flags, passes::PassFolder, problem::Problem};
 
 /// Examples on which rates are measured.
 const MEASURED: usize = 256;
-/// Bytes of gradients that are at hand at a time.
-const GRADIENTS: usize = 512 << 20;
 
 /// What the passes need.
 pub struct Sums<'a> {
@@ -124,8 +122,9 @@ impl Sums<'_> {
         let (columns, probes) = (blocks.iter().sum::<usize>(), self.flags.probes);
         let held = self.flags.deflation + (self.flags.steps + 3) * probes;
         let widest = self.flags.deflation.max(probes);
+        let gradients = usize::try_from(jacobian.bytes(0))?;
         let bytes =
-            8 * p * (held + 4 * widest).max(4 * targets) + 8 * n * (targets + 2) + GRADIENTS;
+            8 * p * (held + 4 * widest).max(4 * targets) + 8 * n * (targets + 2) + gradients;
         let what = format!("statistics of {n} examples and {p} parameters");
         ensure(&what, bytes as u64, None, "lower --deflation, --probes or --steps")?;
 

@@ -15,7 +15,10 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use entk_device::{files, memory::ensure};
+use entk_device::{
+    files::{self, operations::InputFile},
+    memory::ensure,
+};
 use header::{Header, Kind};
 pub use partial::{ArrayHeader, describe, read_leading};
 pub use rows::NpyRows;
@@ -70,17 +73,17 @@ pub struct Array {
 /// [`DataError::NoMemory`] before more memory is taken than there is, otherwise as [`parse`].
 pub fn read(path: impl AsRef<Path>) -> Result<Array> {
     let (file, length, name) = open(path.as_ref())?;
-    read_from(file, length, &name, usize::MAX)
+    read_from(BufReader::new(file), length, &name, usize::MAX)
 }
 
 /// A file, its length, and its name for messages.
-fn open(path: &Path) -> Result<(impl Read, u64, String)> {
+fn open(path: &Path) -> Result<(InputFile, u64, String)> {
     let file = files::open(path).map_err(DataError::io("open", path))?;
     if file.is_pipe().map_err(DataError::io("look at", path))? {
         return Err(DataError::Pipe { path: path.to_owned() });
     }
     let length = file.length().map_err(DataError::io("read the size of", path))?;
-    Ok((BufReader::new(file), length, path.display().to_string()))
+    Ok((file, length, path.display().to_string()))
 }
 
 /// The array in the bytes of a `.npy` file; `file` names them in errors.

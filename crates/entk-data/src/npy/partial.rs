@@ -1,7 +1,7 @@
 //! Parts of a `.npy` file: its shape before anything is read, or the first of many examples without
 //! memory for the others. Called by programs.
 
-use std::path::Path;
+use std::{io::BufReader, path::Path};
 
 use crate::{
     error::Result,
@@ -42,7 +42,7 @@ pub fn describe(path: impl AsRef<Path>) -> Result<ArrayHeader> {
 /// As [`read`](super::read()).
 pub fn read_leading(path: impl AsRef<Path>, most: usize) -> Result<Array> {
     let (file, length, name) = open(path.as_ref())?;
-    Ok(read_from(file, length, &name, most)?.leading(most))
+    Ok(read_from(BufReader::new(file), length, &name, most)?.leading(most))
 }
 
 impl Header {

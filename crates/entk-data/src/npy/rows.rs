@@ -4,14 +4,11 @@
 use std::{io, ops::Range, path::Path};
 
 use candle_core::Tensor;
-use entk_device::{
-    InputSource,
-    files::{self, operations::InputFile},
-};
+use entk_device::{InputSource, files::operations::InputFile};
 
 use crate::{
     error::{DataError, Result},
-    npy::{Array, header::Header, read_data},
+    npy::{Array, header::Header, open, read_data},
 };
 
 /// A `.npy` file of at least one axis, whose first axis counts the examples.
@@ -46,10 +43,7 @@ impl NpyRows {
     /// [`DataError::NpyHeader`] for Fortran order, in which the numbers of an example are spread
     /// over the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let name = path.display().to_string();
-        let mut file = files::open(path).map_err(DataError::io("open", path))?;
-        let length = file.length().map_err(DataError::io("read the size of", path))?;
+        let (mut file, length, name) = open(path.as_ref())?;
         let header = Header::read_whole(&mut file, length, &name)?;
         if header.shape.is_empty() {
             let expected = "at least one axis, of examples".to_owned();
@@ -80,9 +74,7 @@ impl NpyRows {
             return Err(DataError::Index { index: range.end.max(1) - 1, count });
         }
         let row = self.header.count / count;
-        let mut shape = self.header.shape.clone();
-        shape[0] = range.len();
-        let part = Header { shape, count: range.len() * row, ..self.header.clone() };
+        let part = self.header.clone().leading(range.len());
         let at = self.header.length + (range.start * row * part.item) as u64;
         let mut bytes = vec![0; part.count * part.item];
         self.file.read_at(&mut bytes, at).map_err(DataError::io("read", &self.name))?;

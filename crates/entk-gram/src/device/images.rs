@@ -3,10 +3,10 @@
 
 use candle_core::{DType, Device, Tensor};
 use entk_device::{Operand, Precision, add_product};
-use entk_spectral::SpectralError;
+use entk_spectral::{SpectralError, check_images};
 
 use crate::{
-    error::{GramError, Result},
+    error::{Result, operator_error},
     tiles::grid::{Grid, TileIndex},
 };
 
@@ -59,13 +59,9 @@ pub(crate) fn apply(
     add_all: impl FnOnce(&Images) -> Result<()>,
 ) -> std::result::Result<Vec<f64>, SpectralError> {
     let n = grid.n();
-    if columns.len() != images.len() || columns.is_empty() || !columns.len().is_multiple_of(n) {
-        let (expected, found) = (columns.len(), images.len());
-        let what = "images of the columns";
-        return Err(SpectralError::BufferLength { what, expected, found });
-    }
+    let count = check_images(columns, n, images, n)?;
     let product = || -> Result<Vec<f64>> {
-        let columns = Tensor::from_slice(columns, (columns.len() / n, n), device)?;
+        let columns = Tensor::from_slice(columns, (count, n), device)?;
         let images = Images::new(grid, &columns)?;
         add_all(&images)?;
         Ok(images.concat()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f64>()?)
@@ -79,8 +75,4 @@ pub(crate) fn mirrored(tile: &Tensor) -> Result<Tensor> {
     let lower = (tile * Tensor::tril2(side, dtype, tile.device())?)?;
     let strict = (&lower * (1.0 - Tensor::eye(side, dtype, tile.device())?)?)?;
     Ok((lower + strict.t()?)?)
-}
-
-pub(crate) fn operator_error(error: &GramError) -> SpectralError {
-    SpectralError::Operator { reason: error.to_string() }
 }

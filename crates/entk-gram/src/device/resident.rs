@@ -9,10 +9,10 @@ use crate::{
     config::DeviceConfig,
     device::{
         engine::Block,
-        images::{BLOCK, apply, mirrored, operator_error},
+        images::{BLOCK, apply, mirrored},
         run::engine,
     },
-    error::Result,
+    error::{Result, operator_error},
     memory::zeros,
     ntk::Ntk,
     progress::Watch,

@@ -1,21 +1,19 @@
 //! A Gram whose tiles lie on disk or in the host's memory, as an operator for eigensolvers whose
 //! products are those of a device.
 
-use std::sync::mpsc;
-
 use candle_core::{Device, Tensor};
-use entk_spectral::{EntryType, LowerTiles, SpectralError, SymmetricOperator, Tile};
+use entk_spectral::{EntryType, LowerTiles, SpectralError, SymmetricOperator, Tile, for_each_tile};
 
 use crate::{
-    device::images::{BLOCK, apply, mirrored},
+    device::images::{BLOCK, apply},
     error::Result,
     tiles::grid::{Grid, TileIndex},
 };
 
 /// A Gram in tiles, such as a [`Store`](crate::Store), whose products with blocks of vectors are
 /// computed on a device, in f64: for [`eigsh`](entk_spectral::eigsh) of a Gram that the device does
-/// not hold. Each product reads every tile once, one ahead of the arithmetic and on a thread of its
-/// own.
+/// not hold. Each product reads every tile once, ahead of the arithmetic
+/// ([`for_each_tile`]).
 ///
 /// Memory of the device: a tile, in its type and in f64, and the vectors twice.
 ///
@@ -52,15 +50,14 @@ impl<T: LowerTiles> StreamedGram<T> {
         Grid::new(self.tiles.n(), self.tiles.edge())
     }
 
-    /// A tile on the device; one on the diagonal with both triangles.
+    /// A tile on the device.
     fn moved(&self, TileIndex(row, col): TileIndex, tile: Tile) -> Result<Tensor> {
         let grid = self.grid();
         let shape = (grid.range(row).len(), grid.range(col).len());
-        let tile = match tile {
+        Ok(match tile {
             Tile::F32(entries) => Tensor::from_vec(entries, shape, &self.device)?,
             Tile::F64(entries) => Tensor::from_vec(entries, shape, &self.device)?,
-        };
-        if row == col { mirrored(&tile) } else { Ok(tile) }
+        })
     }
 }
 
@@ -80,20 +77,9 @@ impl<T: LowerTiles> SymmetricOperator for StreamedGram<T> {
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> std::result::Result<(), SpectralError> {
         let grid = self.grid();
         let product = apply(grid, &self.device, [columns, images], |sums| {
-            std::thread::scope(|scope| {
-                let (sender, receiver) = mpsc::sync_channel(1);
-                scope.spawn(move || {
-                    for tile in grid.lower() {
-                        let read = self.tiles.read(tile.0, tile.1);
-                        // Nobody takes it after an error of the products, which is told.
-                        if sender.send((tile, read)).is_err() {
-                            break;
-                        }
-                    }
-                });
-                receiver
-                    .into_iter()
-                    .try_for_each(|(tile, read)| sums.add(tile, &self.moved(tile, read?)?))
+            for_each_tile(&self.tiles, |row, col, tile| {
+                let at = TileIndex(row, col);
+                sums.add(at, &self.moved(at, tile)?)
             })
         })?;
         images.copy_from_slice(&product);

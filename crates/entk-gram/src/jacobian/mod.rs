@@ -10,12 +10,12 @@ use std::{ops::Range, sync::atomic::AtomicBool};
 use candle_core::{DType, Device, Tensor};
 use entk_device::InputSource;
 use entk_models::{Factor, InputKind, Model, ModelError, Params};
-use entk_spectral::{EntryType, LinearOperator, SpectralError};
+use entk_spectral::{EntryType, LinearOperator, SpectralError, check_images};
 use rayon::prelude::*;
 
 use crate::{
     config::{GramConfig, Outputs},
-    error::{GramError, Result},
+    error::{GramError, Result, operator_error},
     factors::form::{FactorShape, FactorSizes},
     jacobian::{
         block::LayerBlock,
@@ -40,16 +40,16 @@ const GROUP_BYTES: usize = 256 << 20;
 /// names them. For [`Outputs::Trace`] of C outputs, the rows of all outputs of an example are side
 /// by side, and a layer has C times its parameters.
 ///
-/// Inputs but ids are converted to the type of the parameters. A product passes over the
-/// examples: each group is read, swept forward and backward once for all
-/// columns, and its gradients multiplied by them, dense layers as inputs and cotangents. J is what
-/// the sweeps in the type of the parameters give, the same bits in each of them; all sums are in
-/// f64, so that J J^T is symmetric to round-off of f64 and eigenpairs can be certified to 1e-10 of
-/// the largest, also for parameters in f32. Bits do not depend on the number of threads.
+/// Inputs but ids are converted to the type of the parameters. A product passes over the examples:
+/// each group is read, swept forward and backward once for all columns, and its gradients
+/// multiplied by them, dense layers as inputs and cotangents. J is what the sweeps in the type of
+/// the parameters give, the same bits in each of them; all sums are in f64, so that J J^T is
+/// symmetric to round-off of f64 and eigenpairs can be certified to 1e-10 of the largest, also for
+/// parameters in f32. Bits do not depend on the number of threads.
 ///
 /// Cost of c columns: a sweep and 2 P c multiply-adds an example, twice that for J^T J
-/// ([`apply_column_gram`](LinearOperator::apply_column_gram), in one pass). Memory: 32 P c bytes,
-/// and at most about 512 MB for the gradients of a group of examples.
+/// ([`apply_column_gram`](LinearOperator::apply_column_gram), in one pass). Memory:
+/// [`bytes`](Self::bytes).
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -134,6 +134,15 @@ impl<'a> JacobianOperator<'a> {
         self
     }
 
+    /// Memory that a product with so many columns takes at most, in bytes: their numbers and those
+    /// of their images twice, and the gradients of a group of examples with the tensors that they
+    /// are made of.
+    #[must_use]
+    pub fn bytes(&self, columns: usize) -> u64 {
+        let numbers = 4 * (self.layout.len as u64).saturating_mul(columns as u64);
+        numbers.saturating_mul(8).saturating_add(2 * GROUP_BYTES as u64)
+    }
+
     /// A column of J, or a combination of columns, by the names of the parameters: parameters whose
     /// gradient is exactly zero have 0.
     ///
@@ -151,16 +160,10 @@ impl<'a> JacobianOperator<'a> {
             let like = self.ntk.params.get(name)?;
             let end = start + like.elem_count();
             let part = Tensor::from_slice(&column[start..end], like.shape(), &Device::Cpu)?;
-            named.push((name, part.to_dtype(like.dtype())?.to_device(like.device())?));
+            named.push((name.clone(), part.to_dtype(like.dtype())?.to_device(like.device())?));
             start = end;
         }
-        let zero = self.ntk.params.zeros_like()?;
-        let theta = zero.iter().map(|(name, zero)| {
-            let found = named.iter().find(|(n, _)| *n == name);
-            (name.to_owned(), found.map_or_else(|| zero.clone(), |(_, part)| part.clone()))
-        });
-        let statistics = zero.statistics().map(|(name, t)| (name.to_owned(), t.clone()));
-        Ok(Params::new(theta.collect(), statistics.collect())?)
+        Ok(self.ntk.params.gradient_from(named)?)
     }
 
     /// Passes over all examples, group by group in their order.
@@ -236,8 +239,8 @@ impl<'a> JacobianOperator<'a> {
             |start: &usize| self.blocks_of_batch(&inputs.narrow(0, *start, size.min(n - start))?);
         let batches: Vec<_> = match self.ntk.params.device().is_cpu() {
             true => starts.par_iter().map(batch).collect::<Result<_>>()?,
-            false => starts.iter().map(batch).collect::<Result<_>>()?, /* one thread talks to a
-                                                                        * device */
+            // One thread talks to a device.
+            false => starts.iter().map(batch).collect::<Result<_>>()?,
         };
         let mut batches = batches.into_iter();
         let mut blocks = batches.next().unwrap_or_default();
@@ -265,25 +268,7 @@ impl<'a> JacobianOperator<'a> {
 
     /// Runs a pass for a solver.
     fn product(&self, pass: Pass<'_>) -> std::result::Result<(), SpectralError> {
-        self.pass(pass).map_err(|error| SpectralError::Operator { reason: error.to_string() })
-    }
-
-    /// How many columns of `from` entries there are, if their images of `to` entries are as many.
-    fn check(
-        &self,
-        [columns, images]: [usize; 2],
-        [from, to]: [usize; 2],
-    ) -> std::result::Result<usize, SpectralError> {
-        let count = columns / from.max(1);
-        for (what, expected, found) in [
-            ("columns", count.max(1) * from, columns),
-            ("images of the columns", count * to, images),
-        ] {
-            if found != expected {
-                return Err(SpectralError::BufferLength { what, expected, found });
-            }
-        }
-        Ok(count)
+        self.pass(pass).map_err(|error| operator_error(&error))
     }
 }
 
@@ -301,7 +286,7 @@ impl LinearOperator for JacobianOperator<'_> {
     }
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> std::result::Result<(), SpectralError> {
-        self.check([columns.len(), images.len()], [self.cols(), self.rows()])?;
+        check_images(columns, self.cols(), images, self.rows())?;
         let v = self.layout.pack(columns);
         self.product(Pass::Forward { v: &v, y: images })
     }
@@ -311,7 +296,7 @@ impl LinearOperator for JacobianOperator<'_> {
         columns: &[f64],
         images: &mut [f64],
     ) -> std::result::Result<(), SpectralError> {
-        let count = self.check([columns.len(), images.len()], [self.rows(), self.cols()])?;
+        let count = check_images(columns, self.rows(), images, self.cols())?;
         let mut g = self.layout.zeros(count);
         self.product(Pass::Adjoint { u: columns, g: &mut g })?;
         self.layout.unpack(&g, images);
@@ -323,7 +308,7 @@ impl LinearOperator for JacobianOperator<'_> {
         columns: &[f64],
         images: &mut [f64],
     ) -> std::result::Result<(), SpectralError> {
-        let count = self.check([columns.len(), images.len()], [self.cols(), self.cols()])?;
+        let count = check_images(columns, self.cols(), images, self.cols())?;
         let (v, mut g) = (self.layout.pack(columns), self.layout.zeros(count));
         self.product(Pass::Both { v: &v, g: &mut g })?;
         self.layout.unpack(&g, images);

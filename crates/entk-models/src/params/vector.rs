@@ -108,8 +108,12 @@ impl Params {
         Ok(Self { theta, summary: HostSummary::default(), ..self.clone() })
     }
 
-    /// Sorts named gradient tensors into this set's order; absent tensors are zero.
-    pub(crate) fn gradient_from(&self, mut parts: Vec<(String, Tensor)>) -> Result<Self> {
+    /// A gradient of these parameters from named tensors, in this set's order and shapes: absent
+    /// ones are zero, and those of one name are summed. Other names are left out.
+    ///
+    /// # Errors
+    /// A tensor of another number of entries, or those of the device.
+    pub fn gradient_from(&self, mut parts: Vec<(String, Tensor)>) -> Result<Self> {
         let mut theta = Vec::with_capacity(self.theta.len());
         for (name, like) in &self.theta {
             let mut sum: Option<Tensor> = None;

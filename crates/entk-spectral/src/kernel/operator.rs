@@ -188,13 +188,13 @@ fn views<'a>(
 }
 
 /// Checks columns of `from` entries each and the room for their images of `to` entries; returns how
-/// many there are.
-pub(crate) fn check_images(
-    columns: &[f64],
-    from: usize,
-    images: &[f64],
-    to: usize,
-) -> Result<usize> {
+/// many there are. Implementations of [`SymmetricOperator`] and [`LinearOperator`] begin with it.
+///
+/// # Errors
+/// [`VectorLength`](SpectralError::VectorLength) for no or broken columns,
+/// [`NonFiniteVector`](SpectralError::NonFiniteVector), and
+/// [`BufferLength`](SpectralError::BufferLength) for other room.
+pub fn check_images(columns: &[f64], from: usize, images: &[f64], to: usize) -> Result<usize> {
     let count = check_stack(columns, from)?;
     let (expected, found) = (count * to, images.len());
     if found == expected {

@@ -56,9 +56,18 @@ impl<A: LinearOperator + ?Sized> SymmetricOperator for RowGram<'_, A> {
     }
 }
 
-/// A^T A, for solvers on the side of the columns.
-pub(crate) struct ColumnGram<'a, A: ?Sized> {
-    pub(crate) operator: &'a A,
+/// The Gram A^T A of the columns of an operator, as an operator: the positive eigenvalues of
+/// [`RowGram`], by [`LinearOperator::apply_column_gram`].
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnGram<'a, A: ?Sized> {
+    operator: &'a A,
+}
+
+impl<'a, A: LinearOperator + ?Sized> ColumnGram<'a, A> {
+    /// A^T A for this A.
+    pub fn new(operator: &'a A) -> Self {
+        Self { operator }
+    }
 }
 
 impl<A: LinearOperator + ?Sized> SymmetricOperator for ColumnGram<'_, A> {

@@ -75,11 +75,11 @@ pub trait LowerTiles: Sync {
     fn read(&self, i: usize, j: usize) -> Result<Tile>;
 }
 
-/// The operator of a matrix in [`LowerTiles`]: each product reads every tile once, one ahead of the
-/// arithmetic and on a thread of its own, and uses it twice, as K\[i\]\[j\] and as K\[j\]\[i\].
+/// The operator of a matrix in [`LowerTiles`]: each product reads every tile once, ahead of the
+/// arithmetic ([`for_each_tile`]), and uses it twice, as K\[i\]\[j\] and as K\[j\]\[i\].
 ///
-/// Memory: three tiles, beside the vectors. The bits depend on the edge, not on the number of
-/// threads.
+/// Memory: nine tiles at most, beside the vectors. The bits depend on the edge, not on the number
+/// of threads.
 ///
 /// ```
 /// use entk_spectral::{
@@ -135,64 +135,84 @@ impl<T: LowerTiles> TiledOperator<T> {
         &self.tiles
     }
 
-    /// Positions of the tiles, in their order.
-    fn positions(&self) -> impl Iterator<Item = (usize, usize)> + use<T> {
-        let count = self.tiles.n().div_ceil(self.tiles.edge());
-        (0..count).flat_map(|i| (0..=i).map(move |j| (i, j)))
-    }
-
-    /// Reads every `step`-th tile from `first` on, until one fails or the receiver is gone.
-    fn read_every(&self, first: usize, step: usize, out: &SyncSender<Result<Tile>>) {
-        for (i, j) in self.positions().skip(first).step_by(step) {
-            let tile = self.read(i, j);
-            let failed = tile.is_err();
-            if out.send(tile).is_err() || failed {
-                return;
-            }
-        }
-    }
-
-    /// One tile, of the right size and with its diagonal block made symmetric.
-    fn read(&self, i: usize, j: usize) -> Result<Tile> {
-        let mut tile = self.tiles.read(i, j)?;
-        let (expected, found) = (self.side(i) * self.side(j), tile.entries().len());
-        if found != expected {
-            return Err(SpectralError::BufferLength { what: "tile", expected, found });
-        }
-        if i == j {
-            tile.mirror(self.side(i));
-        }
-        Ok(tile)
-    }
-
-    /// Rows of the i-th row of tiles.
-    fn side(&self, i: usize) -> usize {
-        self.tiles.edge().min(self.tiles.n() - i * self.tiles.edge())
-    }
-
-    /// Adds every tile's two products to Y, in the order of the tiles.
-    fn accumulate(
-        &self,
-        readers: &[Receiver<Result<Tile>>],
-        x: MatRef<'_, f64>,
-        mut y: MatMut<'_, f64>,
-    ) -> Result<()> {
+    /// Adds the two products of a tile to Y.
+    fn add(&self, i: usize, j: usize, tile: &Tile, x: MatRef<'_, f64>, mut y: MatMut<'_, f64>) {
         let edge = self.tiles.edge();
-        for ((i, j), tiles) in self.positions().zip(readers.iter().cycle()) {
+        let (rows, cols) = (side(&self.tiles, i), side(&self.tiles, j));
+        let (xi, xj) = (x.subrows(i * edge, rows), x.subrows(j * edge, cols));
+        with_entries!(tile.entries(), k => {
+            multiply(Accum::Add, k, cols, xj, y.as_mut().subrows_mut(i * edge, rows));
+            if i != j {
+                add_transposed(k, cols, xi, y.as_mut().subrows_mut(j * edge, cols));
+            }
+        });
+    }
+}
+
+/// Reads all tiles ahead on a few threads, and hands them to `take` in their order, row by row of
+/// tiles: of the right size, and with both triangles on the diagonal. Ends with the first error.
+///
+/// Memory: two tiles for each of at most four threads, and the one that is taken.
+///
+/// # Errors
+/// Those of [`LowerTiles::read`], [`BufferLength`](SpectralError::BufferLength) for a tile of
+/// another size, and those of `take`.
+pub fn for_each_tile<T: LowerTiles, E: From<SpectralError>>(
+    tiles: &T,
+    mut take: impl FnMut(usize, usize, Tile) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    std::thread::scope(|scope| {
+        let threads = available_parallelism().map_or(1, usize::from).min(READERS);
+        let reader = |first: usize| {
+            let (send, receive) = sync_channel(AHEAD);
+            scope.spawn(move || read_every(tiles, first, threads, &send));
+            receive
+        };
+        // Dropping the receivers on the way out stops the readers.
+        let readers: Vec<Receiver<Result<Tile>>> = (0..threads).map(reader).collect();
+        for ((i, j), tiles) in positions(tiles).zip(readers.iter().cycle()) {
             let tile = tiles.recv().unwrap_or(Err(SpectralError::Operator {
                 reason: "the thread that reads tiles stopped".into(),
             }))?;
-            let (rows, cols) = (self.side(i), self.side(j));
-            let (xi, xj) = (x.subrows(i * edge, rows), x.subrows(j * edge, cols));
-            with_entries!(tile.entries(), k => {
-                multiply(Accum::Add, k, cols, xj, y.as_mut().subrows_mut(i * edge, rows));
-                if i != j {
-                    add_transposed(k, cols, xi, y.as_mut().subrows_mut(j * edge, cols));
-                }
-            });
+            take(i, j, tile)?;
         }
         Ok(())
+    })
+}
+
+/// Positions of the tiles, in their order.
+fn positions<T: LowerTiles>(tiles: &T) -> impl Iterator<Item = (usize, usize)> + use<T> {
+    let count = tiles.n().div_ceil(tiles.edge());
+    (0..count).flat_map(|i| (0..=i).map(move |j| (i, j)))
+}
+
+/// Reads every `step`-th tile from `first` on, until one fails or the receiver is gone.
+fn read_every<T: LowerTiles>(tiles: &T, first: usize, step: usize, out: &SyncSender<Result<Tile>>) {
+    for (i, j) in positions(tiles).skip(first).step_by(step) {
+        let tile = read_whole(tiles, i, j);
+        let failed = tile.is_err();
+        if out.send(tile).is_err() || failed {
+            return;
+        }
     }
+}
+
+/// One tile, of the right size and with its diagonal block made symmetric.
+fn read_whole<T: LowerTiles>(tiles: &T, i: usize, j: usize) -> Result<Tile> {
+    let mut tile = tiles.read(i, j)?;
+    let (expected, found) = (side(tiles, i) * side(tiles, j), tile.entries().len());
+    if found != expected {
+        return Err(SpectralError::BufferLength { what: "tile", expected, found });
+    }
+    if i == j {
+        tile.mirror(side(tiles, i));
+    }
+    Ok(tile)
+}
+
+/// Rows of the i-th row of tiles.
+fn side<T: LowerTiles>(tiles: &T, i: usize) -> usize {
+    tiles.edge().min(tiles.n() - i * tiles.edge())
 }
 
 impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
@@ -213,17 +233,10 @@ impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
         let count = check_images(columns, n, images, n)?;
         images.fill(0.0);
         let x = MatRef::from_column_major_slice(columns, n, count);
-        let y = MatMut::from_column_major_slice_mut(images, n, count);
-        std::thread::scope(|scope| {
-            let threads = available_parallelism().map_or(1, usize::from).min(READERS);
-            let reader = |first: usize| {
-                let (send, receive) = sync_channel(AHEAD);
-                scope.spawn(move || self.read_every(first, threads, &send));
-                receive
-            };
-            // Dropping the receivers on the way out stops the readers.
-            let readers: Vec<_> = (0..threads).map(reader).collect();
-            self.accumulate(&readers, x, y)
+        let mut y = MatMut::from_column_major_slice_mut(images, n, count);
+        for_each_tile(&self.tiles, |i, j, tile| {
+            self.add(i, j, &tile, x, y.as_mut());
+            Ok(())
         })
     }
 }

@@ -75,7 +75,7 @@ impl EigshRun<'_> {
         }
         let tolerance = self.tolerance();
         let sharper = (tolerance * SHARPER).max(SHARPEST).min(tolerance);
-        let found = self.with_tolerance(sharper).pairs(&ColumnGram { operator }, k)?;
+        let found = self.with_tolerance(sharper).pairs(&ColumnGram::new(operator), k)?;
         let forward = |columns: &[f64], images: &mut [f64]| operator.apply(columns, images);
         let turned = left_triplets(forward, m, found.pairs.vectors(), k)?;
         let values = turned.values.iter().map(|sigma| sigma * sigma).collect();

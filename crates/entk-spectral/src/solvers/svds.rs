@@ -67,7 +67,7 @@ pub fn svds<A: LinearOperator + ?Sized>(
     let (m, n) = (operator.rows(), operator.cols());
     check_k(k, m.min(n))?;
     if n <= m {
-        let pairs = eigsh(&ColumnGram { operator }, k, config)?.pairs;
+        let pairs = eigsh(&ColumnGram::new(operator), k, config)?.pairs;
         let turned = left_triplets(|x, y| operator.apply(x, y), m, pairs.vectors(), k)?;
         let right = turn(pairs.vectors(), n, &turned.rotation)?;
         canonical(operator, turned.values, turned.left, right)

@@ -7,7 +7,6 @@
 use std::io::{self, Read, Write};
 
 use faer::Mat;
-use rand::{SeedableRng, rngs::ChaCha8Rng};
 
 use crate::{
     dense::vector::{BinaryScale, zeros},
@@ -167,7 +166,7 @@ impl<K: SymmetricOperator + ?Sized> Krylov<'_, K> {
         for number in &mut header {
             *number = input.number()?;
         }
-        let mut basis = Krylov::new(operator, solve.block, solve.basis, solve.seed)?;
+        let mut basis = Krylov::empty(operator, solve.block, solve.basis, solve.seed)?;
         basis.check_same(solve, &header)?;
         let [dim, coupled, last, drawn, pending, products, restarts, locked, waiting, rows] =
             sizes(&header[12..])?;
@@ -181,7 +180,6 @@ impl<K: SymmetricOperator + ?Sized> Krylov<'_, K> {
         }
         let exponent = i32::try_from(header[10] as i64).ok().filter(|e| e.abs() <= 1100);
         let exponent = exponent.ok_or_else(|| damaged("its scale is out of range"))?;
-        basis.rng = ChaCha8Rng::seed_from_u64(solve.seed);
         basis.rng.set_word_pos(u128::from(header[7]) | u128::from(header[8]) << 64);
         basis.scale = (header[9] == 1).then(|| BinaryScale::with_exponent(exponent));
         basis.norm = f64::from_bits(header[11]);

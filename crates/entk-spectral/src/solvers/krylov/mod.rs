@@ -68,12 +68,19 @@ pub(crate) struct Krylov<'a, K: ?Sized> {
 }
 
 impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
-    /// An empty basis for up to `capacity` columns, to start from `width` random ones.
+    /// A basis for up to `capacity` columns, to start from `width` random ones.
     pub(crate) fn new(operator: &'a K, width: usize, capacity: usize, seed: u64) -> Result<Self> {
+        let mut basis = Self::empty(operator, width, capacity, seed)?;
+        basis.draw(width.min(basis.n))?;
+        Ok(basis)
+    }
+
+    /// A basis without columns, and none to start from.
+    fn empty(operator: &'a K, width: usize, capacity: usize, seed: u64) -> Result<Self> {
         let n = operator.n();
         let len = n.checked_mul(capacity);
         let len = len.ok_or(SpectralError::TooLarge { rows: n, cols: capacity })?;
-        let mut basis = Self {
+        Ok(Self {
             operator,
             n,
             width,
@@ -92,9 +99,7 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
             drawn: 0,
             pending: 0,
             products: 0,
-        };
-        basis.draw(width.min(n))?;
-        Ok(basis)
+        })
     }
 
     pub(crate) fn dim(&self) -> usize {
