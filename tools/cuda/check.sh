@@ -3,5 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-export NVCC=$PWD/tools/cuda/nvcc_stub.sh CUDA_COMPUTE_CAP=80 CUDARC_CUDA_VERSION=13000
+source tools/cuda/variables.sh
+export NVCC=$PWD/tools/cuda/nvcc_stub.sh
 cargo clippy --workspace --all-targets --features cuda --locked -- -D warnings

@@ -9,6 +9,7 @@
 set -euo pipefail
 
 tools=$(cd "$(dirname "$0")" && pwd)
+source "$tools/variables.sh"
 folder=${1:-$tools/../../target/cuda/home}
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
@@ -35,5 +36,5 @@ fi
 
 cat <<EOF
 export CUDA_HOME=$home CUDA_PATH=$home NVCC=$tools/nvcc_lean.sh
-export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80} CUDARC_CUDA_VERSION=13000 CUDAFORGE_THREADS=$(nproc)
+export CUDA_COMPUTE_CAP=$CUDA_COMPUTE_CAP CUDARC_CUDA_VERSION=$CUDARC_CUDA_VERSION CUDAFORGE_THREADS=$(nproc)
 EOF

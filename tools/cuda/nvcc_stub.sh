@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Answers candle's build script in place of nvcc where Rust is type-checked and nothing runs on a
-# GPU: every PTX file and object comes out empty.
+# GPU: every PTX file and object comes out empty. Refuses an architecture whose PTX runs on one
+# generation of GPUs only, which such a build would not notice.
 set -euo pipefail
 
 kind=ptx output= folder=. source=
@@ -11,6 +12,10 @@ while (($#)); do
     --output-directory) folder=$2; shift ;;
     -c) kind=object ;;
     --lib | -lib) kind=archive ;;
+    *sm_*[af])
+      echo "$1: no other generation of GPUs runs this; set CUDA_COMPUTE_CAP=80" >&2
+      exit 1
+      ;;
     *.cu) source=$(basename "$1" .cu) ;;
   esac
   shift

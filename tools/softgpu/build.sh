@@ -19,6 +19,7 @@
 set -euo pipefail
 tools=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$tools/../.." && pwd)
+source "$root/tools/cuda/variables.sh"
 folder=$root/target/softgpu
 mkdir -p "$folder/lib" "$folder/toolkit/lib64"
 
@@ -70,6 +71,6 @@ fi
 
 cat <<VARIABLES
 export CUDA_HOME=$folder/toolkit CUDA_PATH=$folder/toolkit NVCC=$root/tools/cuda/nvcc_stub.sh
-export CUDA_COMPUTE_CAP=80 CUDARC_CUDA_VERSION=13000 CUDAFORGE_THREADS=$(nproc)
+export CUDA_COMPUTE_CAP=$CUDA_COMPUTE_CAP CUDARC_CUDA_VERSION=$CUDARC_CUDA_VERSION CUDAFORGE_THREADS=$(nproc)
 export LD_LIBRARY_PATH=$folder/lib ENTK_TEST_DEVICE=cuda
 VARIABLES

@@ -22,22 +22,39 @@ git ls-files -z | xargs -0 cp --parents -t "$copy"
 python3 "$list" "$copy"
 cd "$copy"
 cargo build --workspace --features cuda --example cuda_check
-cargo test --workspace --features cuda --no-run --test it --message-format json >tests.json
-engine=$(python3 -c '
+cargo test --workspace --features cuda --no-run --lib --test it --test device_memory \
+  --message-format json >tests.json
+
+# The test program of entk-gram whose source ends so.
+program() {
+  python3 -c '
 import json, sys
 for line in open("tests.json"):
     message = json.loads(line)
-    if message.get("executable") and "/entk-gram/tests/it/" in message["target"]["src_path"]:
-        print(message["executable"])')
+    if message.get("executable") and message["target"]["src_path"].endswith(sys.argv[1]):
+        print(message["executable"])' "crates/entk-gram/$1"
+}
+units=$(program src/lib.rs) engine=$(program tests/it/main.rs) memory=$(program tests/device_memory.rs)
 
-# The first check that fails, with its exit code; 97 is a complaint of the software GPU.
+# ended MUTANT PROGRAM ARGUMENTS: the exit code of a check; 97 is a complaint of the software GPU.
+ended() {
+  local status=0 name=$1
+  shift
+  (cd crates/entk-gram && ENTK_MUTANT=$name timeout 600 "$@") >out.log 2>&1 || status=$?
+  echo "$status"
+}
+
+# The first check that fails, with its exit code.
 found_by() {
-  local status=0
-  ENTK_MUTANT=$1 timeout 600 "$CARGO_TARGET_DIR/debug/examples/cuda_check" --quick --only verify \
-    --out out >out.log 2>&1 || status=$?
+  local check=$PWD/target/out status
+  status=$(ended "$1" "$CARGO_TARGET_DIR/debug/examples/cuda_check" --quick --only verify --out "$check")
   ((status)) && echo "cuda_check ($status)" && return
-  (cd crates/entk-gram && ENTK_MUTANT=$1 timeout 600 "$engine" device:: >../../out.log 2>&1) || status=$?
+  status=$(ended "$1" "$engine" device:: go_to_another_device)
   ((status)) && echo "tests of the engine ($status)" && return
+  status=$(ended "$1" "$units" multi_device::)
+  ((status)) && echo "unit tests ($status)" && return
+  status=$(SOFTGPU_ORDER=eager SOFTGPU_DEVICES=1 ended "$1" "$memory" --test-threads 1)
+  ((status)) && echo "memory of plans ($status)" && return
   echo none
 }
 

@@ -64,9 +64,7 @@ impl ErrorEstimate {
         }
         Ok(Self { pairs, largest, at, rms: (squares / pairs.max(1) as f64).sqrt() })
     }
-}
 
-impl ErrorEstimate {
     /// Parameters, two gradients and what their sums leave, and two sweeps of one example, in f64.
     pub(crate) fn check_memory(ntk: &Ntk<'_>, max: Option<u64>) -> Result<()> {
         let numbers = (5 * ntk.params.count() as u64).saturating_add(4 * ntk.values as u64);

@@ -8,9 +8,9 @@ use candle_core::{Device, Storage, Tensor, WithDType};
 
 use crate::error::{DeviceError, Result};
 
-/// The tensor on another device. Between two GPUs it waits for both: the copy itself runs on the
-/// stream of the second, which does not know when the first has computed the tensor, nor the first
-/// when the copy has been made.
+/// The tensor on another device. Between two GPUs it waits for the copy: this runs on the stream of
+/// the second, which waits until the first has computed the tensor, but the first does not know
+/// when the copy has been made, and may use the tensor's memory again.
 ///
 /// # Errors
 /// Those of the devices.
@@ -19,7 +19,6 @@ pub fn to_device(tensor: &Tensor, device: &Device) -> candle_core::Result<Tensor
     if from.same_device(device) || !(from.is_cuda() && device.is_cuda()) {
         return tensor.to_device(device);
     }
-    from.synchronize()?;
     let copy = tensor.to_device(device)?;
     device.synchronize()?;
     Ok(copy)

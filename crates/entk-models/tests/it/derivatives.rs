@@ -1,9 +1,9 @@
 //! Every network's derivatives against finite differences, the adjoint identity and candle's own
 //! autograd, in f64.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use entk_models::{Model, NormMode, Result};
-use entk_testing::{derivative_cases, normal, tensor_error};
+use entk_testing::{derivative_cases, normal, tensor_error, test_device};
 
 use crate::autograd::{self, weights};
 
@@ -55,7 +55,7 @@ fn rows_of_factors_are_the_jacobian_one_example_at_a_time() -> Result<()> {
             for example in 0..n {
                 let mut u = vec![0.0; n * outputs];
                 u[example * outputs + channel] = 1.0;
-                let gradient = sweep.vjp(&Tensor::from_vec(u, (n, outputs), &Device::Cpu)?)?;
+                let gradient = sweep.vjp(&Tensor::from_vec(u, (n, outputs), test_device())?)?;
                 for factor in &factors {
                     let row = factor.rows()?.get(example)?;
                     assert_eq!(row.elem_count(), factor.width());

@@ -1,12 +1,12 @@
 //! What graphs can that stacks of layers cannot: weights used twice, weights that follow from other
 //! parameters, values with several readers, frozen parameters, inputs of several axes.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::{
     Activation, AddActivated, Affine, AffineTransposed, Dense, Flatten, Graph, Initializer, Model,
     ModelError, Network, ParamSpec, Params, Result, Trainable, check,
 };
-use entk_testing::{normal, tensor_error};
+use entk_testing::{normal, tensor_error, test_device};
 
 /// Sums of at most a few hundred terms, in another order.
 const ROUND_OFF: f64 = 1e-13;
@@ -68,8 +68,8 @@ fn cases() -> Result<Vec<(&'static str, Network)>> {
 }
 
 fn point(network: &Network, batch: usize) -> Result<(Params, Tensor)> {
-    let theta = network.init(3, DType::F64, &Device::Cpu)?;
-    let noise = Params::standard_normal(&network.specs(), 4, DType::F64, &Device::Cpu)?;
+    let theta = network.init(3, DType::F64, test_device())?;
+    let noise = Params::standard_normal(&network.specs(), 4, DType::F64, test_device())?;
     let x = normal(&[&[batch], network.input_shape()].concat(), 5)?;
     Ok((theta.add_scaled(0.2, &noise)?, x))
 }

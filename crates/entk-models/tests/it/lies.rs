@@ -1,13 +1,13 @@
 //! Operations that lie, each refused by name before a kernel is made of it.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::{
     Activation, Dense, Factor, Graph, Initializer, Layer, Model, ModelError, Network, NormMode,
     Operation, ParamSpec, Result, Sequential, Value,
     check::{self, Input},
     only_tangent,
 };
-use entk_testing::normal;
+use entk_testing::{normal, test_device};
 
 /// What an operation is wrong about.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -187,7 +187,7 @@ fn network(lie: Lie) -> Result<Network> {
 
 fn refusal(lie: Lie, dtype: DType) -> Result<Option<ModelError>> {
     let network = network(lie)?;
-    let theta = network.init(1, dtype, &Device::Cpu)?;
+    let theta = network.init(1, dtype, test_device())?;
     let x = normal(&[4, 4], 2)?.to_dtype(dtype)?;
     Ok(network.verify_active_parameters(&theta, &x).err())
 }
@@ -208,7 +208,7 @@ fn every_lie_is_refused_by_name_before_a_kernel_is_made() -> Result<()> {
 #[test]
 fn large_inputs_are_no_lie() -> Result<()> {
     let network = network(Lie::Nothing)?;
-    let theta = network.init(1, DType::F32, &Device::Cpu)?;
+    let theta = network.init(1, DType::F32, test_device())?;
     let x = (normal(&[4, 4], 2)? * 1e6)?.to_dtype(DType::F32)?;
     network.verify_active_parameters(&theta, &x)?;
     Ok(())
@@ -224,7 +224,7 @@ fn refusals_name_the_parameter() -> Result<()> {
 #[test]
 fn the_check_of_a_network_names_the_operation() -> Result<()> {
     let network = network(Lie::CotangentWithWrongSign)?;
-    let theta = network.init(1, DType::F64, &Device::Cpu)?;
+    let theta = network.init(1, DType::F64, test_device())?;
     let refused = check::network(&network, &theta, &normal(&[6, 4], 2)?).expect_err("a refusal");
     assert!(refused.to_string().contains("Scaled("), "{refused}");
     Ok(())
@@ -279,7 +279,7 @@ impl Operation for Kink {
 #[test]
 fn kinks_are_told_from_errors() -> Result<()> {
     // One entry is 1e-6 from the kink: larger steps cross it, smaller ones do not.
-    let x = Tensor::new(&[[1e-6, 0.8], [-0.7, 0.5]], &Device::Cpu)?;
+    let x = Tensor::new(&[[1e-6, 0.8], [-0.7, 0.5]], test_device())?;
     let report = check::operation(Kink, &[Input::Each(x)])?;
     report.ensure()?;
     assert!(report.has_kinks(), "{report}");
@@ -291,7 +291,7 @@ fn kinks_are_told_from_errors() -> Result<()> {
 
 #[test]
 fn at_a_kink_itself_derivatives_are_compared_beside_it() -> Result<()> {
-    let x = Tensor::new(&[[0.0, 0.8], [-0.7, 0.0]], &Device::Cpu)?;
+    let x = Tensor::new(&[[0.0, 0.8], [-0.7, 0.0]], test_device())?;
     let report = check::operation(Kink, &[Input::Each(x)])?;
     report.ensure()?;
     assert!(report.has_kinks() && !report.beside.is_empty(), "{report}");
@@ -303,7 +303,7 @@ fn at_a_kink_itself_derivatives_are_compared_beside_it() -> Result<()> {
         .then(Dense::new("head", 50, 2));
     let network = Network::new(&[4], layers)?;
     for dtype in [DType::F32, DType::F64] {
-        let theta = network.init(1, dtype, &Device::Cpu)?;
+        let theta = network.init(1, dtype, test_device())?;
         network.verify_active_parameters(&theta, &normal(&[4, 4], 2)?.to_dtype(dtype)?)?;
     }
     Ok(())

@@ -1,14 +1,14 @@
 //! Published networks at their published sizes, adapters, and the NTK parametrisation. That they
 //! compute what PyTorch's do is tested beside the reference values.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::{
     BertConfig, Conv2d, ConvNextConfig, Dense, Embedding, Flatten, Gpt2Config, InitialLaw,
     LanguageHead, LlamaConfig, Lora, MlpConfig, MobileNetV2Config, Model, ModelError, Network,
     ParamKind, Params, ResNetBlock, ResNetConfig, Sequential, UNetConfig, VggConfig, VitConfig,
     WideResNetConfig,
 };
-use entk_testing::{TestResult, normal, published::published, tensor_error};
+use entk_testing::{TestResult, normal, published::published, tensor_error, test_device};
 
 /// Products of a few dozen terms in f64, in another order.
 const ROUND_OFF: f64 = 1e-14;
@@ -52,9 +52,9 @@ fn defaults_have_the_published_numbers_of_parameters() -> TestResult {
 #[test]
 fn adapters_that_end_in_zero_change_nothing_and_are_half_inactive() -> TestResult {
     let (base, adapted) = (published("gpt2")?, published("gpt2_lora")?);
-    let theta = base.init(1, DType::F64, &Device::Cpu)?;
-    let with_adapters = adapted.init(1, DType::F64, &Device::Cpu)?;
-    let ids = Tensor::new(&[[3u32, 1, 4, 1, 5, 9, 2]], &Device::Cpu)?;
+    let theta = base.init(1, DType::F64, test_device())?;
+    let with_adapters = adapted.init(1, DType::F64, test_device())?;
+    let ids = Tensor::new(&[[3u32, 1, 4, 1, 5, 9, 2]], test_device())?;
     let (expected, found) = (base.forward(&theta, &ids)?, adapted.forward(&with_adapters, &ids)?);
     assert_eq!(found.to_vec2::<f64>()?, expected.to_vec2::<f64>()?);
 
@@ -62,7 +62,7 @@ fn adapters_that_end_in_zero_change_nothing_and_are_half_inactive() -> TestResul
     assert_eq!(active.total(), 2 * 2 * (12 + 36));
     assert_eq!(active.count(), 2 * 2 * 36);
     assert!(active.names().iter().all(|name| name.ends_with("lora_B.weight")));
-    let noise = Params::standard_normal(&adapted.specs(), 2, DType::F64, &Device::Cpu)?;
+    let noise = Params::standard_normal(&adapted.specs(), 2, DType::F64, test_device())?;
     let moved = with_adapters.add_scaled(1.0, &noise)?;
     assert_eq!(adapted.active_parameters(&moved)?.count(), active.total());
     Ok(())
@@ -93,8 +93,8 @@ fn a_head_on_chosen_tokens_is_the_same_part_of_the_whole() -> TestResult {
     };
     let chosen = Gpt2Config { head: LanguageHead::Tokens(vec![7, 2, 7]), ..config.clone() };
     let (all, some) = (config.network()?, chosen.network()?);
-    let theta = all.init(3, DType::F64, &Device::Cpu)?;
-    let ids = Tensor::new(&[[3u32, 10, 0, 3], [7, 7, 2, 1]], &Device::Cpu)?;
+    let theta = all.init(3, DType::F64, test_device())?;
+    let ids = Tensor::new(&[[3u32, 10, 0, 3], [7, 7, 2, 1]], test_device())?;
     let all = all.forward(&theta, &ids)?.to_vec2::<f64>()?;
     for (some, all) in some.forward(&theta, &ids)?.to_vec2::<f64>()?.iter().zip(all) {
         assert_eq!(some, &[all[7], all[2], all[7]]);
@@ -111,7 +111,7 @@ fn the_ntk_parametrisation_scales_weights_and_biases() -> TestResult {
     let config = MlpConfig { input: [1, 2, 8], hidden: vec![9, 4], ..MlpConfig::default() };
     let law = InitialLaw::Ntk { weight: 1.5, bias: 0.1 };
     let (plain, scaled) = (config.network()?, MlpConfig { law, ..config }.network()?);
-    let theta = scaled.init(5, DType::F64, &Device::Cpu)?;
+    let theta = scaled.init(5, DType::F64, test_device())?;
     let standard = (theta.iter())
         .map(|(name, tensor)| {
             let scale = match tensor.dims() {
@@ -154,6 +154,6 @@ fn parameters_beyond_counting_and_beyond_memory_are_refused_before_they_are_draw
     let beyond = Network::new(&[4], wide(usize::MAX / 2)).map(|_| ());
     assert!(matches!(beyond, Err(ModelError::TooLarge { name, .. }) if name == "a.weight"));
     let network = Network::new(&[4], wide(1 << 44)).expect("a network of shapes");
-    let drawn = network.init(0, DType::F32, &Device::Cpu);
+    let drawn = network.init(0, DType::F32, test_device());
     assert!(matches!(drawn, Err(ModelError::NoMemory(_))), "{drawn:?}");
 }

@@ -1,12 +1,12 @@
 //! Random residual stacks with batch norm, in f64: adjoint identity, finite differences, training
 //! gradients, mixed derivatives, and the indifference to skipping.
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use entk_models::{
     Activation, BatchNorm2d, Conv2d, Dense, GlobalMean, Model, Network, Params, Residual, Result,
     Sequential,
 };
-use entk_testing::{moved_statistics, normal};
+use entk_testing::{moved_statistics, normal, test_device};
 use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, RngSeed},
@@ -79,10 +79,10 @@ impl Stack {
                 .any(|(at, block)| block.zero && name == format!("{at}.bn2.weight"))
         };
         let specs = network.specs();
-        let noise = Params::standard_normal(&specs, self.seed ^ 1, DType::F64, &Device::Cpu)?;
-        let moved = Params::init(&specs, self.seed, DType::F64, &Device::Cpu)?;
+        let noise = Params::standard_normal(&specs, self.seed ^ 1, DType::F64, test_device())?;
+        let moved = Params::init(&specs, self.seed, DType::F64, test_device())?;
         let moved = moved.add_scaled(0.2, &noise)?;
-        let theta = Params::from_fn(&specs, DType::F64, &Device::Cpu, |spec| {
+        let theta = Params::from_fn(&specs, DType::F64, test_device(), |spec| {
             match (zero(&spec.name), moved.get(&spec.name)) {
                 (false, Ok(tensor)) => {
                     tensor.flatten_all().and_then(|t| t.to_vec1()).expect("f64 on the host")
@@ -140,7 +140,7 @@ fn errors(stack: &Stack) -> Result<[f64; 3]> {
     let theta = stack.theta(&network)?;
     let x = normal(&[&[stack.batch][..], &stack.input].concat(), stack.seed ^ 3)?;
     let u = normal(&[stack.batch, 2], stack.seed ^ 4)?;
-    let v = Params::standard_normal(&network.specs(), stack.seed ^ 5, DType::F64, &Device::Cpu)?;
+    let v = Params::standard_normal(&network.specs(), stack.seed ^ 5, DType::F64, test_device())?;
     let along = |outputs: &candle_core::Tensor| -> Result<f64> {
         Ok((outputs * &u)?.sum_all()?.to_scalar()?)
     };
@@ -170,7 +170,7 @@ fn skipping_shows(stack: &Stack) -> Result<bool> {
     let theta = stack.theta(&network)?;
     let x = normal(&[&[stack.batch][..], &stack.input].concat(), stack.seed ^ 3)?;
     let u = normal(&[stack.batch, 2], stack.seed ^ 4)?;
-    let v = Params::standard_normal(&network.specs(), stack.seed ^ 5, DType::F64, &Device::Cpu)?;
+    let v = Params::standard_normal(&network.specs(), stack.seed ^ 5, DType::F64, test_device())?;
     network.verify_active_parameters(&theta, &x)?;
     let entered = network.clone().without_skipping();
     let (a, b) = (network.sweep(&theta, &x)?, entered.sweep(&theta, &x)?);
@@ -189,7 +189,7 @@ fn mixed_errors(stack: &Stack) -> Result<[f64; 2]> {
     let shape = [&[stack.batch][..], &stack.input].concat();
     let [x, u] = [3, 6].map(|salt| normal(&shape, stack.seed ^ salt));
     let (x, u) = (x?, u?);
-    let v = Params::standard_normal(&network.specs(), stack.seed ^ 5, DType::F64, &Device::Cpu)?;
+    let v = Params::standard_normal(&network.specs(), stack.seed ^ 5, DType::F64, test_device())?;
     let sweep = network.sweep(&theta, &x)?;
     let image = sweep.mixed(None, Some(&u))?.gradient()?;
     let back = (sweep.mixed(Some(&v), None)?.input_gradient()? * &u)?.sum_all()?;

@@ -1,13 +1,13 @@
 //! Training mode: gradients through the batch statistics against finite differences and candle's
 //! autograd, the running statistics, and what is exactly zero, in f64.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use entk_models::{
     Activation, BatchNorm2d, Flatten, FrozenNorms, Model, Network, NormMode, NormalizeBatch,
     Operation, Params, Result, Sequential,
 };
 use entk_testing::{
-    derivative_cases, moved_statistics, networks::two_stages, normal, tensor_error,
+    derivative_cases, moved_statistics, networks::two_stages, normal, tensor_error, test_device,
     with_zero_branches,
 };
 
@@ -42,8 +42,8 @@ fn gradient_equals_central_differences() -> Result<()> {
 #[test]
 fn gradient_equals_candle_autograd() -> Result<()> {
     let network = two_stages(Activation::Relu).network()?;
-    let noise = Params::standard_normal(&network.specs(), 3, DType::F64, &Device::Cpu)?;
-    let theta = network.init(2, DType::F64, &Device::Cpu)?.add_scaled(0.1, &noise)?;
+    let noise = Params::standard_normal(&network.specs(), 3, DType::F64, test_device())?;
+    let theta = network.init(2, DType::F64, test_device())?.add_scaled(0.1, &noise)?;
     let x = normal(&[6, 2, 8, 8], 4)?;
     let vars: Vec<(String, Var)> = (theta.iter())
         .map(|(name, t)| Ok((name.to_string(), Var::from_tensor(t)?)))
@@ -70,9 +70,9 @@ fn gradient_equals_candle_autograd() -> Result<()> {
 fn running_statistics_move_by_a_tenth_with_the_biased_variance() -> Result<()> {
     let layers = Sequential::new().then(BatchNorm2d::new("n", 2)).then(Flatten);
     let network = Network::new(&[2, 1, 2], layers)?;
-    let theta = network.init(0, DType::F64, &Device::Cpu)?;
+    let theta = network.init(0, DType::F64, test_device())?;
     // Channel 0 holds 1, 2, 3, 6 (mean 3, biased variance 3.5), channel 1 holds 5 throughout.
-    let x = Tensor::new(&[[1.0, 2.0, 5.0, 5.0], [3.0, 6.0, 5.0, 5.0]], &Device::Cpu)?;
+    let x = Tensor::new(&[[1.0, 2.0, 5.0, 5.0], [3.0, 6.0, 5.0, 5.0]], test_device())?;
     let x = x.reshape((2, 2, 1, 2))?;
     let sweep = network.training_sweep(&theta, &x)?;
     for ((name, tensor), (expected, values)) in sweep.statistics().iter().zip([
@@ -123,8 +123,8 @@ fn a_norm_is_adjoint_to_itself_in_both_modes() -> Result<()> {
 #[test]
 fn skipping_zero_branches_changes_no_bit_of_a_training_step() -> Result<()> {
     let network = two_stages(Activation::Gelu).network()?;
-    let noise = Params::standard_normal(&network.specs(), 3, DType::F64, &Device::Cpu)?;
-    let theta = network.init(2, DType::F64, &Device::Cpu)?.add_scaled(0.1, &noise)?;
+    let noise = Params::standard_normal(&network.specs(), 3, DType::F64, test_device())?;
+    let theta = network.init(2, DType::F64, test_device())?.add_scaled(0.1, &noise)?;
     let theta = with_zero_branches(&theta)?;
     let entered = network.clone().without_skipping();
     let x = normal(&[6, 2, 8, 8], 4)?;
@@ -144,8 +144,8 @@ fn skipping_zero_branches_changes_no_bit_of_a_training_step() -> Result<()> {
 #[test]
 fn frozen_training_follows_the_stored_statistics() -> Result<()> {
     let network = two_stages(Activation::Tanh).network()?;
-    let noise = Params::standard_normal(&network.specs(), 3, DType::F64, &Device::Cpu)?;
-    let theta = network.init(2, DType::F64, &Device::Cpu)?.add_scaled(0.1, &noise)?;
+    let noise = Params::standard_normal(&network.specs(), 3, DType::F64, test_device())?;
+    let theta = network.init(2, DType::F64, test_device())?.add_scaled(0.1, &noise)?;
     let theta = moved_statistics(&theta, 4)?;
     let (x, u) = (normal(&[6, 2, 8, 8], 4)?, normal(&[6, 1], 5)?);
     let frozen = FrozenNorms::new(&network);

@@ -1,17 +1,17 @@
 //! Gradients that are exactly zero: which they are, that the prediction is checked, and that
 //! leaving them out changes no result.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::{
     Activation, Conv2d, Dense, Embed, GlobalMean, Model, ModelError, Network, NormMode, Operation,
     Params, ResNetConfig, Result, Sequential, only_tangent,
 };
-use entk_testing::{derivative_cases, normal};
+use entk_testing::{derivative_cases, normal, test_device};
 
 #[test]
 fn the_papers_resnet18_starts_with_180_033_active_parameters() -> Result<()> {
     let network = ResNetConfig::default().network()?;
-    let theta = network.init(0, DType::F32, &Device::Cpu)?;
+    let theta = network.init(0, DType::F32, test_device())?;
     let active = network.active_parameters(&theta)?;
     assert_eq!((active.count(), active.total()), (180_033, 11_169_345));
     assert_eq!(theta.count(), 11_169_345);
@@ -20,10 +20,10 @@ fn the_papers_resnet18_starts_with_180_033_active_parameters() -> Result<()> {
     assert_eq!(network.verify_active_parameters(&theta, &x)?, active);
 
     let ones = ResNetConfig { zero_init_residual: false, ..ResNetConfig::default() }.network()?;
-    let theta = ones.init(0, DType::F32, &Device::Cpu)?;
+    let theta = ones.init(0, DType::F32, test_device())?;
     assert_eq!(ones.active_parameters(&theta)?.count(), 11_169_345);
     let deep = ResNetConfig::resnet34().network()?;
-    assert_eq!(deep.init(0, DType::F32, &Device::Cpu)?.count(), 21_277_505);
+    assert_eq!(deep.init(0, DType::F32, test_device())?.count(), 21_277_505);
     Ok(())
 }
 
@@ -55,9 +55,9 @@ fn zero_weights_stop_gradients_too() -> Result<()> {
         .then(GlobalMean)
         .then(Dense::new("head", 3, 1));
     let network = Network::new(&[1, 4, 4], layers)?;
-    let theta = network.init(0, DType::F64, &Device::Cpu)?;
+    let theta = network.init(0, DType::F64, test_device())?;
     let without = |name: &str| {
-        Params::from_fn(&network.specs(), DType::F64, &Device::Cpu, |spec| {
+        Params::from_fn(&network.specs(), DType::F64, test_device(), |spec| {
             match spec.name == name {
                 true => vec![0.0; spec.elem_count()],
                 false => spec.draw(0),
@@ -110,7 +110,7 @@ fn a_wrong_prediction_is_an_error() -> Result<()> {
         .then(GlobalMean)
         .then(Dense::new("head", 2, 1));
     let network = Network::new(&[1, 4, 4], layers)?;
-    let theta = network.init(0, DType::F64, &Device::Cpu)?;
+    let theta = network.init(0, DType::F64, test_device())?;
     let x = normal(&[3, 1, 4, 4], 1)?;
     match network.verify_active_parameters(&theta, &x) {
         Err(ModelError::NotZero { name, largest }) => {
@@ -124,7 +124,7 @@ fn a_wrong_prediction_is_an_error() -> Result<()> {
 
 #[test]
 fn the_row_of_a_padding_is_frozen_where_it_is_looked_up() -> Result<()> {
-    let ids = Tensor::new(&[[2u32, 0, 2, 4], [1, 2, 3, 3]], &Device::Cpu)?;
+    let ids = Tensor::new(&[[2u32, 0, 2, 4], [1, 2, 3, 3]], test_device())?;
     let (table, moved) = (normal(&[1, 5, 3], 1)?, normal(&[1, 5, 3], 2)?);
     let (dy, ddy) = (normal(&[2, 4, 3], 3)?, normal(&[2, 4, 3], 4)?);
     let (plain, padded) = (Embed::default(), Embed::with_padding(2));
@@ -136,7 +136,7 @@ fn the_row_of_a_padding_is_frozen_where_it_is_looked_up() -> Result<()> {
     };
     assert_equal(&same, &y)?;
     // All but row 2 of the table.
-    let others = Tensor::new(&[[1.0], [1.0], [0.0], [1.0], [1.0]], &Device::Cpu)?;
+    let others = Tensor::new(&[[1.0], [1.0], [0.0], [1.0], [1.0]], test_device())?;
     let without = |d: &Tensor| d.broadcast_mul(&others);
     let tangent = plain.jvp(&cache, &[None, Some(&without(&moved)?)])?;
     assert_equal(&padded.jvp(&padded_cache, &[None, Some(&moved)])?, &tangent)?;

@@ -100,12 +100,16 @@ fn run(
     Ok((output.status.success(), said))
 }
 
+/// What the software GPU has counted in a run.
+fn counted(folder: &Path, what: &str) -> TestResult<usize> {
+    let counts = std::fs::read_to_string(folder.with_extension("counts"))?;
+    let line = counts.lines().find_map(|line| line.split_once('\t').filter(|(_, of)| *of == what));
+    Ok(line.ok_or(what)?.0.parse()?)
+}
+
 /// How many calls of a kind a run made that a fault could have hit.
 fn chances(folder: &Path, kind: &str) -> TestResult<usize> {
-    let counts = std::fs::read_to_string(folder.with_extension("counts"))?;
-    let name = format!("chances of {kind}");
-    let line = counts.lines().find_map(|line| line.split_once('\t').filter(|(_, of)| *of == name));
-    Ok(line.ok_or(name)?.0.parse()?)
+    counted(folder, &format!("chances of {kind}"))
 }
 
 /// The command of a run that a fault ended, again: it keeps what was finished, and gives the bits
@@ -153,6 +157,21 @@ fn a_fault_of_the_device_names_it_and_loses_nothing() -> TestResult {
         }
         assert!(kept.iter().any(|kept| *kept > 0), "no tile was ever finished: {kept:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn inputs_and_parameters_go_to_another_device_once() -> TestResult {
+    if !is_software_gpu()? {
+        return Ok(());
+    }
+    let (root, case) = (temporary()?, Case::new(1)?);
+    let folder = root.path().join("gram");
+    let (succeeded, said) = run(&folder, 2, None, false)?;
+    assert!(succeeded, "{said}");
+    let entries = case.x.elem_count() + case.theta.count();
+    let bytes = entries * case.theta.dtype().size_in_bytes();
+    assert_eq!(counted(&folder, "bytes by cuMemcpyPeerAsync")?, bytes);
     Ok(())
 }
 

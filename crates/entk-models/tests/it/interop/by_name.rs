@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Device, Module, Tensor, Var};
+use candle_core::{DType, Module, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
 use entk_models::{
     AsModule, Conv2d, Dense, Flatten, Model, ModelError, Network, Params, Result, Sequential,
     Trainable,
 };
-use entk_testing::{networks::named, normal, tensor_error};
+use entk_testing::{networks::named, normal, tensor_error, test_device};
 
 /// Round-off of f64 through sums of a few hundred terms.
 const ROUND_OFF: f64 = 1e-12;
@@ -32,8 +32,8 @@ fn reversed(params: &Params) -> Result<Params> {
 fn sets_in_another_order_are_the_same_vector() -> Result<()> {
     let network = named("resnet relu")?;
     let (a, b) = (
-        network.init(1, DType::F64, &Device::Cpu)?,
-        Params::standard_normal(&network.specs(), 2, DType::F64, &Device::Cpu)?,
+        network.init(1, DType::F64, test_device())?,
+        Params::standard_normal(&network.specs(), 2, DType::F64, test_device())?,
     );
     let turned = reversed(&b)?;
     assert!((a.dot(&b)? - a.dot(&turned)?).abs() <= ROUND_OFF * a.norm()? * b.norm()?);
@@ -58,7 +58,7 @@ fn sets_in_another_order_are_the_same_vector() -> Result<()> {
 #[test]
 fn kinds_are_those_of_the_network() -> Result<()> {
     let network = network()?.with_trainable(&Trainable::only(["fc.*"]))?;
-    let theta = network.init(4, DType::F64, &Device::Cpu)?;
+    let theta = network.init(4, DType::F64, test_device())?;
     let all = theta.iter().chain(theta.statistics()).map(|(n, t)| (n, t.clone()));
     let back = Params::from_named(&network.specs(), all.collect::<HashMap<_, _>>())?;
     assert_eq!(back.count(), theta.count());
@@ -70,7 +70,7 @@ fn kinds_are_those_of_the_network() -> Result<()> {
 #[test]
 fn misfits_are_listed_and_half_precision_is_refused() -> Result<()> {
     let network = network()?;
-    let theta = network.init(5, DType::F64, &Device::Cpu)?;
+    let theta = network.init(5, DType::F64, test_device())?;
     let entry = |(name, t): (&str, &Tensor)| (name.replace("fc.weight", "fc.w"), t.clone());
     let mut tensors: HashMap<String, Tensor> = theta.iter().map(entry).collect();
     tensors.insert("conv.bias".to_owned(), normal(&[1, 3], 6)?);
@@ -87,13 +87,13 @@ fn misfits_are_listed_and_half_precision_is_refused() -> Result<()> {
 #[test]
 fn variables_come_and_go_by_name() -> Result<()> {
     let network = network()?;
-    let theta = network.init(7, DType::F64, &Device::Cpu)?;
+    let theta = network.init(7, DType::F64, test_device())?;
     let map = theta.to_var_map()?;
     let back = Params::from_var_map(&network.specs(), &map)?;
     assert_eq!(back.sub(&theta)?.norm()?, 0.0);
     let builder = theta.to_var_builder();
     assert_eq!(Params::from_var_builder(&network.specs(), &builder)?.sub(&theta)?.norm()?, 0.0);
-    let of_map = VarBuilder::from_varmap(&map, DType::F64, &Device::Cpu);
+    let of_map = VarBuilder::from_varmap(&map, DType::F64, test_device());
     assert_eq!(Params::from_var_builder(&network.specs(), &of_map)?.sub(&theta)?.norm()?, 0.0);
 
     let zero = theta.zeros_like()?;
@@ -121,7 +121,7 @@ fn parameters_of_variables_stay() -> Result<()> {
 fn a_builder_that_lacks_something_is_refused_at_once() -> Result<()> {
     let network = network()?;
     let map = VarMap::new();
-    let builder = VarBuilder::from_varmap(&map, DType::F64, &Device::Cpu);
+    let builder = VarBuilder::from_varmap(&map, DType::F64, test_device());
     candle_nn::linear(5, 2, builder.pp("fc"))?;
     let tensors = map
         .data()
@@ -130,7 +130,7 @@ fn a_builder_that_lacks_something_is_refused_at_once() -> Result<()> {
         .iter()
         .map(|(n, v)| (n.clone(), v.as_tensor().clone()))
         .collect();
-    let other = VarBuilder::from_tensors(tensors, DType::F64, &Device::Cpu);
+    let other = VarBuilder::from_tensors(tensors, DType::F64, test_device());
     for builder in [builder, other] {
         let error = Params::from_var_builder(&network.specs(), &builder).expect_err("a misfit");
         let ModelError::Names { missing, misshaped, .. } = &error else { panic!("{error}") };
@@ -145,10 +145,10 @@ fn a_builder_that_lacks_something_is_refused_at_once() -> Result<()> {
 #[test]
 fn networks_are_modules_and_modules_take_parameters() -> Result<()> {
     let network = network()?;
-    let theta = network.init(9, DType::F64, &Device::Cpu)?;
+    let theta = network.init(9, DType::F64, test_device())?;
     let theta = theta.add_scaled(
         0.1,
-        &Params::standard_normal(&network.specs(), 1, DType::F64, &Device::Cpu)?,
+        &Params::standard_normal(&network.specs(), 1, DType::F64, test_device())?,
     )?;
     let builder = theta.to_var_builder();
     let same = candle_nn::Conv2dConfig { padding: 1, ..Default::default() };

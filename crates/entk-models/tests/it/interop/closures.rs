@@ -1,14 +1,14 @@
 //! Operations made of closures beside those with rules of their own, and closures that candle
 //! differentiates wrongly.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use candle_nn::{Module, ModuleT, VarBuilder, VarMap};
 use entk_models::{
     Activation, Affine, Closure, Dense, Graph, Initializer, Model, ModelError, Network, ParamSpec,
     Params, Result,
     check::{self, Input},
 };
-use entk_testing::{normal, tensor_error};
+use entk_testing::{normal, tensor_error, test_device};
 use proptest::prelude::*;
 
 /// Round-off of f64 in sums of a few hundred terms.
@@ -48,8 +48,8 @@ fn rows(network: &Network, params: &Params, x: &Tensor, u: &Tensor) -> Result<Ve
 #[test]
 fn a_closure_equals_the_operations_that_it_is_made_of() -> Result<()> {
     let (ours, closures) = (network(false)?, network(true)?);
-    let theta = ours.init(1, DType::F64, &Device::Cpu)?;
-    let v = Params::standard_normal(&ours.specs(), 2, DType::F64, &Device::Cpu)?;
+    let theta = ours.init(1, DType::F64, test_device())?;
+    let v = Params::standard_normal(&ours.specs(), 2, DType::F64, test_device())?;
     let (x, u) = (normal(&[5, 4], 3)?, normal(&[5, 3], 4)?);
     let (a, b) = (ours.sweep(&theta, &x)?, closures.sweep(&theta, &x)?);
     for (what, error) in [
@@ -106,8 +106,8 @@ proptest! {
         let w = graph.parameter(ParamSpec::trainable("w", &[d], Initializer::Normal)).unwrap();
         let y = graph.apply(map, &[x, w]).unwrap();
         let network = graph.network(y).unwrap();
-        let theta = network.init(seed, DType::F64, &Device::Cpu).unwrap();
-        let v = Params::standard_normal(&network.specs(), seed, DType::F64, &Device::Cpu).unwrap();
+        let theta = network.init(seed, DType::F64, test_device()).unwrap();
+        let v = Params::standard_normal(&network.specs(), seed, DType::F64, test_device()).unwrap();
         let u = normal(&[n, d + 1], seed).unwrap();
         let sweep = network.sweep(&theta, &normal(&[n, d], seed + 1).unwrap()).unwrap();
         let (jv, gradient) = (sweep.jvp(&v).unwrap(), sweep.vjp(&u).unwrap());
@@ -124,7 +124,7 @@ fn at_random(closure: Closure, d: usize) -> Result<(Network, Params, Tensor)> {
     let h = graph.add(&Dense::new("fc", d, d), x)?;
     let y = graph.apply(closure, &[h])?;
     let network = graph.network(y)?;
-    let theta = network.init(5, DType::F64, &Device::Cpu)?;
+    let theta = network.init(5, DType::F64, test_device())?;
     Ok((network, theta, normal(&[3, d], 6)?))
 }
 
@@ -188,7 +188,7 @@ fn build(builder: VarBuilder<'static>) -> candle_core::Result<impl Module> {
 #[test]
 fn a_model_of_candle_is_a_network() -> Result<()> {
     let map = VarMap::new();
-    let model = build(VarBuilder::from_varmap(&map, DType::F64, &Device::Cpu))?;
+    let model = build(VarBuilder::from_varmap(&map, DType::F64, test_device()))?;
     let network = Network::from_candle("small", &[2, 4, 4], 2, &map, build)?;
     let theta = Params::from_var_map(&network.specs(), &map)?;
     assert_eq!((theta.iter().count(), theta.statistics().count()), (6, 2));

@@ -1,11 +1,11 @@
 //! Attention against its parts, masks that are refused, and weights that others block or normalise.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_models::{
     Affine, Attend, Graph, Initializer, MatMul, Model, ModelError, Network, NormMode, Normalize,
     Operation, ParamSpec, Params, Result, Softmax, check,
 };
-use entk_testing::{normal, tensor_error};
+use entk_testing::{normal, tensor_error, test_device};
 
 /// f64 round-off in exponentials of scores of size 10, and sums of a dozen terms.
 const ROUND_OFF: f64 = 1e-13;
@@ -43,7 +43,7 @@ fn attention_is_its_parts() -> Result<()> {
     let added: Vec<f64> =
         (0..24).map(|at| if at % 5 == 3 { hidden } else { f64::from(at) / 9.0 }).collect();
     let causal: Vec<f64> = (0..24).map(|at| if at % 6 > at / 6 { hidden } else { 0.0 }).collect();
-    let tensor = |mask: &Vec<f64>| Tensor::from_slice(mask, (4, 6), &Device::Cpu);
+    let tensor = |mask: &Vec<f64>| Tensor::from_slice(mask, (4, 6), test_device());
     let (added, causal) = (tensor(&added)?, tensor(&causal)?);
     let attend = Attend::new().with_scale(SCALE);
     for (attend, mask) in [
@@ -65,7 +65,7 @@ fn attention_is_its_parts() -> Result<()> {
 #[test]
 fn masks_and_shapes_that_do_not_fit_are_errors() -> Result<()> {
     let shapes = [&[4, 2, 3][..], &[2, 2, 3], &[2, 2, 5]];
-    let mask = |rows: [[f64; 2]; 2]| Tensor::new(&rows, &Device::Cpu);
+    let mask = |rows: [[f64; 2]; 2]| Tensor::new(&rows, test_device());
     let hidden = f64::NEG_INFINITY;
     assert_eq!(Attend::new().output_shape(&shapes)?, [4, 2, 5]);
     let blind = Attend::new().with_mask(&mask([[0.0, 0.0], [hidden, hidden]])?)?;
@@ -76,7 +76,7 @@ fn masks_and_shapes_that_do_not_fit_are_errors() -> Result<()> {
     assert!(matches!(blind, Err(ModelError::NoKey { query: 0 })));
     assert!(Attend::new().with_mask(&mask([[f64::NAN, 0.0], [0.0, 0.0]])?).is_err());
     assert!(Attend::new().with_mask(&mask([[0.0; 2]; 2])?.flatten_all()?).is_err());
-    let wide = Attend::new().with_mask(&Tensor::zeros((2, 3), DType::F64, &Device::Cpu)?)?;
+    let wide = Attend::new().with_mask(&Tensor::zeros((2, 3), DType::F64, test_device())?)?;
     assert!(wide.output_shape(&shapes).is_err());
     for wrong in [
         [&[3, 2, 3][..], &[2, 2, 3], &[2, 2, 5]],
@@ -112,14 +112,14 @@ fn computed_weights() -> Result<Network> {
 #[test]
 fn computed_weights_pass_the_whole_check() -> Result<()> {
     let network = computed_weights()?;
-    let theta = network.init(1, DType::F64, &Device::Cpu)?;
+    let theta = network.init(1, DType::F64, test_device())?;
     check::network(&network, &theta, &normal(&[4, 4], 2)?)?.ensure()
 }
 
 #[test]
 fn a_factor_of_zero_blocks_the_other() -> Result<()> {
     let network = computed_weights()?;
-    let theta = network.init(1, DType::F64, &Device::Cpu)?;
+    let theta = network.init(1, DType::F64, test_device())?;
     let zero = |name: &str, tensor: &Tensor| match name {
         "b" => tensor.zeros_like(),
         _ => Ok(tensor.clone()),

@@ -1,8 +1,9 @@
 //! Convolutions of all sizes against PyTorch: sums over a grid, computed there by
 //! tools/operations_by_torch.py.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use entk_models::{Convolve, NormMode, Operation, Padding, Result};
+use entk_testing::test_device;
 
 /// Kinds of convolutions along one axis: how many sizes of the grid are taken, and the sum over
 /// these of the results' products with sin(j + 1).
@@ -19,7 +20,7 @@ fn rounded(shape: &[usize], k: f64) -> Result<Tensor> {
     let number = |i| (3.0 * (3.0 * f64::from(i) + k).sin()).round();
     let count: usize = shape.iter().product();
     let values = (0..count as u32).map(number).collect();
-    Ok(Tensor::from_vec::<_, f64>(values, shape, &Device::Cpu)?)
+    Ok(Tensor::from_vec::<_, f64>(values, shape, test_device())?)
 }
 
 /// The product of the result for two channels of n entries, where these are taken.

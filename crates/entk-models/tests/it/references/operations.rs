@@ -1,9 +1,12 @@
 //! Operations against PyTorch: two numbers an operation, computed there by
 //! tools/operations_by_torch.py.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use entk_models::{AvgPool1d, MaxPool1d, NormMode, Operation, PoolWindows, Result};
-use entk_testing::operations::{InputLaw, Numbers, OperationVisitor, visit_operations};
+use entk_testing::{
+    operations::{InputLaw, Numbers, OperationVisitor, visit_operations},
+    test_device,
+};
 
 /// Name, sum of y_j sin(j + 1) over the result of two examples, and sum of dx_i cos(i + 1) over its
 /// gradient with respect to all inputs.
@@ -199,7 +202,7 @@ const TOLERANCE: f64 = 1e-11;
 fn wave(shape: &[usize], function: impl Fn(f64) -> f64) -> Result<Tensor> {
     let count: usize = shape.iter().product();
     let values = (0..count).map(|at| function(at as f64)).collect();
-    Ok(Tensor::from_vec::<_, f64>(values, shape, &Device::Cpu)?)
+    Ok(Tensor::from_vec::<_, f64>(values, shape, test_device())?)
 }
 
 fn dot(a: &Tensor, b: &Tensor) -> Result<f64> {
