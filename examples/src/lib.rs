@@ -83,3 +83,18 @@ pub use run::{
     },
     stderr::say,
 };
+
+/// Compiles the README's examples as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+/// Compiles the guide to operations as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/operations.md")]
+struct Operations;
+
+/// Compiles the guide to networks of PyTorch as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/pytorch.md")]
+struct Pytorch;

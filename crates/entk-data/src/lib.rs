@@ -51,3 +51,8 @@ pub use images::{Images, Layout};
 pub use separable::{SeparableConfig, UNIT_TOLERANCE, linearly_separable};
 pub use source::{DATA_VARIABLE, DataSource, Loaded, Origin, load};
 pub use standardizer::Standardizer;
+
+/// Compiles the README's example as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

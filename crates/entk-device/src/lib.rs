@@ -48,7 +48,7 @@ pub use error::{DeviceError, Result};
 pub use function::Function;
 pub use geometry::{Geometry, Windows};
 pub use input_source::{InputSource, SourceRange};
-#[cfg(any(test, feature = "host-check"))]
+#[cfg(any(test, feature = "__host-check"))]
 pub use launch::host::{HostCompiler, HostEntry};
 pub use launch::{
     Launch,
@@ -59,3 +59,8 @@ pub use products::{add_product, operand::Operand, precision::Precision};
 pub use properties::{DeviceProperties, PoolUse};
 pub use self_test::{known_answers::KnownAnswer, self_test};
 pub use transfer::{host_copies::HostCopies, to_device};
+
+/// Compiles the README's example as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

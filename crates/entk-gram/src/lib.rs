@@ -40,3 +40,8 @@ pub use jacobian::JacobianOperator;
 pub use plan::rate::product_rate;
 pub use progress::Observer;
 pub use store::{Store, StoreConfig};
+
+/// Compiles the README's example as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

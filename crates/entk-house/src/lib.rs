@@ -13,6 +13,7 @@ pub mod functions;
 pub mod imports;
 pub mod manifests;
 pub mod modules;
+pub mod packages;
 pub mod sizes;
 pub mod tokens;
 pub mod tree;

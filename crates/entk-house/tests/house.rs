@@ -4,7 +4,7 @@ use std::path::Path;
 use entk_house::{
     circles, docs, file_calls,
     functions::{functions, long},
-    manifests, sizes,
+    manifests, packages, sizes,
     tree::{Finding, Tree},
     words::{self, Banned, Scope},
 };
@@ -89,6 +89,22 @@ const BANNED: [Banned; 35] = [
     in_gram("Group", "`SweepGroup`"),
 ];
 
+/// Categories of the registry that fit crates of this family.
+const CATEGORIES: [&str; 12] = [
+    "algorithms",
+    "concurrency",
+    "data-structures",
+    "development-tools::testing",
+    "encoding",
+    "filesystem",
+    "hardware-support",
+    "mathematics",
+    "memory-management",
+    "parser-implementations",
+    "science",
+    "simulation",
+];
+
 /// Types whose name each crate has on purpose.
 const IN_EVERY_CRATE: [&str; 2] = ["Result", "Sealed"];
 
@@ -125,6 +141,11 @@ fn imports_name_the_module_that_defines_the_item() {
 #[test]
 fn crates_know_only_those_below_them() {
     none("the order of crates", manifests::upward(&tree(), &ORDER, &TESTING));
+}
+
+#[test]
+fn published_crates_have_what_a_registry_asks_for() {
+    none("whole manifests", packages::unpublishable(&tree(), &CATEGORIES));
 }
 
 #[test]

@@ -16,3 +16,8 @@ pub use error::{LinearizeError, Result};
 pub use jacobian::Jacobian;
 pub use linearized::Linearized;
 pub use mixed::MixedDerivative;
+
+/// Compiles the README's example as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -185,6 +185,11 @@ pub fn in_gib_above(bytes: u64) -> String {
     in_gib(bytes.div_ceil(unit).saturating_mul(unit))
 }
 
+/// Compiles the README's example as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -105,3 +105,8 @@ pub use params::{
     trainable::Trainable,
 };
 pub use sweep::{MixedSweep, Sweep, TrainingSweep};
+
+/// Compiles the README's example as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

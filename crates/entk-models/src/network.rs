@@ -1,7 +1,7 @@
 //! A graph with its output as a model: it checks parameters and batches once, then passes them
 //! through. What [`Model`](crate::Model) promises for a network is computed here.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use candle_core::{DType, Tensor};
 
@@ -34,6 +34,7 @@ use crate::{
 ///     .then(Dense::new("head", 4 * 8 * 8, 1));
 /// let network = Network::new(&[1, 8, 8], layers)?;
 /// assert_eq!(network.outputs(), 1);
+/// println!("{network}"); // a table: operations, shapes, parameters
 /// # Ok::<(), entk_models::ModelError>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -201,6 +202,13 @@ impl Network {
         let values = Initializer::Normal.draw("probe", batch * self.outputs, 0);
         let values = Tensor::from_vec(values, (batch, self.outputs), params.device())?;
         Ok(values.to_dtype(params.dtype())?)
+    }
+}
+
+/// The table of its operations: [`Network::summary`].
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.summary().fmt(f)
     }
 }
 

@@ -79,3 +79,8 @@ pub use solve::{
     conjugate::{CgConfig, CgProgress, CgSolution, conjugate_gradients},
     preconditioner::SpectralPreconditioner,
 };
+
+/// Compiles the README's example as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -64,6 +64,7 @@
 #![forbid(unsafe_code)]
 
 mod dense;
+mod display;
 mod eigenpairs;
 mod entries;
 mod error;
@@ -112,3 +113,8 @@ pub use statistics::{
     stochastic_lanczos::StochasticLanczos,
 };
 pub use target::{BinaryTarget, uncertain_labels};
+
+/// Compiles the README's example as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -14,4 +14,10 @@ mod verify;
 pub use config::Import;
 pub use error::{Result, TorchError};
 pub use import::{Imported, import, import_bytes};
+pub use rules::supported_operations;
 pub use verify::{Verified, verify, verify_network};
+
+/// Compiles the README's example as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

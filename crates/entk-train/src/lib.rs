@@ -82,3 +82,8 @@ pub use weights::{
     fit::{fit, fit_many, fit_many_observed, fit_observed},
     trainer::Trainer,
 };
+
+/// Compiles the README's example as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

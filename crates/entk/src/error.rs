@@ -1,5 +1,7 @@
 //! One error for programs that use several of the crates: each crate's own converts into it by `?`.
 
+use std::path::PathBuf;
+
 use crate::{
     data::DataError,
     device::{DeviceError, files::FileError, memory::MemoryError},
@@ -52,6 +54,15 @@ pub enum Error {
     /// Of training.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// Of a file of results that cannot be read as what was asked for, or a result that cannot be
+    /// written: see [`Save`](crate::Save).
+    #[error("{}: {reason}", path.display())]
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
 }
 
 /// Result with [`Error`].

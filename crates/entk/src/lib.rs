@@ -49,6 +49,8 @@
 //! # Ok::<(), entk::Error>(())
 //! ```
 //!
+//! [`Save`] keeps kernels, eigenpairs and histories as files, and [`AsTensor`] makes tensors of
+//! kernels.
 //! [`prelude`] has the names of everyday work, [`Error`] is what every error here converts into,
 //! and [`candle_core`] and [`candle_nn`] are the versions of candle whose types all signatures
 //! take.
@@ -56,6 +58,8 @@
 
 mod error;
 pub mod prelude;
+mod save;
+mod tensors;
 
 pub use candle_core;
 pub use candle_nn;
@@ -69,18 +73,10 @@ pub use entk_spectral as spectral;
 pub use entk_torch as torch;
 pub use entk_train as train;
 pub use error::{Error, Result};
+pub use save::Save;
+pub use tensors::AsTensor;
 
-/// Compiles the README's examples as documentation tests.
+/// Compiles the README's example as a documentation test.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;
-
-/// Compiles the guide to operations as documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/operations.md")]
-struct Operations;
-
-/// Compiles the guide to networks of PyTorch as documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/pytorch.md")]
-struct Pytorch;

@@ -15,6 +15,7 @@ pub use crate::{
         Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, LeNet5Config,
         MlpConfig, Model, Network, Params, ResNetConfig, Residual, Sequential,
     },
+    save::Save,
     spectral::{
         BinaryTarget, CrossGram, Eigenpairs, EigshConfig, Gram, alignment, eigh, eigsh,
         energy_concentration, rayleigh_alignment,

@@ -1,9 +1,9 @@
 //! What a kernel's launch is: a function, its sizes, and how long its inputs and output are.
 
-#[cfg(any(test, feature = "host-check"))]
+#[cfg(any(test, feature = "__host-check"))]
 pub(crate) mod host;
 pub(crate) mod kernels;
-#[cfg(any(test, feature = "cuda", feature = "host-check"))]
+#[cfg(any(test, feature = "cuda", feature = "__host-check"))]
 pub(crate) mod sizes;
 pub(crate) mod sources;
 

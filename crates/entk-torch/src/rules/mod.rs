@@ -55,6 +55,18 @@ pub(crate) const FAMILIES: [Family; 16] = [
     ("values without a derivative", values::RULES),
 ];
 
+/// The operations of `torch.export` that have a rule here, by family: as in `aten.relu.default`,
+/// without `aten.`.
+///
+/// ```
+/// let families = entk_torch::supported_operations();
+/// assert!(families.iter().any(|(_, names)| names.contains(&"relu.default")));
+/// ```
+pub fn supported_operations() -> Vec<(&'static str, Vec<&'static str>)> {
+    let names = |rules: &[(&'static str, Rule)]| rules.iter().map(|(name, _)| *name).collect();
+    FAMILIES.iter().map(|&(family, rules)| (family, names(rules))).collect()
+}
+
 static TABLE: LazyLock<HashMap<&'static str, Rule>> = LazyLock::new(|| {
     FAMILIES.iter().flat_map(|(_, rules)| rules.iter()).map(|(name, rule)| (*name, *rule)).collect()
 });
@@ -107,25 +119,7 @@ pub(crate) fn instead(operation: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use entk_testing::check_document;
-
     use super::FAMILIES;
-
-    const BEGIN: &str = "<!-- operations: begin -->";
-    const END: &str = "<!-- operations: end -->";
-
-    /// After a change of the rules, `UPDATE_DOCS=1 cargo test -p entk-torch table` writes the
-    /// guide's table.
-    #[test]
-    fn the_table_of_the_guide_is_that_of_the_rules() {
-        let mut rows = "| family | operations |\n| --- | --- |\n".to_owned();
-        for (family, rules) in FAMILIES {
-            let names: Vec<String> = rules.iter().map(|(name, _)| format!("`{name}`")).collect();
-            rows += &format!("| {family} | {} |\n", names.join(" "));
-        }
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/pytorch.md");
-        check_document(path, [BEGIN, END], &rows);
-    }
 
     #[test]
     fn no_operation_has_two_rules() {

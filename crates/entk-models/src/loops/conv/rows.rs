@@ -142,10 +142,13 @@ pub(crate) fn weight_rows(x: &Tensor, dy: &Tensor, geometry: Geometry) -> Result
 
 #[cfg(test)]
 mod tests {
-    use entk_testing::normal;
+    use candle_core::Device;
 
     use super::*;
-    use crate::loops::{channel::batch_sum, conv::weight_vjp, padding::Padding};
+    use crate::{
+        loops::{channel::batch_sum, conv::weight_vjp, padding::Padding},
+        params::init::Initializer,
+    };
 
     /// f64 round-off of a sum over a few thousand terms of size 1.
     const TOLERANCE: f64 = 1e-11;
@@ -165,10 +168,12 @@ mod tests {
                 stride,
                 [1; 2],
             )?;
-            let (x, dy) = (
-                normal(&[7, channels, size, size], 1)?,
-                normal(&[7, filters, g.output[0], g.output[1]], 2)?,
-            );
+            let normal = |shape: [usize; 4], seed| {
+                let values = Initializer::Normal.draw("x", shape.iter().product(), seed);
+                Tensor::from_vec(values, &shape, &Device::Cpu)
+            };
+            let x = normal([7, channels, size, size], 1)?;
+            let dy = normal([7, filters, g.output[0], g.output[1]], 2)?;
             let sum = batch_sum(&weight_rows(&x, &dy, g)?)?;
             let whole = weight_vjp(&x, &dy, g)?.flatten_all()?;
             let difference = (sum - whole)?.abs()?.max(0)?.to_scalar::<f64>()?;
