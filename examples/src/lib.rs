@@ -69,6 +69,7 @@ pub use experiment::{
     labels::{LabelTargets, Labels},
     linearization::fit_over,
     network_source::NetworkSource,
+    streamed_kernel::{StreamedFlags, StreamedKernel},
     target_rule::TargetRule,
     tasks::{Classification, Task, last_epoch},
 };

@@ -53,6 +53,15 @@ fn pairs_without_a_gram_are_those_of_the_gram() -> Result<()> {
         for (a, b) in found.iter().zip(&formed) {
             ensure!((a - b).abs() <= TOLERANCE * formed[0], "{name}: {a} {b}");
         }
+        // Without the flag the quicker way is taken, which both are right in.
+        let chosen = path(&format!("chosen-{name}"));
+        let said = program_succeeds("eigen", &chosen, &[&model[..], &["--k", "20"]].concat())?;
+        ensure!(said.contains("quickest:") && !said.contains("does not fit"), "{said}");
+        for (a, b) in values(&chosen)?.iter().zip(&formed) {
+            ensure!((a - b).abs() <= TOLERANCE * formed[0], "{name}: {a} {b}");
+        }
+        let record = Record::read(&chosen.join("record.json"))?;
+        ensure!(["Gram", "MatrixFree"].map(Into::into).contains(&record.results["way"]));
         let record = Record::read(&free.join("record.json"))?;
         ensure!(record.results["worst_residual"].as_f64().is_some_and(|r| r <= 1e-10));
     }
@@ -127,7 +136,7 @@ fn what_does_not_fit_is_refused() -> Result<()> {
     for (flags, said) in [
         (vec![], "--gram"),
         (vec!["--matrix-free"], "--inputs"),
-        ([&free[..], &["--gram", "x.npy"]].concat(), "cannot be used with"),
+        (vec!["--inputs", &x, "--gram", "x.npy"], "cannot be used with"),
         ([&free[..], &["--k", "21"]].concat(), "rank 20 at most"),
         ([&free[..], &["--k", "2", "--outputs", "pairs"]].concat(), "pairs"),
         ([&free[..], &["--k", "2", "--classes", "3", "--outputs", "class:3"]].concat(), "class:3"),

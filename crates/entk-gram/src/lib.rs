@@ -27,6 +27,7 @@ mod progress;
 pub mod store;
 mod tiles;
 mod to_store;
+mod ways;
 
 pub use assembly::Assembly;
 pub use config::{Accumulate, CpuConfig, DeviceConfig, Engine, GramConfig, Outputs, Strategy};
@@ -40,6 +41,7 @@ pub use jacobian::JacobianOperator;
 pub use plan::rate::product_rate;
 pub use progress::Observer;
 pub use store::{Store, StoreConfig};
+pub use ways::{Cluster, CostProbe, EigenpairsCost, Way, WayCost};
 
 /// Compiles the README's example as a documentation test.
 #[cfg(doctest)]

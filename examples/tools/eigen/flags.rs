@@ -28,19 +28,25 @@ pub struct Flags {
     #[arg(
         long,
         value_name = "FILE.npy|DIR",
-        required_unless_present = "matrix_free",
-        conflicts_with = "matrix_free"
+        required_unless_present = "inputs",
+        conflicts_with = "inputs"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gram: Option<PathBuf>,
 
-    /// Without a Gram: the pairs of the kernel of a network on --inputs, by products with its
-    /// Jacobian, for any number of examples. A pass over the inputs costs a sweep and 4 P
-    /// operations a column; the columns are 6 to 15 a pair
+    /// Inputs of a network, in place of --gram; images as (N, C, H, W). Rates are measured on some
+    /// of them, and the quicker way that fits memory is taken: the Gram, or products with the
+    /// Jacobian, for any number of examples; both costs are printed
+    #[arg(long, value_name = "FILE.npy")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<PathBuf>,
+
+    /// Without a Gram in any case: a pass over --inputs costs a sweep and 4 P operations a column;
+    /// the columns are 6 to 15 a pair
     #[arg(long, requires = "inputs")]
     pub matrix_free: bool,
 
-    /// Network of --matrix-free; with --gram, --classes says of how many outputs the Gram is the
+    /// Network of --inputs; with --gram, --classes says of how many outputs the Gram is the
     /// full kernel, rows n C + c
     #[command(flatten)]
     #[serde(flatten)]
@@ -50,22 +56,17 @@ pub struct Flags {
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
     pub activation: ActivationName,
 
-    /// Inputs of --matrix-free, read some at a time; images as (N, C, H, W)
-    #[arg(long, value_name = "FILE.npy", requires = "matrix_free")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub inputs: Option<PathBuf>,
-
-    /// So many examples of --matrix-free: beyond those of --inputs, shifted and mirrored copies of
-    /// them, drawn by --seed
-    #[arg(long, value_name = "N", value_parser = parse_size, requires = "matrix_free")]
+    /// So many examples: beyond those of --inputs, shifted and mirrored copies of them, drawn by
+    /// --seed
+    #[arg(long, value_name = "N", value_parser = parse_size, requires = "inputs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<usize>,
 
-    /// Element type of weights and gradients of --matrix-free; sums are in f64
+    /// Element type of weights and gradients of --inputs; sums of --matrix-free are in f64
     #[arg(long, value_enum, value_name = "TYPE", default_value_t = DTypeName::F32)]
     pub dtype: DTypeName,
 
-    /// Which kernel: of --matrix-free [default: trace], or taken out of the Gram, a full one of
+    /// Which kernel: of --inputs [default: trace], or taken out of the Gram, a full one of
     /// --classes outputs [default: the Gram as it is]
     #[command(flatten)]
     #[serde(flatten)]

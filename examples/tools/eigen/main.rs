@@ -4,7 +4,7 @@
 
 mod assembled;
 mod flags;
-mod matrix_free;
+mod of_network;
 mod results;
 mod solve;
 
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use entk::gram::Way;
 use entk_examples::{Run, exit, refused, stop_on_signals};
 use flags::Flags;
 use solve::Solve;
@@ -26,13 +27,16 @@ fn eigenpairs() -> Result<()> {
     let stop = stop_on_signals("stopping after this block of columns, with a checkpoint", None)?;
     let run = Run::start("eigen", flags.out.as_deref())?;
     let solve = Solve::new(&run, &flags, &stop);
-    let (top, kernel) = match (&flags.gram, &flags.inputs) {
-        (Some(path), _) => assembled::of_gram(&solve, path)?,
-        (None, Some(path)) => {
-            let (top, kernel) = matrix_free::of_network(&solve, path)?;
-            (top, Some(kernel))
+    let (top, kernel, way) = match (&flags.gram, &flags.inputs) {
+        (Some(path), _) => {
+            let (top, kernel) = assembled::of_gram(&solve, path)?;
+            (top, kernel, if path.is_dir() { Way::Store } else { Way::Gram })
         }
-        (None, None) => return Err(refused("give --gram, or --matrix-free with --inputs")),
+        (None, Some(path)) => {
+            let (top, kernel, way) = of_network::pairs(&solve, path)?;
+            (top, Some(kernel), way)
+        }
+        (None, None) => return Err(refused("give --gram, or --inputs with --model")),
     };
     let certificate = results::write(&run, &top, kernel.as_ref())?;
     solve.end();
@@ -41,6 +45,7 @@ fn eigenpairs() -> Result<()> {
         &flags,
         &serde_json::json!({
             "kernel": kernel,
+            "way": way,
             "largest_eigenvalue": top.pairs.values().first(),
             "smallest_eigenvalue": top.pairs.values().last(),
             "worst_residual": certificate.worst_residual,

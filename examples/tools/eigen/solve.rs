@@ -66,6 +66,17 @@ impl<'a> Solve<'a> {
         self.solve(identity, |run| run.row_gram_pairs(operator, self.flags.k))
     }
 
+    /// Whether a solve with this identity has left a checkpoint.
+    pub fn was_stopped(&self, identity: &impl serde::Serialize) -> Result<bool> {
+        Ok(self.path(identity)?.exists())
+    }
+
+    /// Where the checkpoint of a solve is.
+    fn path(&self, identity: &impl serde::Serialize) -> Result<PathBuf> {
+        let key = Key::new("eigen").with("flags", self.flags)?.with("kernel", identity)?;
+        Ok(self.run.folder().file(&format!("eigen-{key}.checkpoint")))
+    }
+
     /// Removes the checkpoint; called when the results are there.
     pub fn end(self) {
         if let Some(path) = self.checkpoint.get() {
@@ -78,8 +89,7 @@ impl<'a> Solve<'a> {
         identity: &impl serde::Serialize,
         solver: impl FnOnce(EigshRun<'_>) -> std::result::Result<CertifiedPairs, SpectralError>,
     ) -> Result<CertifiedPairs> {
-        let key = Key::new("eigen").with("flags", self.flags)?.with("kernel", identity)?;
-        let path = self.run.folder().file(&format!("eigen-{key}.checkpoint"));
+        let path = self.path(identity)?;
         let path = self.checkpoint.get_or_init(|| path);
         let found = self.run.stage("eigenpairs", self.flags.k as u64, |stage| {
             let mut checkpoints = Checkpoints { path, written: Instant::now(), between: BETWEEN };

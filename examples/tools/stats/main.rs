@@ -71,9 +71,9 @@ fn statistics() -> Result<()> {
     let rows = write(&sums, &exact, &found, &targets)?;
     let results = serde_json::json!({
         "examples": problem.examples(),
-        "parameters": problem.params.count(),
+        "parameters": problem.of.params.count(),
         "columns": jacobian.cols(),
-        "kernel": problem.kernel,
+        "kernel": problem.of.kernel,
         "targets": targets.len(),
         "plan": plan,
         "statistics": rows,

@@ -2,26 +2,21 @@
 //! targets go out, with a hash that tells them from others. Called by the main.
 
 use anyhow::Result;
-use candle_core::{DType, Device};
+use candle_core::DType;
 use entk::{
     device::{InputSource, hash},
-    gram::GramConfig,
-    models::{Model, Network, Params},
+    models::Params,
 };
-use entk_examples::{InputHeader, KernelChoice, NetworkSource, Run, ensure_input, input_source};
+use entk_examples::{Run, StreamedFlags, StreamedKernel, ensure_input};
 
 use crate::{flags::Flags, targets::TargetSet};
 
 /// Examples at both ends whose values are part of the hash.
 const HASHED: usize = 64;
 
-/// A kernel that is not computed.
+/// A kernel that is not computed, and what is asked of it.
 pub struct Problem {
-    pub network: Network,
-    pub params: Params,
-    pub source: Box<dyn InputSource>,
-    pub kernel: KernelChoice,
-    pub config: GramConfig,
+    pub of: StreamedKernel,
     pub targets: TargetSet,
     /// The hash of settings, weights and examples.
     pub identity: blake3::Hash,
@@ -29,29 +24,33 @@ pub struct Problem {
 
 impl Problem {
     pub fn read(run: &Run, flags: &Flags) -> Result<Self> {
-        let networks = NetworkSource::open(run, &flags.network, flags.dtype.into(), &Device::Cpu)?;
-        let header = InputHeader::read(&networks, &flags.inputs, None)?;
-        let network = networks.network(&header.input, flags.activation.into())?;
-        networks.ensure_memory(&network, 0, None)?;
-        let kernel = flags.outputs.of_eigenvectors(network.outputs())?;
-        ensure_input(kernel.rows_per_example() == 1, || {
-            let outputs = kernel.outputs;
+        let of = StreamedKernel::read(
+            run,
+            &StreamedFlags {
+                network: &flags.network,
+                activation: flags.activation,
+                dtype: flags.dtype,
+                outputs: flags.outputs,
+                inputs: &flags.inputs,
+                augment: flags.augment,
+                seed: flags.seed,
+            },
+        )?;
+        ensure_input(of.kernel.rows_per_example() == 1, || {
+            let outputs = of.kernel.outputs;
             format!("--outputs {outputs}: has several rows an example; take trace, sum or class:K")
         })?;
-        let params = networks.start(&network, flags.seed)?;
-        let source = input_source(run, &networks, &flags.inputs, flags.augment, flags.seed)?;
-        let n = source.examples();
+        let n = of.source.examples();
         ensure_input(flags.parts <= n, || format!("--parts {}: of {n} examples", flags.parts))?;
-        let read = |labels| TargetSet::read(labels, header.count, n);
+        let read = |labels| TargetSet::read(labels, of.inputs, n);
         let targets = flags.labels.as_deref().map(read).transpose()?.unwrap_or_default();
-        let config = GramConfig { outputs: kernel.outputs.kernel(), ..GramConfig::default() };
-        let identity = identity(flags, &params, &*source, &targets)?;
-        Ok(Self { network, params, source, kernel, config, targets, identity })
+        let identity = identity(flags, &of.params, &*of.source, &targets)?;
+        Ok(Self { of, targets, identity })
     }
 
     /// Number of examples N.
     pub fn examples(&self) -> usize {
-        self.source.examples()
+        self.of.source.examples()
     }
 }
 

@@ -12,9 +12,10 @@ use entk::{
         eigh, sampled_frobenius,
     },
 };
+use entk_examples::StreamedKernel;
 use rand::{SeedableRng, rngs::ChaCha8Rng, seq::index};
 
-use crate::{problem::Problem, sums::Sums};
+use crate::sums::Sums;
 
 /// What a sample says.
 pub struct SampleReport {
@@ -30,7 +31,7 @@ pub struct SampleReport {
 
 /// The report of a sample of --sample examples; `squares` is the sum of K_nn^2 over all.
 pub fn sample(sums: &Sums<'_>, squares: f64) -> Result<SampleReport> {
-    let Problem { network, params, source, config, .. } = sums.problem;
+    let StreamedKernel { network, params, source, config, .. } = &sums.problem.of;
     let n = sums.problem.examples();
     let examples = sums.flags.sample.min(n);
     let mut rng = ChaCha8Rng::seed_from_u64(sums.flags.seed);

@@ -13,7 +13,7 @@ use entk::{
     gram::{GramError, JacobianOperator},
     spectral::{LinearOperator, StochasticLanczos},
 };
-use entk_examples::{Run, Stage};
+use entk_examples::{Run, Stage, StreamedKernel};
 
 use crate::{flags::Flags, passes::PassFolder, problem::Problem};
 
@@ -40,13 +40,13 @@ pub struct Exact {
 impl Sums<'_> {
     /// The Jacobian of some examples, without anyone who sees its passes.
     pub fn jacobian<'s>(&'s self, source: &'s SourceRange<'s>) -> Result<JacobianOperator<'s>> {
-        let Problem { network, params, config, .. } = self.problem;
+        let StreamedKernel { network, params, config, .. } = &self.problem.of;
         Ok(JacobianOperator::new(network, params, source, config)?.stoppable(self.stop))
     }
 
     /// All examples.
     pub fn all(&self) -> SourceRange<'_> {
-        SourceRange { source: &*self.problem.source, range: 0..self.problem.examples() }
+        SourceRange { source: &*self.problem.of.source, range: 0..self.problem.examples() }
     }
 
     /// What a pass over one part gives, with progress; stopped where a signal has asked for it.

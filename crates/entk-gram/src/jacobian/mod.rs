@@ -317,7 +317,7 @@ impl LinearOperator for JacobianOperator<'_> {
 }
 
 /// Ids as they are read, numbers in the type of the parameters; both on their device.
-fn as_taken(inputs: &Tensor, model: &dyn Model, params: &Params) -> Result<Tensor> {
+pub(crate) fn as_taken(inputs: &Tensor, model: &dyn Model, params: &Params) -> Result<Tensor> {
     let reads_ids = model.network().input_kind() == InputKind::Ids;
     let dtype = if reads_ids { inputs.dtype() } else { params.dtype() };
     as_read(&inputs.to_dtype(dtype)?.to_device(params.device())?)

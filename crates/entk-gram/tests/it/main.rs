@@ -12,3 +12,4 @@ mod python;
 mod store;
 mod strategies;
 mod stress;
+mod ways;

@@ -8,7 +8,7 @@ use entk_models::{
     Params, Result,
     check::{self, Input},
 };
-use entk_testing::{normal, tensor_error, test_device};
+use entk_testing::{needs_cpu, normal, tensor_error, test_device};
 use proptest::prelude::*;
 
 /// Round-off of f64 in sums of a few hundred terms.
@@ -130,6 +130,9 @@ fn at_random(closure: Closure, d: usize) -> Result<(Network, Params, Tensor)> {
 
 #[test]
 fn what_candle_differentiates_wrongly_is_refused_before_a_kernel() -> Result<()> {
+    if needs_cpu("candle-nn without its feature has no softmax there") {
+        return Ok(());
+    }
     let same = |shapes: &[&[usize]]| Ok(shapes[0].to_vec());
     // Without a gradient at all.
     let softmax = Closure::new("softmax", same, |t| candle_nn::ops::softmax_last_dim(&t[0]));
@@ -187,6 +190,9 @@ fn build(builder: VarBuilder<'static>) -> candle_core::Result<impl Module> {
 
 #[test]
 fn a_model_of_candle_is_a_network() -> Result<()> {
+    if needs_cpu("candle draws no odd count of normal numbers there") {
+        return Ok(());
+    }
     let map = VarMap::new();
     let model = build(VarBuilder::from_varmap(&map, DType::F64, test_device()))?;
     let network = Network::from_candle("small", &[2, 4, 4], 2, &map, build)?;

@@ -1,0 +1,299 @@
+//! [`CostProbe`]: a model, parameters and examples come in; rates of this machine go out, measured on
+//! a sample of the examples, from which each way's cost follows.
+
+use std::time::Instant;
+
+use entk_device::{InputSource, SourceRange};
+use entk_models::{Model, Params};
+use entk_spectral::{EigshConfig, Gram, LinearOperator, Solver, SymmetricOperator, eigsh};
+
+use crate::{
+    assembly::Assembly,
+    config::GramConfig,
+    error::{GramError, Result},
+    jacobian::{JacobianOperator, as_taken},
+    plan::Target,
+    ways::{Cluster, EigenpairsCost, Way, WayCost},
+};
+
+/// Most examples of the sample whose kernel is formed, and the seconds that this may take.
+const SAMPLE: usize = 2048;
+const LONGEST: f64 = 10.0;
+/// Fewest: below, nothing of a large product is seen.
+const LEAST: usize = 64;
+/// Examples that are swept for the rates of the Jacobian.
+const SWEPT: usize = 256;
+/// Rows of the sample for each of its pairs: of fewer, products are those of a small matrix.
+const ROWS_PER_PAIR: usize = 8;
+/// Columns of a block: of a Gram in memory and of a Jacobian, and of a store.
+const BLOCKS: [usize; 2] = [32, 128];
+
+/// Products that a solve takes, for each of its pairs, and what it takes beside them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct SolveRate {
+    /// Columns multiplied for a pair.
+    products: f64,
+    /// Seconds beside the products, for a row and the square of the columns multiplied.
+    seconds: f64,
+}
+
+/// Seconds and bytes of the parts of all ways, measured on a sample.
+///
+/// An assembly costs a sweep an example and a contraction a pair of them; a solve so many products
+/// a pair as that of the sample with as many of its rows a pair, or as many pairs, whichever are
+/// fewer; a product N^2 entries of a Gram, which are read from a store for each block, or sweeps
+/// and 4 P operations an example of a Jacobian. Costs of larger N follow by these powers; what is
+/// not seen in a sample, such as a spectrum that falls otherwise, is not in them.
+#[derive(Debug, Clone)]
+pub struct CostProbe {
+    pairs: usize,
+    solver: EigshConfig,
+    /// Rows of the kernel that an example has.
+    per: usize,
+    /// Bytes of an entry.
+    entry: f64,
+    /// Seconds of the sweep of an example, and of the contraction of a pair of rows.
+    assembly: [f64; 2],
+    /// Bytes of the factors of an example.
+    factors: f64,
+    /// Seconds of a product with a column, for an entry of the Gram.
+    product: f64,
+    /// Of a Gram and of a store.
+    solves: [SolveRate; 2],
+    /// Parameters with a gradient.
+    columns: usize,
+    /// Seconds of a pass over an example, and of each column in it, there and back.
+    jacobian: [f64; 2],
+    /// Bytes of products with the Jacobian.
+    jacobian_bytes: u64,
+}
+
+impl CostProbe {
+    /// Measures the rates for `pairs` eigenpairs of the kernel of `model` on the first examples of
+    /// `source`: assembles a Gram of up to 2,048 of them, of fewer where that would take more than
+    /// ten seconds, and solves it.
+    ///
+    /// # Errors
+    /// As [`Assembly::new`] and [`JacobianOperator::new`]; a number of pairs of 0.
+    pub fn measure(
+        model: &dyn Model,
+        params: &Params,
+        source: &dyn InputSource,
+        config: &GramConfig,
+        solver: &EigshConfig,
+        pairs: usize,
+    ) -> Result<Self> {
+        if pairs == 0 {
+            return Err(GramError::Setting { field: "number of eigenpairs", got: 0, least: 1 });
+        }
+        let swept = SourceRange { source, range: 0..source.examples().min(SWEPT) };
+        let jacobian = JacobianOperator::new(model, params, &swept, config)?;
+        let sample = Sample::assemble(model, params, source, config)?;
+        let product = sample.product()?;
+        let of_sample = pairs.min(sample.gram.n() / ROWS_PER_PAIR).max(1);
+        let [memory, store] = BLOCKS
+            .map(|block| sample.solve(solver, of_sample, solver.block.unwrap_or(block), product));
+        let per = jacobian.rows() / swept.examples();
+        Ok(Self {
+            pairs,
+            solver: solver.clone(),
+            per,
+            entry: sample.entry,
+            assembly: sample.assembly,
+            factors: sample.factors,
+            product,
+            solves: [memory?, store?],
+            columns: jacobian.cols(),
+            jacobian: sweeps(&jacobian, swept.examples())?,
+            jacobian_bytes: jacobian.bytes(solver.block.unwrap_or(BLOCKS[0])),
+        })
+    }
+
+    /// What the pairs cost on so many examples.
+    #[must_use]
+    pub fn cost(&self, examples: usize, cluster: &Cluster) -> EigenpairsCost {
+        let rows = examples.saturating_mul(self.per);
+        EigenpairsCost {
+            rows,
+            pairs: self.pairs,
+            products: self.products(self.solves[0]) as usize,
+            cluster: *cluster,
+            ways: [
+                self.gram(examples, cluster),
+                self.store(examples, cluster),
+                self.matrix_free(examples, cluster),
+            ],
+        }
+    }
+
+    /// Columns that a solve multiplies.
+    fn products(&self, solve: SolveRate) -> f64 {
+        (solve.products * self.pairs as f64).ceil()
+    }
+
+    /// Seconds of all products of a solve, where each takes `product`, of vectors of `len` numbers;
+    /// hosts share both, and exchange every column.
+    fn solve_s(&self, solve: SolveRate, product: f64, len: f64, cluster: &Cluster) -> f64 {
+        let (columns, hosts) = (self.products(solve), cluster.hosts.max(1) as f64);
+        let all = columns + self.pairs as f64;
+        let sent = all * 8.0 * len * (hosts - 1.0) / hosts;
+        all * product + solve.seconds * len * columns.powi(2) / hosts + sent / cluster.network
+    }
+
+    /// Seconds of the assembly: hosts share the contraction, and each sweeps all examples.
+    fn assembly_s(&self, examples: f64, cluster: &Cluster) -> f64 {
+        let rows = examples * self.per as f64;
+        self.assembly[0] * examples + self.assembly[1] * rows.powi(2) / cluster.hosts.max(1) as f64
+    }
+
+    /// Bytes of the solver's vectors.
+    fn vectors(&self, rows: usize) -> u64 {
+        self.solver.bytes(rows, self.pairs.min(rows))
+    }
+
+    fn gram(&self, examples: usize, cluster: &Cluster) -> WayCost {
+        let (n, hosts) = (examples as f64, cluster.hosts.max(1) as f64);
+        let rows = n * self.per as f64;
+        let product = self.product * rows.powi(2) / hosts;
+        let kernel = (self.entry * rows.powi(2) / hosts) as u64;
+        let beside = ((self.factors * n) as u64).max(self.vectors(rows as usize));
+        WayCost {
+            way: Way::Gram,
+            assembly_s: self.assembly_s(n, cluster),
+            solve_s: self.solve_s(self.solves[0], product, rows, cluster),
+            memory: kernel.saturating_add(beside),
+            disk: 0,
+        }
+    }
+
+    fn store(&self, examples: usize, cluster: &Cluster) -> WayCost {
+        let (n, hosts) = (examples as f64, cluster.hosts.max(1) as f64);
+        let rows = n * self.per as f64;
+        let disk = self.entry * rows.powi(2) / 2.0;
+        // Tiles are read ahead while others are multiplied.
+        let reading = disk / hosts / cluster.disk;
+        let block = self.solver.block.unwrap_or(BLOCKS[1]) as f64;
+        let product = (self.product * rows.powi(2) / hosts).max(reading / block);
+        WayCost {
+            way: Way::Store,
+            assembly_s: self.assembly_s(n, cluster) + reading,
+            solve_s: self.solve_s(self.solves[1], product, rows, cluster),
+            memory: ((self.factors * n) as u64).max(self.vectors(rows as usize)),
+            disk: disk as u64,
+        }
+    }
+
+    fn matrix_free(&self, examples: usize, cluster: &Cluster) -> WayCost {
+        let (n, hosts) = (examples as f64, cluster.hosts.max(1) as f64);
+        let rows = examples.saturating_mul(self.per);
+        let len = rows.min(self.columns);
+        // Of the columns' Gram in one pass, of the rows' in two.
+        let passes = if rows > self.columns { 1.0 } else { 2.0 };
+        let block = self.solver.block.unwrap_or(BLOCKS[0]) as f64;
+        let [sweep, column] = self.jacobian;
+        let product = n * (passes * sweep / block + column) / hosts;
+        let held = (rows as u64).saturating_mul(24 * self.pairs as u64) / hosts as u64;
+        let bytes = [self.jacobian_bytes, self.vectors(len), held];
+        WayCost {
+            way: Way::MatrixFree,
+            assembly_s: 0.0,
+            solve_s: self.solve_s(self.solves[0], product, len as f64, cluster),
+            memory: bytes.iter().fold(0, |sum, bytes| bytes.saturating_add(sum)),
+            disk: 0,
+        }
+    }
+}
+
+/// The Gram of a few examples, and what it took.
+struct Sample {
+    gram: Gram,
+    /// As in [`CostProbe`].
+    entry: f64,
+    assembly: [f64; 2],
+    factors: f64,
+}
+
+impl Sample {
+    fn assemble(
+        model: &dyn Model,
+        params: &Params,
+        source: &dyn InputSource,
+        config: &GramConfig,
+    ) -> Result<Self> {
+        let most = source.examples().min(SAMPLE);
+        let inputs = as_taken(&source.read(0..most)?, model, params)?;
+        let plan = Assembly::new(model, params, &inputs, config)?.plan(Target::Memory)?;
+        let [sweep, contraction] =
+            [plan.sweep_s() / most as f64, plan.contraction_s() / (most as f64).powi(2)];
+        let seconds = |n: f64| sweep * n + contraction * n.powi(2);
+        let mut n = most;
+        while n > LEAST && seconds(n as f64) > LONGEST {
+            n = (n / 2).max(LEAST);
+        }
+        let inputs = inputs.narrow(0, 0, n)?;
+        let assembly = Assembly::new(model, params, &inputs, config)?;
+        let begin = Instant::now();
+        let gram = assembly.gram()?;
+        let taken = begin.elapsed().as_secs_f64();
+        // In the plan's proportion, which on a device, without one, is all of the contraction.
+        let planned = seconds(n as f64);
+        let share = if planned > 0.0 { sweep * n as f64 / planned } else { 0.0 };
+        let rows = gram.n() as f64;
+        let entry = assembly.dtype().size_in_bytes() as f64;
+        let beside = plan.peak() as f64 - entry * (plan.n() as f64).powi(2);
+        Ok(Self {
+            entry,
+            assembly: [share * taken / n as f64, (1.0 - share) * taken / rows.powi(2)],
+            factors: beside.max(0.0) / most as f64,
+            gram,
+        })
+    }
+
+    /// Seconds of a product with a column, for an entry; of the quicker of two blocks.
+    fn product(&self) -> Result<f64> {
+        let (n, block) = (self.gram.n(), BLOCKS[0]);
+        let (columns, mut images) = (vec![1.0; n * block], vec![0.0; n * block]);
+        let mut seconds = f64::MAX;
+        for _ in 0..2 {
+            let begin = Instant::now();
+            self.gram.apply(&columns, &mut images)?;
+            seconds = seconds.min(begin.elapsed().as_secs_f64());
+        }
+        Ok(seconds / block as f64 / (n as f64).powi(2))
+    }
+
+    /// Solves for some pairs in blocks of so many columns, where a product takes `product` seconds
+    /// an entry.
+    fn solve(
+        &self,
+        solver: &EigshConfig,
+        pairs: usize,
+        block: usize,
+        product: f64,
+    ) -> Result<SolveRate> {
+        let n = self.gram.n() as f64;
+        let block = Some(block.min(self.gram.n()));
+        let config = EigshConfig { solver: Solver::Krylov, block, ..solver.clone() };
+        let begin = Instant::now();
+        let found = eigsh(&self.gram, pairs, &config)?;
+        let columns = found.products as f64;
+        let multiplied = (columns + pairs as f64) * product * n.powi(2);
+        let beside = (begin.elapsed().as_secs_f64() - multiplied).max(0.0);
+        Ok(SolveRate {
+            products: columns / pairs as f64,
+            seconds: beside / (n * columns.max(1.0).powi(2)),
+        })
+    }
+}
+
+/// Seconds of a pass over an example, and of each column of a block in it, there and back.
+fn sweeps(jacobian: &JacobianOperator<'_>, examples: usize) -> Result<[f64; 2]> {
+    let len = jacobian.cols() * BLOCKS[0];
+    let (block, mut images) = (vec![1e-3; len], vec![0.0; len]);
+    let begin = Instant::now();
+    jacobian.diagonal_and_gradients(&[], &mut [])?;
+    let sweep = begin.elapsed().as_secs_f64();
+    jacobian.apply_column_gram(&block, &mut images)?;
+    let columns = (begin.elapsed().as_secs_f64() - 2.0 * sweep).max(0.0) / BLOCKS[0] as f64;
+    Ok([sweep, columns].map(|seconds| seconds / examples as f64))
+}
