@@ -64,12 +64,14 @@ pub use experiment::{
     directions::{Directions, SIDE, fourier_magnitude},
     figure_program::{FigureProgram, Moment, OneSeed},
     inductive::{InductivePairs, agreement},
-    inputs::{InputHeader, input_source, read_inputs},
+    inputs::{
+        InputHeader, input_source, read_inputs,
+        streamed_kernel::{StreamedFlags, StreamedKernel},
+    },
     kernel::InitialKernel,
     labels::{LabelTargets, Labels},
     linearization::fit_over,
     network_source::NetworkSource,
-    streamed_kernel::{StreamedFlags, StreamedKernel},
     target_rule::TargetRule,
     tasks::{Classification, Task, last_epoch},
 };

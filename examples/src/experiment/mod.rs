@@ -12,7 +12,6 @@ pub(crate) mod kernel;
 pub(crate) mod labels;
 pub(crate) mod linearization;
 pub(crate) mod network_source;
-pub(crate) mod streamed_kernel;
 pub(crate) mod target_rule;
 pub(crate) mod tasks;
 

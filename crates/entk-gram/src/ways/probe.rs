@@ -1,5 +1,5 @@
-//! [`CostProbe`]: a model, parameters and examples come in; rates of this machine go out, measured on
-//! a sample of the examples, from which each way's cost follows.
+//! [`CostProbe`]: a model, parameters and examples come in; rates of this machine go out, measured
+//! on a sample of the examples, from which the cost of each way follows.
 
 use std::time::Instant;
 

@@ -2,6 +2,8 @@
 //! goes out, with a message that names the file where it is none. Called by the programs that take
 //! `--inputs`.
 
+pub(crate) mod streamed_kernel;
+
 use std::path::Path;
 
 use anyhow::{Context, Result};

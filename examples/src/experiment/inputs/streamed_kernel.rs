@@ -53,7 +53,7 @@ pub struct StreamedKernel {
     pub source: Box<dyn InputSource>,
     /// Which kernel.
     pub kernel: KernelChoice,
-    /// The same for the library.
+    /// That in the settings of the library.
     pub config: GramConfig,
     /// Inputs in the file.
     pub inputs: usize,
