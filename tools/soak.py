@@ -12,22 +12,28 @@ and nothing be left over. Exit code 1 and a line for everything else.
 import argparse
 import hashlib
 import json
+import math
 import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+INPUTS = "x.npy"  # stands for a file that is made for the run
+FREE = ["--model", "mlp", "--inputs", INPUTS]
 FIGURE = ["--model", "mlp", "--train", "120", "--test", "40", "--epochs", "3", "--batch", "20"]
 # Program and flags, and whether it takes --cache.
 COMMANDS = {
     "gram": (["gram", "--n", "90"], False),
     "smaller": (["gram", "--n", "60", "--model", "lenet5"], False),
     "store": (["gram", "--n", "120", "--store", "--edge", "16", "--export"], False),
+    "eigen": (["eigen", *FREE, "--k", "20", "--matrix-free", "--dtype", "f64"], False),
+    "stats": (["stats", *FREE, "--sample", "100", "--deflation", "16", "--steps", "4"], False),
     "train": (["train", *FIGURE], True),
     "dual": (["train", *FIGURE, "--dual"], True),
     "predict": (["predict", "--model", "mlp", "--train", "120", "--test", "40", "--gp"], True),
@@ -37,7 +43,7 @@ COMMANDS = {
     "table1": (["table1", *FIGURE, "--top", "10", "--seeds", "2"], True),
 }
 # Not results: times, and what the lock and the cache keep.
-OTHER = {"record.json", "cache", "checkpoint", ".lock"}
+OTHER = {"record.json", "cache", "checkpoint", "passes", ".lock"}
 REFUSED = 74
 
 
@@ -45,10 +51,12 @@ class Soak:
     def __init__(self, programs, root, seed):
         self.programs, self.root, self.random = Path(programs), Path(root), random.Random(seed)
         self.failures, self.counts = [], {}
+        write_inputs(self.root / INPUTS, 300)
         self.expected = {name: self.alone(name) for name in COMMANDS}
 
     def start(self, name, out, cache=None, flags=()):
         command, has_cache = COMMANDS[name]
+        command = [str(self.root / INPUTS) if word == INPUTS else word for word in command]
         words = [str(self.programs / command[0]), *command[1:], *flags, "--out", str(out)]
         words += ["--cache", str(cache)] if cache and has_cache else []
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
@@ -148,6 +156,16 @@ class Soak:
             self.check_whole(name, folder / name, folder / "cache")
         self.check_left_over(folder)
         print(f"{rounds} commands, at most {most / 1e6:.1f} MB on disk")
+
+
+def write_inputs(path, count, shape=(1, 8, 8)):
+    """A .npy file of f32 between -1 and 1."""
+    draw = random.Random(1)
+    numbers = [draw.uniform(-1, 1) for _ in range(count * math.prod(shape))]
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(count, *shape)}, }}"
+    header = header.ljust(117) + "\n"
+    magic = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header))
+    path.write_bytes(magic + header.encode() + struct.pack(f"<{len(numbers)}f", *numbers))
 
 
 def hashes(folder):

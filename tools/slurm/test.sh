@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# Runs every script of docs/slurm on a Slurm of one machine: tasks that are killed, requeued, stopped
+# before the time limit, preempted, submitted twice and again alone; then compares the results with
+# those of one process. As root:
+#
+#   tools/slurm/test.sh [FOLDER OF THE PROGRAMS]     # by default target/debug/examples
+#
+# Says SKIPPED where Slurm is not installed (Debian: slurm-wlm, munge).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+for tool in slurmctld slurmd munged sbatch python3; do
+  command -v "$tool" >/dev/null || { echo "SKIPPED: no $tool"; exit; }
+done
+[[ $(id -u) == 0 ]] || { echo "SKIPPED: Slurm's daemons need root"; exit; }
+
+programs=$(realpath "${1:-target/debug/examples}")
+export GRAM=$programs/gram EIGEN=$programs/eigen STATS=$programs/stats
+work=$(mktemp -d)
+trap 'tools/slurm/cluster.sh stop "$work/slurm" 2>/dev/null; rm -rf "$work"' EXIT
+eval "$(tools/slurm/cluster.sh start "$work/slurm")"
+
+python3 - "$work" <<'PYTHON'
+import pathlib, random, struct, sys
+folder, count, size = pathlib.Path(sys.argv[1]), 1200, 64
+random.seed(1)
+def npy(name, kind, shape, numbers, letter):
+    head = "{'descr': '<%s', 'fortran_order': False, 'shape': %s, }" % (kind, shape)
+    head += " " * (63 - (10 + len(head)) % 64) + "\n"
+    with open(folder / name, "wb") as file:
+        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode())
+        file.write(struct.pack("<%d%s" % (len(numbers), letter), *numbers))
+npy("x.npy", "f4", (count, 1, 8, 8), [random.gauss(0, 1) for _ in range(count * size)], "f")
+npy("y.npy", "i8", (count,), [random.randrange(10) for _ in range(count)], "q")
+PYTHON
+
+export INPUTS=$work/x.npy PARTS=4 RAYON_NUM_THREADS=1
+small=(--cpus-per-task=1 --output "$work/job-%j.log")
+model=(--model lenet5)
+say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
+
+# wait_for JOB..: until none of them is known to wait or run. What was requeued need not wait for two
+# minutes, as Slurm has it.
+wait_for() {
+  local job task
+  for job; do
+    for _ in $(seq 600); do
+      [[ -n $(squeue -h -j "$job" 2>/dev/null) ]] || continue 2
+      for task in $(squeue -h -r -j "$job" -t PD -o '%A %r' 2>/dev/null | awk '/BeginTime/ { print $1 }'); do
+        scontrol update JobId="$task" StartTime=now 2>/dev/null || true
+      done
+      sleep 1
+    done
+    echo "FAILED: job $job did not end"
+    squeue
+    exit 1
+  done
+}
+
+# submit SCRIPT FLAGS OF SBATCH -- FLAGS OF THE PROGRAM: the number of the job.
+submit() {
+  local script=$1 flags=()
+  shift
+  while [[ $1 != -- ]]; do flags+=("$1") && shift; done
+  shift
+  sbatch --parsable "${small[@]}" "${flags[@]}" "docs/slurm/$script" "$@"
+}
+
+# running JOB: until one of its tasks has computed something.
+running() {
+  for _ in $(seq 120); do
+    [[ $(find "$OUT" -path '*/c/*' -type f 2>/dev/null | head -5 | wc -l) -ge 5 ]] && return
+    sleep 0.2
+  done
+  echo "FAILED: $1 computes nothing"
+  exit 1
+}
+
+# committed NAME: the store has the bits of one process's.
+committed() {
+  cmp <(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["root"])' "$OUT/gram.zarr/commit.json") \
+    <(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["root"])' "$work/one/gram.zarr/commit.json")
+  say "$1: the bits of one process"
+}
+
+finish() {
+  local job
+  job=$(submit gram-finish.sbatch --)
+  wait_for "$job"
+}
+
+tiles=(--edge 16)
+"$GRAM" "${model[@]}" --inputs "$INPUTS" --store "${tiles[@]}" --no-eigen --out "$work/one" 2>/dev/null
+say "one process"
+
+export OUT=$work/killed
+job=$(submit gram-array.sbatch --array=1-4 -- "${model[@]}" "${tiles[@]}")
+running "$job"
+scontrol requeue "${job}_2"
+scancel "${job}_3"
+wait_for "$job"
+missing=$("$GRAM" missing --parts $PARTS --out "$OUT")
+say "a task requeued and one cancelled; missing: ${missing:-none}"
+if [[ -n $missing ]]; then
+  job=$(submit gram-array.sbatch --array="$missing" -- "${model[@]}" "${tiles[@]}")
+  wait_for "$job"
+fi
+finish
+committed "submitted again alone"
+
+export OUT=$work/twice
+first=$(submit gram-array.sbatch --array=1-4 -- "${model[@]}" "${tiles[@]}")
+second=$(submit gram-array.sbatch --array=1,2 -- "${model[@]}" "${tiles[@]}")
+wait_for "$first" "$second"
+finish
+committed "two tasks of one part"
+
+export OUT=$work/preempted
+job=$(submit gram-array.sbatch --array=1-4 --cpus-per-task=2 -- "${model[@]}" "${tiles[@]}")
+running "$job"
+urgent=$(sbatch --parsable --partition urgent --cpus-per-task=8 --output /dev/null --wrap 'sleep 3')
+wait_for "$urgent" "$job"
+grep -q 'PREEMPTION' "$work"/job-*.log && say "tasks were preempted"
+finish
+committed "preempted"
+
+# The signal comes up to a minute early; the part computes for longer than that.
+export OUT=$work/limited PARTS=1
+job=$(submit gram-array.sbatch --array=1 --time=2 --signal=USR1@110 -- "${model[@]}" --edge 4)
+wait_for "$job"
+finish
+PARTS=1 "$GRAM" "${model[@]}" --inputs "$INPUTS" --store --edge 4 --no-eigen --out "$work/whole" 2>/dev/null
+cmp <(grep -o '"root": *"[^"]*"' "$OUT/gram.zarr/commit.json") \
+  <(grep -o '"root": *"[^"]*"' "$work/whole/gram.zarr/commit.json")
+stopped=$(cat "$work"/job-*.log | grep -c 'stopp' || true)
+say "time limit: the bits of one process, stopped $stopped times"
+
+# eigen: killed and requeued, with the bytes of one process.
+solve=("${model[@]}" --inputs "$INPUTS" --matrix-free --dtype f64 --k 40)
+"$EIGEN" "${solve[@]}" --out "$work/eigen-one" 2>/dev/null
+job=$(submit eigen.sbatch -- "${solve[@]}" --out "$work/eigen")
+for _ in $(seq 300); do
+  [[ -z $(squeue -h -j "$job") || -n $(find "$work/eigen" -name '*.checkpoint' 2>/dev/null) ]] && break
+  sleep 0.2
+done
+scontrol requeue "$job" 2>/dev/null || true
+wait_for "$job"
+cmp "$work/eigen/eigvecs.npy" "$work/eigen-one/eigvecs.npy"
+say "eigen: the bytes of one process"
+
+# stats: two parts, one of them requeued.
+export PARTS=2 OUT=$work/stats
+sums=("${model[@]}" --labels "$work/y.npy" --sample 100 --deflation 16 --steps 4)
+job=$(submit stats-array.sbatch --array=1-2 -- "${sums[@]}")
+sleep 3
+scontrol requeue "${job}_1" 2>/dev/null || true
+wait_for "$job"
+for folder in "$OUT" "$work/stats-one"; do
+  "$STATS" --parts 2 --inputs "$INPUTS" --out "$folder" "${sums[@]}" 2>/dev/null
+done
+cmp "$OUT/statistics.csv" "$work/stats-one/statistics.csv"
+say "stats: the bytes of one process"
