@@ -20,6 +20,7 @@ use entk::device::{files, memory::ensure};
 use serde::Serialize;
 
 use crate::{
+    cli::refused::refused,
     plot::drawing::Drawing,
     run::{
         cache::ResultCache,
@@ -121,6 +122,7 @@ impl Run {
     pub fn start_in(program: &str, out: Option<&Path>, folder_use: FolderUse) -> Result<Self> {
         // Products of matrices need workspace wherever they are called.
         ensure("this program", 1, None, "see `ulimit -a`")?;
+        ensure_path(out)?;
         let held = |hold: fn(&Path) -> Result<FolderLock>| -> Result<_> {
             let folder = RunFolder::create(program, out)?;
             let lock = hold(folder.path())?;
@@ -265,6 +267,16 @@ fn remove_if_present(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses an address: results are renamed into place, which object stores do not do.
+fn ensure_path(out: Option<&Path>) -> Result<()> {
+    let is_address = |path: &&Path| path.to_string_lossy().contains("://");
+    let Some(address) = out.filter(is_address) else { return Ok(()) };
+    Err(refused(format!(
+        "--out {}: expected a folder; mount the store, or copy the finished folder there",
+        address.display()
+    )))
 }
 
 #[cfg(test)]

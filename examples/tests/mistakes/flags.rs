@@ -33,6 +33,7 @@ fn numbers_out_of_range_are_refused_with_the_range() -> Result<()> {
         ("predict --times -1", FLAGS, &["from 0, or inf"]),
         ("predict --train 9000", INPUT, &["--train 9000", "6000 images"]),
         ("cuda_check --max-n 0", FLAGS, &["at least 1"]),
+        ("gram --n 20 --store --out s3://bucket/gram", INPUT, &["s3://bucket/gram", "a folder"]),
         ("report --results absent", super::FILES, &["absent", "--results"]),
     ])
 }

@@ -72,7 +72,7 @@ impl Place {
         let program = words.next().context("a program")?;
         let mut command = Command::new(example_program(program)?);
         command.current_dir(self.folder.path()).args(words);
-        if program != "report" {
+        if program != "report" && !line.contains("--out") {
             command.args(["--out", "out"]);
         }
         Ok(command.output()?)
