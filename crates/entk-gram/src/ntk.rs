@@ -36,6 +36,7 @@ const VERIFIED: usize = 4;
 pub(crate) type OutputSink<'a> = dyn FnMut(usize, Vec<Vec<Factor>>) -> Result<()> + 'a;
 
 /// A kernel, not yet computed.
+#[derive(Clone)]
 pub(crate) struct Ntk<'a> {
     pub(crate) model: &'a dyn Model,
     pub(crate) params: Params,

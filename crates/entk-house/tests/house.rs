@@ -16,7 +16,7 @@ const ORDER: [&[&str]; 9] = [
     &["entk-data", "entk-models"],
     &["entk-linearize", "entk-torch"],
     &["entk-spectral"],
-    &["entk-gram", "entk-predict", "entk-train"],
+    &["entk-gram", "entk-mpi", "entk-predict", "entk-train"],
     &["entk"],
     &["examples"],
     &["benches"],

@@ -105,6 +105,11 @@ impl Eigenpairs {
         Self { values, vectors, dim, entry_type }
     }
 
+    /// The values and the vectors.
+    pub(crate) fn into_parts(self) -> (Vec<f64>, Vec<f64>) {
+        (self.values, self.vectors)
+    }
+
     /// Number of pairs K.
     pub fn len(&self) -> usize {
         self.values.len()

@@ -264,6 +264,28 @@ pub enum SpectralError {
         found: String,
     },
 
+    /// A computation over several ranks that another of them ended.
+    #[error("rank {rank} failed, and with it this one; what it says tells why")]
+    OtherRank {
+        /// The first rank that failed.
+        rank: usize,
+    },
+
+    /// More ranks than parts of the rows.
+    #[error(
+        "{ranks} ranks for {n} rows in {bands} bands of {band}: each rank needs one; use {bands} ranks or fewer, or smaller tiles"
+    )]
+    TooManyRanks {
+        /// How many ranks there are.
+        ranks: usize,
+        /// Rows in all.
+        n: usize,
+        /// Rows of a band.
+        band: usize,
+        /// How many bands that makes.
+        bands: usize,
+    },
+
     /// An operator whose file the system would not read.
     #[error("the operator cannot be read: {reason}")]
     Unreadable {

@@ -70,6 +70,7 @@ mod entries;
 mod error;
 mod kernel;
 mod metrics;
+mod ranks;
 mod solvers;
 mod statistics;
 mod target;
@@ -80,6 +81,8 @@ pub use error::{Result, SpectralError};
 pub use kernel::{
     blocks::OutputBlocks,
     cross::CrossGram,
+    distributed_row_gram::DistributedRowGram,
+    distributed_tiles::DistributedTiles,
     gram::Gram,
     operator::{LinearOperator, SymmetricOperator, check_images},
     row_gram::{ColumnGram, RowGram},
@@ -94,8 +97,13 @@ pub use metrics::{
     rkhs::{InverseQuadratic, inverse_quadratic},
     unbiased::{AlignmentEstimate, unbiased_alignments},
 };
+pub use ranks::{
+    communicator::{Communicator, OneRank, Ranks},
+    operator::DistributedOperator,
+    row_bands::RowBands,
+};
 pub use solvers::{
-    certified_pairs::{CLUSTER, CertifiedPairs, Solver},
+    certified_pairs::{CLUSTER, CertifiedPairs, DistributedPairs, Solver},
     eigh::{eigh, eigh_bytes},
     eigsh::{EigshObserver, EigshProgress, EigshRun, eigsh},
     eigsh_config::EigshConfig,

@@ -16,7 +16,7 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use entk_device::{
-    files::{self, operations::InputFile},
+    files::{self, FileError, operations::InputFile},
     memory::ensure,
 };
 use header::{Header, Kind};
@@ -361,31 +361,51 @@ element!(f32: "<f4", f64: "<f8", i64: "<i8", u8: "|u1");
 /// axes (numpy's limit); [`DataError::Empty`] without a value;
 /// [`DataError::Io`] with the path if the folder is missing or not writable or the disk is full.
 pub fn write<T: Element>(path: impl AsRef<Path>, shape: &[usize], values: &[T]) -> Result<()> {
-    let path = path.as_ref();
     if values.is_empty() {
-        return Err(DataError::Empty { what: format!("array for {}", path.display()) });
+        let path = path.as_ref().display();
+        return Err(DataError::Empty { what: format!("array for {path}") });
     }
-    let product = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
-    if product != Some(values.len()) || shape.len() > MAX_AXES {
-        let expected = format!(
-            "at most {MAX_AXES} axes and a product of {}, the number of values",
-            values.len()
-        );
-        return Err(DataError::Shape {
-            what: format!("array for {}", path.display()),
-            expected,
-            found: shape.to_vec(),
-        });
-    }
+    check_count(path.as_ref(), shape, values.len())?;
+    write_with(path, shape, |out| out(values))
+}
+
+/// As [`write()`], of values that `fill` passes some at a time, for arrays that are not in memory
+/// at once.
+///
+/// # Errors
+/// Those of [`write()`] and of `fill`.
+pub fn write_with<T: Element, E: From<DataError> + From<FileError>>(
+    path: impl AsRef<Path>,
+    shape: &[usize],
+    fill: impl FnOnce(&mut dyn FnMut(&[T]) -> Result<()>) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let path = path.as_ref();
     files::write_with(path, |out| {
         let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(DataError::io("write", path));
         write(&header::bytes(T::DESCR, shape))?;
-        let mut bytes = Vec::new();
-        for block in values.chunks(ITEMS_AT_A_TIME) {
-            bytes.clear();
-            block.iter().for_each(|value| value.append(&mut bytes));
-            write(&bytes)?;
-        }
-        Ok(())
+        let (mut bytes, mut count) = (Vec::new(), 0);
+        fill(&mut |values| {
+            count += values.len();
+            for block in values.chunks(ITEMS_AT_A_TIME) {
+                bytes.clear();
+                block.iter().for_each(|value| value.append(&mut bytes));
+                write(&bytes)?;
+            }
+            Ok(())
+        })?;
+        Ok(check_count(path, shape, count)?)
+    })
+}
+
+/// Refuses a shape that so many values do not have.
+fn check_count(path: &Path, shape: &[usize], count: usize) -> Result<()> {
+    let product = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+    if product == Some(count) && shape.len() <= MAX_AXES {
+        return Ok(());
+    }
+    Err(DataError::Shape {
+        what: format!("array for {}", path.display()),
+        expected: format!("at most {MAX_AXES} axes and a product of {count}, the number of values"),
+        found: shape.to_vec(),
     })
 }

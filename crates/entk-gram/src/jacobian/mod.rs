@@ -73,6 +73,8 @@ const GROUP_BYTES: usize = 256 << 20;
 pub struct JacobianOperator<'a> {
     ntk: Ntk<'a>,
     source: &'a dyn InputSource,
+    /// Those of the source that are rows of this operator.
+    examples: Range<usize>,
     layers: Vec<FactorSizes>,
     layout: ColumnLayout,
     /// Rows of the kernel that an example has.
@@ -118,7 +120,30 @@ impl<'a> JacobianOperator<'a> {
         rows.ok_or(GramError::TooLarge { rows: source.examples(), cols: per })?;
         let numbers: usize = layers.iter().map(|layer| numbers(layer, per)).sum();
         let group = (GROUP_BYTES / (8 * numbers).max(1)).clamp(1, GROUP);
-        Ok(Self { ntk, source, layers, layout, per, group, observe: &|_, _| {} })
+        let examples = 0..source.examples();
+        Ok(Self { ntk, source, examples, layers, layout, per, group, observe: &|_, _| {} })
+    }
+
+    /// The rows of J of some of its examples, counted from its first one, without checking anything
+    /// again: what one of several processes multiplies
+    /// ([`DistributedRowGram`](entk_spectral::DistributedRowGram)).
+    ///
+    /// # Errors
+    /// [`GramError::Setting`] for no examples, or more than there are.
+    pub fn of_examples(&self, examples: Range<usize>) -> Result<Self> {
+        let (count, end) = (examples.len(), self.examples.start.saturating_add(examples.end));
+        if count == 0 || end > self.examples.end {
+            let (field, got) = ("number of examples of a part", count);
+            return Err(GramError::Setting { field, got, least: 1 });
+        }
+        let examples = self.examples.start + examples.start..end;
+        let (ntk, layers, layout) = (self.ntk.clone(), self.layers.clone(), self.layout.clone());
+        Ok(Self { ntk, examples, layers, layout, ..*self })
+    }
+
+    /// Rows of the kernel that an example has.
+    pub fn rows_per_example(&self) -> usize {
+        self.per
     }
 
     /// Tells `observe` after every group of examples how many of a product's pass are done.
@@ -168,11 +193,11 @@ impl<'a> JacobianOperator<'a> {
 
     /// Passes over all examples, group by group in their order.
     fn pass(&self, mut pass: Pass<'_>) -> Result<()> {
-        let n = self.source.examples();
+        let (first, n) = (self.examples.start, self.examples.len());
         for start in (0..n).step_by(self.group) {
             self.ntk.check_stop()?;
             let range = start..n.min(start + self.group);
-            let blocks = self.blocks(range.clone())?;
+            let blocks = self.blocks(first + range.start..first + range.end)?;
             self.contract(&blocks, range.start * self.per..range.end * self.per, &mut pass);
             (self.observe)(range.end, n);
         }
@@ -181,7 +206,7 @@ impl<'a> JacobianOperator<'a> {
 
     /// Contracts the gradients behind some rows with all columns, a chunk of them a task.
     fn contract(&self, blocks: &[LayerBlock], rows: Range<usize>, pass: &mut Pass<'_>) {
-        let all = self.source.examples() * self.per;
+        let all = self.examples.len() * self.per;
         let forward = |v: &ColumnChunk| {
             let mut y = vec![0.0; rows.len() * v.count];
             for (block, v_l) in blocks.iter().zip(&v.layers) {
@@ -274,7 +299,7 @@ impl<'a> JacobianOperator<'a> {
 
 impl LinearOperator for JacobianOperator<'_> {
     fn rows(&self) -> usize {
-        self.source.examples() * self.per
+        self.examples.len() * self.per
     }
 
     fn cols(&self) -> usize {

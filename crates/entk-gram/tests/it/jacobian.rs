@@ -110,6 +110,35 @@ fn one_pass_gives_the_diagonal_and_the_gradients_of_targets() -> TestResult {
     Ok(())
 }
 
+/// Processes that share the examples: rows of the whole, and sums of the parts.
+#[test]
+fn some_examples_are_rows_of_the_whole() -> TestResult {
+    for Case { name, network, theta, x, .. } in kernel_cases()? {
+        let j = JacobianOperator::new(&network, &theta, &x, &config(Outputs::Full))?;
+        let (per, examples) = (j.rows_per_example(), x.dim(0)?);
+        let cut = examples / 2;
+        let (v, u) = (normals(j.cols(), 1), normals(j.rows(), 2));
+        let (mut whole, mut joined) = (vec![0.0; j.rows()], Vec::new());
+        let (mut sum, mut expected) = (vec![0.0; j.cols()], vec![0.0; j.cols()]);
+        j.apply(&v, &mut whole)?;
+        j.apply_transposed(&u, &mut expected)?;
+        for part in [0..cut, cut..examples] {
+            let rows = part.start * per..part.end * per;
+            // A part of a part counts from its own first example.
+            let j = j.of_examples(part.start..examples)?.of_examples(0..part.len())?;
+            let (mut y, mut g) = (vec![f64::NAN; rows.len()], vec![f64::NAN; j.cols()]);
+            j.apply(&v, &mut y)?;
+            j.apply_transposed(&u[rows], &mut g)?;
+            joined.append(&mut y);
+            sum.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
+        }
+        assert!(relative_error(&joined, &whole) <= DOUBLE, "{name}");
+        assert!(relative_error(&sum, &expected) <= DOUBLE, "{name}");
+        assert!(j.of_examples(0..0).is_err() && j.of_examples(1..examples + 1).is_err());
+    }
+    Ok(())
+}
+
 /// Quadratic forms layer by layer, against the kernels of the layers.
 #[test]
 fn layers_share_the_quadratic_form_of_a_target() -> TestResult {

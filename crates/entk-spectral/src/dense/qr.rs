@@ -1,5 +1,7 @@
 //! Orthonormal columns: in comes one tall block W, out go Q and R with W = Q R, cut at the rank.
-//! `krylov`, `svds` and `nystrom` call it.
+//! `svds`, `nystrom` and statistics call it for whole columns, `krylov` for distributed ones.
+
+use std::ops::Range;
 
 use faer::{
     Conj, Mat, MatMut, MatRef, Par,
@@ -12,10 +14,12 @@ use faer::{
         qr::{col_pivoting, no_pivoting},
     },
 };
+use rayon::prelude::*;
 
 use crate::{
     dense::{tall::combine, vector::zeros},
     error::{Result, SpectralError},
+    ranks::row_bands::{BAND, RowBands},
 };
 
 /// W = Q R with orthonormal columns in Q and R of full row rank.
@@ -36,6 +40,53 @@ pub(crate) struct Orthonormal {
 pub(crate) fn orthonormal(mut block: Vec<f64>, n: usize, floor: f64) -> Result<Orthonormal> {
     let w = block.len() / n;
     let (q, r) = householder(&mut block, n, w)?;
+    cut(q, r, n, BAND, floor)
+}
+
+/// As [`orthonormal`], of a block of which this rank holds its rows: a decomposition of every band,
+/// then one of their triangles, which every rank does. About 6 n w^2 operations more than that of
+/// one band. R is on every rank.
+pub(crate) fn orthonormal_rows(
+    block: &[f64],
+    rows: &RowBands<'_>,
+    floor: f64,
+) -> Result<Orthonormal> {
+    let own = rows.own().len();
+    let w = block.len() / own;
+    if rows.bands() == 1 {
+        return orthonormal(block.to_vec(), own, floor);
+    }
+    let of_band = |band: Range<usize>| {
+        let columns = block.chunks_exact(own).flat_map(|column| &column[band.clone()]);
+        let (q, r) = householder(&mut columns.copied().collect::<Vec<_>>(), band.len(), w)?;
+        Ok((band, q, r))
+    };
+    let bands: Vec<Range<usize>> = rows.own_bands().collect();
+    let bands = bands.into_par_iter().map(of_band).collect::<Result<Vec<_>>>()?;
+    // Rows of the triangles one after the other, those of band 0 first.
+    let here = bands.iter().flat_map(|(_, _, r)| r.row_iter()).flat_map(|row| row.iter());
+    let here: Vec<f64> = here.copied().collect();
+    let all = rows.ranks().all_gather(&here)?;
+    let height = all.len() / w;
+    let mut columns: Vec<f64> =
+        (0..w).flat_map(|j| all.iter().skip(j).step_by(w)).copied().collect();
+    let (turns, r) = householder(&mut columns, height, w)?;
+    let turns = MatRef::from_column_major_slice(&turns, height, w);
+    let mut q = zeros(own * w, "an orthonormal block")?;
+    let mut first = rows.bands_of(rows.ranks().rank()).start * rows.band().min(w);
+    for (band, of_band, r) in &bands {
+        let into =
+            MatMut::from_column_major_slice_mut(&mut q, own, w).subrows_mut(band.start, band.len());
+        let of_band = MatRef::from_column_major_slice(of_band, band.len(), r.nrows());
+        combine(into, of_band, turns.subrows(first, r.nrows()), rows.band());
+        first += r.nrows();
+    }
+    cut(q, r, own, rows.band(), floor)
+}
+
+/// Q R with the directions below `floor` left out of Q, which has n rows.
+fn cut(q: Vec<f64>, r: Mat<f64>, n: usize, band: usize, floor: f64) -> Result<Orthonormal> {
+    let w = r.ncols();
     let smallest = diagonal(&r).fold(f64::INFINITY, f64::min);
     // Also true for NaN, which the caller has excluded.
     if smallest > floor {
@@ -49,6 +100,7 @@ pub(crate) fn orthonormal(mut block: Vec<f64>, n: usize, floor: f64) -> Result<O
         MatMut::from_column_major_slice_mut(&mut rotated, n, u.ncols()),
         MatRef::from_column_major_slice(&q, n, w),
         u.as_ref(),
+        band,
     );
     let smallest = diagonal(&r).fold(f64::INFINITY, f64::min);
     Ok(Orthonormal { q: rotated, r, smallest })
@@ -58,15 +110,17 @@ fn diagonal(r: &Mat<f64>) -> impl Iterator<Item = f64> {
     (0..r.nrows()).map(|i| r[(i, i)].abs())
 }
 
-/// The factors Q (n x w) and R (w x w) without pivoting; overwrites the block.
+/// The factors Q (n x s) and R (s x w) without pivoting, s the smaller of n and w; overwrites the
+/// block.
 fn householder(block: &mut [f64], n: usize, w: usize) -> Result<(Vec<f64>, Mat<f64>)> {
+    let s = n.min(w);
     let size = no_pivoting::factor::recommended_block_size::<f64>(n, w);
     let mut memory = buffer(StackReq::any_of(&[
         no_pivoting::factor::qr_in_place_scratch::<f64>(n, w, size, Par::Seq, Default::default()),
-        apply_scratch::<f64>(n, size, w),
+        apply_scratch::<f64>(n, size, s),
     ]))?;
     let stack = MemStack::new(&mut memory);
-    let mut coefficients = Mat::zeros(size, w);
+    let mut coefficients = Mat::zeros(size, s);
     let mut factors = MatMut::from_column_major_slice_mut(block, n, w);
     no_pivoting::factor::qr_in_place(
         factors.as_mut(),
@@ -75,11 +129,12 @@ fn householder(block: &mut [f64], n: usize, w: usize) -> Result<(Vec<f64>, Mat<f
         stack,
         Default::default(),
     );
-    let r = Mat::from_fn(w, w, |i, j| if i <= j { factors[(i, j)] } else { 0.0 });
-    let mut q = zeros(n * w, "an orthonormal block")?;
+    let r = Mat::from_fn(s, w, |i, j| if i <= j { factors[(i, j)] } else { 0.0 });
+    let mut q = zeros(n * s, "an orthonormal block")?;
     q.iter_mut().step_by(n + 1).for_each(|x| *x = 1.0);
-    let out = MatMut::from_column_major_slice_mut(&mut q, n, w);
-    apply(factors.as_ref(), coefficients.as_ref(), Conj::No, out, Par::Seq, stack);
+    let out = MatMut::from_column_major_slice_mut(&mut q, n, s);
+    let reflections = factors.as_ref().subcols(0, s);
+    apply(reflections, coefficients.as_ref(), Conj::No, out, Par::Seq, stack);
     Ok((q, r))
 }
 

@@ -5,6 +5,8 @@
 pub(crate) mod blocks;
 pub(crate) mod centre;
 pub(crate) mod cross;
+pub(crate) mod distributed_row_gram;
+pub(crate) mod distributed_tiles;
 pub(crate) mod gram;
 pub(crate) mod matrix;
 pub(crate) mod operator;

@@ -16,6 +16,7 @@ use crate::{
         matrix::check_area,
         products::{add_transposed, multiply},
     },
+    ranks::row_bands::BAND,
 };
 
 /// Unit vectors multiplied at a time.
@@ -48,6 +49,12 @@ pub trait SymmetricOperator: Sync {
     /// narrower ones need fewer products in all; 32 is right in memory.
     fn block(&self) -> usize {
         32
+    }
+
+    /// Rows that are summed together in inner products of distributed vectors, whoever holds them:
+    /// [`RowBands`](crate::RowBands). Bits of a solve depend on it.
+    fn band(&self) -> usize {
+        BAND
     }
 
     /// All entries, for a dense solver. By default N products with unit vectors; [`Gram`] lends

@@ -3,6 +3,7 @@
 //! the solvers ask for the products.
 
 use std::{
+    ops::Range,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::available_parallelism,
 };
@@ -21,7 +22,9 @@ use crate::{
 };
 
 /// Columns that a solver should pass at a time: every block is a pass over the store.
-const BLOCK: usize = 128;
+pub(crate) const BLOCK: usize = 128;
+/// Rows of a band of short tiles, at least.
+const SHORTEST_BAND: usize = 512;
 /// Most threads that read: one checks and decodes about 0.8 GB a second.
 const READERS: usize = 4;
 /// Tiles that each of them reads ahead.
@@ -134,19 +137,35 @@ impl<T: LowerTiles> TiledOperator<T> {
     pub fn tiles(&self) -> &T {
         &self.tiles
     }
+}
 
-    /// Adds the two products of a tile to Y.
-    fn add(&self, i: usize, j: usize, tile: &Tile, x: MatRef<'_, f64>, mut y: MatMut<'_, f64>) {
-        let edge = self.tiles.edge();
-        let (rows, cols) = (side(&self.tiles, i), side(&self.tiles, j));
-        let (xi, xj) = (x.subrows(i * edge, rows), x.subrows(j * edge, cols));
-        with_entries!(tile.entries(), k => {
-            multiply(Accum::Add, k, cols, xj, y.as_mut().subrows_mut(i * edge, rows));
-            if i != j {
-                add_transposed(k, cols, xi, y.as_mut().subrows_mut(j * edge, cols));
-            }
-        });
-    }
+/// Adds the products of a tile to Y, the rows of the tiles in `own`.
+pub(crate) fn add_tile<T: LowerTiles>(
+    tiles: &T,
+    own: &Range<usize>,
+    (i, j): (usize, usize),
+    tile: &Tile,
+    x: MatRef<'_, f64>,
+    mut y: MatMut<'_, f64>,
+) {
+    let edge = tiles.edge();
+    let (rows, cols) = (side(tiles, i), side(tiles, j));
+    let (xi, xj) = (x.subrows(i * edge, rows), x.subrows(j * edge, cols));
+    let at = |tile: usize| (tile - own.start) * edge;
+    with_entries!(tile.entries(), k => {
+        if own.contains(&i) {
+            multiply(Accum::Add, k, cols, xj, y.as_mut().subrows_mut(at(i), rows));
+        }
+        if i != j && own.contains(&j) {
+            add_transposed(k, cols, xi, y.as_mut().subrows_mut(at(j), cols));
+        }
+    });
+}
+
+/// Rows that are summed together in inner products beside tiles of this edge: a row of tiles, or a
+/// few of them if they are short.
+pub(crate) fn band_of_tiles(edge: usize) -> usize {
+    edge.saturating_mul(SHORTEST_BAND.div_ceil(edge))
 }
 
 /// Reads all tiles ahead on a few threads, and hands them to `take` in their order, row by row of
@@ -159,18 +178,27 @@ impl<T: LowerTiles> TiledOperator<T> {
 /// another size, and those of `take`.
 pub fn for_each_tile<T: LowerTiles, E: From<SpectralError>>(
     tiles: &T,
+    take: impl FnMut(usize, usize, Tile) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    for_each_tile_of(tiles, &(0..tiles.n().div_ceil(tiles.edge())), take)
+}
+
+/// As [`for_each_tile`], of the tiles that rows of K in `own`, counted in tiles, need.
+pub(crate) fn for_each_tile_of<T: LowerTiles, E: From<SpectralError>>(
+    tiles: &T,
+    own: &Range<usize>,
     mut take: impl FnMut(usize, usize, Tile) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
     std::thread::scope(|scope| {
         let threads = available_parallelism().map_or(1, usize::from).min(READERS);
         let reader = |first: usize| {
             let (send, receive) = sync_channel(AHEAD);
-            scope.spawn(move || read_every(tiles, first, threads, &send));
+            scope.spawn(move || read_every(tiles, own, first, threads, &send));
             receive
         };
         // Dropping the receivers on the way out stops the readers.
         let readers: Vec<Receiver<Result<Tile>>> = (0..threads).map(reader).collect();
-        for ((i, j), tiles) in positions(tiles).zip(readers.iter().cycle()) {
+        for ((i, j), tiles) in positions(tiles, own).zip(readers.iter().cycle()) {
             let tile = tiles.recv().unwrap_or(Err(SpectralError::Operator {
                 reason: "the thread that reads tiles stopped".into(),
             }))?;
@@ -180,15 +208,25 @@ pub fn for_each_tile<T: LowerTiles, E: From<SpectralError>>(
     })
 }
 
-/// Positions of the tiles, in their order.
-fn positions<T: LowerTiles>(tiles: &T) -> impl Iterator<Item = (usize, usize)> + use<T> {
-    let count = tiles.n().div_ceil(tiles.edge());
-    (0..count).flat_map(|i| (0..=i).map(move |j| (i, j)))
+/// Positions of the tiles that rows of K in `own` need, in their order.
+pub(crate) fn positions<T: LowerTiles>(
+    tiles: &T,
+    own: &Range<usize>,
+) -> impl Iterator<Item = (usize, usize)> + use<T> {
+    let (count, own) = (tiles.n().div_ceil(tiles.edge()), own.clone());
+    let all = (0..count).flat_map(|i| (0..=i).map(move |j| (i, j)));
+    all.filter(move |(i, j)| own.contains(i) || own.contains(j))
 }
 
 /// Reads every `step`-th tile from `first` on, until one fails or the receiver is gone.
-fn read_every<T: LowerTiles>(tiles: &T, first: usize, step: usize, out: &SyncSender<Result<Tile>>) {
-    for (i, j) in positions(tiles).skip(first).step_by(step) {
+fn read_every<T: LowerTiles>(
+    tiles: &T,
+    own: &Range<usize>,
+    first: usize,
+    step: usize,
+    out: &SyncSender<Result<Tile>>,
+) {
+    for (i, j) in positions(tiles, own).skip(first).step_by(step) {
         let tile = read_whole(tiles, i, j);
         let failed = tile.is_err();
         if out.send(tile).is_err() || failed {
@@ -211,7 +249,7 @@ fn read_whole<T: LowerTiles>(tiles: &T, i: usize, j: usize) -> Result<Tile> {
 }
 
 /// Rows of the i-th row of tiles.
-fn side<T: LowerTiles>(tiles: &T, i: usize) -> usize {
+pub(crate) fn side<T: LowerTiles>(tiles: &T, i: usize) -> usize {
     tiles.edge().min(tiles.n() - i * tiles.edge())
 }
 
@@ -228,14 +266,19 @@ impl<T: LowerTiles> SymmetricOperator for TiledOperator<T> {
         BLOCK
     }
 
+    fn band(&self) -> usize {
+        band_of_tiles(self.tiles.edge())
+    }
+
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> Result<()> {
         let n = self.tiles.n();
         let count = check_images(columns, n, images, n)?;
         images.fill(0.0);
         let x = MatRef::from_column_major_slice(columns, n, count);
         let mut y = MatMut::from_column_major_slice_mut(images, n, count);
+        let all = 0..n.div_ceil(self.tiles.edge());
         for_each_tile(&self.tiles, |i, j, tile| {
-            self.add(i, j, &tile, x, y.as_mut());
+            add_tile(&self.tiles, &all, (i, j), &tile, x, y.as_mut());
             Ok(())
         })
     }

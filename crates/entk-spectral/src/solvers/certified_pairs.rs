@@ -1,14 +1,23 @@
 //! Leading eigenpairs with the measurement of how good they are: in come the pairs that a solver
-//! takes for converged, out go [`CertifiedPairs`] or an error. `eigsh` calls it at its end.
+//! takes for converged, out go [`CertifiedPairs`] of one process, or [`DistributedPairs`] of which
+//! every rank has its rows, or an error. `eigsh` calls it at its end.
 
 use std::{fmt, ops::Range};
 
+use faer::MatRef;
+
 use crate::{
-    dense::tall::inner,
     eigenpairs::Eigenpairs,
     error::{Result, SpectralError},
     kernel::operator::SymmetricOperator,
-    solvers::residuals::residual_norms,
+    ranks::{
+        communicator::{OneRank, Ranks},
+        operator::{DistributedOperator, Whole},
+    },
+    solvers::{
+        columns::{fix_signs, inner},
+        residuals::residuals,
+    },
 };
 
 /// Eigenvalues closer than this fraction of the largest count as one cluster.
@@ -67,6 +76,43 @@ impl fmt::Debug for CertifiedPairs {
     }
 }
 
+/// The leading eigenpairs of an operator that is distributed over ranks, and how good they are; all
+/// but the vectors is the same on every rank.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DistributedPairs {
+    /// The eigenvalues, descending.
+    pub values: Vec<f64>,
+    /// The rows that this rank holds of phi_0, then of phi_1, and so on: unit vectors with the
+    /// signs of [`Eigenpairs`]. [`RowBands::gather`](crate::RowBands::gather) makes them
+    /// whole.
+    pub vectors: Vec<f64>,
+    /// ||K phi_j - lambda_j phi_j||_2 of every pair, measured, as in [`CertifiedPairs`].
+    pub residuals: Vec<f64>,
+    /// The largest |phi_i . phi_j - \[i = j\]|, measured.
+    pub orthogonality: f64,
+    /// Runs of close eigenvalues, as in [`CertifiedPairs`].
+    pub clusters: Vec<Range<usize>>,
+    /// Columns that the solver multiplied by the operator.
+    pub products: usize,
+    /// Thick restarts.
+    pub restarts: usize,
+}
+
+impl DistributedPairs {
+    /// The pairs of one rank, which holds all rows.
+    pub(crate) fn whole<K: DistributedOperator + ?Sized>(
+        self,
+        operator: &K,
+        solver: Solver,
+    ) -> CertifiedPairs {
+        let Self { values, vectors, residuals, orthogonality, clusters, products, restarts } = self;
+        let pairs =
+            Eigenpairs::from_sorted(values, vectors, operator.rows().n(), operator.entry_type());
+        CertifiedPairs { pairs, residuals, orthogonality, clusters, products, restarts, solver }
+    }
+}
+
 /// Measures pairs against their operator, and refuses them beyond the tolerance.
 pub(crate) fn certify<K: SymmetricOperator + ?Sized>(
     operator: &K,
@@ -76,20 +122,37 @@ pub(crate) fn certify<K: SymmetricOperator + ?Sized>(
     products: usize,
     restarts: usize,
 ) -> Result<CertifiedPairs> {
-    let residuals = residual_norms(operator, &pairs)?;
-    let largest = pairs.values()[0].abs();
+    let ranks = Ranks::new(&OneRank);
+    let whole = Whole::new(operator, &ranks)?;
+    let (values, vectors) = pairs.into_parts();
+    let pairs = certify_rows(&whole, values, vectors, tolerance)?;
+    Ok(CertifiedPairs { products, restarts, ..pairs.whole(&whole, solver) })
+}
+
+/// As [`certify`], for values in descending order and the rows of their vectors that this rank
+/// holds; fixes the signs.
+pub(crate) fn certify_rows<K: DistributedOperator + ?Sized>(
+    operator: &K,
+    values: Vec<f64>,
+    mut vectors: Vec<f64>,
+    tolerance: f64,
+) -> Result<DistributedPairs> {
+    fix_signs(&operator.rows(), &mut vectors)?;
+    let residuals = residuals(operator, &values, &vectors)?;
+    let largest = values[0].abs();
     let got = residuals.iter().filter(|&&r| r <= tolerance * largest).count();
-    if got < pairs.len() {
+    if got < values.len() {
         return Err(SpectralError::NotConverged {
-            wanted: pairs.len(),
+            wanted: values.len(),
             got,
             residuals: residuals.iter().map(|r| r / largest).collect(),
             limit: "accuracy of its products",
         });
     }
-    let clusters = clusters(pairs.values());
-    let orthogonality = orthogonality(&pairs);
-    Ok(CertifiedPairs { pairs, residuals, orthogonality, clusters, products, restarts, solver })
+    let clusters = clusters(&values);
+    let orthogonality = orthogonality(operator, &vectors)?;
+    let (products, restarts) = (0, 0);
+    Ok(DistributedPairs { values, vectors, residuals, orthogonality, clusters, products, restarts })
 }
 
 /// Runs of at least two descending values, each within the cluster width of the next.
@@ -109,12 +172,15 @@ pub(crate) fn clusters(values: &[f64]) -> Vec<Range<usize>> {
 }
 
 /// The largest entry of |V^T V - I|.
-fn orthogonality(pairs: &Eigenpairs) -> f64 {
-    let (k, v) = (pairs.len(), pairs.matrix());
+fn orthogonality<K: DistributedOperator + ?Sized>(operator: &K, vectors: &[f64]) -> Result<f64> {
+    let rows = operator.rows();
+    let own = rows.own().len();
+    let k = vectors.len() / own;
+    let v = MatRef::from_column_major_slice(vectors, own, k);
     let mut worst = 0.0_f64;
     for first in (0..k).step_by(STACK) {
         let cols = STACK.min(k - first);
-        let overlaps = inner(v.subcols(0, first + cols), v.subcols(first, cols));
+        let overlaps = inner(&rows, v.subcols(0, first + cols), v.subcols(first, cols))?;
         for (j, column) in overlaps.chunks_exact(first + cols).enumerate() {
             for (i, x) in column.iter().enumerate() {
                 let error = (x - f64::from(i == first + j)).abs();
@@ -123,7 +189,7 @@ fn orthogonality(pairs: &Eigenpairs) -> f64 {
             }
         }
     }
-    worst
+    Ok(worst)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use crate::{
     dense::ritz::Ritz,
     error::{Result, SpectralError},
-    kernel::operator::SymmetricOperator,
+    ranks::operator::DistributedOperator,
     solvers::{eigsh_config::Plan, krylov::Krylov},
 };
 
@@ -18,7 +18,7 @@ const LOCK: f64 = 1e-3;
 const MARGIN: f64 = 0.5;
 
 /// Cuts the basis, keeping half of the room beyond k filled.
-pub(crate) fn restart<K: SymmetricOperator + ?Sized>(
+pub(crate) fn restart<K: DistributedOperator + ?Sized>(
     krylov: &mut Krylov<'_, K>,
     ritz: &Ritz,
     state: &Convergence,
@@ -53,7 +53,7 @@ pub(crate) struct Convergence {
 }
 
 impl Convergence {
-    pub(crate) fn of<K: SymmetricOperator + ?Sized>(
+    pub(crate) fn of<K: DistributedOperator + ?Sized>(
         krylov: &Krylov<'_, K>,
         ritz: &Ritz,
         plan: &Plan,

@@ -14,8 +14,12 @@ use crate::{
     eigenpairs::check_k,
     error::{Result, SpectralError},
     kernel::operator::SymmetricOperator,
+    ranks::{
+        communicator::{OneRank, Ranks},
+        operator::{DistributedOperator, Whole},
+    },
     solvers::{
-        certified_pairs::{CertifiedPairs, Solver, certify},
+        certified_pairs::{CertifiedPairs, DistributedPairs, Solver, certify, certify_rows},
         convergence::{Convergence, restart},
         eigh::eigh,
         eigsh_config::{EigshConfig, Plan},
@@ -128,6 +132,7 @@ pub struct EigshProgress<'a> {
     products: usize,
     wanted: usize,
     locked: usize,
+    ranks: &'a Ranks<'a>,
     write: &'a dyn Fn(&mut dyn Write) -> io::Result<()>,
 }
 
@@ -147,8 +152,20 @@ impl EigshProgress<'_> {
         self.locked
     }
 
+    /// Whether it is so on any rank, for a decision that all of them take. Called by every rank.
+    pub fn any(&self, here: bool) -> bool {
+        // Where the ranks cannot agree any more, what comes next says so.
+        self.ranks.any(here).unwrap_or(true)
+    }
+
+    /// Whether it is so on rank 0, which decides on time. Called by every rank.
+    pub fn first(&self, here: bool) -> bool {
+        self.ranks.first(here).unwrap_or(true)
+    }
+
     /// Writes a checkpoint, from which [`EigshRun::resumed`] gives the bits of an undisturbed
-    /// solve: the basis, 8 N bytes a vector, with a checksum.
+    /// solve: the basis, 8 N bytes a vector, with a checksum. Called by every rank: each writes all
+    /// bytes, and all but one may do so to [`io::sink`].
     ///
     /// # Errors
     /// Those of the writer.
@@ -200,26 +217,61 @@ impl<'a> EigshRun<'a> {
     ) -> Result<CertifiedPairs> {
         let n = operator.n();
         check_k(k, n)?;
-        let plan = Plan::new(operator, k, &self.config)?;
+        let ranks = Ranks::new(&OneRank);
+        let whole = Whole::new(operator, &ranks)?;
+        let plan = Plan::new(&whole, k, &self.config)?;
         if !self.config.is_iterative(n, k) {
             return dense(operator, &plan);
         }
-        let needed = self.config.bytes(n, k);
-        ensure("the leading eigenpairs", needed, None, "ask for fewer of them")?;
-        self.krylov(operator, &plan)
+        Ok(self.solve(&whole, &plan)?.whole(&whole, Solver::Krylov))
     }
 
-    fn krylov<K: SymmetricOperator + ?Sized>(
+    /// The k largest eigenpairs of an operator that is distributed over ranks, as [`eigsh`] with
+    /// [`Solver::Krylov`]. Called by every rank, with the same settings: no rank holds more than
+    /// its rows of the basis, and the bits are those of one rank.
+    ///
+    /// What follows from sums over rows is computed on every rank, with equal bits on processors of
+    /// one kind. An observer is shown the same on every rank; any of them ends the solve of all.
+    /// Time is that of rank 0. A checkpoint is read by every rank, and may be of another number of
+    /// ranks, or of [`pairs`](Self::pairs) of an operator with the same
+    /// [`band`](SymmetricOperator::band).
+    ///
+    /// Memory of a rank with R of N rows: the basis, 8 R bytes times 1.75 k, twice 8 R k at the
+    /// end, whole columns of two blocks, and 3 (1.75 k)^2 numbers of the projected problem.
+    ///
+    /// # Errors
+    /// As [`pairs`](Self::pairs), and [`OtherRank`](SpectralError::OtherRank) where another rank
+    /// failed; [`InvalidSetting`](SpectralError::InvalidSetting) for [`Solver::Dense`].
+    pub fn distributed_pairs<K: DistributedOperator + ?Sized>(
+        self,
+        operator: &K,
+        k: usize,
+    ) -> Result<DistributedPairs> {
+        operator.rows().ranks().jointly(|| {
+            check_k(k, operator.rows().n())?;
+            if self.config.solver == Solver::Dense {
+                let expected = "Auto or Krylov over several ranks";
+                return Err(SpectralError::InvalidSetting { field: "solver", expected });
+            }
+            let plan = Plan::new(operator, k, &self.config)?;
+            self.solve(operator, &plan)
+        })
+    }
+
+    fn solve<K: DistributedOperator + ?Sized>(
         mut self,
         operator: &K,
         plan: &Plan,
-    ) -> Result<CertifiedPairs> {
+    ) -> Result<DistributedPairs> {
+        let rows = operator.rows();
+        let needed = self.config.bytes_of_rows(rows.own().len(), rows.n(), plan.k);
+        ensure("the leading eigenpairs", needed, None, "ask for fewer of them")?;
         let (mut krylov, mut restarts) = match self.checkpoint.take() {
             Some(checkpoint) => Krylov::read(operator, &plan.solve(), checkpoint)?,
             None => (Krylov::new(operator, plan.block, plan.basis, plan.seed)?, 0),
         };
         loop {
-            let stop = plan.exhausted(krylov.products());
+            let stop = plan.exhausted(rows.ranks(), krylov.products())?;
             let full = !krylov.has_room() || krylov.is_complete();
             if !full && stop.is_none() {
                 krylov.step()?;
@@ -229,16 +281,10 @@ impl<'a> EigshRun<'a> {
             let ritz = krylov.ritz()?;
             let state = Convergence::of(&krylov, &ritz, plan);
             if state.converged == plan.k && !state.saturated || krylov.is_complete() {
-                let pairs = krylov.leading(&ritz, plan.k)?;
+                let (values, vectors) = krylov.leading(&ritz, plan.k)?;
                 let products = krylov.products();
-                return certify(
-                    operator,
-                    pairs,
-                    plan.tolerance,
-                    Solver::Krylov,
-                    products,
-                    restarts,
-                );
+                let pairs = certify_rows(operator, values, vectors, plan.tolerance)?;
+                return Ok(DistributedPairs { products, restarts, ..pairs });
             }
             if let Some(limit) = stop {
                 return Err(state.not_converged(plan.k, limit));
@@ -249,19 +295,18 @@ impl<'a> EigshRun<'a> {
     }
 
     /// Shows what was done to the observer, if there is one.
-    fn show<K: SymmetricOperator + ?Sized>(
+    fn show<K: DistributedOperator + ?Sized>(
         &mut self,
         krylov: &Krylov<'_, K>,
         restarts: usize,
         plan: &Plan,
     ) -> Result<()> {
-        let Some(observe) = &mut self.observe else { return Ok(()) };
+        let ranks = krylov.ranks();
         let (products, wanted, locked) = (krylov.products(), plan.k, krylov.locked().len());
         let write = |out: &mut dyn Write| krylov.write(&plan.solve(), restarts, out);
-        match observe(&EigshProgress { products, wanted, locked, write: &write }) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(SpectralError::Stopped { products }),
-        }
+        let progress = EigshProgress { products, wanted, locked, ranks, write: &write };
+        let ended = self.observe.as_mut().is_some_and(|observe| observe(&progress).is_break());
+        if ranks.any(ended)? { Err(SpectralError::Stopped { products }) } else { Ok(()) }
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::{
     error::{Result, SpectralError},
-    kernel::operator::SymmetricOperator,
-    solvers::{certified_pairs::Solver, eigh::eigh_bytes, krylov::checkpoint::Solve},
+    ranks::{communicator::Ranks, operator::DistributedOperator},
+    solvers::{
+        certified_pairs::Solver, eigh::eigh_bytes, krylov::checkpoint::Solve, residuals::stack,
+    },
 };
 
 /// Up to this size the dense solver is as fast for any k.
@@ -98,13 +100,17 @@ impl EigshConfig {
     /// what [`eigh`](crate::eigh()) takes, for which an operator that is no [`Gram`](crate::Gram)
     /// is widened to one, 8 N^2 bytes more.
     pub fn bytes(&self, n: usize, k: usize) -> u64 {
-        if !self.is_iterative(n, k) {
-            return eigh_bytes(n);
-        }
+        if self.is_iterative(n, k) { self.bytes_of_rows(n, n, k) } else { eigh_bytes(n) }
+    }
+
+    /// As [`bytes`](Self::bytes), for a rank that holds so many of n rows; solved by products.
+    pub fn bytes_of_rows(&self, rows: usize, n: usize, k: usize) -> u64 {
         let block = self.block.unwrap_or(WIDEST_HINT).min(n);
         let basis = self.basis_of(n, k, block);
         let vectors = basis.saturating_add(4 * block).saturating_add(k.saturating_mul(2));
-        let numbers = (vectors as u64).saturating_mul(n as u64);
+        let whole = if rows < n { 2 * block.max(stack(n)) } else { 0 };
+        let numbers = (vectors as u64).saturating_mul(rows as u64);
+        let numbers = numbers.saturating_add((whole as u64).saturating_mul(n as u64));
         let projected = (basis as u64).saturating_mul(basis as u64);
         numbers.saturating_add(projected.saturating_mul(3)).saturating_mul(8)
     }
@@ -122,12 +128,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new<K: SymmetricOperator + ?Sized>(
+    pub(crate) fn new<K: DistributedOperator + ?Sized>(
         operator: &K,
         k: usize,
         config: &EigshConfig,
     ) -> Result<Self> {
-        let n = operator.n();
+        let n = operator.rows().n();
         let invalid = |field, expected| Err(SpectralError::InvalidSetting { field, expected });
         config.check()?;
         let block = config.block.unwrap_or(operator.block()).min(n);
@@ -157,17 +163,20 @@ impl Plan {
         Solve { k, tolerance, block, basis, seed }
     }
 
-    /// The limit that is reached, if any.
-    pub(crate) fn exhausted(&self, products: usize) -> Option<&'static str> {
+    /// The limit that is reached, if any; that of time is the first rank's.
+    pub(crate) fn exhausted(
+        &self,
+        ranks: &Ranks<'_>,
+        products: usize,
+    ) -> Result<Option<&'static str>> {
         // One block is always multiplied, so that there is something to report.
         if products == 0 {
-            None
-        } else if products >= self.max_products {
-            Some("limit of products")
-        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            Some("limit of time")
-        } else {
-            None
+            return Ok(None);
         }
+        if products >= self.max_products {
+            return Ok(Some("limit of products"));
+        }
+        let Some(deadline) = self.deadline else { return Ok(None) };
+        Ok(ranks.first(Instant::now() >= deadline)?.then_some("limit of time"))
     }
 }

@@ -2,6 +2,7 @@
 //! pairs and the measures of how good they are. The metrics take the pairs.
 
 pub(crate) mod certified_pairs;
+pub(crate) mod columns;
 pub(crate) mod convergence;
 pub(crate) mod eigh;
 pub(crate) mod eigsh;

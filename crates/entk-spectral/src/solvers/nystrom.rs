@@ -14,6 +14,7 @@ use crate::{
     eigenpairs::{Eigenpairs, check_k, check_sizes},
     error::{Result, SpectralError},
     kernel::{cross::CrossGram, gram::Gram},
+    ranks::row_bands::BAND,
     solvers::{eigh::eigh, psd::noise_floor},
 };
 
@@ -116,7 +117,7 @@ fn leading_of(features: Vec<f64>, n: usize, k: usize, landmarks: &Gram) -> Resul
     let top = top.subcols(rank - k, k).reverse_cols();
     let mut phi = zeros(n * k, "eigenvectors")?;
     let q = MatRef::from_column_major_slice(&f.q, n, rank);
-    combine(MatMut::from_column_major_slice_mut(&mut phi, n, k), q, top);
+    combine(MatMut::from_column_major_slice_mut(&mut phi, n, k), q, top, BAND);
     let values = values.iter().rev().take(k);
     let values: Result<Vec<f64>> = values.map(|&x| finite(x, "largest eigenvalue")).collect();
     Ok(Eigenpairs::from_sorted(values?, phi, n, landmarks.entry_type()))

@@ -14,6 +14,7 @@ use crate::{
     eigenpairs::check_k,
     error::Result,
     kernel::operator::check_finite,
+    ranks::row_bands::BAND,
 };
 
 /// Singular values and left vectors of B V for orthonormal V, and the rotation of V that belongs to
@@ -47,6 +48,6 @@ pub(crate) fn turn(basis: &[f64], dim: usize, by: &Mat<f64>) -> Result<Vec<f64>>
     let k = by.ncols();
     let mut out = zeros(dim * k, "singular vectors")?;
     let basis = MatRef::from_column_major_slice(basis, dim, k);
-    combine(MatMut::from_column_major_slice_mut(&mut out, dim, k), basis, by.as_ref());
+    combine(MatMut::from_column_major_slice_mut(&mut out, dim, k), basis, by.as_ref(), BAND);
     Ok(out)
 }

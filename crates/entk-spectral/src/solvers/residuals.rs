@@ -5,17 +5,29 @@ use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 use crate::{
-    dense::vector::{BinaryScale, finite, norm, zeros},
+    dense::vector::{BinaryScale, finite, zeros},
     eigenpairs::{Eigenpairs, check_sizes},
     entries::{Scalar, with_entries},
     error::Result,
     kernel::{gram::Gram, operator::SymmetricOperator},
+    ranks::{
+        communicator::{OneRank, Ranks},
+        operator::{DistributedOperator, Whole},
+    },
+    solvers::columns::norms,
 };
 
 /// Rows of a reconstruction formed at a time.
 const PANEL: usize = 64;
-/// Vectors multiplied at a time for residual norms.
+/// Most vectors multiplied at a time for residual norms, least, and numbers of whole vectors.
 const STACK: usize = 256;
+const LEAST: usize = 64;
+const NUMBERS: usize = 1 << 25;
+
+/// How many vectors of N entries are multiplied at a time: a rank of several holds all of them.
+pub(crate) fn stack(n: usize) -> usize {
+    (NUMBERS / n.max(1)).clamp(LEAST, STACK)
+}
 
 /// LAPACK's residual ratio: ||K - V diag(lambda) V^T||_1 / (N eps ||K||_1), with eps = 2^-52 and
 /// the maximal column sum as norm.
@@ -74,7 +86,8 @@ pub fn orthogonality_ratio(pairs: &Eigenpairs) -> f64 {
 ///
 /// There is an eigenvalue of K within this distance of lambda_j. The residuals are absolute:
 /// compare them with lambda_0. The vector itself is determined up to the residual divided by the
-/// gap to the other eigenvalues. Cost: 2 K N^2 operations, in stacks of 256 vectors.
+/// gap to the other eigenvalues. Cost: 2 K N^2 operations, in stacks of 256 vectors, fewer for long
+/// ones.
 ///
 /// # Errors
 /// [`SizeMismatch`](crate::SpectralError::SizeMismatch), or
@@ -83,21 +96,34 @@ pub fn residual_norms<K: SymmetricOperator + ?Sized>(
     operator: &K,
     pairs: &Eigenpairs,
 ) -> Result<Vec<f64>> {
-    let n = pairs.dim();
-    check_sizes(n, operator.n())?;
-    let mut norms = Vec::with_capacity(pairs.len());
-    let mut images = zeros(n * STACK.min(pairs.len()), "images of the eigenvectors")?;
-    for (vectors, values) in pairs.vectors().chunks(STACK * n).zip(pairs.values().chunks(STACK)) {
+    check_sizes(pairs.dim(), operator.n())?;
+    let ranks = Ranks::new(&OneRank);
+    residuals(&Whole::new(operator, &ranks)?, pairs.values(), pairs.vectors())
+}
+
+/// As [`residual_norms`], of vectors of which this rank holds its rows.
+pub(crate) fn residuals<K: DistributedOperator + ?Sized>(
+    operator: &K,
+    values: &[f64],
+    vectors: &[f64],
+) -> Result<Vec<f64>> {
+    let rows = operator.rows();
+    let own = rows.own().len();
+    let (mut found, stack) = (Vec::with_capacity(values.len()), stack(rows.n()));
+    let mut images = zeros(own * stack.min(values.len()), "images of the eigenvectors")?;
+    for (vectors, values) in vectors.chunks(stack * own).zip(values.chunks(stack)) {
         let images = &mut images[..vectors.len()];
-        operator.apply(vectors, images)?;
+        operator.apply_own(vectors, images)?;
         for ((image, vector), value) in
-            images.chunks_exact_mut(n).zip(vectors.chunks_exact(n)).zip(values)
+            images.chunks_exact_mut(own).zip(vectors.chunks_exact(own)).zip(values)
         {
             image.iter_mut().zip(vector).for_each(|(y, x)| *y -= value * x);
-            norms.push(finite(norm(image), "residual")?);
+        }
+        for norm in norms(&rows, images)? {
+            found.push(finite(norm, "residual")?);
         }
     }
-    Ok(norms)
+    Ok(found)
 }
 
 /// Largest absolute row sums of residual and kernel over the rows from `first` on, both divided by

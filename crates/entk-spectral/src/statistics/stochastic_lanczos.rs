@@ -16,6 +16,7 @@ use crate::{
     },
     error::{Result, SpectralError},
     kernel::operator::{SymmetricOperator, check_images},
+    ranks::row_bands::BAND,
     statistics::{config::StatisticsConfig, projection::Projection, spectrum::SpectrumStatistics},
 };
 
@@ -164,7 +165,8 @@ impl StochasticLanczos {
         let turned = |columns: &[f64]| -> Result<Vec<f64>> {
             let mut out = zeros(n * r, "leading directions")?;
             let columns = MatRef::from_column_major_slice(columns, n, r);
-            combine(MatMut::from_column_major_slice_mut(&mut out, n, r), columns, ritz.leading(r));
+            let turned = MatMut::from_column_major_slice_mut(&mut out, n, r);
+            combine(turned, columns, ritz.leading(r), BAND);
             Ok(out)
         };
         let (q, mut images) = (turned(&self.next)?, turned(images)?);
@@ -239,7 +241,7 @@ impl StochasticLanczos {
         let mut sum = vec![0.0; size * width];
         for _ in 0..2 {
             let overlaps = inner(v, MatRef::from_column_major_slice(block, n, width));
-            subtract(MatMut::from_column_major_slice_mut(block, n, width), v, &overlaps);
+            subtract(MatMut::from_column_major_slice_mut(block, n, width), v, &overlaps, BAND);
             sum.iter_mut().zip(overlaps).for_each(|(sum, x)| *sum += x);
         }
         sum

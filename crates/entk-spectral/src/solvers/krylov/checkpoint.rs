@@ -1,6 +1,7 @@
 //! The state of a block Lanczos process as bytes: written between two blocks, read to go on with
 //! the same bits. Solves that may be interrupted call it.
 //!
+//! The bytes are those of whole columns, whatever the number of ranks that write or read them.
 //! Eight bytes that name the format, then little-endian numbers of eight bytes: the [`Header`] and
 //! the arrays, and a CRC-32C of all before it.
 
@@ -12,15 +13,17 @@ use crate::{
     dense::vector::{BinaryScale, zeros},
     entries::EntryType,
     error::{Result, SpectralError},
-    kernel::operator::SymmetricOperator,
+    ranks::{operator::DistributedOperator, row_bands::RowBands},
     solvers::krylov::Krylov,
 };
 
-const FORMAT: [u8; 8] = *b"entkeig1";
+const FORMAT: [u8; 8] = *b"entkeig2";
 /// Numbers of a header.
-const NUMBERS: usize = 22;
+const NUMBERS: usize = 23;
 /// Numbers written at a time.
 const BLOCK: usize = 8192;
+/// Columns of the basis that are whole on a rank at a time.
+const WHOLE: usize = 16;
 
 /// What tells a solve from another one: a checkpoint is of the same or is refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,6 +95,16 @@ impl<R: Read> Summed<R> {
         Ok(())
     }
 
+    /// Reads whole columns, and keeps the rows of this rank.
+    fn read_columns(&mut self, rows: &RowBands<'_>, into: &mut [f64]) -> Result<()> {
+        let mut column = zeros(rows.n(), "a column of a checkpoint")?;
+        for own in into.chunks_exact_mut(rows.own().len()) {
+            self.read_reals(&mut column)?;
+            own.copy_from_slice(&column[rows.own()]);
+        }
+        Ok(())
+    }
+
     fn matrix(&mut self, rows: usize, cols: usize) -> Result<Mat<f64>> {
         let mut entries = zeros(rows * cols, "a matrix of a checkpoint")?;
         self.read_reals(&mut entries)?;
@@ -99,33 +112,52 @@ impl<R: Read> Summed<R> {
     }
 }
 
-impl<K: SymmetricOperator + ?Sized> Krylov<'_, K> {
-    /// Writes all that the rest of the solve depends on but the operator.
+impl<K: DistributedOperator + ?Sized> Krylov<'_, K> {
+    /// Writes all that the rest of the solve depends on but the operator. Every rank writes the
+    /// same bytes.
     pub(crate) fn write(&self, solve: &Solve, restarts: usize, out: impl Write) -> io::Result<()> {
         let mut out = Summed::new(out);
-        out.bytes(&FORMAT)?;
-        out.numbers(self.header(solve, restarts).into_iter())?;
-        out.reals(&self.locked)?;
-        out.reals(
-            self.projected
-                .as_ref()
-                .submatrix(0, 0, self.dim, self.dim)
-                .col_iter()
-                .flat_map(|c| c.iter()),
-        )?;
-        out.reals(&self.vectors[..self.n * self.dim])?;
-        out.reals(&self.next)?;
+        // A rank that cannot write still passes its rows to the others.
+        let begun = self.write_begin(solve, restarts, &mut out);
+        let basis = self.write_columns(&self.vectors[..self.own * self.dim], &mut out);
+        let next = self.write_columns(&self.next, &mut out);
+        begun.and(basis).and(next)?;
         out.reals(self.coupling.col_iter().flat_map(|c| c.iter()))?;
         let crc = out.crc;
         out.inner.write_all(&crc.to_le_bytes())?;
         out.inner.flush()
     }
 
+    /// Writes what every rank has.
+    fn write_begin<W: Write>(
+        &self,
+        solve: &Solve,
+        restarts: usize,
+        out: &mut Summed<W>,
+    ) -> io::Result<()> {
+        out.bytes(&FORMAT)?;
+        out.numbers(self.header(solve, restarts).into_iter())?;
+        out.reals(&self.locked)?;
+        let projected = self.projected.as_ref().submatrix(0, 0, self.dim, self.dim);
+        out.reals(projected.col_iter().flat_map(|c| c.iter()))
+    }
+
+    /// Writes whole columns, and gathers all of them whatever becomes of the first.
+    fn write_columns<W: Write>(&self, columns: &[f64], out: &mut Summed<W>) -> io::Result<()> {
+        let mut written = Ok(());
+        for own in columns.chunks(WHOLE * self.own) {
+            let whole = self.rows.gather(own).map_err(io::Error::other)?;
+            written = written.and_then(|()| out.reals(&whole));
+        }
+        written
+    }
+
     fn header(&self, solve: &Solve, restarts: usize) -> [u64; NUMBERS] {
         let position = self.rng.get_word_pos();
         let scale = self.scale.map(BinaryScale::exponent);
         [
-            self.n as u64,
+            self.rows.n() as u64,
+            self.rows.band() as u64,
             entry_number(self.operator.entry_type()),
             solve.k as u64,
             solve.tolerance.to_bits(),
@@ -169,30 +201,30 @@ impl<K: SymmetricOperator + ?Sized> Krylov<'_, K> {
         let mut basis = Krylov::empty(operator, solve.block, solve.basis, solve.seed)?;
         basis.check_same(solve, &header)?;
         let [dim, coupled, last, drawn, pending, products, restarts, locked, waiting, rows] =
-            sizes(&header[12..])?;
+            sizes(&header[13..])?;
         let fits = dim <= basis.capacity
             && coupled.max(last).max(locked) <= dim
-            && dim.checked_add(waiting).is_some_and(|all| all <= basis.n)
+            && dim.checked_add(waiting).is_some_and(|all| all <= basis.rows.n())
             && rows <= waiting
             && waiting <= basis.capacity;
         if !fits {
             return Err(damaged("its sizes do not fit each other"));
         }
-        let exponent = i32::try_from(header[10] as i64).ok().filter(|e| e.abs() <= 1100);
+        let exponent = i32::try_from(header[11] as i64).ok().filter(|e| e.abs() <= 1100);
         let exponent = exponent.ok_or_else(|| damaged("its scale is out of range"))?;
-        basis.rng.set_word_pos(u128::from(header[7]) | u128::from(header[8]) << 64);
-        basis.scale = (header[9] == 1).then(|| BinaryScale::with_exponent(exponent));
-        basis.norm = f64::from_bits(header[11]);
+        basis.rng.set_word_pos(u128::from(header[8]) | u128::from(header[9]) << 64);
+        basis.scale = (header[10] == 1).then(|| BinaryScale::with_exponent(exponent));
+        basis.norm = f64::from_bits(header[12]);
         (basis.dim, basis.coupled_from, basis.last_from) = (dim, coupled, last);
         (basis.drawn, basis.pending, basis.products) = (drawn, pending, products);
         basis.locked = zeros(locked, "values of a checkpoint")?;
         input.read_reals(&mut basis.locked)?;
         let projected = input.matrix(dim, dim)?;
         basis.projected.as_mut().submatrix_mut(0, 0, dim, dim).copy_from(&projected);
-        let n = basis.n;
-        input.read_reals(&mut basis.vectors[..n * dim])?;
-        basis.next = zeros(n * waiting, "a block of a checkpoint")?;
-        input.read_reals(&mut basis.next)?;
+        let shared = basis.rows;
+        input.read_columns(&shared, &mut basis.vectors[..basis.own * dim])?;
+        basis.next = zeros(basis.own * waiting, "a block of a checkpoint")?;
+        input.read_columns(&shared, &mut basis.next)?;
         basis.coupling = input.matrix(rows, dim - last)?;
         basis.check_sum(input)?;
         Ok((basis, restarts))
@@ -201,7 +233,16 @@ impl<K: SymmetricOperator + ?Sized> Krylov<'_, K> {
     /// Refuses a checkpoint of another operator or of other settings.
     fn check_same(&self, solve: &Solve, header: &[u64; NUMBERS]) -> Result<()> {
         let own = self.header(solve, 0);
-        let names = ["rows", "element type", "pairs", "tolerance", "block", "basis", "seed"];
+        let names = [
+            "rows",
+            "rows of a band",
+            "element type",
+            "pairs",
+            "tolerance",
+            "block",
+            "basis",
+            "seed",
+        ];
         match names.iter().zip(own.iter().zip(header)).find(|(_, (own, found))| own != found) {
             None => Ok(()),
             Some((field, (own, found))) => {

@@ -6,6 +6,8 @@
 //! orthonormalises it, takes out all of V once more from what are now unit vectors, and
 //! orthonormalises again. T receives every overlap that is found, so that T = V^T K V holds to
 //! round-off whatever is lost on the way.
+//!
+//! V and its blocks are distributed by rows; T and all that follows from it is on every rank.
 
 pub(crate) mod checkpoint;
 
@@ -15,14 +17,14 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
     dense::{
-        qr::{Orthonormal, orthonormal},
+        qr::{Orthonormal, orthonormal_rows},
         ritz::Ritz,
-        tall::{combine, inner, multiply, rotate, subtract},
+        tall::{combine, multiply, rotate, subtract},
         vector::{BinaryScale, finite, max_abs, norm, zeros},
     },
-    eigenpairs::Eigenpairs,
     error::{Result, SpectralError},
-    kernel::operator::SymmetricOperator,
+    ranks::{communicator::Ranks, operator::DistributedOperator, row_bands::RowBands},
+    solvers::columns::{inner, largest, norms},
 };
 
 /// Directions of a residual block below this many eps sqrt(N) ||K|| are round-off.
@@ -39,13 +41,15 @@ const PASSES: usize = 4;
 /// `coupling` non-zero in the columns of the last block only.
 pub(crate) struct Krylov<'a, K: ?Sized> {
     operator: &'a K,
-    n: usize,
+    rows: RowBands<'a>,
+    /// Rows of V that this rank holds.
+    own: usize,
     /// Columns of a freshly drawn block.
     width: usize,
     rng: ChaCha8Rng,
     /// The power of two by which images are divided, from the first of them.
     scale: Option<BinaryScale>,
-    /// V, n x capacity; `dim` columns are in use.
+    /// The rows of V that this rank holds, own x capacity; `dim` columns are in use.
     vectors: Vec<f64>,
     /// T, capacity x capacity, of the scaled operator.
     projected: Mat<f64>,
@@ -67,22 +71,24 @@ pub(crate) struct Krylov<'a, K: ?Sized> {
     products: usize,
 }
 
-impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
+impl<'a, K: DistributedOperator + ?Sized> Krylov<'a, K> {
     /// A basis for up to `capacity` columns, to start from `width` random ones.
     pub(crate) fn new(operator: &'a K, width: usize, capacity: usize, seed: u64) -> Result<Self> {
         let mut basis = Self::empty(operator, width, capacity, seed)?;
-        basis.draw(width.min(basis.n))?;
+        basis.draw(width.min(basis.rows.n()))?;
         Ok(basis)
     }
 
     /// A basis without columns, and none to start from.
     fn empty(operator: &'a K, width: usize, capacity: usize, seed: u64) -> Result<Self> {
-        let n = operator.n();
-        let len = n.checked_mul(capacity);
-        let len = len.ok_or(SpectralError::TooLarge { rows: n, cols: capacity })?;
+        let rows = operator.rows();
+        let own = rows.own().len();
+        let len = own.checked_mul(capacity);
+        let len = len.ok_or(SpectralError::TooLarge { rows: own, cols: capacity })?;
         Ok(Self {
             operator,
-            n,
+            rows,
+            own,
             width,
             rng: ChaCha8Rng::seed_from_u64(seed),
             scale: None,
@@ -100,6 +106,11 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
             pending: 0,
             products: 0,
         })
+    }
+
+    /// The ranks that hold V.
+    pub(crate) fn ranks(&self) -> &'a Ranks<'a> {
+        self.rows.ranks()
     }
 
     pub(crate) fn dim(&self) -> usize {
@@ -127,12 +138,12 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
 
     /// Whether the next block still fits.
     pub(crate) fn has_room(&self) -> bool {
-        self.dim + self.next.len() / self.n <= self.capacity
+        self.dim + self.waiting() <= self.capacity
     }
 
     /// Columns of the next block.
     pub(crate) fn waiting(&self) -> usize {
-        self.next.len() / self.n
+        self.next.len() / self.own
     }
 
     /// The largest magnitude among locked values and both ends of the others.
@@ -142,14 +153,15 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
         self.locked.iter().chain(ends).fold(0.0, |a: f64, x| a.max(x.abs()))
     }
 
-    /// The k leading pairs, locked ones included.
-    pub(crate) fn leading(&self, ritz: &Ritz, k: usize) -> Result<Eigenpairs> {
-        let (n, from) = (self.n, self.locked.len());
+    /// The values of the k leading pairs, locked ones included, and the rows of their vectors that
+    /// this rank holds.
+    pub(crate) fn leading(&self, ritz: &Ritz, k: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+        let (n, from) = (self.own, self.locked.len());
         let mut vectors = zeros(n * k, "eigenvectors")?;
         vectors[..n * from].copy_from_slice(&self.vectors[..n * from]);
         let rest = MatMut::from_column_major_slice_mut(&mut vectors[n * from..], n, k - from);
         let active = self.basis().subcols(from, self.dim - from);
-        combine(rest, active, ritz.leading(k - from));
+        combine(rest, active, ritz.leading(k - from), self.rows.band());
         let values = self.locked.iter().chain(ritz.values()).take(k);
         let mut order: Vec<(usize, f64)> = values.copied().enumerate().collect();
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -162,11 +174,11 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
         let scale = self.scale();
         let values: Result<Vec<f64>> =
             order.iter().map(|(_, x)| finite(scale.up(*x), "largest eigenvalue")).collect();
-        Ok(Eigenpairs::from_sorted(values?, vectors, n, self.operator.entry_type()))
+        Ok((values?, vectors))
     }
 
     fn basis(&self) -> MatRef<'_, f64> {
-        MatRef::from_column_major_slice(&self.vectors[..self.n * self.dim], self.n, self.dim)
+        MatRef::from_column_major_slice(&self.vectors[..self.own * self.dim], self.own, self.dim)
     }
 
     /// The eigenvalues of the leading columns of V, which are locked.
@@ -190,26 +202,27 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
     /// after it.
     pub(crate) fn step(&mut self) -> Result<()> {
         let image = self.image()?;
-        let (n, start) = (self.n, self.dim);
+        let (n, start) = (self.own, self.dim);
         self.vectors[n * start..n * start + self.next.len()].copy_from_slice(&self.next);
         self.dim += self.next.len() / n;
         self.products += self.dim - start;
         self.drawn += std::mem::take(&mut self.pending);
         self.orthogonalise(image, start)?;
         (self.coupled_from, self.last_from) = (start, start);
-        let fill = self.width.min(n - self.dim).saturating_sub(self.next.len() / n);
+        let fill = self.width.min(self.rows.n() - self.dim).saturating_sub(self.waiting());
         if fill > 0 { self.draw(fill) } else { Ok(()) }
     }
 
     /// A thick restart: V becomes its locked columns and the `keep` leading Ritz vectors, the first
     /// `lock` of which are locked as well.
     pub(crate) fn restart(&mut self, ritz: &Ritz, keep: usize, lock: usize) {
-        let (n, from) = (self.n, self.locked.len());
+        let (n, from) = (self.own, self.locked.len());
         let y = ritz.leading(keep);
         let coupling = multiply(self.coupling.as_ref(), self.last_rows(y));
         self.coupling = coupling.as_ref().subcols(lock, keep - lock).to_owned();
         let active = &mut self.vectors[n * from..n * self.dim];
-        rotate(MatMut::from_column_major_slice_mut(active, n, self.dim - from), y);
+        let active = MatMut::from_column_major_slice_mut(active, n, self.dim - from);
+        rotate(active, y, self.rows.band());
         self.projected.fill(0.0);
         for (j, value) in ritz.values().iter().take(keep).enumerate() {
             self.projected[(from + j, from + j)] = *value;
@@ -226,42 +239,48 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
 
     /// Widens the next block by random columns, to look for further copies of multiple eigenvalues.
     pub(crate) fn widen(&mut self) -> Result<()> {
-        let free = self.n - self.dim - self.next.len() / self.n;
+        let free = self.rows.n() - self.dim - self.waiting();
         self.draw(self.width.min(free))
     }
 
     /// K times the next block, scaled.
     fn image(&mut self) -> Result<Vec<f64>> {
         let mut image = zeros(self.next.len(), "a block of images")?;
-        self.operator.apply(&self.next, &mut image)?;
+        self.operator.apply_own(&self.next, &mut image)?;
         if let Some(at) = image.iter().position(|x| !x.is_finite()) {
-            return Err(SpectralError::NonFiniteImage { row: at % self.n, value: image[at] });
+            let row = self.rows.own().start + at % self.own;
+            return Err(SpectralError::NonFiniteImage { row, value: image[at] });
         }
-        let scale = *self.scale.get_or_insert_with(|| BinaryScale::of(max_abs(&image)));
+        let scale = match self.scale {
+            Some(scale) => scale,
+            None => BinaryScale::of(largest(&self.rows, max_abs(&image))?),
+        };
+        self.scale = Some(scale);
         image.iter_mut().for_each(|x| *x = scale.down(*x));
-        self.norm = image.chunks_exact(self.n).map(norm).fold(self.norm, f64::max);
+        self.norm = norms(&self.rows, &image)?.into_iter().fold(self.norm, f64::max);
         Ok(image)
     }
 
     /// Splits the image of the block from `start` on into V T + next * coupling.
     fn orthogonalise(&mut self, mut image: Vec<f64>, start: usize) -> Result<()> {
-        let (n, width) = (self.n, self.dim - start);
-        let overlap = self.project_out(&mut image, self.coupled_from);
+        let width = self.dim - start;
+        let overlap = self.project_out(&mut image, self.coupled_from)?;
         self.add_column(self.coupled_from, start, &overlap);
-        let floor = NOISE * f64::EPSILON * (n as f64).sqrt() * self.norm;
-        let Orthonormal { mut q, r: mut coupling, .. } = orthonormal(image, n, floor)?;
+        let floor = NOISE * f64::EPSILON * (self.rows.n() as f64).sqrt() * self.norm;
+        let Orthonormal { mut q, r: mut coupling, .. } =
+            orthonormal_rows(&image, &self.rows, floor)?;
         for _ in 0..PASSES {
             if q.is_empty() {
                 break;
             }
-            let overlap = self.project_out(&mut q, 0);
-            let rank = q.len() / n;
+            let overlap = self.project_out(&mut q, 0)?;
+            let rank = q.len() / self.own;
             let overlap = Mat::from_fn(self.dim, rank, |i, j| overlap[j * self.dim + i]);
             let change = multiply(overlap.as_ref(), coupling.as_ref());
             let change: Vec<f64> = change.col_iter().flat_map(|c| c.iter().copied()).collect();
             debug_assert_eq!(change.len(), self.dim * width);
             self.add_column(0, start, &change);
-            let again = orthonormal(q, n, f64::EPSILON.sqrt())?;
+            let again = orthonormal_rows(&q, &self.rows, f64::EPSILON.sqrt())?;
             coupling = multiply(again.r.as_ref(), coupling.as_ref());
             q = again.q;
             if again.smallest >= KEPT {
@@ -274,12 +293,8 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
     }
 
     /// block -= V V^T block for the columns of V from `from` on; returns V^T block.
-    fn project_out(&self, block: &mut [f64], from: usize) -> Vec<f64> {
-        let (n, width) = (self.n, block.len() / self.n);
-        let v = self.basis().subcols(from, self.dim - from);
-        let overlap = inner(v, MatRef::from_column_major_slice(block, n, width));
-        subtract(MatMut::from_column_major_slice_mut(block, n, width), v, &overlap);
-        overlap
+    fn project_out(&self, block: &mut [f64], from: usize) -> Result<Vec<f64>> {
+        take_out(&self.rows, self.basis().subcols(from, self.dim - from), block)
     }
 
     /// Adds to the columns of T from `start` on, rows from `from` on.
@@ -306,21 +321,42 @@ impl<'a, K: SymmetricOperator + ?Sized> Krylov<'a, K> {
     /// Appends random orthonormal columns to the next block; they are not coupled to anything
     /// before.
     fn draw(&mut self, count: usize) -> Result<()> {
-        let n = self.n;
-        let mut fresh: Vec<f64> =
-            StandardNormal.sample_iter(&mut self.rng).take(n * count).collect();
+        let mut fresh = self.random(count)?;
         for _ in 0..2 {
-            self.project_out(&mut fresh, 0);
-            let next = MatRef::from_column_major_slice(&self.next, n, self.next.len() / n);
-            let overlap = inner(next, MatRef::from_column_major_slice(&fresh, n, count));
-            subtract(MatMut::from_column_major_slice_mut(&mut fresh, n, count), next, &overlap);
+            self.project_out(&mut fresh, 0)?;
+            let next = MatRef::from_column_major_slice(&self.next, self.own, self.waiting());
+            take_out(&self.rows, next, &mut fresh)?;
             // Random columns keep a part far above this floor where any space is left.
-            fresh = orthonormal(fresh, n, f64::EPSILON)?.q;
+            fresh = orthonormal_rows(&fresh, &self.rows, f64::EPSILON)?.q;
         }
-        let (rows, added) = (self.coupling.nrows(), fresh.len() / n);
+        let (rows, added) = (self.coupling.nrows(), fresh.len() / self.own);
         self.coupling.resize_with(rows + added, self.coupling.ncols(), |_, _| 0.0);
         self.next.extend_from_slice(&fresh);
         self.pending += added;
         Ok(())
     }
+
+    /// Random columns; every rank draws all numbers and keeps its rows.
+    fn random(&mut self, count: usize) -> Result<Vec<f64>> {
+        let rows = self.rows.own();
+        let mut fresh = zeros(self.own * count, "random columns")?;
+        for column in fresh.chunks_exact_mut(self.own) {
+            for row in 0..self.rows.n() {
+                let number = StandardNormal.sample(&mut self.rng);
+                if rows.contains(&row) {
+                    column[row - rows.start] = number;
+                }
+            }
+        }
+        Ok(fresh)
+    }
+}
+
+/// block -= V V^T block for orthonormal columns V; returns V^T block.
+fn take_out(rows: &RowBands<'_>, v: MatRef<'_, f64>, block: &mut [f64]) -> Result<Vec<f64>> {
+    let (own, width) = (v.nrows(), block.len() / v.nrows());
+    let overlap = inner(rows, v, MatRef::from_column_major_slice(block, own, width))?;
+    let block = MatMut::from_column_major_slice_mut(block, own, width);
+    subtract(block, v, &overlap, rows.band());
+    Ok(overlap)
 }
