@@ -103,11 +103,16 @@ fn is_absent_device(cause: &(dyn StdError + 'static)) -> bool {
 
 /// Whether a computation with inputs in order came to no result.
 fn is_outcome(cause: &(dyn StdError + 'static)) -> bool {
-    use SpectralError::{NoConvergence, NotConverged, UntrustedSolution};
+    use SpectralError::{NoConvergence, NotConverged, OtherRank, UntrustedSolution};
     matches!(cause.downcast_ref(), Some(TrainError::Diverged { .. }))
         || matches!(
             cause.downcast_ref(),
-            Some(NoConvergence { .. } | NotConverged { .. } | UntrustedSolution { .. })
+            Some(
+                NoConvergence { .. }
+                    | NotConverged { .. }
+                    | OtherRank { .. }
+                    | UntrustedSolution { .. }
+            )
         )
 }
 

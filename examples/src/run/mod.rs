@@ -146,6 +146,12 @@ impl Run {
         })
     }
 
+    /// Shows no progress and no notes, beside another process of the same run that does.
+    #[must_use]
+    pub fn silent(self) -> Self {
+        Self { progress: Progress::silent(), ..self }
+    }
+
     /// Removes the `record.json` of an earlier run: until [`finish`](Self::finish) writes it, the
     /// folder does not look whole. Tables and figures call it; call it before other results are
     /// written, and after everything that may refuse the flags.
@@ -183,7 +189,9 @@ impl Run {
     pub fn note(&self, note: impl Display) {
         let note = note.to_string();
         if !self.notes.borrow().contains(&note) {
-            say(&note);
+            if !self.progress.is_silent() {
+                say(&note);
+            }
             self.notes.borrow_mut().push(note);
         }
     }

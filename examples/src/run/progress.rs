@@ -24,12 +24,22 @@ const BAR: &str =
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     terminal: bool,
+    silent: bool,
 }
 
 impl Progress {
     /// Bars if stderr is a terminal, plain lines otherwise.
     pub fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal() }
+        Self { terminal: std::io::stderr().is_terminal(), silent: false }
+    }
+
+    /// Says nothing, beside another process that does.
+    pub(crate) fn silent() -> Self {
+        Self { terminal: false, silent: true }
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
     }
 
     /// Starts a stage of `total` steps.
@@ -50,6 +60,7 @@ impl Progress {
             name: name.to_owned(),
             bar,
             terminal: self.terminal,
+            silent: self.silent,
             started,
             last_line: Mutex::new(started),
         }
@@ -68,6 +79,7 @@ pub struct Stage {
     name: String,
     bar: ProgressBar,
     terminal: bool,
+    silent: bool,
     started: Instant,
     last_line: Mutex<Instant>,
 }
@@ -106,7 +118,7 @@ impl Stage {
     /// this, as by an error, ends silently.
     pub fn finish(self) {
         self.bar.finish_and_clear();
-        if self.started.elapsed() < WORTH_A_LINE {
+        if self.silent || self.started.elapsed() < WORTH_A_LINE {
             return;
         }
         let seconds = self.started.elapsed().as_secs_f64();
@@ -114,7 +126,7 @@ impl Stage {
     }
 
     fn maybe_line(&self) {
-        if self.terminal {
+        if self.terminal || self.silent {
             return;
         }
         let Ok(mut last) = self.last_line.try_lock() else { return };
@@ -148,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_line_of_the_log_says_how_far_it_is() {
-        let stage = Progress { terminal: false }.stage("gram", 10);
+        let stage = Progress { terminal: false, silent: false }.stage("gram", 10);
         stage.advance(3);
         stage.message("tile 3");
         assert_eq!(stage.done(), 3);
@@ -159,7 +171,7 @@ mod tests {
 
     #[test]
     fn threads_advance_together() {
-        let stage = Progress { terminal: false }.stage("gram", 200);
+        let stage = Progress { terminal: false, silent: false }.stage("gram", 200);
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| (0..100).for_each(|_| stage.advance(1)));

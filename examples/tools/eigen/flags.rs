@@ -34,6 +34,11 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gram: Option<PathBuf>,
 
+    /// Over several ranks: hold the tiles of --gram DIR in memory, each rank those of its rows
+    #[cfg(feature = "mpi")]
+    #[arg(long, requires = "gram")]
+    pub in_memory: bool,
+
     /// Inputs of a network, in place of --gram; images as (N, C, H, W). Rates are measured on some
     /// of them, and the quicker way that fits memory is taken: the Gram, or products with the
     /// Jacobian, for any number of examples; both costs are printed

@@ -5,6 +5,8 @@
 mod assembled;
 mod flags;
 mod of_network;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod results;
 mod solve;
 
@@ -17,6 +19,9 @@ use entk_examples::{Run, exit, refused, stop_on_signals};
 use flags::Flags;
 use solve::Solve;
 
+/// What a signal makes the program say.
+const STOPPING: &str = "stopping after this block of columns, with a checkpoint";
+
 fn main() -> ExitCode {
     exit(eigenpairs())
 }
@@ -24,7 +29,14 @@ fn main() -> ExitCode {
 fn eigenpairs() -> Result<()> {
     let flags = Flags::parse();
     flags.config()?.check()?;
-    let stop = stop_on_signals("stopping after this block of columns, with a checkpoint", None)?;
+    #[cfg(feature = "mpi")]
+    {
+        let process = entk_mpi::MpiRank::start()?;
+        if entk::spectral::Communicator::size(&process) > 1 {
+            return ranks::eigenpairs(&flags, &process);
+        }
+    }
+    let stop = stop_on_signals(STOPPING, None)?;
     let run = Run::start("eigen", flags.out.as_deref())?;
     let solve = Solve::new(&run, &flags, &stop);
     let (top, kernel, way) = match (&flags.gram, &flags.inputs) {
@@ -38,19 +50,10 @@ fn eigenpairs() -> Result<()> {
         }
         (None, None) => return Err(refused("give --gram, or --inputs with --model")),
     };
-    let certificate = results::write(&run, &top, kernel.as_ref())?;
+    let all = |write: &mut results::Vectors<'_>| Ok(write(top.pairs.vectors())?);
+    let certificate = results::write(&run, &(&top).into(), kernel.as_ref(), all)?;
     solve.end();
-    run.finish(
-        flags.seed,
-        &flags,
-        &serde_json::json!({
-            "kernel": kernel,
-            "way": way,
-            "largest_eigenvalue": top.pairs.values().first(),
-            "smallest_eigenvalue": top.pairs.values().last(),
-            "worst_residual": certificate.worst_residual,
-            "products": certificate.products,
-        }),
-    )?;
+    let record = results::record(top.pairs.values(), &certificate, kernel.as_ref(), way);
+    run.finish(flags.seed, &flags, &record)?;
     Ok(())
 }

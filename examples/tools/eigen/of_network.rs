@@ -1,5 +1,6 @@
 //! Eigenpairs of the kernel of a network on inputs: by way of its Gram where that is quicker and
-//! fits, else without it. Called by the program's main.
+//! fits, else without it. Called by the program's main; several
+//! ranks read the same.
 
 use std::path::Path;
 
@@ -35,7 +36,8 @@ pub fn pairs(solve: &Solve<'_>, path: &Path) -> Result<(CertifiedPairs, KernelCh
     Ok((found, kernel.kernel, way))
 }
 
-fn read(run: &Run, flags: &Flags, inputs: &Path) -> Result<StreamedKernel> {
+/// The network, and its inputs, which are read some at a time.
+pub fn read(run: &Run, flags: &Flags, inputs: &Path) -> Result<StreamedKernel> {
     let Flags { network, activation, dtype, outputs, augment, seed, .. } = flags;
     StreamedKernel::read(
         run,

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# `eigen` under mpirun: 1 to 4 ranks, from a store read and in memory and without a Gram, must write
+# the same bytes; a stopped solve and one whose rank was killed go on with another number of ranks.
+#
+#   tools/mpi/test.sh [FOLDER OF THE PROGRAMS]   # built with --features entk-examples/mpi if not given
+#
+# Says SKIPPED without mpirun, mpicc or libclang (Debian: openmpi-bin, libopenmpi-dev, libclang-dev).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+for tool in mpirun mpicc python3; do
+  command -v "$tool" >/dev/null || { echo "SKIPPED: no $tool"; exit; }
+done
+if [ $# -eq 0 ]; then
+  compgen -G "/usr/lib*/llvm*/lib/libclang*.so*" >/dev/null || [ -n "${LIBCLANG_PATH:-}" ] ||
+    { echo "SKIPPED: no libclang"; exit; }
+  cargo build --workspace --locked --features entk-examples/mpi --example gram --example eigen
+fi
+programs=$(realpath "${1:-target/debug/examples}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+# 2,300 images of 8 x 8, seeded.
+python3 - <<'PY'
+import random, struct
+random.seed(1)
+n = 2300
+header = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 1, 8, 8), }" % n
+header += " " * (-(len(header) + 11) % 64) + "\n"
+with open("x.npy", "wb") as out:
+    out.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode())
+    out.write(struct.pack("<%df" % (n * 64), *(random.gauss(0, 1) for _ in range(n * 64))))
+PY
+
+export RAYON_NUM_THREADS=1
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+ranks() { mpirun --oversubscribe --bind-to none -n "$@"; }
+store=(--gram gram/gram.zarr --k 30 --block 8)
+free=(--matrix-free --model mlp --inputs x.npy --k 5 --block 8)
+
+"$programs/gram" --store --edge 512 --no-eigen --model mlp --inputs x.npy --out gram 2>gram.log
+
+same() {
+  for file in eigvals.npy eigvecs.npy certificate.json; do
+    cmp "$1/$file" "$2/$file" || { echo "FAILED: $1 and $2 differ in $file"; exit 1; }
+  done
+  echo "same bytes: $1, $2"
+}
+
+"$programs/eigen" "${store[@]}" --out alone 2>/dev/null
+for count in 1 2 3 4; do
+  ranks "$count" "$programs/eigen" "${store[@]}" --out "store-$count" 2>"store-$count.log"
+  same alone "store-$count"
+  ranks "$count" "$programs/eigen" "${store[@]}" --in-memory --out "memory-$count" 2>/dev/null
+  same alone "memory-$count"
+done
+for count in 2 3 4; do
+  ranks "$count" "$programs/eigen" "${free[@]}" --out "free-$count" 2>/dev/null
+done
+same free-2 free-3
+same free-2 free-4
+
+# Ended: by a signal to mpirun, which passes it on (75), and by the death of one rank. Then on with
+# another number of ranks.
+slow=(--gram gram/gram.zarr --k 400 --block 2 --tolerance 1e-12)
+ranks 3 "$programs/eigen" "${slow[@]}" --out whole 2>/dev/null
+for signal in USR1 KILL; do
+  out=ended-$signal
+  ranks 2 "$programs/eigen" "${slow[@]}" --out "$out" 2>"$out.log" & mpirun=$!
+  for _ in $(seq 600); do
+    sleep 0.1
+    { compgen -G "$out/*.checkpoint" >/dev/null || [ $signal = USR1 ]; } && break
+  done
+  sleep 2
+  if [ $signal = USR1 ]; then
+    kill -USR1 $mpirun
+  else
+    kill -KILL "$(pgrep -P $mpirun | tail -n 1)"
+  fi
+  code=0
+  wait $mpirun || code=$?
+  echo "$signal: mpirun ended with $code"
+  if [ "$code" -eq 0 ] || [ -e "$out/record.json" ]; then
+    echo "FAILED: the solve was over before it could be ended"; exit 1
+  fi
+  grep -q . "$out.log" || { echo "FAILED: no message"; exit 1; }
+  ranks 3 "$programs/eigen" "${slow[@]}" --out "$out" 2>>"$out.log"
+  grep -q "going on from" "$out.log" || { echo "FAILED: it began anew"; exit 1; }
+  same whole "$out"
+done
+echo done
