@@ -27,10 +27,11 @@ const ENTRIES: &str = "entries";
 /// | --- | --- | --- |
 /// | [`Gram`] | `.npy` | N x N in its own type, f32 or f64; both triangles |
 /// | [`CrossGram`] | `.npy` | M x N in its own type |
-/// | [`Eigenpairs`] | safetensors | `values` (K), `vectors` (K, N), f64; metadata `entries`: the kernel's type |
+/// | [`Eigenpairs`] | safetensors | `values` (K) and `vectors` (K, N), f64 |
 /// | [`History`] | JSON | one record an epoch, every number to its last bit |
 ///
-/// What is loaded equals what was saved, bit for bit. numpy reads the first two with `np.load`, the
+/// What is loaded equals what was saved, bit for bit; the metadata `entries` of eigenpairs is the
+/// type of their kernel. numpy reads the first two with `np.load`, the
 /// third with `safetensors.numpy.load_file`. For a plan see
 /// [`Plan`](crate::gram::plan::Plan), which serialises, for parameters
 /// [`Params::save`](crate::models::Params::save), for kernels beyond memory
