@@ -76,10 +76,19 @@ def check_manifest(name, package, final):
         refuse(f"{name}: keywords {keywords}: 1 to 5 of at most 20 characters, a letter first")
     if not 1 <= len(categories) <= 5 or not set(categories) <= CATEGORIES:
         refuse(f"{name}: categories {categories}: 1 to 5 of {sorted(CATEGORIES)}")
-    if PLACEHOLDER in package["repository"]:
-        if final:
-            refuse("the address in Cargo.toml is the placeholder")
-        print(f"{name}: the address is the placeholder {package['repository']}")
+    if final and PLACEHOLDER in package["repository"]:
+        refuse(f"{name}: the address {package['repository']} in Cargo.toml is the placeholder")
+
+
+def check_licences():
+    """Every dependency may be used under a licence that deny.toml allows."""
+    allowed = set(tomllib.loads((ROOT / "deny.toml").read_text())["licenses"]["allow"])
+    packages = json.loads(read("cargo", "metadata", "--locked", "--format-version", "1"))["packages"]
+    for package in packages:
+        for part in (package["license"] or "").replace("(", "").replace(")", "").split(" AND "):
+            choices = {choice.strip() for choice in re.split(r" OR |/", part)}
+            if not choices & allowed:
+                refuse(f"{package['name']}: licence {package['license']} is not in deny.toml")
 
 
 def check_archive(name, version, path):
@@ -113,8 +122,7 @@ def check_references(name, file, text, names):
 
 
 def check_dependencies(name, manifest):
-    tables = ["dependencies", "dev-dependencies", "build-dependencies"]
-    for table in tables:
+    for table in ["dependencies", "dev-dependencies", "build-dependencies"]:
         for dependency, spec in manifest.get(table, {}).items():
             if isinstance(spec, dict) and ("path" in spec or "version" not in spec):
                 refuse(f"{name}: {dependency} has a path or no version")
@@ -126,9 +134,12 @@ def unpack(archives, folder):
             archive.extractall(folder, filter="data")
 
 
+def folder_of(name, crates):
+    return f"{name}-{crates[name]['version']}"
+
+
 def patches(crates, folder):
-    lines = [f'{name} = {{ path = "{folder / f"{name}-{p["version"]}"}" }}'
-             for name, p in crates.items()]  # fmt: skip
+    lines = [f'{name} = {{ path = "{folder / folder_of(name, crates)}" }}' for name in crates]
     return "[patch.crates-io]\n" + "\n".join(lines) + "\n"
 
 
@@ -140,7 +151,7 @@ def profiles():
 
 def test_unpacked(crates, folder):
     """Unit and documentation tests of the packages, of which none sees this workspace."""
-    members = ", ".join(f'"{name}-{p["version"]}"' for name, p in crates.items())
+    members = ", ".join(f'"{folder_of(name, crates)}"' for name in crates)
     manifest = f'[workspace]\nresolver = "3"\nmembers = [{members}]\n'
     (folder / "Cargo.toml").write_text(manifest + patches(crates, folder) + profiles())
     shutil.copy(ROOT / "Cargo.lock", folder)
@@ -148,7 +159,7 @@ def test_unpacked(crates, folder):
     run("cargo", "test", "--workspace", cwd=folder, CARGO_TARGET_DIR=str(target))
 
 
-def build_newcomer(crates, folder, packages, candle):
+def build_newcomer(crates, folder, packages):
     """A crate of a stranger, built from nothing; says how long it took and of how many crates."""
     folder.mkdir()
     (folder / "src").mkdir()
@@ -156,7 +167,7 @@ def build_newcomer(crates, folder, packages, candle):
     version = crates["entk"]["version"]
     manifest = (
         '[package]\nname = "newcomer"\nedition = "2024"\n[workspace]\n'
-        f'[dependencies]\nentk = "{version}"\n{candle}\n'
+        f'[dependencies]\nentk = "{version}"\n'
     )
     (folder / "Cargo.toml").write_text(manifest + patches(crates, packages))
     shutil.copy(ROOT / "Cargo.lock", folder)
@@ -182,13 +193,22 @@ def check_tools():
             run(*command)
         else:
             print(f"SKIPPED: no {name}")
-    oldest = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["rust-version"]
+
+
+def check_versions(crates, packages):
+    """The packages with the oldest compiler and the oldest dependencies that they allow."""
+    oldest = crates["entk"]["rust_version"]
     toolchains = read("rustup", "toolchain", "list") if shutil.which("rustup") else ""
     if oldest in toolchains:
-        run("cargo", f"+{oldest}", "check", "--workspace", "--locked")
+        run("cargo", f"+{oldest}", "check", "--workspace", cwd=packages)
     else:
         print(f"SKIPPED: no toolchain {oldest}")
-    print("SKIPPED: lowest versions of dependencies (tools/release/minimal.sh, with a nightly cargo)")
+    if "nightly" in toolchains:
+        (packages / "Cargo.lock").unlink()
+        run("cargo", "+nightly", "generate-lockfile", "-Zdirect-minimal-versions", cwd=packages)
+        run("cargo", "check", "--workspace", cwd=packages)
+    else:
+        print("SKIPPED: no nightly cargo, which finds the lowest versions of dependencies")
 
 
 def main():
@@ -202,13 +222,14 @@ def main():
     crates = published()
     for name, package in crates.items():
         check_manifest(name, package, flags.final)
+    check_licences()
 
     step("packages")
     dirty = [] if flags.final else ["--allow-dirty"]
     chosen = [flag for name in crates for flag in ("-p", name)]
     run("cargo", "package", "--locked", "--no-verify", "--quiet", *dirty, *chosen)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    archives = {n: target / "package" / f"{n}-{p['version']}.crate" for n, p in crates.items()}
+    archives = {n: target / "package" / f"{folder_of(n, crates)}.crate" for n in crates}
     for name, path in archives.items():
         check_archive(name, crates[name]["version"], path)
 
@@ -227,7 +248,9 @@ def main():
         unpack(archives.values(), packages)
         test_unpacked(crates, packages)
         step("a new crate")
-        build_newcomer(crates, folder / "newcomer", packages, "")
+        build_newcomer(crates, folder / "newcomer", packages)
+        step("oldest versions")
+        check_versions(crates, packages)
     finally:
         if not flags.keep:
             shutil.rmtree(folder)

@@ -3,6 +3,7 @@
 
 /// Element-wise non-linearities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Activation {
     /// max(x, 0), with derivative 0 at 0; NaN stays NaN.

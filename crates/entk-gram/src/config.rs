@@ -2,11 +2,12 @@
 
 use candle_core::Device;
 use entk_device::Precision;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{GramError, Result};
 
 /// How the kernel is computed. All three give the same matrix up to round-off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Strategy {
     /// Layer by layer from unexpanded gradient factors: a dense layer costs
@@ -31,7 +32,7 @@ pub enum Strategy {
 /// | `SumOfLogits` | `sum_cc' grad f_c(x) . grad f_c'(x')` | N | the sum of all |
 /// | `Full` | `grad f_c(x) . grad f_c'(x')` | N C | all |
 /// | `One(c)` | `grad f_c(x) . grad f_c(x')` | N | K_cc |
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Outputs {
     /// `sum_c grad f_c(x) . grad f_c(x')`, the trace over outputs; over C it is the pseudo-kernel
@@ -71,7 +72,7 @@ impl Outputs {
 }
 
 /// The type in which products are summed over chunks of 512 parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Accumulate {
     /// That of the parameters.
@@ -121,7 +122,8 @@ pub enum Engine {
 ///
 /// The gradient factors of all layers are kept where they fit the memory, else those of some layers
 /// at a time, with a sweep over all examples for each group of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CpuConfig {
     /// Edge of the square tiles of K that one task computes, in examples.
     pub tile: usize,

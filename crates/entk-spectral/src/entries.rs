@@ -11,6 +11,7 @@
 /// assert_eq!(EntryType::F32.epsilon(), f64::from(f32::EPSILON));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum EntryType {
     /// 32-bit entries, 24 significant bits.
     F32,

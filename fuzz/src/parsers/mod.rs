@@ -4,6 +4,7 @@ mod data;
 mod flags;
 mod inputs;
 mod report;
+mod results;
 mod store;
 pub mod train;
 mod weights;
@@ -11,13 +12,14 @@ mod weights;
 type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("npy", data::npy),
     ("idx", data::idx),
     ("cifar", data::cifar),
     ("weights", weights::safetensors),
     ("pickle", weights::pickle),
     ("archive", weights::archive),
+    ("pairs", results::pairs),
     ("store", store::store),
     ("checkpoint", train::checkpoint),
     ("report", report::report),

@@ -4,11 +4,12 @@
 use std::iter;
 
 use entk_models::{Factor, Geometry};
+use serde::Serialize;
 
 use crate::{config::Strategy, error::Result};
 
 /// The form in which a layer's gradients are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Form {
     /// Rows of the Jacobian, in one product with those of other layers.
@@ -26,7 +27,7 @@ pub enum Form {
 /// How the parameters of one layer are contracted; numbers are for one row of the kernel. A trace
 /// over outputs has the factors of several outputs side by side, as a layer of so many times the
 /// outputs and parameters; rows of the full kernel share the inputs of their example.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LayerPlan {
     /// The layer's parameters.
     pub names: Vec<String>,

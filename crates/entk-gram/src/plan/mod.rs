@@ -3,6 +3,7 @@
 
 mod order;
 pub(crate) mod rate;
+mod record;
 pub(crate) mod schedule;
 mod steps;
 pub(crate) mod workload;
@@ -10,6 +11,7 @@ pub(crate) mod workload;
 use std::fmt;
 
 use entk_device::memory::{MemoryLimit, in_gib, in_gib_above};
+use serde::Serialize;
 
 use crate::{
     error::{GramError, Result},
@@ -32,7 +34,7 @@ pub(crate) const TILES: u64 = 4;
 const EDGES: [usize; 4] = [2048, 1024, 512, 256];
 
 /// Where the kernel goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Target {
     /// The full square in memory.
     Memory,
@@ -44,7 +46,7 @@ pub enum Target {
 }
 
 /// Memory under a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Buffer {
     /// What it is for, and when it is there if not always.
     pub name: String,

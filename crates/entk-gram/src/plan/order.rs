@@ -3,11 +3,12 @@
 use std::fmt;
 
 use entk_device::memory::in_gib;
+use serde::Serialize;
 
 use crate::plan::{schedule::Schedule, workload::Workload};
 
 /// In which order the work is done, and the memory it takes where the products are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Order {
     /// Whether all operands are resident and tiles are finished one by one; else the tiles are
     /// resident, and the parameters are split.

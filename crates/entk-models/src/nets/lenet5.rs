@@ -13,6 +13,8 @@ use crate::{
 /// pooling, then three dense layers. Not the textbook LeNet5. Parameters `conv1`, `conv2`, `fc1`,
 /// `fc2`, `fc3`, all with bias; 136,121 of them at its default.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct LeNet5Config {
     /// Input shape (C, H, W); H and W are multiples of 4.
     pub input: [usize; 3],

@@ -13,6 +13,8 @@ use crate::{
 /// The multilayer perceptron of the paper: flatten, then dense layers `fc1`, `fc2`, ... with an
 /// activation between them, all with bias. 317,501 parameters at its default.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct MlpConfig {
     /// Input shape (C, H, W).
     pub input: [usize; 3],

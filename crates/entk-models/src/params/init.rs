@@ -93,6 +93,7 @@ impl Initializer {
 /// input feeds; for a convolution both count the taps of the kernel, and as in PyTorch `fan_out`
 /// counts the filters of all groups.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum InitialLaw {
     /// Truncated normals of variance 1/fan_in; the paper's law.

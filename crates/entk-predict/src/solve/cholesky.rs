@@ -39,6 +39,8 @@ const GAIN: f64 = 2.0;
 /// | `tolerance` | 1e-10 | largest accepted residual, relative to the targets | 0 < x < 1 |
 /// | `refinements` | 3 | most steps of iterative refinement | |
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct CholeskyConfig {
     /// Largest accepted ||(K + ridge) x - y|| / ||y|| of every column.
     pub tolerance: f64,

@@ -21,6 +21,8 @@ use crate::{
 /// | `tolerance` | 1e-8 | largest accepted residual, relative to the targets | 0 < x < 1 |
 /// | `max_iterations` | 1,000 | products with the kernel before it gives up | at least 1 |
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct CgConfig {
     /// Largest accepted ||(K + ridge) x - y|| / ||y|| of every column.
     pub tolerance: f64,

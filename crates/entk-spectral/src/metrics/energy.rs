@@ -24,6 +24,7 @@ use crate::{
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EnergyConcentration {
     /// ||Phi y||_2 / ||y||_2, where Phi has phi_0 ... phi_{K-1} as rows.
     pub ratio: f64,

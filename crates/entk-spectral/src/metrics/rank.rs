@@ -12,6 +12,7 @@ use crate::{
 
 /// Two measures of how many eigenvalues matter, each between 1 and N, and N for the identity.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EffectiveRank {
     /// exp(-sum p_j ln p_j) with p_j = lambda_j / sum lambda: the entropy rank of Roy and Vetterli
     /// (2007).

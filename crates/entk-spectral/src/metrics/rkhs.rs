@@ -10,6 +10,7 @@ use crate::{
 
 /// f^T K^-1 f with the conditioning of K, from [`inverse_quadratic`].
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct InverseQuadratic {
     /// f^T K^-1 f.
     pub value: f64,

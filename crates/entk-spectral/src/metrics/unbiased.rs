@@ -12,6 +12,7 @@ const STACK: usize = 256;
 
 /// An estimate of E\[f(x) Theta(x, x') f(x')\] over independent x and x'.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AlignmentEstimate {
     /// The U-statistic: the mean over pairs i != j of f_i K_ij f_j.
     pub value: f64,

@@ -28,6 +28,7 @@ const STACK: usize = 256;
 
 /// Which solver [`eigsh`](crate::eigsh) uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Solver {
     /// Dense up to N = 512 and for more than a third of all pairs, else Krylov.

@@ -32,6 +32,8 @@ const TOLERANCES: (f64, f64) = (1e-13, 0.1);
 /// | `max_time` | none | wall time before it gives up, looked at between blocks | |
 /// | `seed` | 0 | of the random start (ChaCha8) | |
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct EigshConfig {
     /// Which solver.
     pub solver: Solver,

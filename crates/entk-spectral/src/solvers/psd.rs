@@ -13,6 +13,7 @@ const GROWTH: f64 = 10.0;
 
 /// What [`check_psd`] found in an accepted spectrum.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PsdReport {
     /// How many eigenvalues are negative.
     pub negative: usize,

@@ -16,6 +16,8 @@ const FEWEST_PROBES: usize = 8;
 /// | `steps` | 10 | Lanczos steps from these | at least 2 |
 /// | `seed` | 0 | of all random directions (ChaCha8) | |
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct StatisticsConfig {
     /// Leading directions that are taken out.
     pub deflation: usize,

@@ -26,6 +26,7 @@ const ALLOWANCE: f64 = 1e-3;
 
 /// What is known of the spectrum of a positive semidefinite operator A.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SpectrumStatistics {
     /// tr A, as it was given.
     pub trace: f64,
@@ -48,6 +49,7 @@ pub struct SpectrumStatistics {
 /// The density of eigenvalues at one place, counted over a bell of 0.2 decades (its standard
 /// deviation).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DensityPoint {
     /// The eigenvalue.
     pub eigenvalue: f64,

@@ -27,6 +27,8 @@ const LAW: InitialLaw = InitialLaw::Normal { std: 0.02 };
 /// Names are torchvision's: `features.0.0`, `features.1.0.block.0`, `features.1.0.layer_scale`,
 /// ..., `classifier.0`, `classifier.2`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ConvNextConfig {
     /// Input shape (C, H, W).
     pub input: [usize; 3],

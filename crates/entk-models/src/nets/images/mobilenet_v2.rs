@@ -16,6 +16,8 @@ use crate::{
 /// Names are torchvision's: `features.0.0`, `features.1.conv.0.0`, ..., `features.18.0`,
 /// `classifier.1`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct MobileNetV2Config {
     /// Input shape (C, H, W).
     pub input: [usize; 3],
@@ -33,6 +35,7 @@ pub struct MobileNetV2Config {
 
 /// Inverted residual blocks one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct InvertedStage {
     /// What a block is wider by inside.
     pub expand: usize,

@@ -52,6 +52,8 @@ use crate::{
 /// # Ok::<(), entk_models::ModelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ResNetConfig {
     /// Input shape (C, H, W).
     pub input: [usize; 3],
@@ -78,6 +80,7 @@ pub struct ResNetConfig {
 
 /// What comes before the stages of a ResNet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ResNetStem {
     /// A 3x3 convolution of stride 1, for small images.
@@ -88,6 +91,7 @@ pub enum ResNetStem {
 
 /// What a residual block of a ResNet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ResNetBlock {
     /// Two 3x3 convolutions.
@@ -102,6 +106,7 @@ pub enum ResNetBlock {
 
 /// Where a 3x3 convolution of stride 2 puts zeros on an axis of even length; no shape shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum StridePadding {
     /// 0 before and 1 after: `SAME` of flax and TensorFlow.

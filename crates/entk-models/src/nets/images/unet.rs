@@ -22,6 +22,8 @@ use crate::{
 /// Names are those of github.com/milesial/Pytorch-UNet: `inc.double_conv.0`,
 /// `down1.maxpool_conv.1.` `double_conv.0`, `up1.up`, `up1.conv.double_conv.0`, ..., `outc.conv`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct UNetConfig {
     /// Input shape (C, H, W).
     pub input: [usize; 3],
@@ -39,6 +41,7 @@ pub struct UNetConfig {
 
 /// What a U-Net gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum UNetOutput {
     /// All maps in row-major order: `classes` H W outputs.

@@ -20,6 +20,8 @@ use crate::{
 /// Names are torchvision's: `features.0`, `features.2`, ..., `classifier.0`, `classifier.3`,
 /// `classifier.6`; a norm comes between a convolution and its activation.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct VggConfig {
     /// Input shape (C, H, W).
     pub input: [usize; 3],

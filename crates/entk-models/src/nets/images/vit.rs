@@ -32,6 +32,8 @@ const LAW: InitialLaw = InitialLaw::Normal { std: 0.02 };
 /// published weights are for: `patch_embed.proj`, `cls_token`, `pos_embed`, `blocks.0.norm1`,
 /// `blocks.0.attn.qkv`, ..., `norm`, `head`; `dist_token` and `head_dist` in DeiT.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct VitConfig {
     /// Input shape (C, H, W); H and W are multiples of the patch.
     pub input: [usize; 3],

@@ -19,6 +19,8 @@ use crate::{
 /// `block1.layer.0.convShortcut`, `bn1`, `fc`. torchvision's `wide_resnet50_2` is a
 /// [`ResNetConfig`](crate::ResNetConfig) of bottlenecks of base width 128.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct WideResNetConfig {
     /// Input shape (C, H, W).
     pub input: [usize; 3],

@@ -27,6 +27,8 @@ const EPS: f64 = 1e-12;
 /// `bert.embeddings.word_embeddings.weight`, `bert.encoder.layer.0.attention.self.query.weight`,
 /// ..., `bert.pooler.dense.weight`, `classifier.weight`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct BertConfig {
     /// Tokens of a sequence, T.
     pub tokens: usize,

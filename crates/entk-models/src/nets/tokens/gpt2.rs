@@ -30,6 +30,8 @@ const STD: f64 = 0.02;
 /// `transformer.h.0.attn.c_attn.weight` (in, out), ..., `transformer.ln_f.weight`. `lm_head.weight`
 /// is `transformer.wte.weight` and not named a second time, as in files of safetensors.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Gpt2Config {
     /// Tokens of a sequence, T.
     pub tokens: usize,

@@ -11,6 +11,7 @@ use crate::{
 
 /// What a language model gives for a sequence, at its last position.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum LanguageHead {
     /// The logits of all tokens of the vocabulary.

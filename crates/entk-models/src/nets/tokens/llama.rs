@@ -24,6 +24,8 @@ use crate::{
 /// Names are those of transformers' `LlamaForCausalLM`: `model.embed_tokens.weight`,
 /// `model.layers.0.self_attn.q_proj.weight`, ..., `model.norm.weight`, `lm_head.weight`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct LlamaConfig {
     /// Tokens of a sequence, T.
     pub tokens: usize,

@@ -27,6 +27,8 @@ use crate::{
 /// start at zero. Names are PyTorch's: `lstm.weight_ih_l0`, `lstm.weight_hh_l0`, `lstm.bias_ih_l0`,
 /// `lstm.bias_hh_l0`, ..., with `_reverse` for the direction back; `fc.weight`, `fc.bias`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct LstmConfig {
     /// Steps of a sequence, T.
     pub steps: usize,
