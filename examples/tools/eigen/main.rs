@@ -17,10 +17,7 @@ use clap::Parser;
 use entk::gram::Way;
 use entk_examples::{Run, exit, refused, stop_on_signals};
 use flags::Flags;
-use solve::Solve;
-
-/// What a signal makes the program say.
-const STOPPING: &str = "stopping after this block of columns, with a checkpoint";
+use solve::{STOPPING, Solve};
 
 fn main() -> ExitCode {
     exit(eigenpairs())

@@ -19,11 +19,10 @@ use entk_examples::{
 use serde_json::Value;
 
 use crate::{
-    STOPPING,
     flags::Flags,
     of_network,
     results::{self, SolvedPairs, Vectors},
-    solve::Solve,
+    solve::{STOPPING, Solve},
 };
 
 /// Examples of a band without a Gram: a multiple of this, the gradients that are at hand at a time.

@@ -24,6 +24,9 @@ use entk_examples::{Key, Run, Stage, say};
 
 use crate::flags::Flags;
 
+/// What a signal makes the program say.
+pub const STOPPING: &str = "stopping after this block of columns, with a checkpoint";
+
 /// The shortest time between two checkpoints.
 const BETWEEN: Duration = Duration::from_secs(10);
 /// Checkpoints take at most one in so many parts of the time.

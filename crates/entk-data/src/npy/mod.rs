@@ -8,20 +8,22 @@
 mod header;
 mod partial;
 mod rows;
+mod writer;
 
 use std::{
-    io::{self, BufReader, Read, Write},
+    io::{self, BufReader, Read},
     path::Path,
 };
 
 use candle_core::{Device, Tensor};
 use entk_device::{
-    files::{self, FileError, operations::InputFile},
+    files::{self, operations::InputFile},
     memory::ensure,
 };
 use header::{Header, Kind};
 pub use partial::{ArrayHeader, describe, read_leading};
 pub use rows::NpyRows;
+pub use writer::{Element, write, write_with};
 
 use crate::{
     dataset::check_labels,
@@ -169,7 +171,6 @@ fn read_items<T>(
 }
 
 const ITEMS_AT_A_TIME: usize = 8192;
-const MAX_AXES: usize = 32;
 
 impl Data {
     /// These values, taken from column-major order of `shape`.
@@ -319,93 +320,4 @@ impl Array {
         check_labels(&labels, classes, &self.file)?;
         Ok(labels)
     }
-}
-
-/// Element types that [`write()`] accepts: f32, f64, i64 and u8.
-pub trait Element: Copy + sealed::Sealed {
-    /// numpy's name of the type, little-endian.
-    #[doc(hidden)]
-    const DESCR: &'static str;
-    /// Appends the little-endian bytes.
-    #[doc(hidden)]
-    fn append(self, bytes: &mut Vec<u8>);
-}
-
-mod sealed {
-    pub trait Sealed {}
-}
-
-macro_rules! element {
-    ($($type:ty: $descr:literal),*) => {$(
-        impl sealed::Sealed for $type {}
-        impl Element for $type {
-            const DESCR: &'static str = $descr;
-            fn append(self, bytes: &mut Vec<u8>) {
-                bytes.extend_from_slice(&self.to_le_bytes());
-            }
-        }
-    )*};
-}
-
-element!(f32: "<f4", f64: "<f8", i64: "<i8", u8: "|u1");
-
-/// Writes values in row-major order of `shape` as a `.npy` file (version 1.0), replacing one that
-/// is there.
-///
-/// Atomic: the bytes go to a temporary file in the same folder, are flushed to the disk, and the
-/// file is then renamed, so that a reader sees the old file or the whole new one. NaN and infinity
-/// are written as they are.
-///
-/// # Errors
-/// [`DataError::Shape`] if the number of values is not the product of `shape`, or with more than 32
-/// axes (numpy's limit); [`DataError::Empty`] without a value;
-/// [`DataError::Io`] with the path if the folder is missing or not writable or the disk is full.
-pub fn write<T: Element>(path: impl AsRef<Path>, shape: &[usize], values: &[T]) -> Result<()> {
-    if values.is_empty() {
-        let path = path.as_ref().display();
-        return Err(DataError::Empty { what: format!("array for {path}") });
-    }
-    check_count(path.as_ref(), shape, values.len())?;
-    write_with(path, shape, |out| out(values))
-}
-
-/// As [`write()`], of values that `fill` passes some at a time, for arrays that are not in memory
-/// at once.
-///
-/// # Errors
-/// Those of [`write()`] and of `fill`.
-pub fn write_with<T: Element, E: From<DataError> + From<FileError>>(
-    path: impl AsRef<Path>,
-    shape: &[usize],
-    fill: impl FnOnce(&mut dyn FnMut(&[T]) -> Result<()>) -> std::result::Result<(), E>,
-) -> std::result::Result<(), E> {
-    let path = path.as_ref();
-    files::write_with(path, |out| {
-        let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(DataError::io("write", path));
-        write(&header::bytes(T::DESCR, shape))?;
-        let (mut bytes, mut count) = (Vec::new(), 0);
-        fill(&mut |values| {
-            count += values.len();
-            for block in values.chunks(ITEMS_AT_A_TIME) {
-                bytes.clear();
-                block.iter().for_each(|value| value.append(&mut bytes));
-                write(&bytes)?;
-            }
-            Ok(())
-        })?;
-        Ok(check_count(path, shape, count)?)
-    })
-}
-
-/// Refuses a shape that so many values do not have.
-fn check_count(path: &Path, shape: &[usize], count: usize) -> Result<()> {
-    let product = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
-    if product == Some(count) && shape.len() <= MAX_AXES {
-        return Ok(());
-    }
-    Err(DataError::Shape {
-        what: format!("array for {}", path.display()),
-        expected: format!("at most {MAX_AXES} axes and a product of {count}, the number of values"),
-        found: shape.to_vec(),
-    })
 }

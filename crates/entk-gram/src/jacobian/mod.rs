@@ -73,7 +73,7 @@ const GROUP_BYTES: usize = 256 << 20;
 pub struct JacobianOperator<'a> {
     ntk: Ntk<'a>,
     source: &'a dyn InputSource,
-    /// Those of the source that are rows of this operator.
+    /// Examples of the source whose rows this operator has.
     examples: Range<usize>,
     layers: Vec<FactorSizes>,
     layout: ColumnLayout,

@@ -118,7 +118,7 @@ fn some_examples_are_rows_of_the_whole() -> TestResult {
         let (per, examples) = (j.rows_per_example(), x.dim(0)?);
         let cut = examples / 2;
         let (v, u) = (normals(j.cols(), 1), normals(j.rows(), 2));
-        let (mut whole, mut joined) = (vec![0.0; j.rows()], Vec::new());
+        let (mut whole, mut concat) = (vec![0.0; j.rows()], Vec::new());
         let (mut sum, mut expected) = (vec![0.0; j.cols()], vec![0.0; j.cols()]);
         j.apply(&v, &mut whole)?;
         j.apply_transposed(&u, &mut expected)?;
@@ -129,10 +129,10 @@ fn some_examples_are_rows_of_the_whole() -> TestResult {
             let (mut y, mut g) = (vec![f64::NAN; rows.len()], vec![f64::NAN; j.cols()]);
             j.apply(&v, &mut y)?;
             j.apply_transposed(&u[rows], &mut g)?;
-            joined.append(&mut y);
+            concat.append(&mut y);
             sum.iter_mut().zip(g).for_each(|(sum, g)| *sum += g);
         }
-        assert!(relative_error(&joined, &whole) <= DOUBLE, "{name}");
+        assert!(relative_error(&concat, &whole) <= DOUBLE, "{name}");
         assert!(relative_error(&sum, &expected) <= DOUBLE, "{name}");
         assert!(j.of_examples(0..0).is_err() && j.of_examples(1..examples + 1).is_err());
     }
