@@ -28,7 +28,7 @@ fn stopped(case: &Case, size: usize, stopping: usize) -> Vec<Vec<u8>> {
         let mut checkpoint = Vec::new();
         let mut observe = |progress: &EigshProgress<'_>| {
             if progress.any(rank == stopping && progress.products() == 16) {
-                progress.write(&mut checkpoint).unwrap();
+                progress.write(&mut checkpoint).expect("bytes in memory");
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())

@@ -165,7 +165,7 @@ pub(crate) fn solved(operator: &dyn DistributedOperator, run: EigshRun<'_>) -> R
 #[track_caller]
 pub(crate) fn same<T: PartialEq>(all: Vec<Result<T>>) -> Result<T> {
     let mut all = all.into_iter();
-    let first = all.next().unwrap();
+    let first = all.next().expect("a first result");
     assert!(all.all(|other| other == first), "ranks disagree");
     first
 }

@@ -25,7 +25,7 @@ fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|x| *x as f32).collect()
 }
 
-fn grams(n: usize, seed: u64) -> Result<[Gram; 2], Error> {
+fn grams(n: usize, seed: u64) -> TestResult<[Gram; 2]> {
     let values = entries(n, seed);
     Ok([Gram::from_lower_f32(n, narrow(&values))?, Gram::from_lower_f64(n, values)?])
 }
