@@ -35,7 +35,8 @@ PY
 
 export RAYON_NUM_THREADS=1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-ranks() { mpirun --oversubscribe --bind-to none -n "$@"; }
+launch=(mpirun --oversubscribe --bind-to none)
+ranks() { "${launch[@]}" -n "$@"; }
 store=(--gram gram/gram.zarr --k 30 --block 8)
 free=(--matrix-free --model mlp --inputs x.npy --k 5 --block 8)
 
@@ -67,7 +68,8 @@ slow=(--gram gram/gram.zarr --k 400 --block 2 --tolerance 1e-12)
 ranks 3 "$programs/eigen" "${slow[@]}" --out whole 2>/dev/null
 for signal in USR1 KILL; do
   out=ended-$signal
-  ranks 2 "$programs/eigen" "${slow[@]}" --out "$out" 2>"$out.log" & mpirun=$!
+  # Not by the function, whose process would be the shell's.
+  "${launch[@]}" -n 2 "$programs/eigen" "${slow[@]}" --out "$out" 2>"$out.log" & mpirun=$!
   for _ in $(seq 600); do
     sleep 0.1
     { compgen -G "$out/*.checkpoint" >/dev/null || [ $signal = USR1 ]; } && break
