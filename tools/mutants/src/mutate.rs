@@ -98,8 +98,8 @@ impl VisitMut for Mutator {
     fn visit_generic_argument_mut(&mut self, _: &mut syn::GenericArgument) {}
 
     fn visit_expr_mut(&mut self, expr: &mut Expr) {
-        syn::visit_mut::visit_expr_mut(self, expr);
         let (line, switch) = (expr.span().start().line, switch());
+        syn::visit_mut::visit_expr_mut(self, expr);
         match expr {
             Expr::Binary(binary) if !has_let(&binary.left) && !has_let(&binary.right) => {
                 let Some(other) = exchanged(&binary.op) else { return };
