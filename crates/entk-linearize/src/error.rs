@@ -1,5 +1,6 @@
 //! Everything that can go wrong in a linearization.
 
+use entk_memory::MemoryError;
 use entk_models::ModelError;
 
 /// Everything that can go wrong in a linearization.
@@ -29,6 +30,9 @@ pub enum LinearizeError {
     /// A data set without examples.
     #[error("the data set is empty; at least one example is needed")]
     Empty,
+    /// More memory than there is.
+    #[error(transparent)]
+    NoMemory(#[from] MemoryError),
     /// The model or its parameters are at fault.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -2,12 +2,18 @@
 //! for neural anisotropy directions and for Theorem 1.
 
 use candle_core::{DType, Tensor};
-use entk_models::{Factor, MixedFactor, Model, Params, Sweep, ensure_finite};
+use entk_memory::ensure;
+use entk_models::{ActiveParameters, Factor, MixedFactor, Model, Params, Sweep, ensure_finite};
 
 use crate::error::{LinearizeError, Result};
 
 /// Directions that one sweep carries as a batch.
 const DIRECTIONS: usize = 256;
+/// Numbers of a sweep for each value of the network: the value, its tangent, its cotangent, and the
+/// tangent of that.
+const SWEPT: usize = 4;
+/// Squares of d numbers in f64 that are there while one layer's is added to those before it.
+const SQUARES: usize = 8;
 
 /// The mixed derivative M = d^2 f / (dtheta dx), parameters x inputs, averaged over points x, as a
 /// linear operator that is never formed. With C outputs, f is their sum.
@@ -117,9 +123,13 @@ impl<'a> MixedDerivative<'a> {
     /// the sweep over the points, and d P numbers of memory.
     ///
     /// # Errors
-    /// A layer without a mixed derivative, or those of the device.
+    /// [`NoMemory`](LinearizeError::NoMemory) for more than there is of
+    /// [`gram_bytes`](Self::gram_bytes), a layer without a mixed derivative, or those of the
+    /// device.
     pub fn gram(&self) -> Result<Vec<f64>> {
         let d = self.dim();
+        let what = format!("the mixed derivative along {d} pixels");
+        ensure(&what, self.gram_bytes()?, None, "use a narrower network or smaller inputs")?;
         let gram = if self.points.dim(0)? == 1 { self.structured()? } else { self.explicit()? };
         let mut gram = gram.flatten_all()?.to_vec1::<f64>()?;
         for i in 0..d {
@@ -136,36 +146,64 @@ impl<'a> MixedDerivative<'a> {
         }
     }
 
+    /// Memory that [`gram`](Self::gram) takes beside the parameters and points, in bytes: what is
+    /// kept of the layers for all d directions, the largest layer once more, eight d x d squares,
+    /// and four numbers for each value of a sweep. Cost: one direction's share of it.
+    ///
+    /// # Errors
+    /// A layer without a mixed derivative, or those of the device.
+    pub fn gram_bytes(&self) -> Result<u64> {
+        let (d, points) = (self.dim(), self.points.dim(0)?);
+        let (kept, largest) = if points == 1 {
+            let layers = self.columns(0, 1, &self.model.active_parameters(self.params)?)?;
+            let widths = || layers.iter().map(MovedColumns::width);
+            (widths().sum(), widths().max().unwrap_or(0))
+        } else {
+            (self.params.count(), self.params.count())
+        };
+        let swept = if points == 1 { DIRECTIONS.min(d) } else { points };
+        let values = (SWEPT * swept).saturating_mul(self.model.network().summary().values());
+        let wide = (kept.saturating_add(largest)).saturating_mul(d);
+        let wide = wide.saturating_add(d.saturating_mul(d).saturating_mul(SQUARES));
+        let bytes = |numbers: usize, dtype: DType| {
+            (numbers as u64).saturating_mul(dtype.size_in_bytes() as u64)
+        };
+        Ok(bytes(wide, DType::F64).saturating_add(bytes(values, self.params.dtype())))
+    }
+
     /// M^T M from the factors of all directions at the one point.
     fn structured(&self) -> Result<Tensor> {
         let d = self.dim();
         let active = self.model.active_parameters(self.params)?;
         let mut layers: Vec<Vec<MovedColumns>> = Vec::new();
         for start in (0..d).step_by(DIRECTIONS) {
-            let count = DIRECTIONS.min(d - start);
-            let dx = self.unit_directions(start, count)?;
-            let sweep = self.sweep_of_copies(count)?;
-            let mut at = 0;
-            sweep.mixed(None, Some(&dx))?.for_each_factor(&mut |factor| {
-                if !factor.cotangents.names().iter().any(|name| active.contains(name)) {
-                    return Ok(());
-                }
-                if at == layers.len() {
-                    layers.push(Vec::new());
-                }
-                let columns = MovedColumns::of(factor)?;
-                if let Some(layer) = layers.get_mut(at) {
-                    layer.push(columns);
-                }
-                at += 1;
-                Ok(())
-            })?;
+            let columns = self.columns(start, DIRECTIONS.min(d - start), &active)?;
+            layers.resize_with(columns.len(), Vec::new);
+            layers.iter_mut().zip(columns).for_each(|(layer, columns)| layer.push(columns));
         }
         let mut gram = Tensor::zeros((d, d), DType::F64, self.params.device())?;
         for layer in layers {
             gram = (gram + MovedColumns::concat(layer)?.gram()?)?;
         }
         Ok(gram)
+    }
+
+    /// What each layer with an active parameter adds to the columns `start..start + count` of M.
+    fn columns(
+        &self,
+        start: usize,
+        count: usize,
+        active: &ActiveParameters,
+    ) -> Result<Vec<MovedColumns>> {
+        let dx = self.unit_directions(start, count)?;
+        let mut layers = Vec::new();
+        self.sweep_of_copies(count)?.mixed(None, Some(&dx))?.for_each_factor(&mut |factor| {
+            if factor.cotangents.names().iter().any(|name| active.contains(name)) {
+                layers.push(MovedColumns::of(factor)?);
+            }
+            Ok(())
+        })?;
+        Ok(layers)
     }
 
     /// M^T M from the columns of M.
@@ -243,6 +281,17 @@ impl MovedColumns {
             },
             _ => Self::Rows(wide(&factor.rows()?)?),
         })
+    }
+
+    /// Numbers that are kept for a direction.
+    fn width(&self) -> usize {
+        let of = |x: &Tensor| x.dims().last().copied().unwrap_or(0);
+        match self {
+            Self::Rows(rows) => of(rows),
+            Self::Outer { moved, inputs, cotangents, .. } => {
+                (of(inputs) + of(cotangents)) * if moved.is_some() { 2 } else { 1 }
+            }
+        }
     }
 
     /// Joins one layer's columns for consecutive directions.

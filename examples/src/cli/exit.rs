@@ -8,6 +8,7 @@ use entk::{
     data::DataError,
     device::{DeviceError, files::FileError, memory::MemoryError},
     gram::GramError,
+    linearize::LinearizeError,
     models::ModelError,
     predict::PredictError,
     spectral::SpectralError,
@@ -121,6 +122,7 @@ fn is_input(cause: &(dyn StdError + 'static)) -> bool {
         || cause.is::<DataError>()
         || cause.is::<ModelError>()
         || cause.is::<TorchError>()
+        || cause.is::<LinearizeError>()
         || cause.is::<GramError>()
         || cause.is::<SpectralError>()
         || cause.is::<PredictError>()

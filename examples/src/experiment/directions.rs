@@ -71,9 +71,14 @@ impl Directions {
     /// Data that direction `index`, from 1, separates, for the network to be trained on.
     ///
     /// # Errors
-    /// An index beyond the directions.
+    /// An index beyond the directions, or images that do not fit the memory.
     pub fn experiment(&self, flags: &CommonFlags, index: usize) -> Result<Experiment> {
         let direction = self.pairs.pair(index - 1)?.1;
+        let examples = flags.train.saturating_add(flags.test) as u64;
+        // Both parts, and the two joined.
+        let needed = examples.saturating_mul((2 * 4 * SIDE * SIDE) as u64);
+        let what = format!("{examples} images along a direction");
+        ensure(&what, needed, None, "use fewer (--train, --test)")?;
         let part = |count: usize, seed: u64| {
             let config = SeparableConfig { count, seed, ..SeparableConfig::default() };
             linearly_separable(direction, &config)
