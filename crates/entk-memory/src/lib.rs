@@ -5,7 +5,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::{fs, path::Path, sync::OnceLock, thread::available_parallelism};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    thread::available_parallelism,
+};
 
 /// Share of the available memory that a run may use.
 const SHARE: f64 = 0.9;
@@ -63,12 +68,13 @@ pub fn ensure(
     remedy: &'static str,
 ) -> Result<(), MemoryError> {
     static LIMITED: OnceLock<bool> = OnceLock::new();
-    let is_limited = || *LIMITED.get_or_init(|| !resource_limits().is_empty());
+    let is_limited = || *LIMITED.get_or_init(|| !System::read().resource_limits().is_empty());
     if needed < SMALL && max.is_none() && !is_limited() {
         return Ok(());
     }
-    let held = resident().unwrap_or(0);
-    match MemoryLimit::detect(max) {
+    let system = System::read();
+    let held = system.held().unwrap_or(0);
+    match system.limit(max) {
         Some(limit) if needed.saturating_add(held) > limit.bytes => {
             Err(MemoryError { what: what.to_owned(), needed, held, limit, remedy })
         }
@@ -81,61 +87,87 @@ impl MemoryLimit {
     /// its control groups' limits (v1 and v2), what it holds and 90 % of what its resource limits
     /// leave (`ulimit -v` and `-d`), and `max` bytes. `None` where nothing is known.
     pub fn detect(max: Option<u64>) -> Option<Self> {
-        let resident = resident();
-        let share = |bytes: u64| (bytes as f64 * SHARE) as u64;
-        let process = resource_limits().into_iter().map(|(left, name)| Self {
-            bytes: resident.unwrap_or(0) + share(left),
-            source: format!("90 % of what `ulimit {name}` leaves"),
-        });
-        let available = status_kib("/proc/meminfo", "MemAvailable:").map(|free| Self {
-            bytes: resident.unwrap_or(0) + share(free),
-            source: "90 % of what the system has available".into(),
-        });
-        let group = control_group_limit().map(|limit| Self {
-            bytes: share(limit),
-            source: "90 % of the control group's limit".into(),
-        });
-        let max = max.map(|bytes| Self { bytes, source: "the given limit".into() });
-        let others = [available, group, max].into_iter().flatten();
-        others.chain(process).min_by_key(|limit| limit.bytes)
+        System::read().limit(max)
     }
 }
 
-/// Bytes that this process holds now; `None` where the system does not tell.
-fn resident() -> Option<u64> {
-    status_kib("/proc/self/status", "VmRSS:")
+/// What the system says of its memory and of this process, as it says it; empty where it does not.
+struct System {
+    status: String,
+    limits: String,
+    memory: String,
+    groups: String,
+    /// Where control groups have their files.
+    root: PathBuf,
+    threads: u64,
+}
+
+impl System {
+    fn read() -> Self {
+        let text = |file: &str| fs::read_to_string(file).unwrap_or_default();
+        Self {
+            status: text("/proc/self/status"),
+            limits: text("/proc/self/limits"),
+            memory: text("/proc/meminfo"),
+            groups: text("/proc/self/cgroup"),
+            root: "/sys/fs/cgroup".into(),
+            threads: available_parallelism().map_or(1, usize::from) as u64,
+        }
+    }
+
+    /// Bytes that this process holds now; `None` where the system does not tell.
+    fn held(&self) -> Option<u64> {
+        kib(&self.status, "VmRSS:")
+    }
+
+    fn limit(&self, max: Option<u64>) -> Option<MemoryLimit> {
+        let share = |bytes: u64| (bytes as f64 * SHARE) as u64;
+        let beside = |left: u64| self.held().unwrap_or(0) + share(left);
+        let process = self.resource_limits().into_iter().map(|(left, name)| MemoryLimit {
+            bytes: beside(left),
+            source: format!("90 % of what `ulimit {name}` leaves"),
+        });
+        let available = kib(&self.memory, "MemAvailable:").map(|free| MemoryLimit {
+            bytes: beside(free),
+            source: "90 % of what the system has available".into(),
+        });
+        let group = self.control_group_limit().map(|limit| MemoryLimit {
+            bytes: share(limit),
+            source: "90 % of the control group's limit".into(),
+        });
+        let max = max.map(|bytes| MemoryLimit { bytes, source: "the given limit".into() });
+        let others = [available, group, max].into_iter().flatten();
+        others.chain(process).min_by_key(|limit| limit.bytes)
+    }
+
+    /// What the limits of this process on addresses and on data leave beside the workspace of
+    /// products, each with its name in a shell.
+    fn resource_limits(&self) -> Vec<(u64, &'static str)> {
+        let workspace = WORKSPACE * (1 + self.threads);
+        let left = |row: &str, used: &str, name| {
+            let used = kib(&self.status, used)?.saturating_add(workspace);
+            Some((soft_limit(&self.limits, row)?.saturating_sub(used), name))
+        };
+        let addresses = left("Max address space", "VmSize:", "-v");
+        addresses.into_iter().chain(left("Max data size", "VmData:", "-d")).collect()
+    }
+
+    /// The smallest memory limit of this process's control groups and those above them.
+    fn control_group_limit(&self) -> Option<u64> {
+        self.groups.lines().flat_map(|line| limits(line, &self.root)).min()
+    }
 }
 
 /// The number of a line `NAME   123 kB`, in bytes.
-fn status_kib(file: &str, name: &str) -> Option<u64> {
-    let text = fs::read_to_string(file).ok()?;
+fn kib(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
-/// What the limits of this process on addresses and on data leave beside the workspace of products,
-/// each with its name in a shell.
-fn resource_limits() -> Vec<(u64, &'static str)> {
-    let Ok(limits) = fs::read_to_string("/proc/self/limits") else { return Vec::new() };
-    let workspace = WORKSPACE * (1 + available_parallelism().map_or(1, usize::from) as u64);
-    let left = |row: &str, used: &str, name| {
-        let used = status_kib("/proc/self/status", used)?.saturating_add(workspace);
-        Some((soft_limit(&limits, row)?.saturating_sub(used), name))
-    };
-    let addresses = left("Max address space", "VmSize:", "-v");
-    addresses.into_iter().chain(left("Max data size", "VmData:", "-d")).collect()
 }
 
 /// The number of a row `NAME   soft   hard   units`; `None` for `unlimited`.
 fn soft_limit(limits: &str, name: &str) -> Option<u64> {
     let row = limits.lines().find_map(|line| line.strip_prefix(name))?;
     row.split_whitespace().next()?.parse().ok()
-}
-
-/// The smallest memory limit of this process's control groups and those above them.
-fn control_group_limit() -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    groups.lines().flat_map(|line| limits(line, Path::new("/sys/fs/cgroup"))).min()
 }
 
 /// The limits of one line of `/proc/self/cgroup`, `ID:CONTROLLERS:PATH`, from its group up.
@@ -209,6 +241,73 @@ mod tests {
         assert_eq!(limits("4:cpu,memory:/a", root.path()), [2000]);
         assert!(limits("5:cpu:/a", root.path()).is_empty());
         assert!(limits("nonsense", root.path()).is_empty());
+        // The smallest of all groups, whatever their version; 2^62 and more are none.
+        write("large", "memory.max", "4611686018427387904\n")?;
+        let of = |groups: &str| system(root.path(), groups).control_group_limit();
+        assert_eq!(of("0::/job/step\n4:cpu,memory:/a\n"), Some(1000));
+        assert_eq!(of("0::/large\n"), None);
+        Ok(())
+    }
+
+    /// A process of 30 MiB with 100 MiB of addresses and 50 MiB of data, four threads and these
+    /// groups, on a system with 1 GiB available.
+    fn system(root: &Path, groups: &str) -> System {
+        System {
+            status: "VmSize:\t102400 kB\nVmRSS:\t 30720 kB\nVmData:\t 51200 kB\n".into(),
+            limits: String::new(),
+            memory: "MemTotal:       4000000 kB\nMemAvailable:   1048576 kB\n".into(),
+            groups: groups.into(),
+            root: root.into(),
+            threads: 4,
+        }
+    }
+
+    #[test]
+    fn the_smallest_limit_counts_beside_what_is_held() -> std::io::Result<()> {
+        let root = tempfile::tempdir()?;
+        let of = |system: &System, max| system.limit(max).map(|limit| (limit.bytes, limit.source));
+        let share = |bytes: u64| (bytes as f64 * 0.9) as u64;
+        let plain = system(root.path(), "");
+        let (held, gib) = (30 << 20, 1 << 30);
+        let available = "90 % of what the system has available".to_owned();
+        assert_eq!(plain.held(), Some(held));
+        assert_eq!(of(&plain, None), Some((held + share(gib), available.clone())));
+        assert_eq!(of(&plain, Some(5)), Some((5, "the given limit".into())));
+        assert_eq!(of(&plain, Some(gib)), Some((held + share(gib), available)));
+        fs::write(root.path().join("memory.max"), "300000000\n")?;
+        let grouped = of(&system(root.path(), "0::/\n"), None);
+        assert_eq!(grouped, Some((270_000_000, "90 % of the control group's limit".into())));
+        // Of 1 GiB of addresses 100 MiB are used, and five workspaces may be.
+        let mut limited = system(root.path(), "");
+        limited.limits =
+            "Max address space         1073741824           unlimited            bytes\n".into();
+        let left = gib - (100 << 20) - 5 * WORKSPACE;
+        assert_eq!(limited.resource_limits(), [(left, "-v")]);
+        let found = of(&limited, None);
+        assert_eq!(found, Some((held + share(left), "90 % of what `ulimit -v` leaves".into())));
+        limited.limits +=
+            "Max data size             600000000            unlimited            bytes\n";
+        let data = 600_000_000 - (50 << 20) - 5 * WORKSPACE;
+        assert_eq!(limited.resource_limits(), [(left, "-v"), (data, "-d")]);
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_are_said_in_the_unit_that_they_fill() {
+        let said = [(0, "0.0 MiB"), (1 << 20, "1.0 MiB"), ((1 << 30) - (1 << 20), "1023.0 MiB")];
+        let large = [(1 << 30, "1.00 GiB"), (5 << 29, "2.50 GiB")];
+        said.into_iter().chain(large).for_each(|(bytes, text)| assert_eq!(in_gib(bytes), text));
+        assert_eq!(in_gib_above((1 << 20) + 1), "2.0 MiB");
+        assert_eq!(in_gib_above(1 << 30), "1.00 GiB");
+        assert_eq!(in_gib_above((1 << 30) + 1), "1.01 GiB");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_has_free_disk() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        assert!(free_disk(folder.path()).is_some());
+        assert_eq!(free_disk(&folder.path().join("absent")), None);
         Ok(())
     }
 
@@ -250,6 +349,6 @@ mod tests {
         let limit = MemoryLimit::detect(Some(1)).expect("a limit");
         assert_eq!((limit.bytes, limit.source.as_str()), (1, "the given limit"));
         assert!(MemoryLimit::detect(None).is_some_and(|limit| limit.bytes > 1 << 20));
-        assert!(resident().is_some_and(|bytes| bytes > 1 << 20));
+        assert!(System::read().held().is_some_and(|bytes| bytes > 1 << 20));
     }
 }

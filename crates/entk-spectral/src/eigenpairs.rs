@@ -272,7 +272,9 @@ pub(crate) fn fix_sign(vector: &mut [f64]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::fix_sign;
+    use super::*;
+
+    const EPSILON: f64 = f64::EPSILON;
 
     fn fixed<const N: usize>(mut v: [f64; N]) -> [f64; N] {
         fix_sign(&mut v);
@@ -294,5 +296,15 @@ mod tests {
         }
         // Beyond the tolerance it is no tie.
         assert!(fixed([-0.5, 0.5 + 1e-5])[1] > 0.0);
+    }
+
+    /// 10 (eps ||K||_F + N 2^-52 ||K||_2) of the eigenvalues 3, 0 and -4, of norm 5.
+    #[test]
+    fn round_off_is_that_of_the_entries_and_of_the_solver() {
+        for (entry_type, eps) in [(EntryType::F32, 2f64.powi(-23)), (EntryType::F64, EPSILON)] {
+            let pairs = Eigenpairs::from_sorted(vec![3.0, 0.0, -4.0], vec![0.0; 9], 3, entry_type);
+            let expected = 10.0 * (eps * 5.0 + 3.0 * EPSILON * 4.0);
+            assert!((pairs.round_off() / expected - 1.0).abs() <= 4.0 * EPSILON);
+        }
     }
 }

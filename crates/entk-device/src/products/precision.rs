@@ -152,6 +152,34 @@ mod tests {
         (0..count).map(|_| ((next() - 0.5) * 2f64.powf(20.0 * next() - 10.0)) as f32).collect()
     }
 
+    /// Sums whose share of the bound is a fraction that f64 holds: 2^23 products of half an ulp
+    /// each are off by 1/2, and a half in a half more is 1.
+    #[test]
+    fn bounds_are_those_of_their_formulas() {
+        let exact = |found: f64, expected: f64| {
+            assert!((found / expected - 1.0).abs() <= 8.0 * f64::EPSILON, "{found} {expected}");
+        };
+        for (precision, bits) in [(Precision::F64, 53), (Precision::F32, 24)] {
+            assert_eq!(precision.input_error(), 0.0);
+            let u = 0.5f64.powi(bits);
+            exact(precision.product_error(1 << (bits - 1)), (1.0 + u) * (1.0 + u));
+        }
+        for (precision, bits) in [(Precision::Tf32, 11), (Precision::Bf16, 8)] {
+            let u = 0.5f64.powi(bits);
+            exact(precision.input_error(), u * (2.0 + u));
+            exact(precision.product_error(1 << 23), u * (2.0 + u) + (1.0 + u) * (1.0 + u));
+        }
+        // Three products for each of 2^22 pairs: 3/4 in a quarter more is 3.
+        for (precision, bits) in [(Precision::Tf32x3, 11), (Precision::Bf16x3, 8)] {
+            let u = 0.5f64.powi(bits);
+            let inputs = u * u * (3.0 + 2.0 * u + 2.0 * u * u);
+            exact(precision.input_error(), inputs);
+            exact(precision.product_error(1 << 22), inputs + 3.0 * (1.0 + 2.0 * u).powi(2));
+        }
+        let bytes = Precision::ALL.map(Precision::operand_bytes);
+        assert_eq!(bytes, [8, 4, 4, 2, 8, 4]);
+    }
+
     #[test]
     fn rounding_is_to_the_nearest_and_ties_go_to_even() {
         for bits in [7, 10] {

@@ -104,3 +104,54 @@ impl Sum<f32> for f64 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2^24, above which f32 has every second integer only.
+    const WHOLE: f32 = 16_777_216.0;
+
+    fn add<A: Sum<f32>>(tile: &mut [A], a: &[f32], b: &[f32]) {
+        let [a, b] = [a, b].map(|x| MatRef::from_row_major_slice(x, 1, x.len()));
+        A::add_products(tile, a, b, &mut Vec::new());
+    }
+
+    /// The first run of chunks has a sum of 2^24, the second has 16 chunks with a sum of 1 each.
+    #[test]
+    fn short_sums_are_added_before_they_meet_a_long_one() {
+        let (ones, mut terms) = (vec![1.0; 2 * RUN * CHUNK], vec![0.0; 2 * RUN * CHUNK]);
+        terms[0] = WHOLE;
+        (RUN..2 * RUN).for_each(|chunk| terms[chunk * CHUNK] = 1.0);
+        let (mut single, mut double) = ([0_f32], [0_f64]);
+        add(&mut single, &ones, &terms);
+        add(&mut double, &ones, &terms);
+        assert_eq!(single, [WHOLE + 16.0]);
+        assert_eq!(double, [f64::from(WHOLE) + 16.0]);
+        // Products that are read as runs are the same sums.
+        let [a, b] = [&ones, &terms].map(|x| MatRef::from_row_major_slice(x, 1, x.len()));
+        let products = runs(a, b);
+        assert_eq!(products.iter().map(|[a, _]| a.ncols()).collect::<Vec<_>>(), [8192, 8192]);
+        let mut tile = [0_f32];
+        add_in_order(&mut tile, &products, &mut Vec::new());
+        assert_eq!(tile, single);
+    }
+
+    /// Sums of whole numbers far below 2^24 are exact, in whatever order.
+    #[test]
+    fn products_of_any_length_are_added_to_what_is_there() {
+        for columns in [0, 1, 511, 512, 513, 8191, 8192, 8193, 20_000] {
+            let a: Vec<f32> = (0..columns).map(|i| (i % 5) as f32).collect();
+            let b: Vec<f32> = (0..columns).map(|i| (i % 3) as f32).collect();
+            let expected: f32 = a.iter().zip(&b).map(|(a, b)| a * b).sum();
+            let (mut single, mut double) = ([7_f32], [7_f64]);
+            add(&mut single, &a, &b);
+            add(&mut double, &a, &b);
+            assert_eq!((single, double), ([7.0 + expected], [7.0 + f64::from(expected)]));
+            let [a, b] = [&a, &b].map(|x| MatRef::from_row_major_slice(x, 1, x.len()));
+            let mut tile = [7_f32];
+            add_in_order(&mut tile, &runs(a, b), &mut Vec::new());
+            assert_eq!(tile, [7.0 + expected], "{columns}");
+        }
+    }
+}

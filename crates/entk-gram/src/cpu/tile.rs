@@ -293,3 +293,63 @@ fn store<A: Real>(tile: &[A], target: &mut MatMut<'_, A>) {
     let tile = MatRef::from_row_major_slice(tile, tile.len() / cols, cols);
     target.copy_from(tile.submatrix(0, 0, target.nrows(), target.ncols()));
 }
+
+#[cfg(test)]
+mod tests {
+    use entk_models::Geometry;
+
+    use super::*;
+    use crate::factors::form::{FactorShape, FactorSizes, Form};
+
+    fn on_threads<R: Send>(threads: usize, run: impl FnOnce() -> R + Send) -> R {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.expect("threads").install(run)
+    }
+
+    fn square(n: usize, diagonal: bool) -> TileRange {
+        let start = if diagonal { 0 } else { n };
+        TileRange { rows: n..2 * n, cols: n - start..2 * n - start, lower: true }
+    }
+
+    /// Four parts a thread: sixteen of 100 x 100 on four threads, or of 70 x 70 in half a square.
+    #[test]
+    fn a_tile_has_parts_for_all_threads() {
+        let edge = |threads: usize, n: usize, diagonal: bool| {
+            on_threads(threads, || part_edge(&square(n, diagonal), &CpuConfig::default()))
+        };
+        assert_eq!([edge(4, 400, false), edge(4, 400, true), edge(1, 400, false)], [100, 70, 200]);
+        // No smaller than 32, no larger than asked for.
+        assert_eq!([edge(4, 100, false), edge(1, 4000, false)], [32, 256]);
+    }
+
+    /// 64 filters of 100 numbers: ranges of 16 filters, 1,600 numbers of 4 bytes for each of 40 and
+    /// 16 examples, two of which fit into 720,000 bytes.
+    #[test]
+    fn every_pass_over_a_tile_is_counted() {
+        let geometry = Geometry {
+            channels: 25,
+            filters: 64,
+            input: [9, 9],
+            output: [8, 8],
+            kernel: [2, 2],
+            stride: [1, 1],
+            before: [0, 0],
+            dilation: [1, 1],
+        };
+        let names = vec!["conv.weight".to_owned()];
+        let shape = FactorShape::Conv(geometry);
+        let layer = CpuLayer {
+            layer: FactorSizes { names, shape, group: 0, shared_by: 1 },
+            form: Form::Expanded,
+            contraction: Contraction::Expanded(Expansion::of_conv(geometry)),
+        };
+        let config = CpuConfig { tile: 20, expansion: 720_000, memory: None };
+        let counted = |diagonal: bool| {
+            on_threads(1, || work::<f32>(&square(40, diagonal), [&layer].into_iter(), &config))
+        };
+        // Parts of 20 x 20: three of a square's four on the diagonal, two passes beside the first.
+        assert_eq!(counted(true), 3 * 400 * (1 + 2));
+        // Rows and columns are 80 examples, of which only one range fits at a time.
+        assert_eq!(counted(false), 4 * 400 * (1 + 4));
+    }
+}

@@ -8,6 +8,7 @@ mod jacobian;
 mod micro_batches;
 mod operator;
 mod outputs;
+mod plans;
 mod python;
 mod store;
 mod strategies;

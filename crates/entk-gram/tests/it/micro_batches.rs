@@ -1,7 +1,11 @@
 //! Micro-batches: never larger than the set, planned as they are swept, without effect on bits.
 
+use std::sync::Mutex;
+
 use candle_core::{DType, Tensor};
-use entk_gram::{Assembly, CpuConfig, Engine, GramConfig, GramError, gram, plan::Target};
+use entk_gram::{
+    Assembly, CpuConfig, DeviceConfig, Engine, GramConfig, GramError, gram, plan::Target,
+};
 use entk_models::{MlpConfig, Model};
 use entk_testing::{TestResult, kernel_cases, needs_cpu, networks, normal, test_device};
 
@@ -27,6 +31,33 @@ fn micro_batches_change_no_bit() -> TestResult {
                     assert_eq!(few, whole, "{} {dtype:?} {count}: {i} {j}", case.name);
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// Whatever is computed in several passes, and in however many parts.
+#[test]
+fn progress_ends_at_what_was_expected() -> TestResult {
+    let cpu = CpuConfig { tile: 30, expansion: 1 << 16, memory: None };
+    let tensors = DeviceConfig { edge: Some(30), ..DeviceConfig::default() };
+    for case in kernel_cases()? {
+        for engine in [Engine::Cpu(cpu.clone()), Engine::Tensors(tensors.clone())] {
+            if matches!(engine, Engine::Cpu(_)) && needs_cpu("the engine of the CPU") {
+                continue;
+            }
+            let config = GramConfig { engine, ..GramConfig::default() };
+            let seen = Mutex::new(Vec::new());
+            let observe = |done, total| seen.lock().expect("a lock").push((done, total));
+            Assembly::new(&case.network, &case.theta, &case.x, &config)?
+                .observed(&observe)
+                .gram()?;
+            let seen = seen.into_inner()?;
+            let last = seen.iter().map(|(done, _)| done).max();
+            let name = case.name;
+            assert!(seen.iter().all(|(done, total)| done <= total), "{name}: {seen:?}");
+            assert_eq!(last, seen.last().map(|(_, total)| total), "{name}");
+            assert!(seen.iter().all(|(_, total)| *total == seen[0].1), "{name}");
         }
     }
     Ok(())

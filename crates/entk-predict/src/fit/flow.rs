@@ -118,3 +118,16 @@ pub(crate) fn check_examples(pairs: &Eigenpairs, examples: usize) -> Result<()> 
     let accepted = examples > 0 && pairs.dim().is_multiple_of(examples);
     check_setting("examples", examples as f64, accepted, "a divisor of the kernel's rows")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What counts as zero ends at the floor itself; at infinite time the weight is 1 / lambda.
+    #[test]
+    fn eigenvalues_up_to_the_floor_learn_nothing() {
+        assert_eq!(weight(2.0, f64::INFINITY, 2.0), 0.0);
+        assert_eq!(weight(2.0, f64::INFINITY, 1.999), 0.5);
+        assert_eq!(weight(2.0, 0.0, 1.0), 0.0);
+    }
+}

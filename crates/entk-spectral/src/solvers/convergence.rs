@@ -87,3 +87,35 @@ impl Convergence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EigshConfig, Gram};
+
+    /// Of 20 columns 4 and half of the 16 beyond them stay; fewer where the next block, wider by
+    /// then, would not fit.
+    #[test]
+    fn a_restart_keeps_half_of_the_room() {
+        let n = 80_usize;
+        let entries = (0..n * n).map(|at| 1.0 / (1.0 + (at / n).abs_diff(at % n) as f64)).collect();
+        let gram = Gram::from_lower_f64(n, entries).expect("a square");
+        let config = EigshConfig { block: Some(2), basis: Some(20), ..EigshConfig::default() };
+        let plan = Plan::new(&gram, 4, &config).expect("settings");
+        let mut krylov = Krylov::new(&gram, 2, 20, 0).expect("a basis");
+        while krylov.has_room() {
+            krylov.step().expect("a step");
+        }
+        assert_eq!((krylov.dim(), krylov.waiting()), (20, 2));
+        let ritz = krylov.ritz().expect("Ritz pairs");
+        let state = Convergence::of(&krylov, &ritz, &plan);
+        assert!(!state.saturated && state.converged < 4);
+        restart(&mut krylov, &ritz, &state, &plan).expect("a restart");
+        assert_eq!(krylov.dim(), 12);
+        (0..5).for_each(|_| krylov.widen().expect("more columns"));
+        assert_eq!(krylov.waiting(), 12);
+        let ritz = krylov.ritz().expect("Ritz pairs");
+        restart(&mut krylov, &ritz, &state, &plan).expect("a restart");
+        assert_eq!(krylov.dim(), 8);
+    }
+}

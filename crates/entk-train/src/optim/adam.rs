@@ -226,6 +226,47 @@ mod tests {
 
     use super::*;
 
+    fn named(values: &[f64], dtype: DType) -> Result<Params> {
+        let x = Tensor::new(values, &Device::Cpu)?.to_dtype(dtype)?;
+        Ok(Params::new(vec![("w".into(), x)], vec![])?)
+    }
+
+    /// Betas of 1/2 and 3/4, an epsilon of 1 and gradients 2 and 1 along one number, from 8 at a
+    /// rate of 2: the sums that are kept are 2, 2 and 4, 4, so that the mean gradient is 2, then
+    /// 4/3, and the mean square 4, then 16/7.
+    #[test]
+    fn two_steps_are_those_of_a_pencil() -> Result<()> {
+        let config = AdamConfig { beta1: 0.5, beta2: 0.75, epsilon: 1.0 };
+        let after_one = 8.0 - 4.0 / 3.0;
+        let after_two = after_one - 8.0 / 3.0 / ((16.0_f64 / 7.0).sqrt() + 1.0);
+        let number = |x: &Params| -> Result<f64> {
+            Ok(x.get("w")?.to_dtype(DType::F64)?.to_vec1::<f64>()?[0])
+        };
+        for (dtype, round_off) in [(DType::F64, f64::EPSILON), (DType::F32, 1.2e-7)] {
+            let mut adam = Adam::new(config)?;
+            let mut theta = named(&[8.0], dtype)?;
+            for (gradient, expected) in [(2.0, after_one), (1.0, after_two)] {
+                theta = adam.step(&theta, &named(&[gradient], dtype)?, 2.0)?;
+                let found = number(&theta)?;
+                assert!((found - expected).abs() <= 16.0 * round_off, "{dtype:?}: {found}");
+            }
+            let Some(Moments { first, second }) = &adam.moments else { panic!("no moments") };
+            assert_eq!((number(first)?, number(second)?, adam.steps), (2.0, 4.0, 2));
+        }
+        Ok(())
+    }
+
+    /// What a device does, by hand: 3/4 4 + 2^2, and 6 / ((1/4 16)^(1/2) + 1).
+    #[test]
+    fn operations_on_tensors_are_those_of_a_pencil() -> Result<()> {
+        let x = |value: f64| Tensor::new(&[value], &Device::Cpu);
+        let square = square_on_device(&x(4.0)?, 0.75, &x(2.0)?)?;
+        assert_eq!(square.to_vec1::<f64>()?, [7.0]);
+        let direction = Direction { scale: 0.25, epsilon: 1.0 }.on_device(&x(6.0)?, &x(16.0)?)?;
+        assert_eq!(direction.to_vec1::<f64>()?, [2.0]);
+        Ok(())
+    }
+
     #[test]
     fn tensor_operations_take_the_steps_of_the_loops() -> Result<()> {
         let ramp =

@@ -38,3 +38,43 @@ fn numbers_are_those_of_the_network() -> Result<()> {
     assert_eq!(summary.nodes.last().map(|node| node.shape.as_slice()), Some([1].as_slice()));
     Ok(())
 }
+
+/// Two operations for each multiply-add of dense layers, convolutions and attention, in branches
+/// and shortcuts alike.
+#[test]
+fn operations_are_those_of_all_products() -> Result<()> {
+    let resnet = [
+        9 * 2 * 3 * 64,     // the stem, on 8 x 8 pixels
+        2 * 9 * 3 * 3 * 64, // the first block
+        9 * 3 * 6 * 16,     // the second, on 4 x 4
+        9 * 6 * 6 * 16,
+        3 * 6 * 16, // its shortcut
+        6,
+    ];
+    let attention = [
+        5 * 6 * 18,          // queries, keys and values of five tokens
+        2 * 5 * 5 * (3 + 3), // two heads, of causal ones too all pairs
+        5 * 6 * 6,           // their projection
+        5 * (6 * 8 + 8 * 6), // dense layers
+        30 * 2,
+    ];
+    let grouped = [
+        2 * 12 * 42, // on 7 x 6 pixels
+        9 * 12 * 12, // one channel each, on 4 x 3
+        12 * 8 * 12,
+        3 * 4 * 12 * 12, // four channels of three taps for twelve filters
+        12 * 2,
+    ];
+    let mlp = [12 * 9, 9 * 7, 7];
+    let networks: [(&str, &[usize]); 4] = [
+        ("mlp relu", &mlp),
+        ("resnet relu", &resnet),
+        ("attention", &attention),
+        ("grouped convolutions", &grouped),
+    ];
+    for (name, products) in networks {
+        let expected = 2 * products.iter().sum::<usize>();
+        assert_eq!(named(name)?.operations(), expected as f64, "{name}");
+    }
+    Ok(())
+}

@@ -10,6 +10,8 @@
 //! V and its blocks are distributed by rows; T and all that follows from it is on every rank.
 
 pub(crate) mod checkpoint;
+#[cfg(test)]
+mod tests;
 
 use faer::{Mat, MatMut, MatRef};
 use rand::{SeedableRng, rngs::ChaCha8Rng};

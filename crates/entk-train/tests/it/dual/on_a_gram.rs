@@ -85,6 +85,24 @@ fn the_stability_limit_separates_decay_from_growth() {
     }
 }
 
+/// Two examples that agree but for round-off, with opposite labels: a = (-c, c) has the squared
+/// norm -2 eps c^2 where the product of the two exceeds their squares, which counts as zero.
+#[test]
+fn round_off_of_a_singular_kernel_is_no_distance() {
+    let of = |product: f64| {
+        let gram = Gram::from_lower_f64(2, vec![1.0, 0.0, product, 1.0]).unwrap();
+        let dual = DualSgd::new(&gram, 2, &[0.0; 2]).unwrap();
+        let config = SgdConfig { batch: 2, epochs: 1, momentum: 0.0, ..settings() };
+        let fit = dual.fit(&[&[0, 1]], &config).unwrap().remove(0);
+        (fit.history.epochs[0].distance.l2, fit.coefficients[1])
+    };
+    let (zero, c) = of(1.0 + f64::EPSILON);
+    assert_eq!(zero, 0.0);
+    // Half a residual of 1/2 at the rate of the settings; (a^T K a)^(1/2) = (2 c^2 / 4)^(1/2).
+    let (apart, _) = of(0.75);
+    assert!((c - 0.005).abs() <= f64::EPSILON && (apart - c / 2f64.sqrt()).abs() <= f64::EPSILON);
+}
+
 #[test]
 fn many_targets_stop_once_all_have_converged() {
     let (n, gram) = wide_gram();
