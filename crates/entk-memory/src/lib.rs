@@ -299,7 +299,7 @@ mod tests {
         said.into_iter().chain(large).for_each(|(bytes, text)| assert_eq!(in_gib(bytes), text));
         assert_eq!(in_gib_above((1 << 20) + 1), "2.0 MiB");
         assert_eq!(in_gib_above(1 << 30), "1.00 GiB");
-        assert_eq!(in_gib_above((1 << 30) + 1), "1.01 GiB");
+        assert_eq!(in_gib_above((1 << 30) + (1 << 20)), "1.01 GiB");
     }
 
     #[cfg(unix)]

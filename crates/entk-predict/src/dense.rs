@@ -81,3 +81,20 @@ pub(crate) fn zeros(rows: usize, cols: usize, what: &'static str) -> Result<Vec<
     values.resize(len, 0.0);
     Ok(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More rows than one task computes; whole numbers are exact.
+    #[test]
+    fn products_of_many_rows_are_those_of_each_row() -> Result<()> {
+        let rows = 2 * ROWS + 3;
+        let values: Vec<f64> = (0..2 * rows).map(|at| (at % 11) as f64).collect();
+        let found = product(matrix(&values, rows), matrix(&[3.0, -2.0], 2), "a test")?;
+        for (row, found) in found.iter().enumerate() {
+            assert_eq!(*found, 3.0 * values[row] - 2.0 * values[rows + row], "{row}");
+        }
+        Ok(())
+    }
+}

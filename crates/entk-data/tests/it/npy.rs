@@ -229,6 +229,9 @@ fn bad_arguments_and_folders_are_refused_without_leftovers() {
 fn numpys_own_bytes_are_written() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("array.npy");
+    // numpy's most axes.
+    npy::write(&path, &[1; 32], &[1_u8]).expect("written");
+    assert_eq!(npy::read(&path).expect("read").shape(), [1; 32]);
     npy::write(&path, &[3], &[1_u8, 2, 3]).expect("written");
     // numpy.save of numpy.array([1, 2, 3], numpy.uint8), numpy 2.4: 128 bytes of header.
     let mut expected =

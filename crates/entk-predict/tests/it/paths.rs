@@ -236,6 +236,15 @@ fn singular_kernels_have_the_smallest_solution_without_a_ridge() {
     let gram = Gram::from_lower_f64(2, vec![1.0, 0.0, 1.0, 1.0]).unwrap();
     let pairs = eigh(&gram).unwrap();
     let y = Columns::from_rows(2, 1, &[1.0, 3.0]).unwrap();
+    // 1e-9 is round-off beside 1e8, and 1e-5 is not.
+    for (smallest, is_singular) in [(1e-9, true), (1e-5, false)] {
+        let gram = Gram::from_lower_f64(2, vec![1e8, 0.0, 0.0, smallest]).unwrap();
+        let pairs = eigh(&gram).unwrap();
+        let likelihoods =
+            RidgePath::new(&pairs, &y, None).unwrap().log_marginal_likelihoods(&[0.0]);
+        let found = matches!(likelihoods, Err(PredictError::Singular { .. }));
+        assert_eq!(found, is_singular, "{likelihoods:?}");
+    }
     let path = RidgePath::new(&pairs, &y, None).unwrap();
     assert_close(path.coefficients(&[0.0]).unwrap()[0].values(), &[1.0, 1.0], 1e-15);
     let refused = path.log_marginal_likelihoods(&[0.0]).unwrap_err();

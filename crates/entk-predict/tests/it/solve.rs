@@ -172,6 +172,18 @@ fn a_singular_kernel_is_refused_with_its_pivot() {
 }
 
 #[test]
+fn tolerances_are_between_zero_and_one() {
+    let gram = Gram::from_lower_f64(1, vec![2.0]).unwrap();
+    let of = |tolerance| {
+        Cholesky::new(&gram, 0.0, CholeskyConfig { tolerance, ..CholeskyConfig::default() })
+    };
+    assert!(of(0.5).is_ok());
+    for bad in [0.0, -0.5, 1.0, 2.0, f64::NAN] {
+        assert!(matches!(of(bad), Err(PredictError::Setting { field: "tolerance", .. })), "{bad}");
+    }
+}
+
+#[test]
 fn a_failed_pivot_of_a_large_kernel_is_that_of_the_elimination() {
     let (n, at) = (300, 270);
     let mut k = Sample::new(9, n, 1, 2 * n, 0.1).train();

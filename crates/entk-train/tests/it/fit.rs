@@ -8,7 +8,7 @@ use entk_models::{
     Activation, Dense, Flatten, Graph, Initializer, Layer, Model, Network, NormMode, Operation,
     ParamSpec, Result as ModelResult, Sequential, Value, only_tangent,
 };
-use entk_testing::{normals, test_device};
+use entk_testing::{normals, relative_error, test_device};
 use entk_train::{
     Distance, Examples, Fit, Outcome, Schedule, SgdConfig, TrainError, evaluate, fit, fit_many,
     fit_many_observed, fit_observed, logits, sigmoid_cross_entropy_cotangent,
@@ -242,4 +242,25 @@ fn statistics_follow_the_training_passes_alone() {
     // Three epochs of two minibatches of 16; evaluation adds nothing.
     assert_eq!(seen, [96.0]);
     assert_eq!(flat(&trained), flat(&run(&plain)));
+}
+
+/// The step of a network with batch norms is that of all 48 examples at once, more than others are
+/// swept in.
+#[test]
+fn batch_norms_see_the_whole_minibatch() {
+    let network = resnet([1, 8, 8]);
+    let theta = start(&network, DType::F64);
+    let task = separable([48, 1, 8, 8], 0.1, DType::F64, 4);
+    let config = SgdConfig { batch: 48, epochs: 1, momentum: 0.0, ..SgdConfig::default() };
+    let fitted = fit(&network, &theta, &task, None, &config).unwrap();
+    let sweep = network.training_sweep(&theta, task.inputs()).unwrap();
+    let z = sweep.outputs().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let u =
+        z.iter().zip(labels(&task)).map(|(z, y)| (1.0 / (1.0 + (-z).exp()) - f64::from(*y)) / 48.0);
+    let u = Tensor::from_vec(u.collect::<Vec<_>>(), (48, 1), test_device()).unwrap();
+    let expected = sweep.vjp(&u).unwrap().scale(-config.learning_rate).unwrap();
+    let moved = fitted.params.sub(&theta).unwrap();
+    // Sums of 48 examples in another order, through 18 layers.
+    let error = relative_error(&flat(&moved), &flat(&expected));
+    assert!(error <= 1e-9, "{error:e}");
 }
