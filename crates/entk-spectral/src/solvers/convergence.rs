@@ -91,7 +91,13 @@ impl Convergence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EigshConfig, Gram};
+    use crate::{
+        EigshConfig, Gram,
+        ranks::{
+            communicator::{OneRank, Ranks},
+            operator::Whole,
+        },
+    };
 
     /// Of 20 columns 4 and half of the 16 beyond them stay; fewer where the next block, wider by
     /// then, would not fit.
@@ -101,8 +107,10 @@ mod tests {
         let entries = (0..n * n).map(|at| 1.0 / (1.0 + (at / n).abs_diff(at % n) as f64)).collect();
         let gram = Gram::from_lower_f64(n, entries).expect("a square");
         let config = EigshConfig { block: Some(2), basis: Some(20), ..EigshConfig::default() };
-        let plan = Plan::new(&gram, 4, &config).expect("settings");
-        let mut krylov = Krylov::new(&gram, 2, 20, 0).expect("a basis");
+        let ranks = Ranks::new(&OneRank);
+        let whole = Whole::new(&gram, &ranks).expect("one rank");
+        let plan = Plan::new(&whole, 4, &config).expect("settings");
+        let mut krylov = Krylov::new(&whole, 2, 20, 0).expect("a basis");
         while krylov.has_room() {
             krylov.step().expect("a step");
         }
