@@ -63,9 +63,6 @@ fn every_program_refuses_what_its_memory_cannot_hold() -> Result<()> {
         "fig02 --model mlp --train 6000 --test 1000",
         "fig03 --model resnet18 --width 512 --train 20 --test 10 --batch 10 --indices 1",
         "table1 --model resnet18 --width 512 --train 20 --test 10 --top 5 --initial-only",
-        "fig10",
-        "fig04 --model resnet18 --width 64 --train 20 --test 10 --batch 10 --indices 1",
-        "train --task nad --model resnet18 --width 64 --train 20 --test 10 --batch 10",
     ] {
         refused(&place, TIGHT, line)?;
     }
