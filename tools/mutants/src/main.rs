@@ -41,7 +41,7 @@ const LEFT_OUT: [&str; 8] = [
     "/no_device.rs",
 ];
 
-/// What the library of a crate gets: with `MUTANT_SEEN`, a file in that folder for each place reached.
+/// What the library of a crate gets; with `MUTANT_SEEN` each place reached leaves a file there.
 const SWITCH: &str = "
 #[doc(hidden)]
 pub(crate) fn mutant(id: usize) -> bool {
