@@ -135,7 +135,7 @@ impl Sums<'_> {
         let gigabytes = bytes as f64 / 1e9;
         Ok(format!(
             "{passes} passes over {n} examples, {columns} columns of {p} parameters and {targets} \
-             of targets: about {minutes:.1} minutes, {gigabytes:.1} GB at most"
+             of targets: about {minutes:.1} minutes, {gigabytes:.1} GB beside the inputs"
         ))
     }
 }
