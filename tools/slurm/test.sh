@@ -137,7 +137,7 @@ export OUT=$work/limited PARTS=1
 job=$(submit gram-array.sbatch --array=1 --time=2 --signal=USR1@110 -- "${model[@]}" --edge 4)
 wait_for "$job"
 finish
-PARTS=1 "$GRAM" "${model[@]}" --inputs "$INPUTS" --store --edge 4 --no-eigen --out "$work/whole" 2>/dev/null
+PARTS=1 "$GRAM" "${model[@]}" --inputs "$INPUTS" --store --edge 6 --no-eigen --out "$work/whole" 2>/dev/null
 cmp <(grep -o '"root": *"[^"]*"' "$OUT/gram.zarr/commit.json") \
   <(grep -o '"root": *"[^"]*"' "$work/whole/gram.zarr/commit.json")
 stopped=$(cat "$work"/job-*.log | grep -c 'because: stopped' || true)

@@ -21,8 +21,12 @@ const SAMPLE: usize = 2048;
 const LONGEST: f64 = 10.0;
 /// Fewest: below, nothing of a large product is seen.
 const LEAST: usize = 64;
-/// Examples that are swept for the rates of the Jacobian.
-const SWEPT: usize = 256;
+/// Examples that are swept for the rates of the Jacobian, and how many times fewer first, which
+/// tells what a pass costs whatever the examples.
+const SWEPT: usize = 512;
+const FEWER: usize = 4;
+/// Memory of the columns in these passes.
+const PASS_BYTES: usize = 1 << 30;
 /// Rows of the sample for each of its pairs: of fewer, products are those of a small matrix.
 const ROWS_PER_PAIR: usize = 8;
 /// Columns of a block: of a Gram in memory and of a Jacobian, and of a store.
@@ -35,6 +39,17 @@ struct SolveRate {
     products: f64,
     /// Seconds beside the products, for a row and the square of the columns multiplied.
     seconds: f64,
+}
+
+/// Seconds of a pass with the Jacobian.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct PassRate {
+    /// Of a column, whatever the examples.
+    fixed: f64,
+    /// Of the sweep of an example.
+    sweep: f64,
+    /// Of a column and an example, there and back.
+    column: f64,
 }
 
 /// Seconds and bytes of the parts of all ways, measured on a sample.
@@ -62,8 +77,7 @@ pub struct CostProbe {
     solves: [SolveRate; 2],
     /// Parameters with a gradient.
     columns: usize,
-    /// Seconds of a pass over an example, and of each column in it, there and back.
-    jacobian: [f64; 2],
+    jacobian: PassRate,
     /// Bytes of products with the Jacobian.
     jacobian_bytes: u64,
 }
@@ -86,14 +100,17 @@ impl CostProbe {
         if pairs == 0 {
             return Err(GramError::Setting { field: "number of eigenpairs", got: 0, least: 1 });
         }
-        let swept = SourceRange { source, range: 0..source.examples().min(SWEPT) };
-        let jacobian = JacobianOperator::new(model, params, &swept, config)?;
+        let most = source.examples().min(SWEPT);
+        let all = SourceRange { source, range: 0..most };
+        let few = SourceRange { range: 0..(most / FEWER).max(1), ..all.clone() };
+        let of = |range| JacobianOperator::new(model, params, range, config);
+        let [few, jacobian] = [of(&few)?, of(&all)?];
         let sample = Sample::assemble(model, params, source, config)?;
         let product = sample.product()?;
         let of_sample = pairs.min(sample.gram.n() / ROWS_PER_PAIR).max(1);
         let [memory, store] = BLOCKS
             .map(|block| sample.solve(solver, of_sample, solver.block.unwrap_or(block), product));
-        let per = jacobian.rows() / swept.examples();
+        let per = jacobian.rows() / most;
         Ok(Self {
             pairs,
             solver: solver.clone(),
@@ -104,7 +121,7 @@ impl CostProbe {
             product,
             solves: [memory?, store?],
             columns: jacobian.cols(),
-            jacobian: sweeps(&jacobian, swept.examples())?,
+            jacobian: PassRate::measure([&few, &jacobian].map(|part| (part, part.rows() / per)))?,
             jacobian_bytes: jacobian.bytes(solver.block.unwrap_or(BLOCKS[0])),
         })
     }
@@ -190,8 +207,8 @@ impl CostProbe {
         // Of the columns' Gram in one pass, of the rows' in two.
         let passes = if rows > self.columns { 1.0 } else { 2.0 };
         let block = self.solver.block.unwrap_or(BLOCKS[0]) as f64;
-        let [sweep, column] = self.jacobian;
-        let product = n * (passes * sweep / block + column) / hosts;
+        let PassRate { fixed, sweep, column } = self.jacobian;
+        let product = fixed + n * (passes * sweep / block + column) / hosts;
         let held = (rows as u64).saturating_mul(24 * self.pairs as u64) / hosts as u64;
         let bytes = [self.jacobian_bytes, self.vectors(len), held];
         WayCost {
@@ -286,14 +303,30 @@ impl Sample {
     }
 }
 
-/// Seconds of a pass over an example, and of each column of a block in it, there and back.
-fn sweeps(jacobian: &JacobianOperator<'_>, examples: usize) -> Result<[f64; 2]> {
-    let len = jacobian.cols() * BLOCKS[0];
-    let (block, mut images) = (vec![1e-3; len], vec![0.0; len]);
-    let begin = Instant::now();
-    jacobian.diagonal_and_gradients(&[], &mut [])?;
-    let sweep = begin.elapsed().as_secs_f64();
-    jacobian.apply_column_gram(&block, &mut images)?;
-    let columns = (begin.elapsed().as_secs_f64() - 2.0 * sweep).max(0.0) / BLOCKS[0] as f64;
-    Ok([sweep, columns].map(|seconds| seconds / examples as f64))
+impl PassRate {
+    /// From passes over two numbers of examples.
+    fn measure(parts: [(&JacobianOperator<'_>, usize); 2]) -> Result<Self> {
+        let [(_, fewer), (jacobian, most)] = parts;
+        let columns = (PASS_BYTES / (32 * jacobian.cols()).max(1)).clamp(1, BLOCKS[0]);
+        let len = jacobian.cols() * columns;
+        let (block, mut images) = (vec![1e-3; len], vec![0.0; len]);
+        // Memory is touched for the first time by the first pass, which does not count.
+        parts[0].0.apply_column_gram(&block, &mut images)?;
+        let mut timed = |(jacobian, _): (&JacobianOperator<'_>, usize)| -> Result<[f64; 2]> {
+            let begin = Instant::now();
+            jacobian.diagonal_and_gradients(&[], &mut [])?;
+            let sweep = begin.elapsed().as_secs_f64();
+            jacobian.apply_column_gram(&block, &mut images)?;
+            Ok([sweep, begin.elapsed().as_secs_f64() - sweep])
+        };
+        let [few, all] = [timed(parts[0])?, timed(parts[1])?];
+        let count = most.saturating_sub(fewer).max(1) as f64;
+        let [sweep, pass] = [0, 1].map(|at| (all[at] - few[at]).max(0.0) / count);
+        let columns = columns as f64;
+        Ok(Self {
+            fixed: (few[1] - pass * fewer as f64).max(0.0) / columns,
+            sweep: sweep.min(pass),
+            column: (pass - sweep).max(0.0) / columns,
+        })
+    }
 }
