@@ -330,3 +330,62 @@ impl PassRate {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 10 pairs; 8 products a pair of a Gram, 16 of a store; powers of two elsewhere, by which
+    /// products are exact.
+    fn probe() -> CostProbe {
+        let solve = |products| SolveRate { products, seconds: 0.0 };
+        CostProbe {
+            pairs: 10,
+            solver: EigshConfig::default(),
+            per: 1,
+            entry: 4.0,
+            assembly: [0.5, 0.25],
+            factors: 1000.0,
+            product: 0.125,
+            solves: [solve(8.0), solve(16.0)],
+            columns: 1000,
+            jacobian: PassRate { fixed: 2.0, sweep: 4.0, column: 0.5 },
+            jacobian_bytes: 1 << 20,
+        }
+    }
+
+    fn cluster(hosts: usize) -> Cluster {
+        Cluster { hosts, memory: 1 << 30, network: 1e9, disk: 1024.0 }
+    }
+
+    #[test]
+    fn costs_by_hand() {
+        let cost = probe().cost(512, &cluster(1));
+        let [gram, store, free] = cost.ways;
+        assert_eq!((cost.rows, cost.products), (512, 80));
+        // A sweep an example, a contraction a pair of them; 80 products and 10 of the certificate.
+        assert_eq!(gram.assembly_s, 0.5 * 512.0 + 0.25 * 512.0 * 512.0);
+        assert_eq!(gram.solve_s, 90.0 * 0.125 * 512.0 * 512.0);
+        // Half of the entries, read in 512 s a block of 128 columns, less than a product takes.
+        assert_eq!((store.disk, store.assembly_s - gram.assembly_s), (4 * 512 * 256, 512.0));
+        assert_eq!(store.solve_s, 170.0 * 0.125 * 512.0 * 512.0);
+        // More parameters than examples: two sweeps for 32 columns.
+        assert_eq!(free.solve_s, 90.0 * (2.0 + 512.0 * (2.0 * 4.0 / 32.0 + 0.5)));
+        // Fewer: one.
+        let [_, _, free] = probe().cost(2048, &cluster(1)).ways;
+        assert_eq!(free.solve_s, 90.0 * (2.0 + 2048.0 * (4.0 / 32.0 + 0.5)));
+    }
+
+    #[test]
+    fn hosts_share_the_work_and_exchange_columns() {
+        let [one, four] = [1, 4].map(|hosts| probe().cost(512, &cluster(hosts)).ways);
+        assert_eq!(four[0].assembly_s, 0.5 * 512.0 + 0.25 * 512.0 * 512.0 / 4.0);
+        let sent = 90.0 * 8.0 * 512.0 * 0.75 / 1e9;
+        assert_eq!(four[0].solve_s, one[0].solve_s / 4.0 + sent);
+        assert_eq!(four[1].disk, one[1].disk);
+        // A slow disk: all of a solve is reading.
+        let slow = Cluster { disk: 1.0, ..cluster(1) };
+        let reading = 4.0 * 512.0 * 256.0;
+        assert_eq!(probe().cost(512, &slow).ways[1].solve_s, 170.0 * reading / 128.0);
+    }
+}
