@@ -384,8 +384,8 @@ mod tests {
         assert_eq!(four[0].solve_s, one[0].solve_s / 4.0 + sent);
         assert_eq!(four[1].disk, one[1].disk);
         // A slow disk: all of a solve is reading.
-        let slow = Cluster { disk: 1.0, ..cluster(1) };
-        let reading = 4.0 * 512.0 * 256.0;
+        let slow = Cluster { disk: 0.0625, ..cluster(1) };
+        let reading = 4.0 * 512.0 * 256.0 / slow.disk;
         assert_eq!(probe().cost(512, &slow).ways[1].solve_s, 170.0 * reading / 128.0);
     }
 }
