@@ -134,7 +134,7 @@ committed "preempted"
 
 # The signal comes up to a minute early; the part computes for longer than that.
 export OUT=$work/limited PARTS=1
-job=$(submit gram-array.sbatch --array=1 --time=2 --signal=USR1@110 -- "${model[@]}" --edge 4)
+job=$(submit gram-array.sbatch --array=1 --time=2 --signal=USR1@110 -- "${model[@]}" --edge 6)
 wait_for "$job"
 finish
 PARTS=1 "$GRAM" "${model[@]}" --inputs "$INPUTS" --store --edge 6 --no-eigen --out "$work/whole" 2>/dev/null

@@ -232,7 +232,6 @@ API int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *handle)
     copy("cuMemcpyDtoHAsync", stream, {(uint64_t)to, nullptr}, {from, stream->context}, size);
     if (is_pinned(to, size)) count("copies into page-locked memory");
     else {
-      count("bytes into pageable memory", size);
       wait_for(*stream->context);
       finish(stream);
     }

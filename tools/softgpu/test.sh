@@ -62,13 +62,9 @@ run() {
 
 check=(cuda_check --quick --out "$out/cuda_check")
 SOFTGPU_STATS=$out/counts run lazy 1 "${check[@]}"
-# Its floors are of what the engine does: copies by way of page-locked memory, products of random
-# numbers.
-counted() { awk -F '\t' -v what="$1" '$2 == what { sum += $1 } END { print sum + 0 }' "$out/counts"; }
-if (($(counted 'copies into page-locked memory') == 0 || $(counted curandGenerate) == 0 ||
-  $(counted 'bytes into pageable memory') > 1 << 24)); then
-  echo "FAILED: floors of cuda_check are not those of tiles"
-  grep 'memory\|curand' "$out/counts"
+# Its floors are products of random numbers, since those of constant ones run faster.
+if ! grep -q curandGenerate "$out/counts"; then
+  echo "FAILED: cuda_check draws no random operands"
   exit 1
 fi
 run eager 1 "${check[@]}" --only verify
