@@ -12,17 +12,17 @@ and nothing be left over. Exit code 1 and a line for everything else.
 import argparse
 import hashlib
 import json
-import math
 import os
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import random_npy
 
 INPUTS = "x.npy"  # stands for a file that is made for the run
 FREE = ["--model", "mlp", "--inputs", INPUTS]
@@ -51,7 +51,7 @@ class Soak:
     def __init__(self, programs, root, seed):
         self.programs, self.root, self.random = Path(programs), Path(root), random.Random(seed)
         self.failures, self.counts = [], {}
-        write_inputs(self.root / INPUTS, 300)
+        random_npy.write(self.root / INPUTS, (300, 1, 8, 8))
         self.expected = {name: self.alone(name) for name in COMMANDS}
 
     def start(self, name, out, cache=None, flags=()):
@@ -156,16 +156,6 @@ class Soak:
             self.check_whole(name, folder / name, folder / "cache")
         self.check_left_over(folder)
         print(f"{rounds} commands, at most {most / 1e6:.1f} MB on disk")
-
-
-def write_inputs(path, count, shape=(1, 8, 8)):
-    """A .npy file of f32 between -1 and 1."""
-    draw = random.Random(1)
-    numbers = [draw.uniform(-1, 1) for _ in range(count * math.prod(shape))]
-    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(count, *shape)}, }}"
-    header = header.ljust(117) + "\n"
-    magic = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header))
-    path.write_bytes(magic + header.encode() + struct.pack(f"<{len(numbers)}f", *numbers))
 
 
 def hashes(folder):

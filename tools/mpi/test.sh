@@ -19,19 +19,8 @@ fi
 programs=$(realpath "${1:-target/debug/examples}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+tools/random_npy.py "$work/x.npy" 2300 1 8 8
 cd "$work"
-
-# 2,300 images of 8 x 8, seeded.
-python3 - <<'PY'
-import random, struct
-random.seed(1)
-n = 2300
-header = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 1, 8, 8), }" % n
-header += " " * (-(len(header) + 11) % 64) + "\n"
-with open("x.npy", "wb") as out:
-    out.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode())
-    out.write(struct.pack("<%df" % (n * 64), *(random.gauss(0, 1) for _ in range(n * 64))))
-PY
 
 export RAYON_NUM_THREADS=1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

@@ -20,19 +20,8 @@ work=$(mktemp -d)
 trap 'tools/slurm/cluster.sh stop "$work/slurm" 2>/dev/null; rm -rf "$work"' EXIT
 eval "$(tools/slurm/cluster.sh start "$work/slurm")"
 
-python3 - "$work" <<'PYTHON'
-import pathlib, random, struct, sys
-folder, count, size = pathlib.Path(sys.argv[1]), 1200, 64
-random.seed(1)
-def npy(name, kind, shape, numbers, letter):
-    head = "{'descr': '<%s', 'fortran_order': False, 'shape': %s, }" % (kind, shape)
-    head += " " * (63 - (10 + len(head)) % 64) + "\n"
-    with open(folder / name, "wb") as file:
-        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode())
-        file.write(struct.pack("<%d%s" % (len(numbers), letter), *numbers))
-npy("x.npy", "f4", (count, 1, 8, 8), [random.gauss(0, 1) for _ in range(count * size)], "f")
-npy("y.npy", "i8", (count,), [random.randrange(10) for _ in range(count)], "q")
-PYTHON
+tools/random_npy.py "$work/x.npy" 1200 1 8 8
+tools/random_npy.py "$work/y.npy" 1200 --classes 10
 
 export INPUTS=$work/x.npy PARTS=4 RAYON_NUM_THREADS=1
 small=(--cpus-per-task=1 --output "$work/job-%j.log")

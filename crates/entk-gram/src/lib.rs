@@ -41,7 +41,7 @@ pub use jacobian::JacobianOperator;
 pub use plan::rate::product_rate;
 pub use progress::Observer;
 pub use store::{Store, StoreConfig};
-pub use ways::{Cluster, CostProbe, EigenpairsCost, Way, WayCost};
+pub use ways::{Cluster, CostProbe, EigenpairsCost, PassRate, Way, WayCost};
 
 /// Compiles the README's example as a documentation test.
 #[cfg(doctest)]

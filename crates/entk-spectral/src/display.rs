@@ -6,20 +6,12 @@ use std::fmt;
 
 use crate::{
     eigenpairs::Eigenpairs,
-    entries::EntryType,
     kernel::{cross::CrossGram, gram::Gram},
     solvers::certified_pairs::CertifiedPairs,
 };
 
 /// Eigenvalues that are shown.
 const HEAD: usize = 10;
-
-fn type_name(entry_type: EntryType) -> &'static str {
-    match entry_type {
-        EntryType::F32 => "f32",
-        EntryType::F64 => "f64",
-    }
-}
 
 /// Size, type, trace and how many eigenvalues carry it, (sum of lambda)^2 / (sum of lambda^2).
 /// Cost: one pass over the N^2 entries.
@@ -31,7 +23,7 @@ fn type_name(entry_type: EntryType) -> &'static str {
 /// ```
 impl fmt::Display for Gram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (n, entries) = (self.n(), type_name(self.entry_type()));
+        let (n, entries) = (self.n(), self.entry_type().name());
         write!(f, "Gram {n} x {n}, {entries}: ")?;
         match (self.trace(), self.frobenius()) {
             (Ok(trace), Ok(norm)) if norm > 0.0 => {
@@ -47,7 +39,7 @@ impl fmt::Display for Gram {
 /// Size and type.
 impl fmt::Display for CrossGram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (rows, cols, entries) = (self.rows(), self.cols(), type_name(self.entry_type()));
+        let (rows, cols, entries) = (self.rows(), self.cols(), self.entry_type().name());
         write!(f, "CrossGram {rows} x {cols}, {entries}")
     }
 }
@@ -84,7 +76,7 @@ fn write_pairs(
     residuals: Option<&[f64]>,
 ) -> fmt::Result {
     let (count, dim) = (pairs.len(), pairs.dim());
-    write!(f, "{count} eigenpairs of {dim} rows, {}", type_name(pairs.entry_type()))?;
+    write!(f, "{count} eigenpairs of {dim} rows, {}", pairs.entry_type().name())?;
     write!(f, "\n{:>6} {:>13}", "index", "eigenvalue")?;
     if residuals.is_some() {
         write!(f, " {:>9}", "residual")?;

@@ -27,6 +27,22 @@ impl EntryType {
             Self::F64 => f64::EPSILON,
         }
     }
+
+    /// `f32` or `f64`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        }
+    }
+
+    /// Bytes of an entry.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::F64 => size_of::<f64>(),
+        }
+    }
 }
 
 /// A borrowed run of kernel entries in their stored type: one row ([`Gram::row`](crate::Gram::row))

@@ -111,7 +111,7 @@ impl Save for Eigenpairs {
         let view = |shape, bytes| TensorView::new(Dtype::F64, shape, bytes);
         let views = view(vec![count], values.as_slice())
             .and_then(|values| Ok((values, view(vec![count, dim], vectors.as_slice())?)));
-        let note = HashMap::from([(ENTRIES.to_owned(), type_name(self.entry_type()).to_owned())]);
+        let note = HashMap::from([(ENTRIES.to_owned(), self.entry_type().name().to_owned())]);
         let bytes = views.and_then(|(values, vectors)| {
             safetensors::serialize([("values", values), ("vectors", vectors)], Some(note))
         });
@@ -200,15 +200,8 @@ fn to_bytes(values: &[f64]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-fn type_name(entry_type: EntryType) -> &'static str {
-    match entry_type {
-        EntryType::F32 => "f32",
-        EntryType::F64 => "f64",
-    }
-}
-
 fn entry_type(name: &str) -> Option<EntryType> {
-    [EntryType::F32, EntryType::F64].into_iter().find(|entries| type_name(*entries) == name)
+    [EntryType::F32, EntryType::F64].into_iter().find(|entries| entries.name() == name)
 }
 
 fn no_reals(path: &Path) -> Error {

@@ -1,13 +1,12 @@
 //! Eigenpairs of the kernel of a network on inputs: by way of its Gram where that is quicker and
-//! fits, else without it. Called by the program's main; several
-//! ranks read the same.
+//! fits, else without it. Called by the program's main; several ranks read the same.
 
 use std::path::Path;
 
 use anyhow::Result;
 use entk::{
-    device::{hash, memory::ensure},
-    gram::{Assembly, Cluster, CostProbe, Way},
+    device::memory::ensure,
+    gram::{Assembly, Cluster, CostProbe, JacobianOperator, Way},
     spectral::{CertifiedPairs, Gram, LinearOperator},
 };
 use entk_examples::{KernelChoice, Run, StreamedFlags, StreamedKernel, ensure_input, say};
@@ -19,18 +18,14 @@ pub fn pairs(solve: &Solve<'_>, path: &Path) -> Result<(CertifiedPairs, KernelCh
     let kernel = read(solve.run, solve.flags, path)?;
     let jacobian = kernel.jacobian()?.stoppable(solve.stop);
     let (rows, columns) = (jacobian.rows(), jacobian.cols());
-    let smaller = rows.min(columns);
-    ensure_input(solve.flags.k <= smaller, || {
-        format!("--k {}: the kernel has rank {smaller} at most; lower --k", solve.flags.k)
-    })?;
-    let tensors = kernel.params.iter().chain(kernel.params.statistics());
-    let identity = (hash::named(tensors)?, path, rows, columns);
+    ensure_rank(&jacobian, solve.flags.k)?;
+    let identity = (kernel.weights()?, path, rows, columns);
     let way = way(solve, &kernel, &identity)?;
     let found = match way {
-        Way::Gram => solve.pairs(&assembled(solve, &kernel)?, &(identity, way))?,
+        Way::Gram => solve.pairs(&assembled(solve, &kernel)?, &(&identity, way))?,
         _ => {
             ensure_fits(solve, &jacobian)?;
-            solve.row_gram_pairs(&jacobian, &(identity, way))?
+            solve.row_gram_pairs(&jacobian, &(&identity, way))?
         }
     };
     Ok((found, kernel.kernel, way))
@@ -53,17 +48,25 @@ pub fn read(run: &Run, flags: &Flags, inputs: &Path) -> Result<StreamedKernel> {
     )
 }
 
+/// Refuses more pairs than the kernel can have.
+pub fn ensure_rank(jacobian: &JacobianOperator<'_>, k: usize) -> Result<()> {
+    let smaller = jacobian.rows().min(jacobian.cols());
+    ensure_input(k <= smaller, || {
+        format!("--k {k}: the kernel has rank {smaller} at most; lower --k")
+    })
+}
+
 /// The way of the flag, or of a checkpoint, or the quickest by rates that are measured.
 fn way(
     solve: &Solve<'_>,
     kernel: &StreamedKernel,
-    identity: &(impl serde::Serialize + Clone),
+    identity: &impl serde::Serialize,
 ) -> Result<Way> {
     if solve.flags.matrix_free {
         return Ok(Way::MatrixFree);
     }
     for way in [Way::Gram, Way::MatrixFree] {
-        if solve.was_stopped(&(identity.clone(), way))? {
+        if solve.was_stopped(&(identity, way))? {
             return Ok(way);
         }
     }
@@ -75,12 +78,8 @@ fn way(
     })?;
     say(&cost);
     // A store outlives the command, and so is for `gram --store` to make.
-    let of = |way| cost.of(way).filter(|cost| cost.memory <= Cluster::default().memory);
-    let way = match (of(Way::Gram), of(Way::MatrixFree)) {
-        (Some(gram), Some(free)) if gram.seconds() <= free.seconds() => Way::Gram,
-        (Some(_), None) => Way::Gram,
-        _ => Way::MatrixFree,
-    };
+    let best = cost.best_of(&[Way::Gram, Way::MatrixFree]);
+    let way = best.map_or(Way::MatrixFree, |cost| cost.way);
     solve.run.note(format_args!("{way}; give --matrix-free for pairs without a Gram in any case"));
     Ok(way)
 }
@@ -90,8 +89,7 @@ fn assembled(solve: &Solve<'_>, kernel: &StreamedKernel) -> Result<Gram> {
     let StreamedKernel { network, params, source, config, .. } = kernel;
     let n = source.examples();
     let inputs = solve.run.stage("read", 1, |_| Ok(source.read(0..n)?))?;
-    let is_ids = inputs.dtype().is_int();
-    let inputs = if is_ids { inputs } else { inputs.to_dtype(params.dtype())? };
+    let inputs = kernel.taken(&inputs)?;
     solve.run.stage("gram", 1, |stage| {
         let observe = |done, all| stage.set_progress(done, all);
         let assembly = Assembly::new(network, params, &inputs, config)?;
@@ -100,7 +98,7 @@ fn assembled(solve: &Solve<'_>, kernel: &StreamedKernel) -> Result<Gram> {
 }
 
 /// Refuses products with a Jacobian that memory cannot hold.
-fn ensure_fits(solve: &Solve<'_>, jacobian: &entk::gram::JacobianOperator<'_>) -> Result<()> {
+fn ensure_fits(solve: &Solve<'_>, jacobian: &JacobianOperator<'_>) -> Result<()> {
     let (settings, k) = (solve.flags.config()?, solve.flags.k);
     let (rows, columns) = (jacobian.rows(), jacobian.cols());
     let block = settings.block.unwrap_or(jacobian.block());

@@ -6,7 +6,6 @@ use std::{path::Path, sync::atomic::AtomicBool};
 
 use anyhow::{Context, Result};
 use entk::{
-    device::hash,
     gram::{GramError, Store, Way, store::TileIndex},
     spectral::{
         Communicator, DistributedOperator, DistributedPairs, DistributedRowGram, DistributedTiles,
@@ -95,10 +94,8 @@ impl Share<'_> {
     fn of_network(self, path: &Path) -> Result<Value> {
         let kernel = of_network::read(self.run, self.flags, path)?;
         let jacobian = kernel.jacobian()?.stoppable(self.stop);
-        let (rows, columns, k) = (jacobian.rows(), jacobian.cols(), self.flags.k);
-        ensure_input(k <= rows.min(columns), || {
-            format!("--k {k}: the kernel has rank {} at most; lower --k", rows.min(columns))
-        })?;
+        let (rows, columns) = (jacobian.rows(), jacobian.cols());
+        of_network::ensure_rank(&jacobian, self.flags.k)?;
         let per = jacobian.rows_per_example();
         let examples = rows / per;
         let band = EXAMPLES * examples.div_ceil(EXAMPLES * BANDS);
@@ -107,8 +104,7 @@ impl Share<'_> {
         let of_band = |at: usize| jacobian.of_examples(at * band..examples.min((at + 1) * band));
         let bands: std::result::Result<Vec<_>, GramError> = own.map(of_band).collect();
         let operator = DistributedRowGram::new(bands?, distributed)?;
-        let tensors = kernel.params.iter().chain(kernel.params.statistics());
-        let identity = ("bands of examples", hash::named(tensors)?, path, rows, columns);
+        let identity = ("bands of examples", kernel.weights()?, path, rows, columns);
         self.pairs(&operator, &identity, Some(&kernel.kernel), Way::MatrixFree)
     }
 

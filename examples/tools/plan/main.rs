@@ -1,4 +1,4 @@
-//! What a kernel, its eigenpairs and its statistics cost on some machines; see `--help`.
+//! What the leading eigenpairs of a kernel cost on some machines; see `--help`.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,6 @@ use entk_examples::{
     ActivationName, DTypeName, EXIT_CODES, FolderUse, ModelFlags, OutputFlags, Run, StreamedFlags,
     StreamedKernel, exit, parse_positive, parse_seed, parse_size, takes_negative,
 };
-use serde::Serialize;
 
 /// What the leading eigenpairs of a kernel cost on any number of examples and machines.
 ///
@@ -23,12 +22,11 @@ use serde::Serialize;
 /// memory (`gram`, `eigen --gram`), in a store on disk (`gram --store`), and products with the
 /// Jacobian (`eigen --matrix-free`), with the quickest that fits. Hosts are taken to be like this
 /// one. Writes nothing.
-#[derive(Parser, Clone, Debug, Serialize)]
+#[derive(Parser, Clone, Debug)]
 #[command(name = "plan", version, verbatim_doc_comment, after_help = EXIT_CODES, mut_args(takes_negative))]
 struct Flags {
     /// Network; the input shape of a name is that of the inputs
     #[command(flatten)]
-    #[serde(flatten)]
     network: ModelFlags,
 
     /// Activation of the network
@@ -69,7 +67,6 @@ struct Flags {
 
     /// Which kernel of several outputs
     #[command(flatten)]
-    #[serde(flatten)]
     outputs: OutputFlags,
 
     /// Element type of weights, gradients and entries
@@ -116,6 +113,7 @@ fn plan() -> Result<()> {
     let solver = EigshConfig { tolerance: flags.tolerance, ..EigshConfig::default() };
     let probe = CostProbe::measure(network, params, &**source, config, &solver, flags.k)?;
     let counts = if flags.n.is_empty() { vec![*inputs] } else { flags.n.clone() };
-    let costs = counts.iter().map(|n| probe.cost(*n, &flags.cluster()).to_string());
+    let cluster = flags.cluster();
+    let costs = counts.iter().map(|n| probe.cost(*n, &cluster).to_string());
     Ok(writeln!(std::io::stdout(), "{}", costs.collect::<Vec<_>>().join("\n\n"))?)
 }

@@ -3,10 +3,7 @@
 
 use anyhow::Result;
 use candle_core::DType;
-use entk::{
-    device::{InputSource, hash},
-    models::Params,
-};
+use entk::device::hash;
 use entk_examples::{Run, StreamedFlags, StreamedKernel, ensure_input};
 
 use crate::{flags::Flags, targets::TargetSet};
@@ -44,7 +41,7 @@ impl Problem {
         ensure_input(flags.parts <= n, || format!("--parts {}: of {n} examples", flags.parts))?;
         let read = |labels| TargetSet::read(labels, of.inputs, n);
         let targets = flags.labels.as_deref().map(read).transpose()?.unwrap_or_default();
-        let identity = identity(flags, &of.params, &*of.source, &targets)?;
+        let identity = identity(flags, &of, &targets)?;
         Ok(Self { of, targets, identity })
     }
 
@@ -54,18 +51,13 @@ impl Problem {
     }
 }
 
-fn identity(
-    flags: &Flags,
-    params: &Params,
-    source: &dyn InputSource,
-    targets: &TargetSet,
-) -> Result<blake3::Hash> {
-    let n = source.examples();
+fn identity(flags: &Flags, of: &StreamedKernel, targets: &TargetSet) -> Result<blake3::Hash> {
+    let n = of.source.examples();
     let mut hasher = blake3::Hasher::new();
     hasher.update(&serde_json::to_vec(flags)?);
-    hasher.update(hash::named(params.iter().chain(params.statistics()))?.as_bytes());
+    hasher.update(of.weights()?.as_bytes());
     for range in [0..HASHED.min(n), n.saturating_sub(HASHED)..n] {
-        let examples = source.read(range)?.to_dtype(DType::F64)?;
+        let examples = of.source.read(range)?.to_dtype(DType::F64)?;
         hasher.update(hash::examples(&examples)?.as_bytes());
     }
     targets.columns.iter().for_each(|y| {

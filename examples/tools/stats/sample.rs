@@ -42,9 +42,8 @@ pub fn sample(sums: &Sums<'_>, squares: f64) -> Result<SampleReport> {
 
     let range = SourceRange { source: &x, range: 0..examples };
     let jacobian = sums.jacobian(&range)?;
-    let taken = if x.dtype().is_int() { x.clone() } else { x.to_dtype(params.dtype())? };
     let config = GramConfig { accumulate: Accumulate::F64, ..config.clone() };
-    let kernel = gram(network, params, &taken, &config)?;
+    let kernel = gram(network, params, &sums.problem.of.taken(&x)?, &config)?;
     let squared = ColumnGram::new(&jacobian);
     let estimated = StochasticLanczos::run(&squared, kernel.trace()?, &sums.flags.config())?;
     let pairs = eigh(&kernel)?;

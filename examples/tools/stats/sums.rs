@@ -4,13 +4,12 @@
 use std::{
     ops::Range,
     sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
 };
 
 use anyhow::Result;
 use entk::{
     device::{SourceRange, memory::ensure},
-    gram::{GramError, JacobianOperator},
+    gram::{GramError, JacobianOperator, PassRate},
     spectral::{LinearOperator, StochasticLanczos},
 };
 use entk_examples::{Run, Stage, StreamedKernel};
@@ -115,8 +114,9 @@ impl Sums<'_> {
     pub fn plan(&self) -> Result<String> {
         let (n, targets) = (self.problem.examples(), self.problem.targets.count);
         let measured = MEASURED.min(n);
-        let few = SourceRange { range: 0..measured, ..self.all() };
-        let jacobian = self.jacobian(&few)?;
+        let all = SourceRange { range: 0..measured, ..self.all() };
+        let few = SourceRange { range: 0..measured.div_ceil(4), ..self.all() };
+        let [few, jacobian] = [self.jacobian(&few)?, self.jacobian(&all)?];
         let (p, blocks) = (jacobian.cols(), self.flags.config().blocks());
         self.flags.config().check(p)?;
         let (columns, probes) = (blocks.iter().sum::<usize>(), self.flags.probes);
@@ -128,27 +128,14 @@ impl Sums<'_> {
         let what = format!("statistics of {n} examples and {p} parameters");
         ensure(&what, bytes as u64, None, "lower --deflation, --probes or --steps")?;
 
-        let [sweep, column] = rates(&jacobian, probes)?;
         let passes = 1 + blocks.len();
-        let work = passes as f64 * sweep + (columns as f64 + targets as f64 / 2.0) * column;
-        let minutes = work / measured as f64 * n as f64 / 60.0;
+        let PassRate { fixed, sweep, column, .. } = PassRate::measure(&few, &jacobian, probes)?;
+        let each = passes as f64 * sweep + (columns as f64 + targets as f64 / 2.0) * column;
+        let minutes = (each * n as f64 + columns as f64 * fixed) / 60.0;
         let gigabytes = bytes as f64 / 1e9;
         Ok(format!(
             "{passes} passes over {n} examples, {columns} columns of {p} parameters and {targets} \
              of targets: about {minutes:.1} minutes, {gigabytes:.1} GB beside the inputs"
         ))
     }
-}
-
-/// Seconds of a sweep over the examples of a Jacobian, and of a product with one of some columns
-/// side by side.
-fn rates(jacobian: &JacobianOperator<'_>, columns: usize) -> Result<[f64; 2]> {
-    let len = jacobian.cols() * columns;
-    let (block, mut images) = (vec![1e-3; len], vec![0.0; len]);
-    let begin = Instant::now();
-    jacobian.diagonal_and_gradients(&[], &mut [])?;
-    let sweep = begin.elapsed().as_secs_f64();
-    jacobian.apply_column_gram(&block, &mut images)?;
-    let product = begin.elapsed().as_secs_f64() - 2.0 * sweep;
-    Ok([sweep, product.max(0.0) / columns as f64])
 }

@@ -1,6 +1,7 @@
 //! The ways to the leading eigenpairs of a kernel, and what each costs: rates of [`CostProbe`] come
 //! in, seconds and bytes for any number of examples go out. Programs print them and choose.
 
+mod pass_rate;
 mod probe;
 
 use std::{fmt, time::Duration};
@@ -8,7 +9,7 @@ use std::{fmt, time::Duration};
 use entk_device::memory::{MemoryLimit, in_gib};
 use serde::Serialize;
 
-pub use crate::ways::probe::CostProbe;
+pub use crate::ways::{pass_rate::PassRate, probe::CostProbe};
 
 /// 10 Gbit/s and 1 GB/s, in bytes a second.
 const NETWORK: f64 = 1.25e9;
@@ -100,7 +101,13 @@ impl EigenpairsCost {
     /// The quickest way that memory allows.
     #[must_use]
     pub fn best(&self) -> Option<&WayCost> {
-        let fits = |way: &&WayCost| way.memory <= self.cluster.memory;
+        self.best_of(&[Way::Gram, Way::Store, Way::MatrixFree])
+    }
+
+    /// The quickest of some ways that memory allows.
+    #[must_use]
+    pub fn best_of(&self, ways: &[Way]) -> Option<&WayCost> {
+        let fits = |cost: &&WayCost| ways.contains(&cost.way) && self.fits(cost);
         self.ways.iter().filter(fits).min_by(|a, b| a.seconds().total_cmp(&b.seconds()))
     }
 
@@ -108,6 +115,10 @@ impl EigenpairsCost {
     #[must_use]
     pub fn of(&self, way: Way) -> Option<&WayCost> {
         self.ways.iter().find(|cost| cost.way == way)
+    }
+
+    fn fits(&self, cost: &WayCost) -> bool {
+        cost.memory <= self.cluster.memory
     }
 }
 
@@ -123,7 +134,7 @@ impl fmt::Display for EigenpairsCost {
         let [way, assembly, solve, memory, disk] = ["", "assembly", "solve", "memory", "disk"];
         writeln!(f, "  {way:<16} {assembly:>10} {solve:>10} {memory:>12} {disk:>12}")?;
         for cost in &self.ways {
-            let fits = if cost.memory <= cluster.memory { "" } else { "  does not fit" };
+            let fits = if self.fits(cost) { "" } else { "  does not fit" };
             writeln!(
                 f,
                 "  {:<16} {:>10} {:>10} {:>12} {:>12}{fits}",

@@ -13,7 +13,7 @@ use crate::{
     error::{GramError, Result},
     jacobian::{JacobianOperator, as_taken},
     plan::Target,
-    ways::{Cluster, EigenpairsCost, Way, WayCost},
+    ways::{Cluster, EigenpairsCost, Way, WayCost, pass_rate::PassRate},
 };
 
 /// Most examples of the sample whose kernel is formed, and the seconds that this may take.
@@ -25,8 +25,6 @@ const LEAST: usize = 64;
 /// tells what a pass costs whatever the examples.
 const SWEPT: usize = 512;
 const FEWER: usize = 4;
-/// Memory of the columns in these passes.
-const PASS_BYTES: usize = 1 << 30;
 /// Rows of the sample for each of its pairs: of fewer, products are those of a small matrix.
 const ROWS_PER_PAIR: usize = 8;
 /// Columns of a block: of a Gram in memory and of a Jacobian, and of a store.
@@ -39,17 +37,6 @@ struct SolveRate {
     products: f64,
     /// Seconds beside the products, for a row and the square of the columns multiplied.
     seconds: f64,
-}
-
-/// Seconds of a pass with the Jacobian.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct PassRate {
-    /// Of a column, whatever the examples.
-    fixed: f64,
-    /// Of the sweep of an example.
-    sweep: f64,
-    /// Of a column and an example, there and back.
-    column: f64,
 }
 
 /// Seconds and bytes of the parts of all ways, measured on a sample.
@@ -110,7 +97,7 @@ impl CostProbe {
         let of_sample = pairs.min(sample.gram.n() / ROWS_PER_PAIR).max(1);
         let [memory, store] = BLOCKS
             .map(|block| sample.solve(solver, of_sample, solver.block.unwrap_or(block), product));
-        let per = jacobian.rows() / most;
+        let per = jacobian.rows_per_example();
         Ok(Self {
             pairs,
             solver: solver.clone(),
@@ -121,7 +108,7 @@ impl CostProbe {
             product,
             solves: [memory?, store?],
             columns: jacobian.cols(),
-            jacobian: PassRate::measure([&few, &jacobian].map(|part| (part, part.rows() / per)))?,
+            jacobian: PassRate::measure(&few, &jacobian, BLOCKS[0])?,
             jacobian_bytes: jacobian.bytes(solver.block.unwrap_or(BLOCKS[0])),
         })
     }
@@ -266,7 +253,7 @@ impl Sample {
         })
     }
 
-    /// Seconds of a product with a column, for an entry; of the quicker of two blocks.
+    /// Seconds of a product with a column, for an entry, in the quicker of two runs.
     fn product(&self) -> Result<f64> {
         let (n, block) = (self.gram.n(), BLOCKS[0]);
         let (columns, mut images) = (vec![1.0; n * block], vec![0.0; n * block]);
@@ -299,34 +286,6 @@ impl Sample {
         Ok(SolveRate {
             products: columns / pairs as f64,
             seconds: beside / (n * columns.max(1.0).powi(2)),
-        })
-    }
-}
-
-impl PassRate {
-    /// From passes over two numbers of examples.
-    fn measure(parts: [(&JacobianOperator<'_>, usize); 2]) -> Result<Self> {
-        let [(_, fewer), (jacobian, most)] = parts;
-        let columns = (PASS_BYTES / (32 * jacobian.cols()).max(1)).clamp(1, BLOCKS[0]);
-        let len = jacobian.cols() * columns;
-        let (block, mut images) = (vec![1e-3; len], vec![0.0; len]);
-        // Memory is touched for the first time by the first pass, which does not count.
-        parts[0].0.apply_column_gram(&block, &mut images)?;
-        let mut timed = |(jacobian, _): (&JacobianOperator<'_>, usize)| -> Result<[f64; 2]> {
-            let begin = Instant::now();
-            jacobian.diagonal_and_gradients(&[], &mut [])?;
-            let sweep = begin.elapsed().as_secs_f64();
-            jacobian.apply_column_gram(&block, &mut images)?;
-            Ok([sweep, begin.elapsed().as_secs_f64() - sweep])
-        };
-        let [few, all] = [timed(parts[0])?, timed(parts[1])?];
-        let count = most.saturating_sub(fewer).max(1) as f64;
-        let [sweep, pass] = [0, 1].map(|at| (all[at] - few[at]).max(0.0) / count);
-        let columns = columns as f64;
-        Ok(Self {
-            fixed: (few[1] - pass * fewer as f64).max(0.0) / columns,
-            sweep: sweep.min(pass),
-            column: (pass - sweep).max(0.0) / columns,
         })
     }
 }

@@ -62,10 +62,7 @@ impl<'a, T: LowerTiles> DistributedTiles<'a, T> {
 
     /// Bytes of the tiles that this rank needs.
     pub fn bytes(&self) -> u64 {
-        let item = match self.tiles.entry_type() {
-            EntryType::F32 => 4,
-            EntryType::F64 => 8,
-        };
+        let item = self.tiles.entry_type().bytes() as u64;
         let entries = |(i, j)| (side(&self.tiles, i) * side(&self.tiles, j)) as u64;
         positions(&self.tiles, &self.own_tiles()).map(entries).sum::<u64>().saturating_mul(item)
     }

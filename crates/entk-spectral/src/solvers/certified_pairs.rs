@@ -126,8 +126,8 @@ pub(crate) fn certify<K: SymmetricOperator + ?Sized>(
     let ranks = Ranks::new(&OneRank);
     let whole = Whole::new(operator, &ranks)?;
     let (values, vectors) = pairs.into_parts();
-    let pairs = certify_rows(&whole, values, vectors, tolerance)?;
-    Ok(CertifiedPairs { products, restarts, ..pairs.whole(&whole, solver) })
+    let pairs = certify_rows(&whole, values, vectors, tolerance, products, restarts)?;
+    Ok(pairs.whole(&whole, solver))
 }
 
 /// As [`certify`], for values in descending order and the rows of their vectors that this rank
@@ -137,6 +137,8 @@ pub(crate) fn certify_rows<K: DistributedOperator + ?Sized>(
     values: Vec<f64>,
     mut vectors: Vec<f64>,
     tolerance: f64,
+    products: usize,
+    restarts: usize,
 ) -> Result<DistributedPairs> {
     fix_signs(&operator.rows(), &mut vectors)?;
     let residuals = residuals(operator, &values, &vectors)?;
@@ -152,7 +154,6 @@ pub(crate) fn certify_rows<K: DistributedOperator + ?Sized>(
     }
     let clusters = clusters(&values);
     let orthogonality = orthogonality(operator, &vectors)?;
-    let (products, restarts) = (0, 0);
     Ok(DistributedPairs { values, vectors, residuals, orthogonality, clusters, products, restarts })
 }
 

@@ -283,8 +283,8 @@ impl<'a> EigshRun<'a> {
             if state.converged == plan.k && !state.saturated || krylov.is_complete() {
                 let (values, vectors) = krylov.leading(&ritz, plan.k)?;
                 let products = krylov.products();
-                let pairs = certify_rows(operator, values, vectors, plan.tolerance)?;
-                return Ok(DistributedPairs { products, restarts, ..pairs });
+                let tolerance = plan.tolerance;
+                return certify_rows(operator, values, vectors, tolerance, products, restarts);
             }
             if let Some(limit) = stop {
                 return Err(state.not_converged(plan.k, limit));

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use anyhow::Result;
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use entk::{
-    device::InputSource,
+    device::{InputSource, hash},
     gram::{GramConfig, JacobianOperator},
     models::{Model, Network, Params},
 };
@@ -74,6 +74,24 @@ impl StreamedKernel {
         let source = input_source(run, &networks, flags.inputs, flags.augment, flags.seed)?;
         let config = GramConfig { outputs: kernel.outputs.kernel(), ..GramConfig::default() };
         Ok(Self { network, params, source, kernel, config, inputs: header.count })
+    }
+
+    /// Some of the examples as the network takes them: ids as they are, others in the type of the
+    /// parameters.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn taken(&self, inputs: &Tensor) -> Result<Tensor> {
+        let is_ids = inputs.dtype().is_int();
+        Ok(if is_ids { inputs.clone() } else { inputs.to_dtype(self.params.dtype())? })
+    }
+
+    /// The hash of parameters and statistics.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn weights(&self) -> Result<String> {
+        Ok(hash::named(self.params.iter().chain(self.params.statistics()))?)
     }
 
     /// The Jacobian whose Gram is the kernel.
