@@ -2,6 +2,7 @@
 """Mutants of the library crates, many in one build: a random sample, and which tests notice.
 
 tools/mutants/run.py [--count 36] [--seed 1] [--work target/mutants] [--jobs 2] [--only ID ...]
+    [--packages CRATE ...]
 
 Writes COUNT mutants of each crate into a copy of the workspace (src/main.rs), leaves out those that
 do not compile, and builds all tests once. Every test runs once without a mutant, which tells its
@@ -9,7 +10,7 @@ seconds and the mutants that it reaches; then each mutant meets the tests that r
 first, until one fails that passes without it. Tests slower than SLOW wait until all mutants have met
 the others, and those of crates without mutants come last. Prints a line a mutant and the share that
 is caught. WORK/base.json and WORK/results.json are continued when they are there; `--only` looks at
-those mutants again.
+those mutants again. With `--packages` only the mutants and tests of those crates are looked at.
 """
 import argparse
 import concurrent.futures
@@ -72,14 +73,15 @@ def blamed(tree, diagnostics):
     return found
 
 
-def build(tree, target):
+def build(tree, target, packages):
     """The test binaries with their names and folders, and mutants that do not compile."""
-    for what in (["check", "--lib"], ["build", "--examples"], ["test", "--no-run", "--lib", "--tests"]):
-        command, *rest = what
-        rest.append("--no-fail-fast" if command == "test" else "--keep-going")
-        out = cargo(tree, target, command, "--workspace", "--exclude", "entk-house",
-                    "--exclude", "entk-benches", *rest, "--message-format", "json",
-                    stdout=subprocess.PIPE)
+    tests = ["test", "--no-run", "--no-fail-fast", "--lib", "--tests"]
+    steps = [["check", "--keep-going", "--lib"], ["build", "--keep-going", "--examples"], tests]
+    of = ["--workspace", "--exclude", "entk-house", "--exclude", "entk-benches"]
+    if packages:
+        steps, of = [tests], [word for package in packages for word in ("-p", package)]
+    for step in steps:
+        out = cargo(tree, target, *step, *of, "--message-format", "json", stdout=subprocess.PIPE)
         if out.returncode:
             return None, blamed(tree, out.stdout)
     binaries = {}
@@ -182,17 +184,19 @@ def main():
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--only", type=int, nargs="*")
+    parser.add_argument("--packages", nargs="*", default=[])
     flags = parser.parse_args()
     root = pathlib.Path(__file__).resolve().parents[2]
     work = (flags.work or root / "target/mutants").resolve()
     skipped, binaries = set(), None
     while binaries is None:
         mutants = write(root, work, flags.count, flags.seed, skipped)
-        binaries, unviable = build(work / "tree", work / "target")
+        binaries, unviable = build(work / "tree", work / "target", flags.packages)
         if binaries is None and not unviable - skipped:
             sys.exit("the mutated workspace does not compile, and no mutant is to blame")
         skipped |= unviable
         print(f"{len(mutants)} mutants, {len(skipped)} left out", flush=True)
+    mutants = [it for it in mutants if it["crate"] in (flags.packages or [it["crate"]])]
     examine(work, mutants, tests_of(binaries), flags)
 
 

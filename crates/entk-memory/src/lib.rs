@@ -68,18 +68,22 @@ pub fn ensure(
     remedy: &'static str,
 ) -> Result<(), MemoryError> {
     static LIMITED: OnceLock<bool> = OnceLock::new();
-    let is_limited = || *LIMITED.get_or_init(|| !System::read().resource_limits().is_empty());
-    if needed < SMALL && max.is_none() && !is_limited() {
+    if is_small(needed, max, || *LIMITED.get_or_init(|| System::read().is_limited())) {
         return Ok(());
     }
     let system = System::read();
-    let held = system.held().unwrap_or(0);
-    match system.limit(max) {
-        Some(limit) if needed.saturating_add(held) > limit.bytes => {
+    match system.exceeded(needed, max) {
+        None => Ok(()),
+        Some(limit) => {
+            let held = system.held().unwrap_or(0);
             Err(MemoryError { what: what.to_owned(), needed, held, limit, remedy })
         }
-        _ => Ok(()),
     }
+}
+
+/// Whether so little is taken without a question.
+fn is_small(needed: u64, max: Option<u64>, is_limited: impl Fn() -> bool) -> bool {
+    needed < SMALL && max.is_none() && !is_limited()
 }
 
 impl MemoryLimit {
@@ -138,6 +142,17 @@ impl System {
         let max = max.map(|bytes| MemoryLimit { bytes, source: "the given limit".into() });
         let others = [available, group, max].into_iter().flatten();
         others.chain(process).min_by_key(|limit| limit.bytes)
+    }
+
+    /// Whether this process has a limit of its own.
+    fn is_limited(&self) -> bool {
+        !self.resource_limits().is_empty()
+    }
+
+    /// The limit that is exceeded by so much beside what is held; what just fits exceeds none.
+    fn exceeded(&self, needed: u64, max: Option<u64>) -> Option<MemoryLimit> {
+        let all = needed.saturating_add(self.held().unwrap_or(0));
+        self.limit(max).filter(|limit| all > limit.bytes)
     }
 
     /// What the limits of this process on addresses and on data leave beside the workspace of
@@ -290,6 +305,33 @@ mod tests {
         let data = 600_000_000 - (50 << 20) - 5 * WORKSPACE;
         assert_eq!(limited.resource_limits(), [(left, "-v"), (data, "-d")]);
         Ok(())
+    }
+
+    #[test]
+    fn what_just_fits_is_taken_and_a_byte_more_is_not() {
+        let plain = system(Path::new("/absent"), "");
+        // 30 MiB are held.
+        let fits = 1000;
+        let max = Some((30 << 20) + fits);
+        assert_eq!(plain.exceeded(fits, max), None);
+        assert_eq!(plain.exceeded(fits + 1, max).map(|limit| limit.bytes), max);
+        assert_eq!(plain.exceeded(u64::MAX, max).map(|limit| limit.bytes), max);
+        let nothing = System { status: String::new(), memory: String::new(), ..plain };
+        assert_eq!(nothing.exceeded(u64::MAX, None), None);
+        assert_eq!(nothing.exceeded(fits, Some(fits)), None);
+    }
+
+    #[test]
+    fn little_is_asked_about_where_there_are_limits_alone() {
+        assert!(is_small(SMALL - 1, None, || false));
+        assert!(!is_small(SMALL - 1, None, || true));
+        assert!(!is_small(SMALL - 1, Some(u64::MAX), || false));
+        assert!(!is_small(SMALL, None, || false));
+        let mut process = system(Path::new("/absent"), "");
+        assert!(!process.is_limited());
+        process.limits =
+            "Max data size             600000000            unlimited            bytes\n".into();
+        assert!(process.is_limited());
     }
 
     #[test]

@@ -154,3 +154,71 @@ fn bad_directions_and_operations_without_a_rule_are_errors() {
     let refused = mixed.apply_transposed(&theta).unwrap_err().to_string();
     assert!(refused.contains("Halve") && refused.contains("mixed second derivative"), "{refused}");
 }
+
+/// M^T M by its definition: inner products of the images of unit directions.
+fn of_columns(mixed: &MixedDerivative<'_>) -> Vec<f64> {
+    let d = mixed.dim();
+    let unit = |j: usize| (0..d).map(|i| f64::from(u8::from(i == j))).collect::<Vec<_>>();
+    let columns: Vec<Params> = (0..d).map(|j| mixed.apply(&unit(j)).unwrap()).collect();
+    columns.iter().flat_map(|a| columns.iter().map(|b| a.dot(b).unwrap())).collect()
+}
+
+/// 17 x 17 pixels are more directions than one sweep carries.
+fn many_pixels() -> Network {
+    networks::mlp([1, 17, 17], &[4, 3], 1, Activation::Tanh).unwrap()
+}
+
+fn without_biases() -> Network {
+    let layers = Sequential::new()
+        .then(Flatten)
+        .then(Dense::new("fc", 6, 5).without_bias())
+        .then(Activation::Gelu)
+        .then(Dense::new("head", 5, 2).without_bias());
+    Network::new(&[1, 3, 2], layers).unwrap()
+}
+
+#[test]
+fn every_entry_of_a_gram_is_an_inner_product_of_columns() {
+    let small = [mlp(Activation::Silu), without_biases(), lenet(Activation::Gelu)];
+    let cases = small.into_iter().flat_map(|network| [(network.clone(), 1), (network, 3)]);
+    for (network, n) in cases.chain([(many_pixels(), 1)]) {
+        let (theta, x) = (theta(&network, 17), points(&network, 18, n));
+        let mixed = MixedDerivative::averaged(&network, &theta, &x).unwrap();
+        let (found, expected) = (mixed.gram().unwrap(), of_columns(&mixed));
+        assert_eq!(found.len(), expected.len());
+        let largest = expected.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
+        for (at, (a, b)) in found.iter().zip(&expected).enumerate() {
+            assert!((a - b).abs() <= DOUBLE * largest, "{network:?}, {n}: {at}: {a:e} for {b:e}");
+        }
+        let d = mixed.dim();
+        assert!((0..d * d).all(|at| found[at] == found[at % d * d + at / d]));
+    }
+}
+
+#[test]
+fn memory_is_what_is_kept_for_all_directions() {
+    let squares = |d: usize| 8 * d * d;
+    let bytes = |kept: usize, largest: usize, d: usize, swept: usize, network: &Network| {
+        8 * ((kept + largest) * d + squares(d) + 4 * swept * network.summary().values()) as u64
+    };
+    // At one point: inputs and cotangents of a dense layer, and how both move.
+    let network = mlp(Activation::Gelu);
+    let theta_ = theta(&network, 19);
+    let [one, three] = [1, 3].map(|n| points(&network, 20, n));
+    let mixed = MixedDerivative::averaged(&network, &theta_, &one).unwrap();
+    let layers = [2 * (6 + 7), 2 * (7 + 5), 2 * (5 + 1)];
+    let kept = layers.iter().sum();
+    assert_eq!(mixed.gram_bytes().unwrap(), bytes(kept, layers[0], 6, 6, &network));
+    // At several: the columns of M, and one of them once more.
+    let mixed = MixedDerivative::averaged(&network, &theta_, &three).unwrap();
+    let parameters = theta_.count();
+    assert_eq!(mixed.gram_bytes().unwrap(), bytes(parameters, parameters, 6, 3, &network));
+    // No more than 256 directions at a time.
+    let network = many_pixels();
+    let theta_ = theta(&network, 21);
+    let one = points(&network, 22, 1);
+    let mixed = MixedDerivative::averaged(&network, &theta_, &one).unwrap();
+    let layers = [2 * (289 + 4), 2 * (4 + 3), 2 * (3 + 1)];
+    let kept = layers.iter().sum();
+    assert_eq!(mixed.gram_bytes().unwrap(), bytes(kept, layers[0], 289, 256, &network));
+}

@@ -13,6 +13,8 @@ pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod rule;
 pub(crate) mod shape;
+#[cfg(test)]
+mod tests;
 pub(crate) mod values;
 
 use std::{collections::HashMap, sync::LazyLock};
@@ -115,19 +117,4 @@ pub(crate) fn instead(operation: &str) -> String {
     let found = INSTEAD.iter().find(|(part, _)| operation.contains(part));
     let general = "write it with the operations that docs/pytorch.md lists";
     found.map_or(general, |(_, instead)| instead).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::FAMILIES;
-
-    #[test]
-    fn no_operation_has_two_rules() {
-        let mut names: Vec<&str> =
-            FAMILIES.iter().flat_map(|(_, rules)| rules.iter().map(|(name, _)| *name)).collect();
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
-    }
 }

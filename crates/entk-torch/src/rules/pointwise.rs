@@ -53,7 +53,7 @@ pub(crate) const OF_TWO: &[(&str, Rule)] = &[
     ("add.Scalar", Rule::One(|t, c| with_alpha(t, c, add))),
     ("sub.Tensor", Rule::One(|t, c| with_alpha(t, c, subtract))),
     ("sub.Scalar", Rule::One(|t, c| with_alpha(t, c, subtract))),
-    ("rsub.Scalar", Rule::One(|t, c| with_alpha(t, c, |t, a, b| subtract(t, b, a)))),
+    ("rsub.Scalar", Rule::One(subtracted_from)),
     ("mul.Tensor", Rule::One(|t, c| of_two(t, c, multiply))),
     ("mul.Scalar", Rule::One(|t, c| of_two(t, c, multiply))),
     ("div.Tensor", Rule::One(|t, c| of_two(t, c, divide))),
@@ -217,6 +217,13 @@ fn with_alpha(t: &mut Tracer, call: &Call, function: OfTwo) -> Ruled<Traced> {
             function(t, a, &b)
         }
     }
+}
+
+/// `other - alpha self`.
+fn subtracted_from(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
+    let (a, b) = (call.tensor("self")?, call.tensor_or_number("other")?);
+    let a = scaled(t, a, call.float_or("alpha", 1.0)?)?;
+    subtract(t, &b, &a)
 }
 
 /// c x.

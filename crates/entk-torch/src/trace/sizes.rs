@@ -27,3 +27,42 @@ pub(crate) fn arithmetic(operator: &str, numbers: &[f64]) -> Ruled<f64> {
         false => Err(Refusal::new(format!("{operator} of sizes {numbers:?} is {value}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::arithmetic;
+
+    #[test]
+    fn numbers_of_sizes_are_those_of_python() {
+        for (operator, numbers, expected) in [
+            ("add", vec![7.0, 3.0], 10.0),
+            ("sub", vec![7.0, 3.0], 4.0),
+            ("mul", vec![7.0, 3.0], 21.0),
+            ("truediv", vec![7.0, 4.0], 1.75),
+            ("floordiv", vec![7.0, 3.0], 2.0),
+            ("floordiv", vec![-7.0, 3.0], -3.0),
+            ("mod", vec![7.0, 3.0], 1.0),
+            ("mod", vec![-7.0, 3.0], 2.0),
+            ("mod", vec![7.0, -3.0], -2.0),
+            ("pow", vec![2.0, 3.0], 8.0),
+            ("neg", vec![7.0], -7.0),
+        ] {
+            let found = arithmetic(operator, &numbers).expect(operator);
+            assert_eq!(found, expected, "{operator} {numbers:?}");
+        }
+        for (operator, [less, same, more]) in [
+            ("eq", [0.0, 1.0, 0.0]),
+            ("ne", [1.0, 0.0, 1.0]),
+            ("lt", [1.0, 0.0, 0.0]),
+            ("le", [1.0, 1.0, 0.0]),
+            ("gt", [0.0, 0.0, 1.0]),
+            ("ge", [0.0, 1.0, 1.0]),
+        ] {
+            let of = |number| arithmetic(operator, &[number, 3.0]).expect(operator);
+            assert_eq!([of(2.0), of(3.0), of(4.0)], [less, same, more], "{operator}");
+        }
+        for (operator, numbers) in [("xor", vec![1.0, 2.0]), ("add", vec![1.0]), ("neg", vec![])] {
+            assert!(arithmetic(operator, &numbers).is_err(), "{operator} {numbers:?}");
+        }
+    }
+}
