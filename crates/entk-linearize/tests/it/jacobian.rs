@@ -18,11 +18,11 @@ fn case() -> TestResult<(Network, Params, Tensor)> {
 }
 
 /// The gradient of output c of example n, by a sweep of that example alone.
-fn row(network: &Network, theta: &Params, x: &Tensor, n: usize, c: usize) -> TestResult<Params> {
+fn row(network: &Network, params: &Params, x: &Tensor, n: usize, c: usize) -> TestResult<Params> {
     let mut one = vec![0.0; OUTPUTS];
     one[c] = 1.0;
     let cotangent = Tensor::from_vec(one, (1, OUTPUTS), test_device())?;
-    Ok(network.sweep(theta, &x.narrow(0, n, 1)?)?.vjp(&cotangent)?)
+    Ok(network.sweep(params, &x.narrow(0, n, 1)?)?.vjp(&cotangent)?)
 }
 
 fn close(found: f64, expected: f64, scale: f64) -> bool {

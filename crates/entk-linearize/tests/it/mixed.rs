@@ -159,8 +159,12 @@ fn bad_directions_and_operations_without_a_rule_are_errors() {
 fn of_columns(mixed: &MixedDerivative<'_>) -> Vec<f64> {
     let d = mixed.dim();
     let unit = |j: usize| (0..d).map(|i| f64::from(u8::from(i == j))).collect::<Vec<_>>();
-    let columns: Vec<Params> = (0..d).map(|j| mixed.apply(&unit(j)).unwrap()).collect();
-    columns.iter().flat_map(|a| columns.iter().map(|b| a.dot(b).unwrap())).collect()
+    let flat = |(_, tensor): (&str, &Tensor)| -> Vec<f64> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    };
+    let column = |j| mixed.apply(&unit(j)).unwrap().iter().flat_map(flat).collect::<Vec<_>>();
+    let columns: Vec<Vec<f64>> = (0..d).map(column).collect();
+    columns.iter().flat_map(|a| columns.iter().map(|b| dot(a, b))).collect()
 }
 
 /// 17 x 17 pixels are more directions than one sweep carries.

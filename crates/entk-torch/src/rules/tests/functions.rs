@@ -77,7 +77,8 @@ fn of(x: &Numbers, more: Arguments<'_>) -> Vec<(&'static str, Bound)> {
 fn functions_with_arguments() {
     let x = all(&ANY);
     let elu = |x: f64, alpha: f64| if x > 0.0 { x } else { alpha * x.exp_m1() };
-    let expected: [(&str, Arguments<'_>, &dyn Fn(f64) -> f64); 17] = [
+    type Case<'a> = (&'static str, Arguments<'a>, &'a dyn Fn(f64) -> f64);
+    let expected: [Case<'_>; 17] = [
         ("elu.default", &[], &|x| elu(x, 1.0)),
         ("elu.default", &[("alpha", Float(0.5)), ("scale", Int(1))], &|x| elu(x, 0.5)),
         ("celu.default", &[("alpha", Float(2.0))], &|x| 2.0 * elu(x / 2.0, 1.0)),
@@ -180,7 +181,12 @@ fn two_tensors_meet_entry_by_entry() {
         same_known(operation, &of(&number, &[("other", a.real())]), &[by_number]);
     }
     let sum = Numbers::of(&[3, 2], |p| a.at(p) - 2.0 * b.at(&p[1..]));
-    same_for("add.Tensor", &of(&a, &[("other", b.real()), ("alpha", Int(-2))]), &[sum.clone()], 2);
+    same_for(
+        "add.Tensor",
+        &of(&a, &[("other", b.real()), ("alpha", Int(-2))]),
+        std::slice::from_ref(&sum),
+        2,
+    );
     same_for("sub.Tensor", &of(&a, &[("other", b.real()), ("alpha", Int(2))]), &[sum], 2);
     let middle = Numbers::of(&[3, 2], |p| a.at(p) + 0.25 * (b.at(&p[1..]) - a.at(p)));
     same_for("lerp.Scalar", &of(&a, &[("end", b.real()), ("weight", Float(0.25))]), &[middle], 2);

@@ -220,7 +220,8 @@ fn same(operation: &str, arguments: Arguments<'_>, expected: &[Numbers]) {
     same_for(operation, arguments, expected, 1);
 }
 
-/// The same with each of the first so many real tensors for the input.
+/// Values of a graph give the expected results with each of the first so many real tensors for the
+/// input.
 fn same_for(operation: &str, arguments: Arguments<'_>, expected: &[Numbers], inputs: usize) {
     same_known(operation, arguments, expected);
     for input in 0..inputs {
@@ -246,6 +247,15 @@ fn refused(operation: &str, arguments: Arguments<'_>, why: &str) {
             let reason = reason(refusal);
             assert!(reason.contains(why), "{operation}: {reason}");
         }
+    }
+}
+
+/// The shape of the result in a program whose batch of 4 is traced for one example.
+fn for_one(operation: &str, arguments: Arguments<'_>, filed: Option<&[usize]>) -> Vec<usize> {
+    let call = Call::new(operation, arguments.to_vec(), Some(4), filed.map(<[usize]>::to_vec));
+    match rules::rule(operation) {
+        Some(Rule::One(rule)) => rule(&mut Tracer::default(), &call).expect("a tensor").shape,
+        other => panic!("{operation}: {other:?}"),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Arguments, Numbers, ints, refused, same};
 use crate::trace::call::Bound::Int;
 
-/// The same entries in order.
+/// The result has the entries of x in order.
 fn keeps(operation: &str, x: &Numbers, more: Arguments<'_>, shape: &[usize]) {
     let expected = Numbers::given(shape, &x.numbers);
     same(operation, &[&[("self", x.real())], more].concat(), &[expected]);

@@ -1,16 +1,9 @@
 //! Comparisons, truth values, whole numbers, tensors made of nothing, and conversions of kinds.
 
-use super::{Arguments, Numbers, ints, known, refused, same, same_known, text};
+use super::{Arguments, Numbers, for_one, ints, known, refused, same, same_known, text};
 use crate::{
     archive::Elements,
-    rules::{self, rule::Rule},
-    trace::{
-        Tracer,
-        call::{
-            Bound::{self, Bool, ElementType, Float, Int},
-            Call,
-        },
-    },
+    trace::call::Bound::{self, Bool, ElementType, Float, Int},
 };
 
 fn kind(operation: &str, arguments: Arguments<'_>) -> Elements {
@@ -185,15 +178,6 @@ fn numbers_of_another_kind() {
     same_known("type_as.default", &like, &[whole]);
     assert_eq!(kind("type_as.default", &like), Elements::Real);
     refused("to.dtype", &to(10), "element type of code 10 is not known");
-}
-
-/// The shape of the result in a program whose batch of 4 is traced for one example.
-fn for_one(operation: &str, arguments: Arguments<'_>, filed: Option<&[usize]>) -> Vec<usize> {
-    let call = Call::new(operation, arguments.to_vec(), Some(4), filed.map(<[usize]>::to_vec));
-    match rules::rule(operation) {
-        Some(Rule::One(rule)) => rule(&mut Tracer::default(), &call).expect("a tensor").shape,
-        other => panic!("{operation}: {other:?}"),
-    }
 }
 
 #[test]
