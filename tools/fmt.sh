@@ -7,3 +7,4 @@ cd "$(dirname "$0")/.."
 style=unstable_features=true,imports_granularity=Crate,group_imports=StdExternalCrate
 style+=,wrap_comments=true,comment_width=100
 RUSTC_BOOTSTRAP=1 cargo fmt --all -- --config "$style" "$@"
+RUSTC_BOOTSTRAP=1 cargo fmt --manifest-path python/Cargo.toml -- --config "$style" "$@"
