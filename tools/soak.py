@@ -57,10 +57,14 @@ class Soak:
     def start(self, name, out, cache=None, flags=()):
         command, has_cache = COMMANDS[name]
         command = [str(self.root / INPUTS) if word == INPUTS else word for word in command]
-        words = [str(self.programs / command[0]), *command[1:], *flags, "--out", str(out)]
+        words = [*self.program(command[0]), *command[1:], *flags, "--out", str(out)]
         words += ["--cache", str(cache)] if cache and has_cache else []
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         return subprocess.Popen(words, text=True, **pipes)
+
+    def program(self, name):
+        figure = self.programs / "examples" / name
+        return [str(figure)] if figure.exists() else [str(self.programs / "entk"), name]
 
     def alone(self, name):
         out = self.root / "expected" / name
@@ -177,7 +181,7 @@ def clear(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=["together", "soak"])
-    parser.add_argument("--programs", default="target/debug/examples")
+    parser.add_argument("--programs", default="target/debug")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use entk::train::History;
-use entk_examples::{
+use entk_cli::{
     Defaults, Experiment, FigureFlags, FigureProgram, IndexFlags, InductivePairs, InitialKernel,
     ModelName, OneSeed, Size, Task, agreement, exit, last_epoch,
     plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Series},

@@ -20,7 +20,7 @@ use entk::{
     models::Activation,
     spectral::{BinaryTarget, Eigenpairs, residual_norms, uncertain_labels},
 };
-use entk_examples::{
+use entk_cli::{
     CommonFlags, DataPool, Defaults, IndexFlags, InitialKernel, ModelName, Run, Size, exit,
     parse_flags,
     plot::{Axis, Figure, FigureGrid, Series},

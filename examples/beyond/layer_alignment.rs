@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use entk::linearize::Jacobian;
-use entk_examples::{
+use entk_cli::{
     Defaults, FigureFlags, FigureProgram, Moment, OneSeed, Run, exit, parse_size,
     plot::{Axis, Figure, FigureGrid, Series},
 };

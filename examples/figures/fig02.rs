@@ -18,7 +18,7 @@ use entk::{
     models::{FrozenNorms, Model},
     train::{Fit, History},
 };
-use entk_examples::{
+use entk_cli::{
     Bands, Defaults, Experiment, FigureFlags, FigureProgram, IndexFlags, InitialKernel, ModelName,
     OneSeed, OptimizerName, Size, Task, ensure_input, exit, last_epoch,
     plot::{Axis, Baseline, Figure, Series},

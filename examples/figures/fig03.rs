@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use entk_examples::{
+use entk_cli::{
     Bands, Defaults, FigureFlags, FigureProgram, IndexFlags, ModelName, OneSeed, Size, exit,
     last_epoch, parse_positive,
     plot::{Axis, Baseline, Figure, FigureGrid, Series},

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use entk_examples::{
+use entk_cli::{
     Defaults, Directions, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed, SIDE, Size,
     exit, last_epoch,
     plot::{Axis, Figure, FigureGrid, Legend, Marker, Series},

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use entk_examples::{
+use entk_cli::{
     Defaults, Experiment, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed, Size, exit,
     last_epoch,
     plot::{Axis, Figure, FigureGrid, Series},

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use entk::gram::Outputs;
-use entk_examples::{
+use entk_cli::{
     Defaults, FigureFlags, FigureProgram, KernelChoice, Moment, OneSeed, OutputFlags, ensure_input,
     exit, parse_size,
     plot::{Axis, Figure, Series},

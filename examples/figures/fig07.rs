@@ -14,7 +14,7 @@ use entk::{
     gram::Outputs,
     spectral::{Eigenpairs, rayleigh_alignments},
 };
-use entk_examples::{
+use entk_cli::{
     Defaults, Experiment, FigureFlags, FigureProgram, IndexList, OneSeed, exit, indices,
     last_epoch, parse_size,
     plot::{Axis, Baseline, Figure, FigureGrid, LineStyle, Marker, Series},

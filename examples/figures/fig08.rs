@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use entk::train::{EpochRecord, History, Metrics};
-use entk_examples::{
+use entk_cli::{
     Defaults, FigureFlags, FigureProgram, OneSeed, exit, parse_size,
     plot::{Axis, Figure, FigureGrid, Marker, Series},
 };

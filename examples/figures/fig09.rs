@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use entk_examples::{
+use entk_cli::{
     Bands, Defaults, FigureFlags, FigureProgram, Moment, OneSeed, exit, last_epoch, parse_size,
     plot::{Axis, Baseline, Figure, Series},
 };

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use entk_examples::{
+use entk_cli::{
     CommonFlags, Defaults, Directions, EXIT_CODES, ModelFlags, ModelName, SIDE, Size, ensure_input,
     exit, fourier_magnitude, parse_flags, parse_size,
     plot::{Image, ImageGrid},

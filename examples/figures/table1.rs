@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use entk::{models::Params, spectral::EnergyConcentration};
-use entk_examples::{
+use entk_cli::{
     Defaults, Experiment, FigureFlags, FigureProgram, KernelChoice, ModelName, OneSeed,
     OutputFlags, Size, Task, ensure_input, exit, last_epoch, parse_size, summarize,
 };

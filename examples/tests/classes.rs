@@ -2,7 +2,7 @@
 //! they write, that eigenfunctions stay as they are, and which programs refuse.
 
 use anyhow::{Context, Result};
-use entk_examples::Record;
+use entk_cli::Record;
 use entk_testing::{program_succeeds, run_program};
 
 const TINY: [&str; 10] =

@@ -16,7 +16,7 @@ use entk::{
     data::npy,
     device::files::faults::{LOG, ORDER},
 };
-use entk_testing::example_program;
+use entk_testing::program;
 
 /// All kinds of fault.
 const FAULTS: [&str; 8] = ["enospc", "eio", "eacces", "short", "half", "kill", "halfkill", "full"];
@@ -38,7 +38,7 @@ impl Program {
 
     /// One thread, so that operations come in one order.
     fn command(&self, out: &Path) -> Result<Command> {
-        let mut command = Command::new(example_program(self.name)?);
+        let mut command = program(self.name)?;
         command.arg("--out").arg(out).args(&self.arguments).env("RAYON_NUM_THREADS", "1");
         Ok(command)
     }

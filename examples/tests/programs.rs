@@ -3,12 +3,12 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
 };
 
 use anyhow::{Context, Result, ensure};
-use entk_examples::Record;
-use entk_testing::{example_program, program_fails, program_succeeds, run_program};
+use entk_cli::Record;
+use entk_testing::{program, program_fails, program_succeeds, run_program};
 
 const TINY: [&str; 8] = ["--model", "mlp", "--train", "60", "--test", "20", "--epochs", "2"];
 
@@ -174,7 +174,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 fn a_killed_figure_goes_on_and_ends_with_the_same_numbers() -> Result<()> {
     let (killed, whole) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let flags = ["--batch", "16", "--index", "5", "--top", "10", "--seeds", "3"];
-    let mut child = Command::new(example_program("fig06")?)
+    let mut child = program("fig06")?
         .arg("--out")
         .arg(killed.path())
         .args(TINY)
@@ -227,11 +227,7 @@ fn the_report_is_one_page_that_loads_nothing() -> Result<()> {
     succeed("fig08", &root.path().join("a<b"), &["--batch", "16", "--index", "2", "--seeds", "1"])?;
     std::fs::create_dir(root.path().join("unfinished"))?;
     let report = |folder: &Path| {
-        Command::new(example_program("report")?)
-            .arg("--results")
-            .arg(folder)
-            .output()
-            .map_err(Into::into)
+        program("report")?.arg("--results").arg(folder).output().map_err(Into::into)
     };
     let output: Result<Output> = report(root.path());
     ensure!(output?.status.success());
@@ -330,7 +326,7 @@ fn frozen_statistics_are_a_third_curve_of_a_network_with_norms() -> Result<()> {
     let out = tempfile::tempdir()?;
     let message = fail("fig02", out.path(), &["--frozen-norms"])?;
     assert!(message.contains("mlp has no batch norms"), "{message}");
-    let output = Command::new(example_program("fig02")?)
+    let output = program("fig02")?
         .args(["--model", "resnet18", "--width", "2", "--train", "32", "--test", "8"])
         .args(["--epochs", "1", "--batch", "16", "--indices", "2", "--frozen-norms", "--out"])
         .arg(out.path())

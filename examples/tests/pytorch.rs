@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor, safetensors};
 use entk::{data::npy, gram::Store};
-use entk_examples::Record;
+use entk_cli::Record;
 use entk_testing::{archives, program_fails as fail, program_succeeds as succeed};
 
 /// Two independent f64 implementations: round-off of sums of some thousand terms.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# `eigen` under mpirun: 1 to 4 ranks, from a store read and in memory and without a Gram, must write
+# `entk eigen` under mpirun: 1 to 4 ranks, from a store read and in memory and without a Gram, must write
 # the same bytes; a stopped solve and one whose rank was killed go on with another number of ranks.
 #
-#   tools/mpi/test.sh [FOLDER OF THE PROGRAMS]   # built with --features entk-examples/mpi if not given
+#   tools/mpi/test.sh [PROGRAM]   # built with the feature `mpi` if not given
 #
 # Says SKIPPED without mpirun, mpicc or libclang (Debian: openmpi-bin, libopenmpi-dev, libclang-dev).
 set -euo pipefail
@@ -14,9 +14,9 @@ done
 if [ $# -eq 0 ]; then
   compgen -G "/usr/lib*/llvm*/lib/libclang*.so*" >/dev/null || [ -n "${LIBCLANG_PATH:-}" ] ||
     { echo "SKIPPED: no libclang"; exit; }
-  cargo build --workspace --locked --features entk-examples/mpi --example gram --example eigen
+  cargo build --workspace --locked --features entk-cli/mpi --bin entk
 fi
-programs=$(realpath "${1:-target/debug/examples}")
+entk=$(realpath "${1:-target/debug/entk}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tools/random_npy.py "$work/x.npy" 2300 1 8 8
@@ -29,7 +29,7 @@ ranks() { "${launch[@]}" -n "$@"; }
 store=(--gram gram/gram.zarr --k 30 --block 8)
 free=(--matrix-free --model mlp --inputs x.npy --k 5 --block 8)
 
-"$programs/gram" --store --edge 512 --no-eigen --model mlp --inputs x.npy --out gram 2>gram.log
+"$entk" gram --store --edge 512 --no-eigen --model mlp --inputs x.npy --out gram 2>gram.log
 
 same() {
   for file in eigvals.npy eigvecs.npy certificate.json; do
@@ -38,15 +38,15 @@ same() {
   echo "same bytes: $1, $2"
 }
 
-"$programs/eigen" "${store[@]}" --out alone 2>/dev/null
+"$entk" eigen "${store[@]}" --out alone 2>/dev/null
 for count in 1 2 3 4; do
-  ranks "$count" "$programs/eigen" "${store[@]}" --out "store-$count" 2>"store-$count.log"
+  ranks "$count" "$entk" eigen "${store[@]}" --out "store-$count" 2>"store-$count.log"
   same alone "store-$count"
-  ranks "$count" "$programs/eigen" "${store[@]}" --in-memory --out "memory-$count" 2>/dev/null
+  ranks "$count" "$entk" eigen "${store[@]}" --in-memory --out "memory-$count" 2>/dev/null
   same alone "memory-$count"
 done
 for count in 2 3 4; do
-  ranks "$count" "$programs/eigen" "${free[@]}" --out "free-$count" 2>/dev/null
+  ranks "$count" "$entk" eigen "${free[@]}" --out "free-$count" 2>/dev/null
 done
 same free-2 free-3
 same free-2 free-4
@@ -54,11 +54,11 @@ same free-2 free-4
 # Ended: by a signal to mpirun, which passes it on (75), and by the death of one rank. Then on with
 # another number of ranks.
 slow=(--gram gram/gram.zarr --k 400 --block 2 --tolerance 1e-12)
-ranks 3 "$programs/eigen" "${slow[@]}" --out whole 2>/dev/null
+ranks 3 "$entk" eigen "${slow[@]}" --out whole 2>/dev/null
 for signal in USR1 KILL; do
   out=ended-$signal
   # Not by the function, whose process would be the shell's.
-  "${launch[@]}" -n 2 "$programs/eigen" "${slow[@]}" --out "$out" 2>"$out.log" & mpirun=$!
+  "${launch[@]}" -n 2 "$entk" eigen "${slow[@]}" --out "$out" 2>"$out.log" & mpirun=$!
   for _ in $(seq 600); do
     sleep 0.1
     { compgen -G "$out/*.checkpoint" >/dev/null || [ $signal = USR1 ]; } && break
@@ -76,7 +76,7 @@ for signal in USR1 KILL; do
     echo "FAILED: the solve was over before it could be ended"; exit 1
   fi
   grep -q . "$out.log" || { echo "FAILED: no message"; exit 1; }
-  ranks 3 "$programs/eigen" "${slow[@]}" --out "$out" 2>>"$out.log"
+  ranks 3 "$entk" eigen "${slow[@]}" --out "$out" 2>>"$out.log"
   grep -q "going on from" "$out.log" || { echo "FAILED: it began anew"; exit 1; }
   same whole "$out"
 done

@@ -3,7 +3,7 @@
 # before the time limit, preempted, submitted twice and again alone; then compares the results with
 # those of one process. As root:
 #
-#   tools/slurm/test.sh [FOLDER OF THE PROGRAMS]     # by default target/debug/examples
+#   tools/slurm/test.sh [PROGRAM]     # by default target/debug/entk
 #
 # Says SKIPPED where Slurm is not installed (Debian: slurm-wlm, munge).
 set -euo pipefail
@@ -14,8 +14,8 @@ for tool in slurmctld slurmd munged sbatch python3; do
 done
 [[ $(id -u) == 0 ]] || { echo "SKIPPED: Slurm's daemons need root"; exit; }
 
-programs=$(realpath "${1:-target/debug/examples}")
-export GRAM=$programs/gram EIGEN=$programs/eigen STATS=$programs/stats
+ENTK=$(realpath "${1:-target/debug/entk}")
+export ENTK
 work=$(mktemp -d)
 trap 'tools/slurm/cluster.sh stop "$work/slurm" 2>/dev/null; rm -rf "$work"' EXIT
 eval "$(tools/slurm/cluster.sh start "$work/slurm")"
@@ -87,7 +87,7 @@ finish() {
 }
 
 tiles=(--edge 16)
-"$GRAM" "${model[@]}" --inputs "$INPUTS" --store "${tiles[@]}" --no-eigen --out "$work/one" 2>/dev/null
+"$ENTK" gram "${model[@]}" --inputs "$INPUTS" --store "${tiles[@]}" --no-eigen --out "$work/one" 2>/dev/null
 say "one process"
 
 export OUT=$work/killed
@@ -96,7 +96,7 @@ running "$job"
 scontrol requeue "${job}_2"
 scancel "${job}_3"
 wait_for "$job"
-missing=$("$GRAM" missing --parts $PARTS --out "$OUT")
+missing=$("$ENTK" gram missing --parts $PARTS --out "$OUT")
 say "a task requeued and one cancelled; missing: ${missing:-none}"
 if [[ -n $missing ]]; then
   job=$(submit gram-array.sbatch --array="$missing" -- "${model[@]}" "${tiles[@]}")
@@ -126,7 +126,7 @@ export OUT=$work/limited PARTS=1
 job=$(submit gram-array.sbatch --array=1 --time=2 --signal=USR1@110 -- "${model[@]}" --edge 6)
 wait_for "$job"
 finish
-PARTS=1 "$GRAM" "${model[@]}" --inputs "$INPUTS" --store --edge 6 --no-eigen --out "$work/whole" 2>/dev/null
+PARTS=1 "$ENTK" gram "${model[@]}" --inputs "$INPUTS" --store --edge 6 --no-eigen --out "$work/whole" 2>/dev/null
 cmp <(grep -o '"root": *"[^"]*"' "$OUT/gram.zarr/commit.json") \
   <(grep -o '"root": *"[^"]*"' "$work/whole/gram.zarr/commit.json")
 stopped=$(cat "$work"/job-*.log | grep -c 'because: stopped' || true)
@@ -135,7 +135,7 @@ say "time limit: the bits of one process, stopped $stopped times"
 
 # eigen: killed and requeued, with the bytes of one process.
 solve=("${model[@]}" --inputs "$INPUTS" --matrix-free --dtype f64 --k 40)
-"$EIGEN" "${solve[@]}" --out "$work/eigen-one" 2>/dev/null
+"$ENTK" eigen "${solve[@]}" --out "$work/eigen-one" 2>/dev/null
 job=$(submit eigen.sbatch -- "${solve[@]}" --out "$work/eigen")
 for _ in $(seq 300); do
   [[ -z $(squeue -h -j "$job") || -n $(find "$work/eigen" -name '*.checkpoint' 2>/dev/null) ]] && break
@@ -154,7 +154,7 @@ sleep 3
 scontrol requeue "${job}_1" 2>/dev/null || true
 wait_for "$job"
 for folder in "$OUT" "$work/stats-one"; do
-  "$STATS" --parts 2 --inputs "$INPUTS" --out "$folder" "${sums[@]}" 2>/dev/null
+  "$ENTK" stats --parts 2 --inputs "$INPUTS" --out "$folder" "${sums[@]}" 2>/dev/null
 done
 cmp "$OUT/statistics.csv" "$work/stats-one/statistics.csv"
 say "stats: the bytes of one process"

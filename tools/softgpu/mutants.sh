@@ -21,7 +21,7 @@ find "$copy" -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
 git ls-files -z | xargs -0 cp --parents -t "$copy"
 python3 "$list" "$copy"
 cd "$copy"
-cargo build --workspace --features cuda --example cuda_check
+cargo build --workspace --features cuda --bin entk
 cargo test --workspace --features cuda --no-run --lib --test it --test device_memory \
   --message-format json >tests.json
 
@@ -47,8 +47,8 @@ ended() {
 # The first check that fails, with its exit code.
 found_by() {
   local check=$PWD/target/out status
-  status=$(ended "$1" "$CARGO_TARGET_DIR/debug/examples/cuda_check" --quick --only verify --out "$check")
-  ((status)) && echo "cuda_check ($status)" && return
+  status=$(ended "$1" "$CARGO_TARGET_DIR/debug/entk" verify --quick --only verify --out "$check")
+  ((status)) && echo "verify ($status)" && return
   status=$(ended "$1" "$engine" device:: go_to_another_device)
   ((status)) && echo "tests of the engine ($status)" && return
   status=$(ended "$1" "$units" multi_device::)

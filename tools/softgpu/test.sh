@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a GPU runs, on the software GPU: golden files, the Gram engine, stores, faults, operations,
-# training and cuda_check; one and two devices, streams late and at once.
+# training and `entk verify`; one and two devices, streams late and at once.
 #
 #   tools/softgpu/test.sh            # needs g++ and Python; no CUDA, no GPU
 #
@@ -18,7 +18,7 @@ export RUST_BACKTRACE=0
 
 cargo=(--features cuda --locked)
 
-# The path of a test program, or of an example.
+# The path of a test program, or of the command.
 built() {
   python3 -c '
 import json, sys
@@ -31,11 +31,11 @@ for line in sys.stdin:
 }
 cargo test --workspace "${cargo[@]}" --no-run --message-format json \
   --test golden --test it --test device --test device_memory >target/softgpu/tests.json
-cargo build --workspace "${cargo[@]}" --message-format json --example cuda_check \
-  >target/softgpu/examples.json
+cargo build --workspace "${cargo[@]}" --message-format json --bin entk \
+  >target/softgpu/command.json
 declare -A program
 while read -r name path; do program[$name]=$path; done < <(
-  cat target/softgpu/tests.json target/softgpu/examples.json | built)
+  cat target/softgpu/tests.json target/softgpu/command.json | built)
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
@@ -50,7 +50,7 @@ run() {
     entk-*) folder=crates/$name ;;
   esac
   # One test at a time: plans measure what a sweep takes of the device.
-  [[ $name == cuda_check ]] || set -- "$@" --test-threads 1
+  [[ $name == entk ]] || set -- "$@" --test-threads 1
   if ! (cd "$folder" && SOFTGPU_ORDER=$order SOFTGPU_DEVICES=$devices "${program[$name]}" "$@") \
     >"$out/log" 2>&1; then
     tail -60 "$out/log"
@@ -60,11 +60,11 @@ run() {
   printf '%4d s  %-14s %-6s %s device(s)  %s\n' $((SECONDS - start)) "$name" "$order" "$devices" "$*"
 }
 
-check=(cuda_check --quick --out "$out/cuda_check")
+check=(entk verify --quick --out "$out/verify")
 SOFTGPU_STATS=$out/counts run lazy 1 "${check[@]}"
 # Its floors are products of random numbers, since those of constant ones run faster.
 if ! grep -q curandGenerate "$out/counts"; then
-  echo "FAILED: cuda_check draws no random operands"
+  echo "FAILED: entk verify draws no random operands"
   exit 1
 fi
 run eager 1 "${check[@]}" --only verify

@@ -10,7 +10,7 @@ use entk_house::{
 };
 
 /// Crates from the lowest up; those in one row do not know each other.
-const ORDER: [&[&str]; 9] = [
+const ORDER: [&[&str]; 10] = [
     &["entk-memory", "entk-house"],
     &["entk-device"],
     &["entk-data", "entk-models"],
@@ -18,6 +18,7 @@ const ORDER: [&[&str]; 9] = [
     &["entk-spectral"],
     &["entk-gram", "entk-mpi", "entk-predict", "entk-train"],
     &["entk"],
+    &["entk-cli"],
     &["examples"],
     &["benches"],
 ];

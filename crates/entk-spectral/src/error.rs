@@ -22,6 +22,17 @@ pub enum SpectralError {
         cols: usize,
     },
 
+    /// A matrix of another crate that is to be a kernel of one sample with itself.
+    #[error(
+        "the kernel matrix is {rows} x {cols}, expected as many rows as columns; for two samples make a CrossGram of it"
+    )]
+    NotSquare {
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        cols: usize,
+    },
+
     /// `rows * cols` does not fit a `usize`.
     #[error(
         "a {rows} x {cols} matrix has more entries than this machine can address; use fewer samples"

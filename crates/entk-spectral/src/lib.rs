@@ -63,6 +63,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "faer", feature = "nalgebra", feature = "ndarray"))]
+mod conversions;
 mod dense;
 mod display;
 mod eigenpairs;

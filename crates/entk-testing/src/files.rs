@@ -3,15 +3,15 @@
 
 use std::{io, path::PathBuf};
 
-/// The built example of this name beside the executable of the test.
+/// A file of the profile in which the test was built, such as `entk` or `examples/fig02`.
 ///
 /// # Errors
-/// Where it has not been built, as when one test of its package was built alone.
-pub fn example_program(name: &str) -> io::Result<PathBuf> {
+/// Where it has not been built, as when one test of one package was built alone.
+pub fn built(path: &str) -> io::Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let path = test.ancestors().nth(2).map(|profile| profile.join("examples").join(name));
-    path.filter(|path| path.exists()).ok_or_else(|| {
-        let message = format!("the program {name} is missing: run all of the package's tests");
+    let found = test.ancestors().nth(2).map(|profile| profile.join(path));
+    found.filter(|found| found.exists()).ok_or_else(|| {
+        let message = format!("{path} is not built: run the tests of the whole workspace");
         io::Error::new(io::ErrorKind::NotFound, message)
     })
 }

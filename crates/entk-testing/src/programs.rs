@@ -7,14 +7,31 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::files::example_program;
+use crate::files::built;
 
-/// Runs a built example to its end, with `--out`.
+/// Commands of `entk`; other programs are examples of the workspace.
+const COMMANDS: [&str; 8] =
+    ["eigen", "gram", "plan", "predict", "report", "stats", "train", "verify"];
+
+/// A command of `entk`, or another program of the workspace, by its name.
+///
+/// # Errors
+/// As [`built`].
+pub fn program(name: &str) -> io::Result<Command> {
+    if !COMMANDS.contains(&name) {
+        return Ok(Command::new(built(&format!("examples/{name}"))?));
+    }
+    let mut command = Command::new(built("entk")?);
+    command.arg(name);
+    Ok(command)
+}
+
+/// Runs a program to its end, with `--out`.
 ///
 /// # Errors
 /// A program that was not built or cannot be started.
 pub fn run_program(name: &str, out: &Path, arguments: &[&str]) -> io::Result<Output> {
-    Command::new(example_program(name)?).arg("--out").arg(out).args(arguments).output()
+    program(name)?.arg("--out").arg(out).args(arguments).output()
 }
 
 /// Runs it, expects success, and returns what it says on stderr.

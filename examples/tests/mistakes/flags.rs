@@ -32,7 +32,7 @@ fn numbers_out_of_range_are_refused_with_the_range() -> Result<()> {
         ("predict --ridge 0", FLAGS, &["above 0"]),
         ("predict --times -1", FLAGS, &["from 0, or inf"]),
         ("predict --train 9000", INPUT, &["--train 9000", "6000 images"]),
-        ("cuda_check --max-n 0", FLAGS, &["at least 1"]),
+        ("verify --max-n 0", FLAGS, &["at least 1"]),
         ("gram --n 20 --store --out s3://bucket/gram", INPUT, &["s3://bucket/gram", "a folder"]),
         ("report --results absent", super::FILES, &["absent", "--results"]),
     ])
@@ -103,7 +103,7 @@ fn a_checkpoint_of_other_settings_says_which() -> Result<()> {
     let train = "train --model mlp --train 100 --test 50 --batch 20 --epochs 400";
     // Killed once its first checkpoint is there.
     let words: Vec<&str> = train.split(' ').skip(1).chain(["--out", "out"]).collect();
-    let mut child = std::process::Command::new(entk_testing::example_program("train")?)
+    let mut child = entk_testing::program("train")?
         .current_dir(place.folder.path())
         .args(words)
         .stderr(std::process::Stdio::null())

@@ -9,11 +9,11 @@ mod weights;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
 };
 
 use anyhow::{Context, Result, ensure};
-use entk_testing::example_program;
+use entk_testing::program;
 
 /// Exit codes, as `--help` of every program says them.
 const DONE: i32 = 0;
@@ -69,10 +69,10 @@ impl Place {
     /// Runs `program flags...` in this folder; `out` is a folder of its own.
     fn run(&self, line: &str) -> Result<Output> {
         let mut words = line.split(' ');
-        let program = words.next().context("a program")?;
-        let mut command = Command::new(example_program(program)?);
+        let name = words.next().context("a program")?;
+        let mut command = program(name)?;
         command.current_dir(self.folder.path()).args(words);
-        if program != "report" && !line.contains("--out") {
+        if name != "report" && !line.contains("--out") {
             command.args(["--out", "out"]);
         }
         Ok(command.output()?)

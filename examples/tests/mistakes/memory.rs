@@ -5,15 +5,20 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use entk_testing::example_program;
+use entk_testing::program;
 
 use super::{INPUT, Place, pixel};
 
 /// Runs a program with so many KiB of addresses.
 fn limited(place: &Place, kib: u64, line: &str) -> Result<(Option<i32>, String)> {
-    let (program, flags) = line.split_once(' ').context("a program and flags")?;
-    let path = example_program(program)?;
-    let script = format!("ulimit -v {kib}; exec {} {flags} --out out", path.display());
+    let (name, flags) = line.split_once(' ').context("a program and flags")?;
+    let program = program(name)?;
+    let command = program.get_args().fold(program.get_program().to_owned(), |mut words, word| {
+        words.push(" ");
+        words.push(word);
+        words
+    });
+    let script = format!("ulimit -v {kib}; exec {} {flags} --out out", command.display());
     let mut command = Command::new("sh");
     let output = command.current_dir(place.folder.path()).args(["-c", &script]).output()?;
     Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
@@ -80,8 +85,8 @@ fn a_limit_below_any_program_is_named_too() -> Result<()> {
 
 /// The largest resident memory of a program in bytes, looked at until it ends.
 fn peak(place: &Place, line: &str) -> Result<u64> {
-    let (program, flags) = line.split_once(' ').context("a program and flags")?;
-    let mut command = Command::new(example_program(program)?);
+    let (name, flags) = line.split_once(' ').context("a program and flags")?;
+    let mut command = program(name)?;
     command.current_dir(place.folder.path()).args(flags.split(' '));
     let mut child = command.stdout(Stdio::null()).spawn()?;
     let (status, mut peak) = (format!("/proc/{}/status", child.id()), 0);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use entk_testing::example_program;
+use entk_testing::program;
 
 /// Exit code for files, as every `--help` says.
 const FILES: i32 = 74;
@@ -18,7 +18,7 @@ const TINY: &str = "--model mlp --train 60 --test 20 --epochs 2 --batch 16";
 
 fn command(line: &str, out: &Path) -> Result<Command> {
     let mut words = line.split(' ');
-    let mut command = Command::new(example_program(words.next().context("a program")?)?);
+    let mut command = program(words.next().context("a program")?)?;
     command.args(words).arg("--out").arg(out).stdout(Stdio::null()).stderr(Stdio::piped());
     Ok(command)
 }

@@ -1,12 +1,12 @@
 //! Flags of programs and the small languages in them.
 
 #[allow(dead_code)] // only parsed
-#[path = "../../../examples/tools/gram/flags.rs"]
+#[path = "../../../crates/entk-cli/src/commands/gram/flags.rs"]
 mod gram_flags;
 
 use clap::Parser;
 use entk::gram::store::{Grid, Part};
-use entk_examples::IndexList;
+use entk_cli::IndexList;
 use gram_flags::Flags;
 
 /// A byte that says which, then the text: an index list, a part, the numbers of a Slurm array

@@ -1,10 +1,10 @@
 //! Records of runs and the tables beside them, as `report` reads them.
 
-#[path = "../../../examples/tools/report/finished.rs"]
+#[path = "../../../crates/entk-cli/src/commands/report/finished.rs"]
 mod finished;
-#[path = "../../../examples/tools/report/page.rs"]
+#[path = "../../../crates/entk-cli/src/commands/report/page.rs"]
 mod page;
-#[path = "../../../examples/tools/report/paper.rs"]
+#[path = "../../../crates/entk-cli/src/commands/report/paper.rs"]
 mod paper;
 
 use std::fs;

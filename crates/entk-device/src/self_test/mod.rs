@@ -1,4 +1,4 @@
-//! Every kernel and product on random data against plain loops in f64: what `cuda_check` runs on a
+//! Every kernel and product on random data against plain loops in f64: what `entk verify` runs on a
 //! GPU before anything else, and the tests of this crate on the host's C compiler.
 
 mod conv;

@@ -1,0 +1,130 @@
+//! The flags of `eigen`, which its `--help` prints. Read by all other files of the program.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Result;
+use clap::Parser;
+use entk::spectral::EigshConfig;
+use entk_cli::{
+    ActivationName, DTypeName, EXIT_CODES, KernelChoice, ModelFlags, OutputChoice, OutputFlags,
+    ensure_input, parse_positive, parse_seed, parse_size, refused, takes_negative,
+};
+use serde::Serialize;
+
+/// Leading eigenpairs of a kernel with their residuals, from a Gram or from a network.
+///
+/// Of a network on any number of examples, with or without its Gram. Writes eigvals.npy
+/// (descending), eigvecs.npy (one eigenvector a row), certificate.json, the
+/// spectrum as spectrum.svg, .png and .csv, and record.json, which comes last: a folder without it
+/// was not finished.
+///
+/// A solve that is stopped by a signal (exit code 75) or killed goes on from its last checkpoint,
+/// with the same bits, when the same command is given again.
+#[derive(Parser, Clone, Debug, Serialize)]
+#[command(name = "eigen", version, verbatim_doc_comment, after_help = EXIT_CODES, mut_args(takes_negative))]
+pub struct Flags {
+    /// The Gram: a square .npy of f32 or f64, or the folder of a finished store of `gram --store`,
+    /// read tile by tile and never whole
+    #[arg(
+        long,
+        value_name = "FILE.npy|DIR",
+        required_unless_present = "inputs",
+        conflicts_with = "inputs"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gram: Option<PathBuf>,
+
+    /// Over several ranks: hold the tiles of --gram DIR in memory, each rank those of its rows
+    #[cfg(feature = "mpi")]
+    #[arg(long, requires = "gram")]
+    pub in_memory: bool,
+
+    /// Inputs of a network, in place of --gram; images as (N, C, H, W). Rates are measured on some
+    /// of them, and the quicker way that fits memory is taken: the Gram, or products with the
+    /// Jacobian, for any number of examples; both costs are printed
+    #[arg(long, value_name = "FILE.npy")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<PathBuf>,
+
+    /// Without a Gram in any case: a pass over --inputs costs a sweep and 4 P operations a column;
+    /// the columns are 6 to 15 a pair
+    #[arg(long, requires = "inputs")]
+    pub matrix_free: bool,
+
+    /// Network of --inputs; with --gram, --classes says of how many outputs the Gram is the
+    /// full kernel, rows n C + c
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub network: ModelFlags,
+
+    /// Activation of the network
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
+    pub activation: ActivationName,
+
+    /// So many examples: beyond those of --inputs, shifted and mirrored copies of them, drawn by
+    /// --seed
+    #[arg(long, value_name = "N", value_parser = parse_size, requires = "inputs")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augment: Option<usize>,
+
+    /// Element type of weights and gradients of --inputs; sums of --matrix-free are in f64
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = DTypeName::F32)]
+    pub dtype: DTypeName,
+
+    /// Which kernel: of --inputs [default: trace], or taken out of the Gram, a full one of
+    /// --classes outputs [default: the Gram as it is]
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub outputs: OutputFlags,
+
+    /// Number of eigenpairs
+    #[arg(long, value_name = "K", default_value_t = 100, value_parser = parse_size)]
+    pub k: usize,
+
+    /// Largest residual, as a fraction of the largest eigenvalue
+    #[arg(long, value_name = "X", default_value_t = 1e-10, value_parser = parse_positive)]
+    pub tolerance: f64,
+
+    /// Columns multiplied at a time [default: 32 in memory, 128 from a store]
+    #[arg(long, value_name = "N", value_parser = parse_size)]
+    pub block: Option<usize>,
+
+    /// Give up after so many minutes
+    #[arg(long, value_name = "MINUTES", value_parser = parse_positive)]
+    #[serde(skip)]
+    pub max_minutes: Option<f64>,
+
+    /// Seed of the random start
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed)]
+    pub seed: u64,
+
+    /// Folder of the results [default: results/eigen]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+impl Flags {
+    /// The settings of the solver.
+    pub fn config(&self) -> Result<EigshConfig> {
+        let max_time = self.max_minutes.map(|minutes| Duration::try_from_secs_f64(60.0 * minutes));
+        Ok(EigshConfig {
+            tolerance: self.tolerance,
+            block: self.block,
+            max_time: max_time.transpose().map_err(|_| refused("--max-minutes: too long"))?,
+            seed: self.seed,
+            ..EigshConfig::default()
+        })
+    }
+
+    /// What the rows of --gram are, where --classes says it.
+    pub fn kernel_of_gram(&self) -> Result<Option<KernelChoice>> {
+        let Some(classes) = self.network.classes else {
+            ensure_input(self.outputs.outputs.is_none(), || {
+                "--outputs: give --classes, the outputs of which --gram is the full kernel".into()
+            })?;
+            return Ok(None);
+        };
+        let outputs = self.outputs.outputs.unwrap_or(OutputChoice::Full);
+        Ok(Some(OutputFlags { outputs: Some(outputs) }.of_eigenvectors(classes)?))
+    }
+}

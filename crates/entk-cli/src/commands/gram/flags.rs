@@ -1,0 +1,255 @@
+//! The flags of `gram`, which its `--help` prints, and the words that they take. Read by all other
+//! files of the program.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use entk::{
+    device::{DeviceError, Precision},
+    gram::{Accumulate, GramError, store::Part},
+};
+use entk_cli::{
+    ActivationName, DTypeName, DeviceFlags, LayoutName, ModelFlags, OutputFlags, TargetRule,
+    parse_seed, parse_size, takes_negative,
+};
+use serde::{Serialize, Serializer};
+
+/// Empirical NTK Gram matrix of your network on your inputs.
+///
+/// Writes gram.npy (N, N), or (N C, N C) with --outputs full, outputs.npy (N, C), eigvals.npy
+/// (descending), eigvecs.npy (one eigenvector a row), cross.npy with --cross, and record.json,
+/// which comes last: a folder without it was not finished. --outputs pairs writes the blocks of the
+/// full kernel one by one, gram_0_1.npy for outputs 0 (rows) and 1 (columns), in place of gram.npy.
+///
+/// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than may be used, 69 no such
+/// device, 70 a wrong entry on a GPU and 71 a GPU that failed (run the same command again), 74 a
+/// file or a full disk, 75 stopped by a signal (run the same command again), 1 anything else.
+#[derive(Parser, Clone, Debug, Serialize)]
+#[command(
+    name = "gram",
+    version,
+    verbatim_doc_comment,
+    mut_args(takes_negative),
+    args_conflicts_with_subcommands = false
+)]
+pub struct Flags {
+    /// Network; the input shape of a name is that of the inputs
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub network: ModelFlags,
+
+    /// Activation of the network
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
+    pub activation: ActivationName,
+
+    /// Inputs of the shape that the network takes, whole numbers for tokens; images with four axes
+    /// in the order of --layout [default: the embedded slice of Fashion-MNIST, standardised, N
+    /// images with equally many of each class]
+    #[arg(long, value_name = "FILE.npy")]
+    pub inputs: Option<PathBuf>,
+
+    /// Which kernel of several outputs
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub outputs: OutputFlags,
+
+    /// Labels for alignment and energies: -1 and 1, classes from 0, or real targets (N, C)
+    /// [default: those of the embedded slice with the embedded inputs, otherwise none]
+    #[arg(long, value_name = "FILE.npy", requires = "inputs")]
+    pub labels: Option<PathBuf>,
+
+    /// Rule from labels to targets: signs (-1 and 1, or 0 and 1), below:K (1 for classes below K,
+    /// else -1), class:K (1 for class K, else -1), one-hot (0 and 1, not centred), one-hot-centred
+    /// (less 1/C), values (as they are) [default: said on stderr; with one output signs, or
+    /// below:5 of ten classes, otherwise one-hot; values for fractions]
+    #[arg(long, value_name = "RULE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<TargetRule>,
+
+    /// Second set of inputs: cross.npy is the kernel between the first set (rows) and this one
+    /// (columns)
+    #[arg(long, value_name = "FILE.npy")]
+    pub cross: Option<PathBuf>,
+
+    /// Order of the axes of --inputs and --cross [default: nchw; refused where the last axis looks
+    /// like that of the channels]
+    #[arg(long, value_enum, value_name = "ORDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<LayoutName>,
+
+    /// Use the first N inputs [default: all; 1000 of the embedded slice]
+    #[arg(long, value_name = "N", value_parser = parse_size)]
+    pub n: Option<usize>,
+
+    /// Element type of weights, inputs and kernel
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = DTypeName::F32)]
+    pub dtype: DTypeName,
+
+    /// Where to compute
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub device: DeviceFlags,
+
+    /// What a GPU rounds the operands of the kernel's products to: f32, tf32, bf16, tf32x3 or
+    /// bf16x3 with --dtype f32, f64 with f64; a CPU computes the same, slowly [default: that
+    /// of --dtype]
+    #[arg(long, value_name = "TYPE", value_parser = parse_precision)]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "by_optional_name")]
+    pub precision: Option<Precision>,
+
+    /// Leading eigenvectors whose share of the labels is the energy concentration [default: 50, or
+    /// N if fewer]
+    #[arg(long, value_name = "K", value_parser = parse_size)]
+    pub top: Option<usize>,
+
+    /// Leave the eigenpairs out: no eigvals.npy, eigvecs.npy and energies
+    #[arg(long)]
+    pub no_eigen: bool,
+
+    /// Type in which products are summed; f64 makes the kernel f64
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = AccumulateName::Native)]
+    pub accumulate: AccumulateName,
+
+    /// Write the kernel tile by tile to OUT/gram.zarr, which an interrupted run continues.
+    /// gram.npy is then written with --export only
+    #[arg(long)]
+    pub store: bool,
+
+    /// Edge of the tiles of --store, in rows of the kernel
+    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 2048)]
+    pub edge: usize,
+
+    /// Take the products of all pairs of inputs, which no weights change, from this store, and
+    /// compute them into it first where they are missing: for networks that begin with a dense
+    /// layer
+    #[arg(long, value_name = "DIR")]
+    pub input_gram: Option<PathBuf>,
+
+    /// Compute part I of COUNT of the tiles of --store, and nothing else; in a Slurm array the
+    /// default is the task's part. Afterwards `gram finish`, or the same command with --part
+    /// 1/1
+    #[arg(long, value_name = "I/COUNT", requires = "store", value_parser = parse_part)]
+    #[serde(skip)]
+    pub part: Option<Part>,
+
+    /// Also write the full gram.npy from --store
+    #[arg(long, requires = "store")]
+    pub export: bool,
+
+    /// Entries of the kernel that are compared with f64 references, by default 4 to 16, one for 16
+    /// inputs; the error is in record.json
+    #[arg(long, value_name = "N")]
+    pub check: Option<usize>,
+
+    /// Also time a large matrix product on all threads; product_gflops stands beside gflops in
+    /// record.json
+    #[arg(long)]
+    pub rate: bool,
+
+    /// Inputs that are swept at a time: fewer take less memory, and change no bit on a CPU
+    /// [default: up to 64, by the size of the network]
+    #[arg(long, value_name = "N", value_parser = parse_size)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
+
+    /// Memory that the run may use in all, such as 6GiB or 800MB [default: 90 % of what is
+    /// available]
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub max_memory: Option<u64>,
+
+    /// Print memory, disk, operations and expected time, and stop; of --inputs and --cross only
+    /// the headers are read
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Seed of the initialisation, unless that is an archive's, and of the choice from the
+    /// embedded slice
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed)]
+    pub seed: u64,
+
+    /// Print one line of JSON on stdout: kernel_s and cpu_s are the assembly alone, sweeps
+    /// included
+    #[arg(long)]
+    pub json: bool,
+
+    /// Folder for the results [default: results/gram]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub out: Option<PathBuf>,
+
+    /// What to do in place of computing
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<Command>,
+}
+
+/// Other things to do.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Command {
+    /// Check that all parts of OUT/gram.zarr are there and commit them
+    Finish {
+        /// Also write the full gram.npy
+        #[arg(long)]
+        export: bool,
+    },
+    /// Print which parts of OUT/gram.zarr have missing or damaged tiles, as `2,4`; an empty line
+    /// where none has
+    Missing {
+        /// Number of parts, as in --part I/COUNT
+        #[arg(long, value_name = "COUNT", value_parser = parse_size)]
+        parts: usize,
+    },
+}
+
+fn parse_precision(text: &str) -> Result<Precision, String> {
+    text.parse().map_err(|error: DeviceError| error.to_string())
+}
+
+fn by_optional_name<S: Serializer>(
+    value: &Option<impl ToString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(ToString::to_string).serialize(serializer)
+}
+
+fn parse_part(text: &str) -> Result<Part, String> {
+    text.parse().map_err(|error: GramError| error.to_string())
+}
+
+/// A number of bytes with an optional unit of 1000 or 1024.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err("expected a number of bytes, kB, MB, GB, KiB, MiB or GiB".into()),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if number > 0.0 => Ok((number * unit) as u64),
+        _ => Err("expected a number above 0 before the unit".into()),
+    }
+}
+
+/// Types of sums by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccumulateName {
+    /// That of --dtype
+    Native,
+    /// 64-bit floating point
+    F64,
+}
+
+impl From<AccumulateName> for Accumulate {
+    fn from(name: AccumulateName) -> Self {
+        match name {
+            AccumulateName::Native => Self::Native,
+            AccumulateName::F64 => Self::F64,
+        }
+    }
+}
