@@ -1,6 +1,8 @@
 //! Documents and comments: paths that they name must exist, and sentences begin with what they are
 //! about.
 
+pub mod book;
+
 use crate::tree::{File, Finding, Tree};
 
 /// Paths in `README.md` and `docs/*.md` that no file or folder has.
@@ -68,7 +70,7 @@ fn exists(tree: &Tree, folder: &str, path: &str) -> bool {
 }
 
 /// `path` as seen from `folder`, without `..`.
-fn from(folder: &str, path: &str) -> String {
+pub(crate) fn from(folder: &str, path: &str) -> String {
     let mut segments: Vec<_> = folder.split('/').filter(|segment| !segment.is_empty()).collect();
     for segment in path.split('/') {
         match segment {

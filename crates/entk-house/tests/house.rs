@@ -2,7 +2,9 @@
 use std::path::Path;
 
 use entk_house::{
-    circles, docs, file_calls,
+    circles,
+    docs::{self, book},
+    file_calls,
     functions::{functions, long},
     manifests, packages, sizes,
     tree::{Finding, Tree},
@@ -19,7 +21,7 @@ const ORDER: [&[&str]; 10] = [
     &["entk-gram", "entk-mpi", "entk-predict", "entk-train"],
     &["entk"],
     &["entk-cli"],
-    &["examples"],
+    &["examples", "docs"],
     &["benches"],
 ];
 /// Crates that only tests use.
@@ -200,6 +202,11 @@ fn files_go_through_one_module() {
 #[test]
 fn documents_name_paths_that_exist() {
     none("paths in documents", docs::missing_paths(&tree()));
+}
+
+#[test]
+fn the_book_is_whole() {
+    none("chapters and links of the book", book::broken(&tree(), "docs/book/src"));
 }
 
 #[test]
