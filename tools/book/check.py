@@ -191,7 +191,7 @@ class Chapter:
 
 def build():
     """The folder of the built `entk`."""
-    built = ["cargo", "build", "--quiet", "--locked", "--package", "entk-cli"]
+    built = ["cargo", "build", "--quiet", "--locked", "--workspace", "--bin", "entk"]
     subprocess.run(built, cwd=ROOT, check=True)
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 
