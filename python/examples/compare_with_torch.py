@@ -1,5 +1,6 @@
 """Kernels of the same modules by entk and by torch.func, in float64: how far they are apart, and
-the time of both, in turns, as medians. Needs entk, torch and torchvision.
+the time of both, in turns, as medians: CPU seconds of all threads, then seconds by the clock. Needs
+entk, torch and torchvision.
 
     python python/examples/compare_with_torch.py [--repeat 5] [--quick]
 
@@ -79,29 +80,30 @@ def kernel_of_torch(module, x, chunk):
 
 
 def timed(function):
-    start = time.perf_counter()
+    cpu, clock = time.process_time(), time.perf_counter()
     value = function()
-    return time.perf_counter() - start, value
+    return time.process_time() - cpu, time.perf_counter() - clock, value
 
 
 def compare(name, build, examples, repeat):
     torch.manual_seed(0)
     module = build().double().eval()
     x = torch.randn(examples, 3, 32, 32, dtype=torch.float64)
-    exported, network = timed(lambda: entk.Network.from_module(module, x[:2], dtype="float64"))
+    exported, _, network = timed(lambda: entk.Network.from_module(module, x[:2], dtype="float64"))
     with torch.no_grad():
         chunk = min(CHUNKS, key=lambda chunk: timed(lambda: kernel_of_torch(module, x, chunk))[0])
         turns = []
         for _ in range(repeat):
-            ours, kernel = timed(lambda: np.asarray(entk.gram(network, x, progress=False)))
-            theirs, reference = timed(lambda: kernel_of_torch(module, x, chunk))
-            turns.append((ours, theirs, theirs / ours))
+            *ours, kernel = timed(lambda: np.asarray(entk.gram(network, x, progress=False)))
+            *theirs, reference = timed(lambda: kernel_of_torch(module, x, chunk))
+            turns.append((*ours, *theirs, theirs[0] / ours[0]))
     norms = np.sqrt(np.diag(reference))
     error = np.max(np.abs(kernel - reference) / np.outer(norms, norms))
-    ours, theirs, ratio = (statistics.median(times) for times in zip(*turns))
+    medians = [statistics.median(times) for times in zip(*turns)]
+    ours, our_clock, theirs, their_clock, ratio = medians
     print(
-        f"| {name} | {network.params.count:,} | {examples} | {error:.0e} | {ours:.3f} | "
-        f"{theirs:.3f} | {ratio:.1f} | {exported:.1f} |",
+        f"| {name} | {network.params.count:,} | {examples} | {error:.0e} | {ours:.2f} | "
+        f"{theirs:.2f} | {ratio:.0f} | {our_clock:.2f} | {their_clock:.2f} | {exported:.1f} |",
         flush=True,
     )
 
@@ -112,8 +114,9 @@ def main():
     parser.add_argument("--quick", action="store_true", help="few examples")
     flags = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; entk {entk.__version__}")
-    print("| module | parameters | N | apart | entk, s | torch.func, s | ratio | export, s |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    head = "module | parameters | N | apart | entk | torch.func | ratio | clock | clock | export"
+    print(f"| {head} |")
+    print("| --- |" + " ---: |" * head.count("|"))
     for name, build, many, few in CASES:
         compare(name, build, few if flags.quick else many, flags.repeat)
 

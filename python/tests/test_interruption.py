@@ -27,7 +27,7 @@ except KeyboardInterrupt:
     print("interrupted", seen[0] < seen[1])
 """
 CALLS = {
-    "gram": "entk.gram(network, x[:3000], network.init(), progress=progress)",
+    "gram": "entk.gram(network, x[:400], network.init(), outputs='full', progress=progress)",
     "fit": "entk.fit_linearized(network, x[:500], [0] * 500, network.init(), epochs=9999, "
     "progress=progress)",
 }
