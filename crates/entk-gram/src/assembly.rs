@@ -106,6 +106,10 @@ impl<'a> Assembly<'a> {
     ///
     /// # Errors
     /// As [`gram`](crate::gram()), and [`GramError::Stopped`].
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(name = "gram", skip_all, fields(rows = self.ntk.rows().ok()))
+    )]
     pub fn gram(&self) -> Result<Gram> {
         let n = self.ntk.rows()?;
         let gram = match self.dtype() {
@@ -119,6 +123,10 @@ impl<'a> Assembly<'a> {
     ///
     /// # Errors
     /// As [`Assembly::gram`].
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(name = "cross_gram", skip_all, fields(rows = self.ntk.rows().ok()))
+    )]
     pub fn cross(&self, others: &Tensor) -> Result<CrossGram> {
         check_inputs(others)?;
         let others = as_read(others)?;
@@ -136,6 +144,10 @@ impl<'a> Assembly<'a> {
     /// # Errors
     /// As [`Assembly::gram`]; [`GramError::Memory`] where its tiles do not fit beside what
     /// computes them.
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(name = "resident_gram", skip_all, fields(rows = self.ntk.rows().ok()))
+    )]
     pub fn resident_gram(&self) -> Result<DeviceGram> {
         let (config, n) = (self.device_config()?.unwrap_or_default(), self.ntk.rows()?);
         let grid = Grid::new(n, config.edge.unwrap_or_else(|| default_edge(n)));
@@ -174,6 +186,10 @@ impl<'a> Assembly<'a> {
     /// # Errors
     /// [`GramError::TooMuchMemory`] as [`check_estimate`](Self::check_estimate), those of `entry`,
     /// of the model in f64, and of the device.
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(name = "estimate_error", skip_all, fields(pairs))
+    )]
     pub fn estimate_error(
         &self,
         pairs: usize,

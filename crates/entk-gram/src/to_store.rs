@@ -35,6 +35,7 @@ impl Assembly<'_> {
     /// As [`Assembly::gram`] and [`Store::resume`]; [`GramError::Edge`] unless given products of
     /// inputs have tiles of the same edge; [`GramError::Stopped`] after a request to
     /// stop. In all cases finished tiles are kept.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "gram_to_store", skip_all))]
     pub fn store(&self, folder: impl AsRef<Path>, config: &StoreConfig) -> Result<StoreReport> {
         let identity = self.identity(config.edge)?;
         if let Some(products) = self.products().filter(|products| products.edge() != identity.edge)

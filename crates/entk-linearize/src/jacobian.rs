@@ -65,6 +65,7 @@ impl<'a> Jacobian<'a> {
     ///
     /// # Errors
     /// A tangent of other names or shapes, or inputs that do not fit the model.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "jvp", skip_all))]
     pub fn jvp(&self, tangent: &Params) -> Result<Vec<f64>> {
         let mut all = Vec::with_capacity(self.nrows());
         self.for_each_batch(|x| {
@@ -80,6 +81,7 @@ impl<'a> Jacobian<'a> {
     ///
     /// # Errors
     /// A cotangent of the wrong length or with NaN or infinity, or inputs that do not fit.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "vjp", skip_all))]
     pub fn vjp(&self, cotangent: &[f64]) -> Result<Params> {
         self.check("cotangent", cotangent)?;
         let (outputs, mut at) = (self.model.outputs(), 0);

@@ -126,6 +126,7 @@ impl<'a> MixedDerivative<'a> {
     /// [`NoMemory`](LinearizeError::NoMemory) for more than there is of
     /// [`gram_bytes`](Self::gram_bytes), a layer without a mixed derivative, or those of the
     /// device.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "mixed_derivative_gram", skip_all))]
     pub fn gram(&self) -> Result<Vec<f64>> {
         let d = self.dim();
         let what = format!("the mixed derivative along {d} pixels");

@@ -51,6 +51,7 @@ pub fn import(path: impl AsRef<Path>, config: &Import) -> Result<Imported> {
 ///
 /// # Errors
 /// As [`import`].
+#[cfg_attr(feature = "tracing", tracing::instrument(name = "import", skip_all))]
 pub fn import_bytes(bytes: impl Into<Vec<u8>>, config: &Import) -> Result<Imported> {
     imported(&Archive::of_bytes(bytes.into())?, config)
 }

@@ -53,6 +53,7 @@ pub fn verify(imported: &Imported, path: impl AsRef<Path>) -> Result<Verified> {
 ///
 /// # Errors
 /// As [`verify`].
+#[cfg_attr(feature = "tracing", tracing::instrument(name = "verify", skip_all))]
 pub fn verify_network(
     network: &Network,
     params: &Params,

@@ -45,6 +45,7 @@ impl JacobianOperator<'_> {
     /// assert!((gradient.iter().map(|g| g * g).sum::<f64>() / form - 1.0).abs() < 1e-12);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "diagonal_and_gradients", skip_all))]
     pub fn diagonal_and_gradients(
         &self,
         targets: &[f64],

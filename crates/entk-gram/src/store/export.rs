@@ -23,6 +23,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::gram`].
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "export_store", skip_all))]
     pub fn export(&self, path: impl AsRef<Path>) -> Result<()> {
         match self.identity.item() {
             8 => self.export_as::<f64>(path.as_ref()),

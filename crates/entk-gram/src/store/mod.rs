@@ -207,6 +207,7 @@ impl Store {
     ///
     /// # Errors
     /// [`GramError::MissingTiles`], or those of the file system.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "finish_store", skip_all))]
     pub fn finish(&self) -> Result<Commit> {
         let (present, tiles) = (self.present()?, self.grid().tiles());
         if let Some(first) = self.grid().lower().find(|tile| !present.contains_key(tile)) {

@@ -24,6 +24,7 @@ impl Store {
     /// # Errors
     /// [`GramError::TooMuchMemory`] for more than this process may have, [`GramError::Damaged`]
     /// with the tile, those of the file system, or a store that is not finished.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "read_store", skip_all))]
     pub fn gram(&self) -> Result<Gram> {
         let n = self.identity.n;
         Ok(match self.identity.item() {

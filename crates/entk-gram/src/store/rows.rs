@@ -46,6 +46,7 @@ impl Store {
     ///
     /// # Errors
     /// [`GramError::DiskSpace`], and as [`Store::export`].
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "rows_of_store", skip_all))]
     pub fn rows(&self) -> Result<StoredRows> {
         let commit = self
             .commit()?

@@ -100,6 +100,7 @@ pub struct CgSolution {
 /// assert!((solution.coefficients.get(0, 0) - 1.0).abs() < 1e-15);
 /// # Ok::<(), entk_predict::PredictError>(())
 /// ```
+#[cfg_attr(feature = "tracing", tracing::instrument(name = "conjugate_gradients", skip_all))]
 pub fn conjugate_gradients<K: SymmetricOperator + ?Sized>(
     operator: &K,
     ridge: f64,

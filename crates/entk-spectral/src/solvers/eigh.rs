@@ -65,6 +65,7 @@ pub fn eigh_bytes(n: usize) -> u64 {
 /// assert!(orthogonality_ratio(&pairs) < 10.0);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
+#[cfg_attr(feature = "tracing", tracing::instrument(name = "eigh", skip_all, fields(n = gram.n())))]
 pub fn eigh(gram: &Gram) -> Result<Eigenpairs> {
     ensure("all eigenpairs", eigh_bytes(gram.n()), None, FEWER)?;
     let largest = gram.max_abs();

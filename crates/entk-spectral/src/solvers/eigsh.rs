@@ -210,6 +210,10 @@ impl<'a> EigshRun<'a> {
     /// As [`eigsh`]; [`Stopped`](SpectralError::Stopped) where the observer ends it;
     /// [`Checkpoint`](SpectralError::Checkpoint) for a damaged one and
     /// [`OtherSolve`](SpectralError::OtherSolve) for one of other settings.
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(name = "eigsh", skip_all, fields(n = operator.n(), k))
+    )]
     pub fn pairs<K: SymmetricOperator + ?Sized>(
         self,
         operator: &K,
@@ -242,6 +246,10 @@ impl<'a> EigshRun<'a> {
     /// # Errors
     /// As [`pairs`](Self::pairs), and [`OtherRank`](SpectralError::OtherRank) where another rank
     /// failed; [`InvalidSetting`](SpectralError::InvalidSetting) for [`Solver::Dense`].
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(name = "distributed_eigsh", skip_all, fields(n = operator.rows().n(), k))
+    )]
     pub fn distributed_pairs<K: DistributedOperator + ?Sized>(
         self,
         operator: &K,
@@ -303,6 +311,8 @@ impl<'a> EigshRun<'a> {
     ) -> Result<()> {
         let ranks = krylov.ranks();
         let (products, wanted, locked) = (krylov.products(), plan.k, krylov.locked().len());
+        #[cfg(feature = "tracing")]
+        tracing::debug!(products, wanted, locked, "block");
         let write = |out: &mut dyn Write| krylov.write(&plan.solve(), restarts, out);
         let progress = EigshProgress { products, wanted, locked, ranks, write: &write };
         let ended = self.observe.as_mut().is_some_and(|observe| observe(&progress).is_break());

@@ -62,6 +62,10 @@ impl EigshRun<'_> {
     ///
     /// # Errors
     /// As [`eigsh_row_gram`] and [`pairs`](Self::pairs).
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(name = "eigsh_row_gram", skip_all, fields(rows = operator.rows(), k))
+    )]
     pub fn row_gram_pairs<A: LinearOperator + ?Sized>(
         self,
         operator: &A,

@@ -89,6 +89,7 @@ impl StochasticLanczos {
     /// # Errors
     /// As [`new`](Self::new), [`advance`](Self::advance) and [`statistics`](Self::statistics), and
     /// whatever the operator returns.
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "stochastic_lanczos", skip_all))]
     pub fn run<K: SymmetricOperator + ?Sized>(
         operator: &K,
         trace: f64,

@@ -234,6 +234,10 @@ impl<'a> DualSgd<'a> {
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(name = "dual_sgd", skip_all, fields(tasks = tasks.len(), epochs = config.epochs))
+    )]
     pub fn fit_observed<T: Clone + Into<Targets>>(
         &self,
         tasks: &[T],

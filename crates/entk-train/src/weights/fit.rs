@@ -95,6 +95,10 @@ pub fn fit(
 /// assert_eq!(trained.history.outcome, Outcome::Stopped);
 /// # Ok::<(), entk_train::TrainError>(())
 /// ```
+#[cfg_attr(
+    feature = "tracing",
+    tracing::instrument(name = "fit", skip_all, fields(epochs = config.epochs))
+)]
 pub fn fit_observed(
     model: &dyn Model,
     params: &Params,
@@ -164,6 +168,10 @@ pub fn fit_many(
 ///
 /// # Errors
 /// As [`fit_many`].
+#[cfg_attr(
+    feature = "tracing",
+    tracing::instrument(name = "fit_many", skip_all, fields(epochs = config.epochs))
+)]
 pub fn fit_many_observed(
     model: &dyn Model,
     params: &Params,

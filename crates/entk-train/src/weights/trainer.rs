@@ -118,6 +118,10 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`TrainError::Diverged`](crate::TrainError::Diverged) and others as
     /// [`fit`](crate::fit); the run is then still at the end of the epoch before.
+    #[cfg_attr(
+        feature = "tracing",
+        tracing::instrument(name = "epoch", level = "debug", skip_all, fields(epoch = self.epoch() + 1))
+    )]
     pub fn step_epoch(&mut self) -> Result<Option<&EpochRecord>> {
         if self.is_done() {
             return Ok(None);
@@ -127,6 +131,8 @@ impl<'a> Trainer<'a> {
         // Run on a thread of the pool: entering the pool at every step would cost a wait.
         match rayon::scope(|_| self.run_epoch(epoch)) {
             Ok(record) => {
+                #[cfg(feature = "tracing")]
+                tracing::debug!(minibatch_loss = record.minibatch_loss, "done");
                 if self.steps.converged(&record) {
                     self.history.outcome = Outcome::Converged;
                 }
