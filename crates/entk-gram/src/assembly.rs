@@ -188,7 +188,7 @@ impl<'a> Assembly<'a> {
     /// of the model in f64, and of the device.
     #[cfg_attr(
         feature = "tracing",
-        tracing::instrument(name = "estimate_error", skip_all, fields(pairs))
+        tracing::instrument(name = "estimate_error", skip_all, fields(pairs = pairs))
     )]
     pub fn estimate_error(
         &self,

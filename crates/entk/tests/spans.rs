@@ -56,7 +56,7 @@ impl Subscriber for Listener {
 
 fn work() -> Result<(), Error> {
     let sample = embedded()?.standardized()?.0.train.stratified_subset(60, 0)?;
-    let network = MlpConfig::default().network()?;
+    let network = MlpConfig { input: [1, 28, 28], ..MlpConfig::default() }.network()?;
     let theta = network.init(0, DType::F32, &Device::Cpu)?;
     let kernel = gram(&network, &theta, sample.images().tensor(), &GramConfig::default())?;
     eigh(&kernel)?;

@@ -107,7 +107,7 @@ impl<'a> Cholesky<'a> {
     /// [`Setting`](PredictError::Setting), or [`OutOfMemory`](PredictError::OutOfMemory).
     #[cfg_attr(
         feature = "tracing",
-        tracing::instrument(name = "cholesky", skip_all, fields(n = gram.n(), ridge))
+        tracing::instrument(name = "cholesky", skip_all, fields(n = gram.n(), ridge = ridge))
     )]
     pub fn new(gram: &'a Gram, ridge: f64, config: CholeskyConfig) -> Result<Self> {
         check_ridge(ridge)?;

@@ -212,7 +212,7 @@ impl<'a> EigshRun<'a> {
     /// [`OtherSolve`](SpectralError::OtherSolve) for one of other settings.
     #[cfg_attr(
         feature = "tracing",
-        tracing::instrument(name = "eigsh", skip_all, fields(n = operator.n(), k))
+        tracing::instrument(name = "eigsh", skip_all, fields(n = operator.n(), k = k))
     )]
     pub fn pairs<K: SymmetricOperator + ?Sized>(
         self,
@@ -248,7 +248,7 @@ impl<'a> EigshRun<'a> {
     /// failed; [`InvalidSetting`](SpectralError::InvalidSetting) for [`Solver::Dense`].
     #[cfg_attr(
         feature = "tracing",
-        tracing::instrument(name = "distributed_eigsh", skip_all, fields(n = operator.rows().n(), k))
+        tracing::instrument(name = "distributed_eigsh", skip_all, fields(n = operator.rows().n(), k = k))
     )]
     pub fn distributed_pairs<K: DistributedOperator + ?Sized>(
         self,

@@ -90,7 +90,7 @@ pub fn extend(pairs: &Eigenpairs, cross: &CrossGram) -> Result<Vec<f64>> {
 /// assert!(residual_norms(&gram, &pairs)?.iter().all(|&r| r < 1e-12));
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-#[cfg_attr(feature = "tracing", tracing::instrument(name = "nystrom", skip_all, fields(k)))]
+#[cfg_attr(feature = "tracing", tracing::instrument(name = "nystrom", skip_all, fields(k = k)))]
 pub fn nystrom(cross: &CrossGram, landmarks: &Gram, k: usize) -> Result<Eigenpairs> {
     let (n, s) = (cross.rows(), landmarks.n());
     check_sizes(cross.cols(), s)?;

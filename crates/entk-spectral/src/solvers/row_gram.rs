@@ -64,7 +64,7 @@ impl EigshRun<'_> {
     /// As [`eigsh_row_gram`] and [`pairs`](Self::pairs).
     #[cfg_attr(
         feature = "tracing",
-        tracing::instrument(name = "eigsh_row_gram", skip_all, fields(rows = operator.rows(), k))
+        tracing::instrument(name = "eigsh_row_gram", skip_all, fields(rows = operator.rows(), k = k))
     )]
     pub fn row_gram_pairs<A: LinearOperator + ?Sized>(
         self,

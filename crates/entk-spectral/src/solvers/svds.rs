@@ -59,7 +59,7 @@ pub struct SingularTriplets {
 /// assert!((top.right[5] - 1.0).abs() < 1e-14 && (top.left[3] + 1.0).abs() < 1e-14);
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
-#[cfg_attr(feature = "tracing", tracing::instrument(name = "svds", skip_all, fields(k)))]
+#[cfg_attr(feature = "tracing", tracing::instrument(name = "svds", skip_all, fields(k = k)))]
 pub fn svds<A: LinearOperator + ?Sized>(
     operator: &A,
     k: usize,
