@@ -105,10 +105,7 @@ impl<'a> Cholesky<'a> {
     /// # Errors
     /// [`NotPositiveDefinite`](PredictError::NotPositiveDefinite) with the pivot that failed,
     /// [`Setting`](PredictError::Setting), or [`OutOfMemory`](PredictError::OutOfMemory).
-    #[cfg_attr(
-        feature = "tracing",
-        tracing::instrument(name = "cholesky", skip_all, fields(n = gram.n(), ridge = ridge))
-    )]
+    #[cfg_attr(feature = "tracing", tracing::instrument(name = "cholesky", skip_all))]
     pub fn new(gram: &'a Gram, ridge: f64, config: CholeskyConfig) -> Result<Self> {
         check_ridge(ridge)?;
         let accepted = config.tolerance > 0.0 && config.tolerance < 1.0;
