@@ -212,3 +212,118 @@ pub(crate) fn plan(job: &CpuJob<'_>, target: Target) -> Result<Plan> {
     let plan = Plan::new(ntk, target, costs)?;
     Ok(if products.is_some() { plan.with_given_products(ntk.example_len()?) } else { plan })
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+    use entk_models::{Activation, Model, Params};
+    use entk_testing::{TestResult, networks, normal};
+
+    use super::*;
+    use crate::{
+        config::{Accumulate, GramConfig, Outputs},
+        tiles::grid::Grid,
+    };
+
+    const THREADS: usize = 4;
+
+    /// With so many threads, whatever the machine has.
+    fn on_threads<T: Send>(function: impl FnOnce() -> T + Send) -> T {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build();
+        pool.expect("threads").install(function)
+    }
+
+    /// 6-4-3 with parameters of this type, on some inputs, two at a time.
+    fn with_kernel<T: Send>(
+        (outputs, dtype, accumulate): (Outputs, DType, Accumulate),
+        n: usize,
+        function: impl FnOnce(&Ntk<'_>) -> T + Send,
+    ) -> TestResult<T> {
+        let network = networks::mlp([1, 2, 3], &[4], 3, Activation::Gelu)?;
+        let params = Params::standard_normal(&network.specs(), 1, dtype, &Device::Cpu)?;
+        let x = normal(&[n, 1, 2, 3], 2)?.to_device(&Device::Cpu)?.to_dtype(dtype)?;
+        let config =
+            GramConfig { outputs, accumulate, micro_batch: Some(2), ..GramConfig::default() };
+        let ntk = Ntk::new(&network, &params, &x, &config)?;
+        Ok(on_threads(|| function(&ntk)))
+    }
+
+    fn job<'a>(ntk: &'a Ntk<'a>, tiles: Tiles<'a>, memory: u64) -> CpuJob<'a> {
+        let config = CpuConfig { tile: 16, memory: Some(memory), ..CpuConfig::default() };
+        CpuJob { ntk, tiles, config, waiting: 0, products: None }
+    }
+
+    #[test]
+    fn what_takes_less_than_half_of_the_memory_surely_fits() -> TestResult {
+        let parameters = 6 * 4 + 4 + 4 * 3 + 3;
+        let cases = [
+            // Outputs of a row; numbers of a sweep beside its values; rows; bytes of entries.
+            ((Outputs::SumOfLogits, DType::F64, Accumulate::Native), 1, 1, 7, 8),
+            ((Outputs::Trace, DType::F64, Accumulate::Native), 3, 3, 7, 8),
+            ((Outputs::Full, DType::F64, Accumulate::Native), 1, 3, 21, 8),
+            ((Outputs::One(1), DType::F32, Accumulate::Native), 1, 1, 7, 4),
+            ((Outputs::One(1), DType::F32, Accumulate::F64), 1, 1, 7, 8),
+        ];
+        for (kernel, per_row, at_once, rows, entry) in cases {
+            let item = kernel.1.size_in_bytes();
+            with_kernel(kernel, 7, |ntk| {
+                // Four micro-batches of two side by side, but no more than the seven.
+                let swept = (2 + at_once) * ntk.values * 7;
+                let numbers = rows * parameters * per_row + swept + 7 * 6;
+                let needed = (numbers * item + 3 * 3 * entry) as u64;
+                let tiles = Tiles::lower(Grid::new(rows, 3));
+                let fits = |memory| surely_fits(&job(ntk, tiles.clone(), memory));
+                assert!(!fits(2 * needed) && fits(2 * needed + 1), "{kernel:?}");
+            })?;
+        }
+        // Rows and columns where they differ, and a tile of both.
+        with_kernel(cases[0].0, 5, |ntk| {
+            let others = Tensor::zeros((9, 1, 2, 3), DType::F64, &Device::Cpu).expect("zeros");
+            let tiles = Tiles::between(Grid::new(5, 2), &others, Grid::new(9, 4));
+            let swept = 3 * ntk.values * 8;
+            let needed = 8 * ((5 + 9) * parameters + swept + 5 * 6 + 2 * 4) as u64;
+            let fits = |memory| surely_fits(&job(ntk, tiles.clone(), memory));
+            assert!(!fits(2 * needed) && fits(2 * needed + 1));
+        })
+    }
+
+    #[test]
+    fn no_more_micro_batches_are_swept_than_there_are_threads_or_examples() -> TestResult {
+        let kernel = (Outputs::Full, DType::F64, Accumulate::Native);
+        for (n, expected) in [(1, 1), (2, 1), (3, 2), (5, 3), (7, 4), (8, 4), (30, 4)] {
+            let found = with_kernel(kernel, n, |ntk| {
+                most_side_by_side(&job(ntk, Tiles::lower(Grid::new(3 * n, 4)), 1 << 30))
+            })?;
+            assert_eq!(found, expected, "{n}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn fewer_sweep_side_by_side_where_that_leaves_memory_for_all_factors() -> TestResult {
+        let kernel = (Outputs::SumOfLogits, DType::F64, Accumulate::Native);
+        // Micro-batches so large that their sweeps take more than products do.
+        with_kernel(kernel, 4000, |ntk| {
+            let mut ntk = ntk.clone();
+            ntk.config.micro_batch = Some(1000);
+            let found = OnceLock::new();
+            let layers = CpuLayer::all(&ntk, &found).expect("layers");
+            let of = |memory| job(&ntk, Tiles::lower(Grid::new(4000, 16)), memory);
+            let enough = |count| workload(&of(0), layers, count).expect("sizes").whole();
+            assert!(enough(1) < enough(2) && enough(2) < enough(4));
+            for (memory, side_by_side) in [
+                (u64::MAX >> 12, 4),
+                (enough(4), 4),
+                (enough(4) - 1, 2),
+                (enough(2), 2),
+                (enough(2) - 1, 1),
+                (enough(1), 1),
+            ] {
+                let (count, schedule) = schedule(&of(memory), layers);
+                let passes = schedule.map(|schedule| schedule.passes());
+                assert_eq!((count, passes.ok()), (side_by_side, Some(1)), "{memory}");
+            }
+            assert!(schedule(&of(1), layers).1.is_err());
+        })
+    }
+}

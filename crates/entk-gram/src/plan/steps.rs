@@ -175,3 +175,155 @@ impl Workload {
         self.held + groups.iter().enumerate().map(of_group).max().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::workload::LayerSize;
+
+    const DENSE: LayerSize = LayerSize {
+        form: Form::Dense,
+        kept: 50,
+        width: 50,
+        channels: 1,
+        factor: 50,
+        inputs: 20,
+        patches: 0,
+        lent: 20,
+    };
+    /// Rows that are formed from a factor by way of patches.
+    const ROWS: LayerSize = LayerSize {
+        form: Form::Rows,
+        kept: 10,
+        width: 10,
+        channels: 1,
+        factor: 14,
+        inputs: 4,
+        patches: 9,
+        lent: 0,
+    };
+    /// Rows in six parts, formed where they are multiplied.
+    const EXPANDED: LayerSize = LayerSize {
+        form: Form::Expanded,
+        kept: 30,
+        width: 60,
+        channels: 6,
+        factor: 30,
+        inputs: 18,
+        patches: 12,
+        lent: 0,
+    };
+
+    /// 25 rows in blocks of 10, of which `batch` are swept at a time; factors have 4 bytes a
+    /// number, operands 8.
+    fn workload(layers: &[LayerSize], batch: usize, sweep: u64) -> Workload {
+        let steps = DeviceSteps { batch, filled_up: 500, copies: 2, unrounded: 0, patches: 30 };
+        Workload {
+            layers: layers.to_vec(),
+            rows: 25,
+            block: 10,
+            tiles: 6,
+            resident_tiles: 6,
+            keeps_tiles: false,
+            tile: 3000,
+            bytes_per_kept: 4,
+            bytes_per_operand: 8,
+            held: 100_000,
+            sweep,
+            waiting: 0,
+            scratch: 700,
+            device: Some(steps),
+            depth: 1000,
+            chunk_share: 32,
+            limit: u64::MAX,
+            share: 1.0,
+        }
+    }
+
+    fn whole(work: &Workload, layer: usize) -> ColumnBlock {
+        vec![ChannelRange { layer, channels: 0..work.layers[layer].channels }]
+    }
+
+    #[test]
+    fn factors_that_are_inputs_of_the_kernel_are_not_copied() {
+        let work = workload(&[DENSE, ROWS], 10, 1000);
+        // Two whole blocks of the 25 rows are lent, twenty numbers each.
+        assert_eq!(work.kept_of(&[0], 25), 4 * (25 * 50 - 20 * 20));
+        assert_eq!(work.kept_of(&[0, 1], 25), 4 * (25 * 60 - 20 * 20));
+        let [dense, rows] = [whole(&work, 0), whole(&work, 1)];
+        assert_eq!(work.operands_of(&[dense.clone()], 25), 8 * (25 * 50 - 20 * 20));
+        assert_eq!(work.operands_of(&[dense.clone(), rows.clone()], 9), 8 * 9 * 60);
+        // In one product with others a factor is copied, and counts whole.
+        let both = [dense.clone(), rows].concat();
+        assert_eq!(work.operands_of(&[both.clone()], 25), 8 * 25 * 60);
+        assert_eq!(work.copies_of(&[both], 25), 8 * 25 * 60);
+        assert_eq!(work.copies_of(&[dense.clone()], 25), 0);
+        // Blocks of several sweeps are joined, and nothing of them is lent.
+        let joined = workload(&[DENSE, ROWS], 4, 1000);
+        assert_eq!(joined.kept_of(&[0], 25), 4 * 25 * 50);
+        // What is rounded is no factor as it is kept.
+        let mut rounding = work;
+        rounding.device = rounding.device.map(|steps| DeviceSteps { unrounded: 2, ..steps });
+        assert_eq!(rounding.operands_of(&[dense.clone()], 25), 8 * 25 * 50);
+        assert_eq!(rounding.copies_of(&[dense.clone()], 25), 8 * 25 * 50);
+        assert_eq!(rounding.making(&dense, 10), 4 * 2 * 10 * 50);
+    }
+
+    #[test]
+    fn a_sweep_leaves_factors_and_the_largest_patches() {
+        let work = workload(&[DENSE, ROWS, ROWS], 10, 1000);
+        // The rows are beside the factors that they are formed from.
+        let of_rows = 14 + 10;
+        assert_eq!(work.left_by_sweep(&[0], 7, false), 4 * 7 * 50);
+        assert_eq!(work.left_by_sweep(&[0], 10, true), 4 * 10 * 30);
+        assert_eq!(work.left_by_sweep(&[0, 1, 2], 7, false), 4 * 7 * (50 + 2 * of_rows + 9));
+        // Inputs twice, when ten rows of patches are freed.
+        assert_eq!(work.filled_up_sweep(&[0, 1], DeviceSteps { batch: 1, ..steps(&work) }, 5), {
+            1000 + 500 + 4 * (5 * 24 - 9)
+        });
+        assert_eq!(work.filled_up_sweep(&[1], steps(&work), 5), 1000 + 500);
+    }
+
+    fn steps(work: &Workload) -> DeviceSteps {
+        work.device.expect("a device")
+    }
+
+    #[test]
+    fn a_block_takes_its_factors_twice_or_a_sweep_beside_some() {
+        // One sweep a block: what it leaves, which is more than it takes.
+        let left = 4 * 10 * (30 + 24 + 9);
+        assert_eq!(workload(&[DENSE, ROWS], 10, 1000).swept_block(&[0, 1]), left);
+        assert_eq!(workload(&[DENSE, ROWS], 10, 9000).swept_block(&[0, 1]), 9000);
+        // Two sweeps of four and a filled up one of two, then joined.
+        assert_eq!(workload(&[DENSE, ROWS], 4, 1000).swept_block(&[0, 1]), 2 * 4 * 10 * 60);
+        let large = 9000 + 500 + 4 * (2 * 24 - 4 * 9);
+        assert_eq!(workload(&[DENSE, ROWS], 4, 9000).swept_block(&[0, 1]), 4 * 8 * 60 + large);
+        // A block shorter than a sweep.
+        let filled_up = 9000 + 500 + 4 * (10 * 24 - 16 * 9);
+        assert_eq!(workload(&[DENSE, ROWS], 16, 9000).swept_block(&[0, 1]), filled_up);
+    }
+
+    #[test]
+    fn rows_are_formed_from_as_many_patches_as_fit() {
+        let work = workload(&[EXPANDED], 10, 1000);
+        let range = |channels| vec![ChannelRange { layer: 0, channels }];
+        // Two numbers of patches a channel: fifteen rows at a time, so all ten at once.
+        assert_eq!(work.making(&range(0..1), 10), 4 * 10 * (2 + 5));
+        // Twelve numbers: two rows at a time, and the ten rows that they are joined to.
+        assert_eq!(work.making(&range(0..6), 10), 4 * (2 * (12 + 30) + 10 * 60));
+        assert_eq!(work.making(&range(0..6), 2), 4 * 2 * (12 + 30));
+        // What needs no patches is made of nothing.
+        assert_eq!(workload(&[DENSE], 10, 1000).making(&range(0..1), 10), 0);
+    }
+
+    #[test]
+    fn operands_are_made_block_by_block() {
+        let work = workload(&[DENSE, ROWS], 10, 1000);
+        let blocks = [whole(&work, 0), whole(&work, 1)];
+        let others = 8 * (15 * 60 - 10 * 20);
+        let left = 4 * 10 * (30 + 24 + 9);
+        let products = 8 * (25 * 60 - 20 * 20) + 700;
+        assert_eq!(work.at_once(&[0, 1], &blocks, [5, 11]), (5 + others + left).max(products + 11));
+        assert_eq!(work.at_once(&[0, 1], &blocks, [5000, 11]), 5000 + others + left);
+    }
+}

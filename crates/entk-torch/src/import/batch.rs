@@ -82,9 +82,7 @@ fn ensure_apart(
     let largest =
         alone.iter().filter(|x| x.is_finite()).fold(0.0, |most: f64, x| most.max(x.abs()));
     let tolerance = if config.dtype == DType::F64 { INTERACTION_F64 } else { INTERACTION_F32 };
-    let differ = |(a, b): (&f64, &f64)| {
-        !((a - b).abs() <= tolerance * largest || (a.is_nan() && b.is_nan()) || a == b)
-    };
+    let differ = |(a, b): (&f64, &f64)| differ(*a, *b, tolerance * largest);
     match alone.iter().zip(&among).position(differ) {
         None => Ok(()),
         Some(at) => {
@@ -92,6 +90,12 @@ fn ensure_apart(
             Err(TorchError::Interact { example, output, alone: alone[at], among: among[at] })
         }
     }
+}
+
+/// Whether two numbers are further apart than that; NaN is no further from NaN, nor an infinity from
+/// itself.
+fn differ(a: f64, b: f64, most: f64) -> bool {
+    !((a - b).abs() <= most || (a.is_nan() && b.is_nan()) || a == b)
 }
 
 fn values(network: &Network, params: &Params, x: &Tensor) -> Result<Vec<f64>> {
@@ -117,4 +121,19 @@ fn examples(
     let id = |number: f64| (((number + 1.0) / 2.0 * most as f64) as usize).min(most - 1) as u32;
     let ids: Vec<u32> = numbers.into_iter().map(id).collect();
     Ok(Tensor::from_vec(ids, shape, &config.device)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::differ;
+
+    #[test]
+    fn numbers_differ_beyond_round_off_and_where_one_is_none() {
+        let (nan, infinity) = (f64::NAN, f64::INFINITY);
+        let same = [(1.0, 1.0), (1.0, 1.25), (1.25, 1.0), (nan, nan), (infinity, infinity)];
+        assert!(same.iter().all(|(a, b)| !differ(*a, *b, 0.25)));
+        let apart = [(1.0, 1.26), (1.0, -1.0), (nan, 1.0), (1.0, nan), (infinity, -infinity)];
+        assert!(apart.iter().all(|(a, b)| differ(*a, *b, 0.25)));
+        assert!(differ(infinity, 1.0, 0.25) && !differ(0.0, 0.0, 0.0));
+    }
 }

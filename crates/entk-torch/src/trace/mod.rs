@@ -5,6 +5,8 @@ pub(crate) mod bindings;
 pub(crate) mod call;
 pub(crate) mod run;
 mod sizes;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
