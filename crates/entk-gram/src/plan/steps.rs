@@ -251,21 +251,22 @@ mod tests {
         assert_eq!(work.kept_of(&[0], 25), 4 * (25 * 50 - 20 * 20));
         assert_eq!(work.kept_of(&[0, 1], 25), 4 * (25 * 60 - 20 * 20));
         let [dense, rows] = [whole(&work, 0), whole(&work, 1)];
-        assert_eq!(work.operands_of(&[dense.clone()], 25), 8 * (25 * 50 - 20 * 20));
+        let alone = std::slice::from_ref(&dense);
+        assert_eq!(work.operands_of(alone, 25), 8 * (25 * 50 - 20 * 20));
         assert_eq!(work.operands_of(&[dense.clone(), rows.clone()], 9), 8 * 9 * 60);
         // In one product with others a factor is copied, and counts whole.
-        let both = [dense.clone(), rows].concat();
-        assert_eq!(work.operands_of(&[both.clone()], 25), 8 * 25 * 60);
-        assert_eq!(work.copies_of(&[both], 25), 8 * 25 * 60);
-        assert_eq!(work.copies_of(&[dense.clone()], 25), 0);
+        let both = [[dense.clone(), rows].concat()];
+        assert_eq!(work.operands_of(&both, 25), 8 * 25 * 60);
+        assert_eq!(work.copies_of(&both, 25), 8 * 25 * 60);
+        assert_eq!(work.copies_of(alone, 25), 0);
         // Blocks of several sweeps are joined, and nothing of them is lent.
-        let joined = workload(&[DENSE, ROWS], 4, 1000);
-        assert_eq!(joined.kept_of(&[0], 25), 4 * 25 * 50);
+        let copied = workload(&[DENSE, ROWS], 4, 1000);
+        assert_eq!(copied.kept_of(&[0], 25), 4 * 25 * 50);
         // What is rounded is no factor as it is kept.
         let mut rounding = work;
         rounding.device = rounding.device.map(|steps| DeviceSteps { unrounded: 2, ..steps });
-        assert_eq!(rounding.operands_of(&[dense.clone()], 25), 8 * 25 * 50);
-        assert_eq!(rounding.copies_of(&[dense.clone()], 25), 8 * 25 * 50);
+        assert_eq!(rounding.operands_of(alone, 25), 8 * 25 * 50);
+        assert_eq!(rounding.copies_of(alone, 25), 8 * 25 * 50);
         assert_eq!(rounding.making(&dense, 10), 4 * 2 * 10 * 50);
     }
 

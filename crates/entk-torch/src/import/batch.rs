@@ -92,8 +92,8 @@ fn ensure_apart(
     }
 }
 
-/// Whether two numbers are further apart than that; NaN is no further from NaN, nor an infinity from
-/// itself.
+/// Whether two numbers are further apart than that; NaN is no further from NaN, nor an infinity
+/// from itself.
 fn differ(a: f64, b: f64, most: f64) -> bool {
     !((a - b).abs() <= most || (a.is_nan() && b.is_nan()) || a == b)
 }
