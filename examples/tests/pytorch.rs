@@ -232,7 +232,7 @@ fn what_does_not_fit_an_archive_is_refused() -> Result<()> {
     let [ids, vit, gpt2] = [ids, golden("vit.pt2"), golden("gpt2.pt2")];
     let (ids, vit, gpt2) = (text(&ids)?, text(&vit)?, text(&gpt2)?);
     let cases: [(&[&str], &[&str]); 9] = [
-        (&["--model", vit], &["takes inputs of shape (N, ", "--inputs FILE.npy"]),
+        (&["--model", vit], &["takes inputs of shape (N, ", "--inputs FILE"]),
         (&["--model", vit, "--inputs", inputs], &["inputs.npy", "(N, 1, 4, 4)", "vit.pt2"]),
         (&["--model", vit, "--inputs", inputs, "--layout", "nhwc"], &["(N, 4, 1, 4)"]),
         (&["--model", gpt2, "--inputs", inputs], &["whole numbers", "(N, 1, 4, 4)"]),

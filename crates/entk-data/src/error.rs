@@ -248,10 +248,12 @@ pub enum DataError {
         found: f64,
     },
     /// A data set name that is not known.
-    #[error("unknown data set {found:?}, expected one of: fashion-mnist, mnist, cifar10")]
+    #[error("unknown data set {found:?}, expected one of: {known}")]
     UnknownSource {
         /// The name given.
         found: String,
+        /// The names there are.
+        known: String,
     },
     /// A path that should be a folder and is not.
     #[error(
@@ -292,6 +294,64 @@ pub enum DataError {
         file: String,
         /// What is wrong.
         problem: String,
+    },
+    /// What does not follow the format of its file.
+    #[error("{file}: bad {format}: {problem}; {advice}")]
+    Format {
+        /// The file, with the part of it.
+        file: String,
+        /// The format in words.
+        format: &'static str,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// No name, or another, where a file holds several arrays.
+    #[error("{file}: {asked} of its arrays; give FILE:NAME, of: {names}")]
+    ArrayName {
+        /// The file.
+        file: String,
+        /// What was asked for.
+        asked: String,
+        /// The names there are.
+        names: String,
+    },
+    /// A field of a table that is no finite number.
+    #[error("{file}: line {line}, column {column:?}: {found:?} is no finite number; {advice}")]
+    Cell {
+        /// The file.
+        file: String,
+        /// The line, or that of the blank lines before it; of Parquet the row; from 1.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What stands there.
+        found: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A column that a table has not, or other columns than those of the training rows.
+    #[error("{file}: column {asked} was expected, found: {names}; give a name, or a number from 0")]
+    Column {
+        /// The file.
+        file: String,
+        /// What was asked for.
+        asked: String,
+        /// The columns there are.
+        names: String,
+    },
+    /// A column without variation cannot be scaled to unit standard deviation.
+    #[error(
+        "{file}: column {column:?} is {value} in every row and cannot be standardised; leave it out, or let it become 0"
+    )]
+    ConstantColumn {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// Its value.
+        value: f64,
     },
     /// An array that memory cannot hold.
     #[error(transparent)]

@@ -6,6 +6,7 @@
 use std::io::ErrorKind::OutOfMemory;
 
 use candle_core::{DType, Device, Tensor};
+use entk_device::memory::ensure;
 
 use crate::error::{DataError, Result};
 
@@ -100,6 +101,7 @@ impl Images {
     /// Pixel bytes to values in \[0, 1\]: byte / 255.
     pub(crate) fn from_bytes(bytes: &[u8], shape: (usize, usize, usize, usize)) -> Result<Self> {
         let mut values = Vec::new();
+        ensure("images", bytes.len() as u64 * 4, None, "use fewer images")?;
         let reserved = values.try_reserve_exact(bytes.len());
         reserved.map_err(|_| DataError::io("hold in memory", "images")(OutOfMemory.into()))?;
         values.extend(bytes.iter().map(|&byte| f32::from(byte) / 255.0));

@@ -6,8 +6,9 @@
 //! environment variable `ENTK_DATA`, or takes the slice of Fashion-MNIST that is [`embedded`] in
 //! this crate. A [`Standardizer`] holds the per-channel mean and standard deviation of the training
 //! part. [`linearly_separable`] draws synthetic data. [`AugmentedImages`]
-//! and [`npy::NpyRows`] give examples as they are asked for. [`idx`] and [`cifar`] read the
-//! published file formats, [`npy`] reads and writes numpy arrays.
+//! and [`arrays::ArrayRows`] give examples as they are asked for. [`idx`], [`cifar`], [`emnist`]
+//! and [`svhn`] read the published files, [`arrays`] reads what numpy and PyTorch write, [`npy`]
+//! writes it, and [`tables`] reads CSV.
 //!
 //! ```
 //! use entk_data::{DataSource, load};
@@ -25,31 +26,38 @@
 //! Random numbers come from ChaCha8 with a seed of the caller's, the same on every machine. Nothing
 //! is printed and nothing is downloaded.
 //!
-//! To add a data set: write `parse_*` over bytes and `read_split` over a folder in a module beside
-//! `idx.rs`, and a variant of [`DataSource`] with its folders, its files and its advice.
+//! To add a data set: write `read_split` over a folder in a module beside `sets/idx.rs`, and a
+//! variant of [`DataSource`] with its folders, its files and its advice.
 #![forbid(unsafe_code)]
 
+pub mod arrays;
 mod augmented;
-pub mod cifar;
 mod dataset;
-mod embedded;
 mod error;
-pub mod idx;
 mod images;
 pub mod npy;
-mod published;
 mod separable;
-mod source;
+mod sets;
 mod standardizer;
 mod stratify;
+pub mod tables;
 
 pub use augmented::AugmentedImages;
 pub use dataset::{Dataset, Split};
-pub use embedded::embedded;
 pub use error::{DataError, Result};
 pub use images::{Images, Layout};
 pub use separable::{SeparableConfig, UNIT_TOLERANCE, linearly_separable};
-pub use source::{DATA_VARIABLE, DataSource, Loaded, Origin, load};
+pub use sets::{
+    cifar,
+    cifar::Cifar100Labels,
+    embedded::embedded,
+    emnist,
+    emnist::EmnistSplit,
+    idx,
+    load::{DATA_VARIABLE, Loaded, Origin, load},
+    source::DataSource,
+    svhn,
+};
 pub use standardizer::Standardizer;
 
 /// Compiles the README's example as a documentation test.

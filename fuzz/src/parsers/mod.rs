@@ -12,10 +12,12 @@ mod weights;
 type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("npy", data::npy),
     ("idx", data::idx),
     ("cifar", data::cifar),
+    ("arrays", data::arrays),
+    ("table", data::table),
     ("weights", weights::safetensors),
     ("pickle", weights::pickle),
     ("archive", weights::archive),

@@ -31,8 +31,9 @@ pub(crate) struct Flags {
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
     activation: ActivationName,
 
-    /// Inputs on which rates are measured; images as (N, C, H, W)
-    #[arg(long, value_name = "FILE.npy")]
+    /// Inputs on which rates are measured (.npy, .npz, .safetensors or .pt; FILE:NAME of several
+    /// arrays); images as (N, C, H, W)
+    #[arg(long, value_name = "FILE")]
     inputs: PathBuf,
 
     /// Numbers of examples, which may be more than those of --inputs [default: those]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use entk::{
-    data::npy,
+    data::arrays,
     spectral::{Eigenpairs, EnergyConcentration, energy_concentration},
     train::Targets,
 };
@@ -115,12 +115,12 @@ impl LabelTargets {
 }
 
 impl Labels {
-    /// The labels of a .npy file: (N,), or real targets (N, C).
+    /// The labels of a file: (N,), or real targets (N, C).
     ///
     /// # Errors
     /// A file that cannot be read, another number of labels than `count`, NaN or infinity.
     pub fn read(path: &Path, count: usize) -> Result<Self> {
-        let (array, source) = (npy::read(path)?, path.display().to_string());
+        let (array, source) = (arrays::read(path)?, path.display().to_string());
         array.check_finite()?;
         let columns = match array.shape() {
             [n] if *n == count => 1,

@@ -11,34 +11,67 @@ use crate::error::{DataError, Result};
 const MAX_TEXT: usize = 10_000;
 const MAGIC: [u8; 6] = *b"\x93NUMPY";
 
-/// Kinds of number, as numpy's type letters group them.
+/// Kinds of number, as numpy's type letters group them, and bfloat16, which numpy has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Bool,
     Float,
+    Bfloat,
     Signed,
     Unsigned,
 }
 
+/// How the numbers of an array are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NumberType {
+    pub(crate) kind: Kind,
+    /// Bytes of one number: 1, 2, 4 or 8.
+    pub(crate) item: usize,
+    pub(crate) big_endian: bool,
+}
+
 /// A checked header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) kind: Kind,
-    /// Bytes of one number: 1, 2, 4 or 8.
-    pub(super) item: usize,
-    pub(super) big_endian: bool,
-    pub(super) fortran: bool,
+pub(crate) struct Header {
+    pub(crate) number: NumberType,
+    pub(crate) fortran: bool,
     /// Axis lengths, none of them 0.
-    pub(super) shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// Product of the shape. `count * item` is below 2^63.
-    pub(super) count: usize,
-    /// Bytes of the header in the file.
-    pub(super) length: u64,
+    pub(crate) count: usize,
+    /// Bytes before the first number.
+    pub(crate) length: u64,
 }
 
 impl Header {
+    /// The header of an array of this shape, whose numbers begin `length` bytes on.
+    pub(crate) fn of(
+        number: NumberType,
+        shape: &[u64],
+        fortran: bool,
+        length: u64,
+        file: &str,
+    ) -> Result<Self> {
+        if shape.contains(&0) {
+            return Err(DataError::Empty { what: format!("{file} (shape {shape:?})") });
+        }
+        let product = shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
+        let bytes = product.and_then(|product| product.checked_mul(number.item as u64));
+        let count = bytes.filter(|&bytes| bytes < 1 << 63).and(product);
+        // No length of an axis is above the product, so that they fit where it does.
+        let Some(count) = count.and_then(|count| usize::try_from(count).ok()) else {
+            return Err(DataError::Shape {
+                what: file.to_owned(),
+                expected: "no more numbers than a file can hold".to_owned(),
+                found: shape.iter().map(|&size| size.try_into().unwrap_or(usize::MAX)).collect(),
+            });
+        };
+        let shape = shape.iter().map(|&size| size as usize).collect();
+        Ok(Self { number, fortran, shape, count, length })
+    }
+
     /// Reads and checks the header; the reader then stands at the first number.
-    pub(super) fn read(reader: &mut impl Read, file: &str) -> Result<Self> {
+    pub(crate) fn read(reader: &mut impl Read, file: &str) -> Result<Self> {
         let bad = |problem: String| DataError::NpyHeader { file: file.to_owned(), problem };
         let start = read_at_most(reader, 8, file)?;
         let Some((magic, version)) =
@@ -51,8 +84,8 @@ impl Header {
         };
         if magic.starts_with(b"PK") {
             return Err(bad(
-                "is a zip archive, as .npz files and archives of PyTorch are; one array \
-                            of it is needed"
+                "is a zip archive, as .npz files and archives of PyTorch are, where one array was \
+                 expected"
                     .to_owned(),
             ));
         }
@@ -80,7 +113,7 @@ impl Header {
     }
 
     /// As [`read`](Self::read), of a file of so many bytes, which must be those of the array.
-    pub(super) fn read_whole(reader: &mut impl Read, length: u64, file: &str) -> Result<Self> {
+    pub(crate) fn read_whole(reader: &mut impl Read, length: u64, file: &str) -> Result<Self> {
         let header = Self::read(reader, file)?;
         let (expected, found) = (header.payload(), length.saturating_sub(header.length));
         let (file, what) = (file.to_owned(), "array");
@@ -92,8 +125,8 @@ impl Header {
     }
 
     /// Bytes that follow the header.
-    pub(super) fn payload(&self) -> u64 {
-        (self.count * self.item) as u64
+    pub(crate) fn payload(&self) -> u64 {
+        (self.count * self.number.item) as u64
     }
 }
 
@@ -107,7 +140,7 @@ fn read_at_most(reader: &mut impl Read, limit: usize, file: &str) -> Result<Vec<
 /// multiple of 64.
 ///
 /// For at most 32 axes, whose text is far below the 65,535 bytes that version 1.0 can declare.
-pub(super) fn bytes(descr: &str, shape: &[usize]) -> Vec<u8> {
+pub(crate) fn bytes(descr: &str, shape: &[usize]) -> Vec<u8> {
     let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
     // Python writes (2, 3) but (2,); a trailing comma is allowed in both, a trailing space is not
     // needed in either.
@@ -167,40 +200,22 @@ impl Fields {
     }
 
     fn into_header(self, length: u64, file: &str) -> Result<Header> {
-        let (kind, item, big_endian) = number_type(&self.descr, file)?;
-        if self.shape.contains(&0) {
-            return Err(DataError::Empty { what: format!("{file} (shape {:?})", self.shape) });
-        }
-        let product = self.shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
-        let bytes = product
-            .and_then(|product| product.checked_mul(item as u64))
-            .filter(|&bytes| bytes < 1 << 63);
-        let (Some(product), Some(_)) = (product, bytes) else {
-            let problem = format!("shape {:?} is larger than any file", self.shape);
-            return Err(DataError::NpyHeader { file: file.to_owned(), problem });
-        };
-        let size = |size: u64| {
-            let problem = format!("{size} elements are more than this machine can address");
-            usize::try_from(size)
-                .map_err(|_| DataError::NpyHeader { file: file.to_owned(), problem })
-        };
-        let shape = self.shape.iter().map(|&length| size(length)).collect::<Result<_>>()?;
-        Ok(Header {
-            kind,
-            item,
-            big_endian,
-            fortran: self.fortran,
-            shape,
-            count: size(product)?,
-            length,
+        let number = number_type(&self.descr, file)?;
+        Header::of(number, &self.shape, self.fortran, length, file).map_err(|error| match error {
+            DataError::Shape { what: file, found, .. } => {
+                let problem = format!("shape {found:?} is larger than any file");
+                DataError::NpyHeader { file, problem }
+            }
+            other => other,
         })
     }
 }
 
-/// Kind, size in bytes and byte order of a type string such as `<f4`.
-fn number_type(descr: &str, file: &str) -> Result<(Kind, usize, bool)> {
+/// The type that a string such as `<f4` names.
+fn number_type(descr: &str, file: &str) -> Result<NumberType> {
     let (order, code) = descr.split_at_checked(1).unwrap_or(("", descr));
     let found = match code {
+        "f2" => Some((Kind::Float, 2)),
         "f4" => Some((Kind::Float, 4)),
         "f8" => Some((Kind::Float, 8)),
         "i1" => Some((Kind::Signed, 1)),
@@ -216,11 +231,11 @@ fn number_type(descr: &str, file: &str) -> Result<(Kind, usize, bool)> {
     };
     match found {
         Some((kind, item)) if matches!(order, "<" | ">") || (order == "|" && item == 1) => {
-            Ok((kind, item, order == ">"))
+            Ok(NumberType { kind, item, big_endian: order == ">" })
         }
         _ => Err(DataError::Dtype {
             what: file.to_owned(),
-            expected: "float32, float64, an integer or bool",
+            expected: "float16, float32, float64, an integer or bool",
             found: format!("{descr:?}"),
             advice: advice(code),
         }),

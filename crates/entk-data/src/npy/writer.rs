@@ -7,7 +7,7 @@ use entk_device::files::{self, FileError};
 
 use crate::{
     error::{DataError, Result},
-    npy::{ITEMS_AT_A_TIME, header},
+    npy::{header, numbers::ITEMS_AT_A_TIME},
 };
 
 /// Most axes of an array, numpy's limit.

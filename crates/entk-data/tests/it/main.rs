@@ -4,6 +4,7 @@
 mod arbitrary_bytes;
 mod dataset;
 mod embedded;
+mod formats;
 mod idx_and_cifar;
 mod images;
 mod npy;

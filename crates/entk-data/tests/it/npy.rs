@@ -102,6 +102,19 @@ fn integers_of_every_width_and_both_byte_orders_are_read() {
 }
 
 #[test]
+fn half_precision_is_widened() {
+    // 1.5, the largest number, minus infinity, and the smallest number above 0.
+    let bits = [0x3e00_u16, 0x7bff, 0xfc00, 0x0001];
+    let expected = Data::F32(vec![1.5, 65504.0, f32::NEG_INFINITY, 2.0_f32.powi(-24)]);
+    for (descr, payload) in
+        [("<f2", bits.map(u16::to_le_bytes).concat()), (">f2", bits.map(u16::to_be_bytes).concat())]
+    {
+        let array = npy::parse(&file(&dictionary(descr, false, "(4,)"), &payload), descr);
+        assert_eq!(array.expect("read").data(), &expected, "{descr}");
+    }
+}
+
+#[test]
 fn images_and_labels_come_out_checked() {
     let bytes = file(&dictionary("|u1", false, "(1, 1, 2, 3)"), &[0, 1, 2, 3, 4, 5]);
     let array = npy::parse(&bytes, "pixels").expect("read");
@@ -131,7 +144,7 @@ fn images_and_labels_come_out_checked() {
 fn objects_and_records_are_refused_with_a_way_out() {
     for (dictionary, hint) in [
         (dictionary("|O", false, "(1,)"), "allow_pickle"),
-        (dictionary("<f2", false, "(1,)"), "astype"),
+        (dictionary("<f16", false, "(1,)"), "astype"),
         (dictionary("<c8", false, "(1,)"), "astype"),
         (dictionary("<U3", false, "(1,)"), "astype"),
         ("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}".to_owned(), "astype"),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use entk::{
-    data::npy::{self, Data},
+    data::{arrays, npy::Data},
     device::memory::ensure,
     gram::Store,
     spectral::{CertifiedPairs, Gram, KernelRows, OutputBlocks, SymmetricOperator, eigh_bytes},
@@ -75,7 +75,7 @@ fn reduced(
 
 /// Refuses a file whose entries and pairs memory cannot hold, from its header.
 fn ensure_file_fits(path: &Path, flags: &Flags, kernel: Option<&KernelChoice>) -> Result<()> {
-    let header = npy::describe(path)?;
+    let header = arrays::describe(path)?;
     ensure_square(path, &header.shape)?;
     ensure_input(flags.k <= header.shape[0], || {
         format!("--k {}: {} has {} rows; lower --k", flags.k, path.display(), header.shape[0])
@@ -123,7 +123,7 @@ fn note_negative(run: &Run, path: &Path, diagonal: &[f64]) {
 }
 
 fn read(path: &Path) -> Result<Gram> {
-    let (shape, data) = npy::read(path)?.into_parts();
+    let (shape, data) = arrays::read(path)?.into_parts();
     let named = || path.display().to_string();
     ensure_square(path, &shape)?;
     Ok(match data {

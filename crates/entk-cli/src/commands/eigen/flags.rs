@@ -23,11 +23,11 @@ use serde::Serialize;
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(name = "eigen", version, verbatim_doc_comment, after_help = EXIT_CODES, mut_args(takes_negative))]
 pub struct Flags {
-    /// The Gram: a square .npy of f32 or f64, or the folder of a finished store of `gram --store`,
-    /// read tile by tile and never whole
+    /// The Gram: a square array of floats (.npy, .npz, .safetensors or .pt), or the folder of a
+    /// finished store of `gram --store`, read tile by tile and never whole
     #[arg(
         long,
-        value_name = "FILE.npy|DIR",
+        value_name = "FILE|DIR",
         required_unless_present = "inputs",
         conflicts_with = "inputs"
     )]
@@ -39,10 +39,11 @@ pub struct Flags {
     #[arg(long, requires = "gram")]
     pub in_memory: bool,
 
-    /// Inputs of a network, in place of --gram; images as (N, C, H, W). Rates are measured on some
+    /// Inputs of a network, in place of --gram (.npy, .npz, .safetensors or .pt; FILE:NAME of
+    /// several arrays); images as (N, C, H, W). Rates are measured on some
     /// of them, and the quicker way that fits memory is taken: the Gram, or products with the
     /// Jacobian, for any number of examples; both costs are printed
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inputs: Option<PathBuf>,
 

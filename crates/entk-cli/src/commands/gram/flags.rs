@@ -42,10 +42,11 @@ pub struct Flags {
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
     pub activation: ActivationName,
 
-    /// Inputs of the shape that the network takes, whole numbers for tokens; images with four axes
-    /// in the order of --layout [default: the embedded slice of Fashion-MNIST, standardised, N
+    /// Inputs of the shape that the network takes (.npy, .npz, .safetensors or .pt; FILE:NAME of
+    /// several arrays), whole numbers for tokens; images with four axes in the order of --layout
+    /// [default: the embedded slice of Fashion-MNIST, standardised, N
     /// images with equally many of each class]
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     pub inputs: Option<PathBuf>,
 
     /// Which kernel of several outputs
@@ -55,7 +56,7 @@ pub struct Flags {
 
     /// Labels for alignment and energies: -1 and 1, classes from 0, or real targets (N, C)
     /// [default: those of the embedded slice with the embedded inputs, otherwise none]
-    #[arg(long, value_name = "FILE.npy", requires = "inputs")]
+    #[arg(long, value_name = "FILE", requires = "inputs")]
     pub labels: Option<PathBuf>,
 
     /// Rule from labels to targets: signs (-1 and 1, or 0 and 1), below:K (1 for classes below K,
@@ -68,7 +69,7 @@ pub struct Flags {
 
     /// Second set of inputs: cross.npy is the kernel between the first set (rows) and this one
     /// (columns)
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     pub cross: Option<PathBuf>,
 
     /// Order of the axes of --inputs and --cross [default: nchw; refused where the last axis looks

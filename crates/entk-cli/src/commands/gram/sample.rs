@@ -51,7 +51,7 @@ pub fn network(networks: &NetworkSource, flags: &Flags) -> Result<Network> {
 fn embedded_input(networks: &NetworkSource) -> Result<Vec<usize>> {
     let (channels, height, width) = embedded()?.train.images().image_shape();
     let input = vec![channels, height, width];
-    let advice = "the embedded slice of Fashion-MNIST does not fit; give --inputs FILE.npy";
+    let advice = "the embedded slice of Fashion-MNIST does not fit; give --inputs FILE";
     networks.ensure_input(&input).context(advice)?;
     Ok(input)
 }

@@ -48,25 +48,25 @@ pub struct Flags {
     #[arg(long, value_name = "M", value_parser = parse_size, default_value_t = 1_000)]
     pub test: usize,
 
-    /// A kernel of your own in place of network and data: the square .npy of the training inputs,
+    /// A kernel of your own in place of network and data: the square array of the training inputs,
     /// or the folder of a finished store of `gram --store`, which needs --cg
-    #[arg(long, value_name = "FILE.npy|DIR", requires_all = ["cross", "labels", "test_labels"])]
+    #[arg(long, value_name = "FILE|DIR", requires_all = ["cross", "labels", "test_labels"])]
     pub gram: Option<PathBuf>,
 
     /// With --gram: the kernel between test inputs (rows) and training inputs (columns)
-    #[arg(long, value_name = "FILE.npy", requires = "gram")]
+    #[arg(long, value_name = "FILE", requires = "gram")]
     pub cross: Option<PathBuf>,
 
     /// With --gram and --gp: the kernel of the test inputs
-    #[arg(long, value_name = "FILE.npy", requires = "gram")]
+    #[arg(long, value_name = "FILE", requires = "gram")]
     pub test_gram: Option<PathBuf>,
 
     /// With --gram: labels of the training inputs, or real targets (N, C)
-    #[arg(long, value_name = "FILE.npy", requires = "gram")]
+    #[arg(long, value_name = "FILE", requires = "gram")]
     pub labels: Option<PathBuf>,
 
     /// With --gram: labels or targets of the test inputs
-    #[arg(long, value_name = "FILE.npy", requires = "gram")]
+    #[arg(long, value_name = "FILE", requires = "gram")]
     pub test_labels: Option<PathBuf>,
 
     /// From labels to targets: signs, below:K, one-hot, one-hot-centred, class:K, values

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use entk::{
-    data::{Dataset, load, npy},
+    data::{Dataset, arrays, load, npy},
     device::memory::ensure,
     gram::{Assembly, GramConfig, Store, StoreConfig},
     models::{Activation, Model, Network, Params},
@@ -95,7 +95,7 @@ fn table(rows: usize, columns: usize, values: &[f64]) -> Result<Columns> {
 fn check_files(flags: &Flags, path: &Path) -> Result<()> {
     let mut held = 0_u64;
     let mut shape = |path: &Path| -> Result<Vec<usize>> {
-        let header = npy::describe(path)?;
+        let header = arrays::describe(path)?;
         held = held.saturating_add(header.bytes);
         Ok(header.shape)
     };
@@ -172,7 +172,7 @@ fn given<'a>(path: Option<&'a Path>, flag: &str) -> Result<&'a Path> {
 }
 
 fn read_gram(path: &Path) -> Result<Gram> {
-    let (shape, data) = npy::read(path)?.into_parts();
+    let (shape, data) = arrays::read(path)?.into_parts();
     let named = || path.display().to_string();
     ensure_square(path, &shape)?;
     Ok(match data {
@@ -187,7 +187,7 @@ fn read_gram(path: &Path) -> Result<Gram> {
 }
 
 fn read_cross(path: &Path) -> Result<CrossGram> {
-    let (shape, data) = npy::read(path)?.into_parts();
+    let (shape, data) = arrays::read(path)?.into_parts();
     let [rows, cols] = shape[..] else {
         return Err(refused(format!(
             "{}: expected test inputs (rows) by training inputs (columns), found shape {shape:?}",

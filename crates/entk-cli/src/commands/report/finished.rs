@@ -12,11 +12,11 @@ pub struct Finished {
     pub folder: String,
     pub record: Record,
     pub figures: Vec<(String, String)>,
-    pub tables: Vec<Table>,
+    pub tables: Vec<ResultTable>,
 }
 
 /// A table of numbers.
-pub struct Table {
+pub struct ResultTable {
     pub file: String,
     pub lines: Vec<Vec<String>>,
 }
@@ -52,7 +52,7 @@ fn read(folder: &Path, record: Record) -> Result<Finished> {
                 figures.push((name(path), svg));
             }
             Some("csv") if !paths.contains(&path.with_extension("svg")) => {
-                tables.push(Table { file: name(path), lines: read_table(path)? });
+                tables.push(ResultTable { file: name(path), lines: read_table(path)? });
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use entk_cli::Record;
 
 use super::{
-    finished::{Finished, Table},
+    finished::{Finished, ResultTable},
     paper::{Difference, item, text},
 };
 
@@ -105,7 +105,7 @@ fn differences(record: &Record) -> String {
     )
 }
 
-fn table_of(table: &Table) -> String {
+fn table_of(table: &ResultTable) -> String {
     let rows = table.lines.len().saturating_sub(1);
     let file = escape(&table.file);
     let Some((header, lines)) = table.lines.split_first().filter(|_| rows <= MOST_ROWS) else {

@@ -34,8 +34,9 @@ pub struct Flags {
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
     pub activation: ActivationName,
 
-    /// Inputs, read some at a time; images as (N, C, H, W)
-    #[arg(long, value_name = "FILE.npy")]
+    /// Inputs (.npy, .npz, .safetensors or .pt; FILE:NAME of several arrays), read some at a time;
+    /// images as (N, C, H, W)
+    #[arg(long, value_name = "FILE")]
     pub inputs: PathBuf,
 
     /// So many examples: beyond those of --inputs, shifted and mirrored copies of them, drawn by
@@ -46,7 +47,7 @@ pub struct Flags {
 
     /// Labels of --inputs, whose copies have them too: classes from 0 give all ways to split up to
     /// ten of them in two, or each of more against the rest; fractions are targets, (N,) or (N, T)
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<PathBuf>,
 

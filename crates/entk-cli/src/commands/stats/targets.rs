@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use entk::data::npy::{self, Data};
+use entk::data::{arrays, npy::Data};
 use entk_cli::{ensure_input, refused};
 
 /// Up to so many classes all splits in two are targets.
@@ -33,7 +33,7 @@ pub struct StatisticsTarget {
 impl TargetSet {
     /// The labels of a file for `count` inputs, whose copies up to `n` examples have them too.
     pub fn read(path: &Path, count: usize, n: usize) -> Result<Self> {
-        let array = npy::read(path)?;
+        let array = arrays::read(path)?;
         array.check_finite()?;
         let (shape, data) = array.into_parts();
         let width = match shape.as_slice() {

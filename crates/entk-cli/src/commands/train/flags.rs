@@ -112,24 +112,24 @@ pub struct Flags {
 /// Inputs and targets of one's own, in place of --data and its sizes.
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct OwnData {
-    /// Training inputs, all of them, as they are; whole numbers for tokens; images with four axes
-    /// in the order of --layout
-    #[arg(long, value_name = "FILE.npy", requires = "labels")]
+    /// Training inputs, all of them, as they are (.npy, .npz, .safetensors or .pt; FILE:NAME of
+    /// several arrays); whole numbers for tokens; images with four axes in the order of --layout
+    #[arg(long, value_name = "FILE", requires = "labels")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inputs: Option<PathBuf>,
 
     /// Labels of the inputs: classes from 0, -1 and 1, or real targets (N, C)
-    #[arg(long, value_name = "FILE.npy", requires = "inputs")]
+    #[arg(long, value_name = "FILE", requires = "inputs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<PathBuf>,
 
     /// Test inputs [default: none]
-    #[arg(long, value_name = "FILE.npy", requires_all = ["inputs", "test_labels"])]
+    #[arg(long, value_name = "FILE", requires_all = ["inputs", "test_labels"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_inputs: Option<PathBuf>,
 
     /// Their labels
-    #[arg(long, value_name = "FILE.npy", requires = "test_inputs")]
+    #[arg(long, value_name = "FILE", requires = "test_inputs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_labels: Option<PathBuf>,
 

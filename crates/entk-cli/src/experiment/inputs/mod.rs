@@ -1,6 +1,6 @@
-//! Inputs of a user's own: a .npy file and the networks that are to take them come in, a tensor
-//! goes out, with a message that names the file where it is none. Called by the programs that take
-//! `--inputs`.
+//! Inputs of a user's own: a file of an array and the networks that are to take it come in, a
+//! tensor goes out, with a message that names the file where it is none. Called by the programs
+//! that take `--inputs`.
 
 pub(crate) mod streamed_kernel;
 
@@ -9,7 +9,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use entk::{
-    data::{AugmentedImages, Images, npy},
+    data::{
+        AugmentedImages, Images,
+        arrays::{self, ArrayRows},
+        npy,
+    },
     device::InputSource,
     models::ensure_finite,
 };
@@ -29,7 +33,7 @@ const CHANNELS: [usize; 2] = [1, 3];
 /// Pixels by which copies of images are shifted at most, as is usual for CIFAR-10.
 const SHIFT: usize = 4;
 
-/// What the header of a .npy file says of inputs, before they are read.
+/// What a file says of inputs, before they are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputHeader {
     /// Examples in the file.
@@ -46,7 +50,7 @@ impl InputHeader {
     /// A file that cannot be read, no batch of inputs, and axes that look like those of another
     /// layout than the flag says, or would say by default.
     pub fn read(networks: &NetworkSource, path: &Path, layout: Option<LayoutName>) -> Result<Self> {
-        let header = npy::describe(path)?;
+        let header = arrays::describe(path)?;
         let (shape, is_whole) = (header.shape, header.is_whole);
         let named = || path.display().to_string();
         check_axes(networks, layout, &shape).with_context(named)?;
@@ -81,7 +85,7 @@ impl InputHeader {
     }
 }
 
-/// The first `n` inputs of a .npy file for these networks, on the CPU, token ids as u32 and others
+/// The first `n` inputs of a file for these networks, on the CPU, token ids as u32 and others
 /// finite in the networks' element type, and how many the file has. Whole numbers where a network
 /// takes any are noted: pixels from 0 to 255 are rarely meant.
 ///
@@ -96,7 +100,7 @@ pub fn read_inputs(
 ) -> Result<(Tensor, usize)> {
     let dtype = networks.dtype();
     let header = InputHeader::read(networks, path, layout)?;
-    let array = npy::read_leading(path, header.first(n)?)?;
+    let array = arrays::read_leading(path, header.first(n)?)?;
     array.check_finite()?;
     let (shape, data) = array.into_parts();
     if networks.reads_ids() {
@@ -127,7 +131,7 @@ pub fn read_inputs(
     Ok((tensor, header.count))
 }
 
-/// The examples of a .npy file, read some at a time: its rows, or with `augment` so many shifted
+/// The examples of a file, read some at a time: its rows, or with `augment` so many shifted
 /// and mirrored copies of its images, drawn by `seed`.
 ///
 /// # Errors
@@ -139,7 +143,7 @@ pub fn input_source(
     augment: Option<usize>,
     seed: u64,
 ) -> Result<Box<dyn InputSource>> {
-    let Some(examples) = augment else { return Ok(Box::new(npy::NpyRows::open(path)?)) };
+    let Some(examples) = augment else { return Ok(Box::new(ArrayRows::open(path)?)) };
     let (images, _) = read_inputs(run, networks, path, None, None)?;
     let images = Images::new(images.to_dtype(DType::F32)?)?;
     Ok(Box::new(AugmentedImages::new(images, examples, SHIFT, seed)?))

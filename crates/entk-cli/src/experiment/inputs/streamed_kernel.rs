@@ -35,7 +35,7 @@ pub struct StreamedFlags<'a> {
     pub dtype: DTypeName,
     /// Which kernel of several outputs.
     pub outputs: OutputFlags,
-    /// The .npy file of the inputs.
+    /// The file of the inputs.
     pub inputs: &'a Path,
     /// So many copies of them, where there are to be more.
     pub augment: Option<usize>,

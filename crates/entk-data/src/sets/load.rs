@@ -1,37 +1,21 @@
 //! [`load`]: from the name of a data set to its [`Split`], out of a folder, the folder of the
 //! environment or the crate itself.
 //!
-//! Programs start here; the formats are read by `idx` and `cifar`.
+//! Programs start here; `source` knows the files of each data set.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use crate::{
-    cifar,
     dataset::Split,
-    embedded::embedded,
     error::{DataError, Result},
-    idx, published,
+    sets::{embedded::embedded, source::DataSource},
 };
 
 /// Environment variable that names the folder of data sets.
 pub const DATA_VARIABLE: &str = "ENTK_DATA";
-
-/// The data sets that [`load`] knows. Parsed from and shown as `fashion-mnist`, `mnist`, `cifar10`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum DataSource {
-    /// Fashion-MNIST: 60,000 + 10,000 images, (1, 28, 28); a slice is embedded.
-    #[default]
-    FashionMnist,
-    /// MNIST: 60,000 + 10,000 images, (1, 28, 28).
-    Mnist,
-    /// CIFAR-10: 50,000 + 10,000 images, (3, 32, 32).
-    Cifar10,
-}
 
 /// Where loaded data came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,17 +46,24 @@ pub struct Loaded {
 /// | `fashion-mnist` | the four IDX files | `fashion-mnist`, `FashionMNIST/raw` |
 /// | `mnist` | the four IDX files | `mnist`, `MNIST/raw` |
 /// | `cifar10` | five training files, one test file | `cifar10`, `cifar-10-batches-bin` |
+/// | `cifar100`, `cifar100-coarse` | `train.bin`, `test.bin` | `cifar100`, `cifar-100-binary` |
+/// | `emnist-balanced` and so on | the four IDX files | `emnist`, `EMNIST/raw`, `gzip` |
+/// | `svhn` | `train_32x32.mat`, `test_32x32.mat` | `svhn`, `SVHN` |
 ///
 /// IDX files may be compressed (`.gz`). Those of CIFAR-10 are `data_batch_1.bin` to
-/// `data_batch_5.bin` and `test_batch.bin`; `cifar10/cifar-10-batches-bin` is looked into as well.
-/// The files of MNIST and Fashion-MNIST have the same names: keep them in subfolders.
+/// `data_batch_5.bin` and `test_batch.bin`; `cifar10/cifar-10-batches-bin` and
+/// `cifar100/cifar-100-binary` are looked into as well. The files of MNIST and Fashion-MNIST have
+/// the same names: keep them in subfolders.
 ///
 /// # Errors
 /// [`DataError::NotAFolder`] if `folder` or `ENTK_DATA` is not one; [`DataError::NotFound`], with
 /// the folders looked in, if `folder` holds no file of the data set, or if none is given and there
 /// is no other place; [`DataError::Incomplete`] if only some files are there;
 /// [`DataError::OtherDataset`] if the labels are those of another published data set; otherwise the
-/// errors of [`idx::read_split`] and [`cifar::read_split`].
+/// errors of [`idx::read_split`](crate::idx::read_split),
+/// [`cifar::read_split`](crate::cifar::read_split),
+/// [`emnist::read_split`](crate::emnist::read_split)
+/// and [`svhn::read_split`](crate::svhn::read_split).
 ///
 /// ```
 /// use entk_data::{DataSource, load};
@@ -121,110 +112,6 @@ fn load_from(source: DataSource, folder: Option<&Path>, variable: Option<&Path>)
     })
 }
 
-impl DataSource {
-    /// Every data set.
-    pub const ALL: [Self; 3] = [Self::FashionMnist, Self::Mnist, Self::Cifar10];
-
-    /// The name, as [`FromStr`] reads it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FashionMnist => "fashion-mnist",
-            Self::Mnist => "mnist",
-            Self::Cifar10 => "cifar10",
-        }
-    }
-
-    /// Folders that may hold the files, the most specific first.
-    fn folders(self, root: &Path) -> Vec<PathBuf> {
-        let subfolders: &[&str] = match self {
-            Self::FashionMnist => &["fashion-mnist", "FashionMNIST/raw", ""],
-            Self::Mnist => &["mnist", "MNIST/raw", ""],
-            Self::Cifar10 => {
-                &["cifar10", "cifar10/cifar-10-batches-bin", "cifar-10-batches-bin", ""]
-            }
-        };
-        let join = |subfolder: &&str| {
-            if subfolder.is_empty() { root.to_owned() } else { root.join(subfolder) }
-        };
-        subfolders.iter().map(join).collect()
-    }
-
-    /// Whether a folder holds at least one file of the data set. Missing files are then an error,
-    /// not a reason to look in other folders.
-    fn is_in(self, folder: &Path) -> bool {
-        match self {
-            Self::FashionMnist | Self::Mnist => {
-                idx::FILES.iter().any(|file| idx::find(folder, file).is_some())
-            }
-            Self::Cifar10 => cifar::FILES.iter().any(|file| folder.join(file).is_file()),
-        }
-    }
-
-    fn read(self, folder: &Path) -> Result<Split> {
-        match self {
-            Self::FashionMnist | Self::Mnist => {
-                let split = idx::read_split(folder, self.name())?;
-                self.ensure_not_another(folder, &split)?;
-                Ok(split)
-            }
-            Self::Cifar10 => cifar::read_split(folder),
-        }
-    }
-
-    /// Refuses the labels of another published data set, whose files have these names too.
-    fn ensure_not_another(self, folder: &Path, split: &Split) -> Result<()> {
-        let found = [&split.train, &split.test].map(|part| published::name_of(part.labels()));
-        match found.into_iter().flatten().find(|found| *found != self.name()) {
-            None => Ok(()),
-            Some(found) => Err(DataError::OtherDataset {
-                asked: self.name(),
-                found,
-                folder: folder.to_owned(),
-            }),
-        }
-    }
-
-    fn first_file(self) -> &'static str {
-        match self {
-            Self::FashionMnist | Self::Mnist => idx::FILES[0],
-            Self::Cifar10 => cifar::FILES[0],
-        }
-    }
-
-    fn advice(self) -> &'static str {
-        match self {
-            Self::FashionMnist => {
-                "Fetch the four IDX files (Debian package dataset-fashion-mnist, or github.com/zalandoresearch/fashion-mnist) \
-                 and give their folder, or give none to use the embedded slice"
-            }
-            Self::Mnist => {
-                "Fetch the four IDX files of MNIST (github.com/cvdfoundation/mnist) and give their folder, or set ENTK_DATA to a \
-                 folder with subfolder mnist"
-            }
-            Self::Cifar10 => {
-                "Fetch cifar-10-binary.tar.gz (www.cs.toronto.edu/~kriz/cifar.html), unpack it and give its folder, or set \
-                 ENTK_DATA to a folder with subfolder cifar10"
-            }
-        }
-    }
-}
-
-impl fmt::Display for DataSource {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
-    }
-}
-
-impl FromStr for DataSource {
-    type Err = DataError;
-
-    fn from_str(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|source| source.name() == name);
-        found.ok_or_else(|| DataError::UnknownSource { found: name.to_owned() })
-    }
-}
-
 impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -239,6 +126,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::sets::idx;
 
     /// Writes a data set of one training and one test image of `side` x `side` pixels.
     fn write_idx(folder: &Path, side: u8) {
@@ -325,13 +213,5 @@ mod tests {
         assert!(message.contains("ENTK_DATA") && message.contains("no such folder"), "{message}");
         let error = load_from(DataSource::Mnist, Some(missing), None).expect_err("no folder");
         assert!(matches!(error, DataError::NotAFolder { .. }), "{error}");
-    }
-
-    #[test]
-    fn names_round_trip() {
-        for source in DataSource::ALL {
-            assert_eq!(source.to_string().parse::<DataSource>().expect("known"), source);
-        }
-        assert!(matches!("imagenet".parse::<DataSource>(), Err(DataError::UnknownSource { .. })));
     }
 }

@@ -53,7 +53,7 @@ const SMALL_BYTES: u64 = 1 << 26;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Names of the image and label files of the two splits, without `.gz`.
-pub(crate) const FILES: [&str; 4] = [
+pub(super) const FILES: [&str; 4] = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte",
@@ -61,7 +61,7 @@ pub(crate) const FILES: [&str; 4] = [
 ];
 
 /// Number of classes of MNIST and Fashion-MNIST.
-pub(crate) const CLASSES: usize = 10;
+pub(super) const CLASSES: usize = 10;
 
 /// Images of an IDX file as (N, 1, H, W), pixels / 255.
 ///
@@ -116,30 +116,51 @@ pub fn parse_labels(bytes: &[u8], file: &str, classes: usize) -> Result<Vec<u8>>
 /// [`DataError::Incomplete`] if a file is missing, [`DataError::CountMismatch`] if images and
 /// labels differ in number, otherwise as [`read_images`] and [`read_labels`].
 pub fn read_split(folder: impl AsRef<Path>, name: &str) -> Result<Split> {
-    let folder = folder.as_ref();
-    let missing: Vec<String> = FILES
+    read_files(folder.as_ref(), FILES, name, |images, labels, name| {
+        dataset(
+            name,
+            (read_images(images)?, images),
+            (read_labels(labels, CLASSES)?, labels),
+            CLASSES,
+        )
+    })
+}
+
+/// Train and test part from these files: images and labels of the training part, then of the test
+/// part, each pair read by `read` with the name of the part.
+pub(super) fn read_files(
+    folder: &Path,
+    files: [&str; 4],
+    name: &str,
+    read: impl Fn(&Path, &Path, String) -> Result<Dataset>,
+) -> Result<Split> {
+    let missing: Vec<String> = files
         .iter()
         .filter(|file| find(folder, file).is_none())
         .map(|file| format!("{file} (or {file}.gz)"))
         .collect();
-    let paths: Vec<PathBuf> = FILES.iter().filter_map(|file| find(folder, file)).collect();
+    let paths: Vec<PathBuf> = files.iter().filter_map(|file| find(folder, file)).collect();
     let [train_images, train_labels, test_images, test_labels] = paths.as_slice() else {
         return Err(DataError::Incomplete { folder: folder.to_owned(), missing });
     };
     Ok(Split {
-        train: read_pair(train_images, train_labels, format!("{name} train"))?,
-        test: read_pair(test_images, test_labels, format!("{name} test"))?,
+        train: read(train_images, train_labels, format!("{name} train"))?,
+        test: read(test_images, test_labels, format!("{name} test"))?,
     })
 }
 
 /// The path of this IDX file in the folder, plain or compressed, if there.
-pub(crate) fn find(folder: &Path, file: &str) -> Option<PathBuf> {
+pub(super) fn find(folder: &Path, file: &str) -> Option<PathBuf> {
     [folder.join(file), folder.join(format!("{file}.gz"))].into_iter().find(|path| path.is_file())
 }
 
-fn read_pair(images_path: &Path, labels_path: &Path, name: String) -> Result<Dataset> {
-    let images = read_images(images_path)?;
-    let labels = read_labels(labels_path, CLASSES)?;
+/// The images and labels of two files, which must be of one number.
+pub(super) fn dataset(
+    name: String,
+    (images, images_path): (Images, &Path),
+    (labels, labels_path): (Vec<u8>, &Path),
+    classes: usize,
+) -> Result<Dataset> {
     if images.count() != labels.len() {
         return Err(DataError::CountMismatch {
             images_from: images_path.display().to_string(),
@@ -148,7 +169,14 @@ fn read_pair(images_path: &Path, labels_path: &Path, name: String) -> Result<Dat
             labels: labels.len(),
         });
     }
-    Dataset::new(name, images, labels, CLASSES)
+    Dataset::new(name, images, labels, classes)
+}
+
+/// Number, rows and columns of the images of a file, and their bytes.
+pub(super) fn read_pixels(path: &Path) -> Result<([usize; 3], Vec<u8>)> {
+    let (reader, length, file) = open(path)?;
+    let (sizes, pixels) = decode(reader, length, &file, IMAGES)?;
+    Ok(([sizes[0], sizes[1], sizes[2]], pixels))
 }
 
 /// The file, its length in bytes and its name for messages.

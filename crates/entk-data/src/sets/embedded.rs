@@ -6,12 +6,12 @@
 use crate::{
     dataset::{Dataset, Split},
     error::Result,
-    idx,
+    sets::idx,
 };
 
 macro_rules! data {
     ($file:literal) => {
-        (include_bytes!(concat!("../data/", $file)).as_slice(), concat!("embedded ", $file))
+        (include_bytes!(concat!("../../data/", $file)).as_slice(), concat!("embedded ", $file))
     };
 }
 

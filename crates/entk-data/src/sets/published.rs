@@ -10,7 +10,7 @@ const LABELS: [(&str, &str); 4] = [
 ];
 
 /// The data set whose training or test labels these are; none for others, such as a part of one.
-pub(crate) fn name_of(labels: &[u8]) -> Option<&'static str> {
+pub(super) fn name_of(labels: &[u8]) -> Option<&'static str> {
     let hash = blake3::hash(labels).to_hex();
     LABELS.iter().find(|(_, known)| *known == hash.as_str()).map(|(name, _)| *name)
 }
@@ -20,7 +20,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{DataError, DataSource, idx, load};
+    use crate::{DataError, DataSource, load, sets::idx};
 
     /// Where the Debian package puts the data set.
     const DEBIAN: &str = "/usr/share/datasets/fashion-mnist";
