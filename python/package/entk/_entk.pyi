@@ -7,6 +7,25 @@ from typing import Any, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "CrossGram",
+    "Eigenpairs",
+    "Gram",
+    "Network",
+    "Params",
+    "__version__",
+    "alignment",
+    "cross_gram",
+    "eigh",
+    "eigsh",
+    "energy_concentration",
+    "fashion_mnist_slice",
+    "fit_linearized",
+    "gram",
+    "linearized_outputs",
+    "predict",
+    "rayleigh_alignment",
+]
 __version__: str
 
 _Path: TypeAlias = str | os.PathLike[str]
@@ -105,7 +124,7 @@ class Eigenpairs:
     def residuals(self) -> _F64: ...
     @property
     def clusters(self) -> list[tuple[int, int]]: ...
-    def __getitem__(self, j: int) -> tuple[float, _F64]: ...
+    def __getitem__(self, j: int, /) -> tuple[float, _F64]: ...
     def __len__(self) -> int: ...
 
 def gram(
