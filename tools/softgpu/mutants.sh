@@ -49,7 +49,7 @@ found_by() {
   local check=$PWD/target/out status
   status=$(ended "$1" "$CARGO_TARGET_DIR/debug/entk" verify --quick --only verify --out "$check")
   ((status)) && echo "verify ($status)" && return
-  status=$(ended "$1" "$engine" device:: go_to_another_device --test-threads 1)
+  status=$(ended "$1" "$engine" device:: device_operators:: go_to_another_device --test-threads 1)
   ((status)) && echo "tests of the engine ($status)" && return
   status=$(ended "$1" "$units" multi_device:: --test-threads 1)
   ((status)) && echo "unit tests ($status)" && return
