@@ -53,21 +53,25 @@ same free-2 free-4
 
 # Ended: by a signal to mpirun, which passes it on (75), and by the death of one rank. Then on with
 # another number of ranks.
-slow=(--gram gram/gram.zarr --k 400 --block 2 --tolerance 1e-12)
+slow=(--gram gram/gram.zarr --k 900 --block 2 --tolerance 1e-12)
+begin=$(date +%s%N)
 ranks 3 "$entk" eigen "${slow[@]}" --out whole 2>/dev/null
+half=$(awk -v from="$begin" -v to="$(date +%s%N)" 'BEGIN { print (to - from) / 2e9 }')
 for signal in USR1 KILL; do
   out=ended-$signal
   # Not by the function, whose process would be the shell's.
   "${launch[@]}" -n 2 "$entk" eigen "${slow[@]}" --out "$out" 2>"$out.log" & mpirun=$!
-  for _ in $(seq 600); do
-    sleep 0.1
-    { compgen -G "$out/*.checkpoint" >/dev/null || [ $signal = USR1 ]; } && break
-  done
-  sleep 2
   if [ $signal = USR1 ]; then
+    sleep "$half"
     kill -USR1 $mpirun
   else
-    kill -KILL "$(pgrep -P $mpirun | tail -n 1)"
+    for _ in $(seq 600); do
+      compgen -G "$out/*.checkpoint" >/dev/null && break
+      sleep 0.1
+    done
+    rank=$(pgrep -P $mpirun | tail -n 1 || true)
+    [ -n "$rank" ] || { echo "FAILED: no rank to kill"; cat "$out.log"; exit 1; }
+    kill -KILL "$rank"
   fi
   code=0
   wait $mpirun || code=$?

@@ -18,7 +18,7 @@ const HEAD: usize = 10;
 ///
 /// ```
 /// let gram = entk_spectral::Gram::from_lower_f64(2, vec![2.0, 0.0, 0.0, 2.0])?;
-/// assert_eq!(gram.to_string(), "Gram 2 x 2, f64: trace 4.0000e0, effective rank 2.0");
+/// assert_eq!(gram.to_string(), "Gram 2 x 2, f64: trace 4.0000e0, participation ratio 2.0");
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
 impl fmt::Display for Gram {
@@ -28,7 +28,7 @@ impl fmt::Display for Gram {
         match (self.trace(), self.frobenius()) {
             (Ok(trace), Ok(norm)) if norm > 0.0 => {
                 let rank = (trace / norm) * (trace / norm);
-                write!(f, "trace {trace:.4e}, effective rank {rank:.1}")
+                write!(f, "trace {trace:.4e}, participation ratio {rank:.1}")
             }
             (Ok(trace), Ok(_)) => write!(f, "trace {trace:.4e}, all entries zero"),
             _ => write!(f, "trace or norm beyond f64"),
@@ -108,7 +108,7 @@ mod tests {
     fn a_gram_says_how_many_eigenvalues_carry_its_trace() {
         assert_eq!(
             diagonal(&[3.0, 1.0]).to_string(),
-            "Gram 2 x 2, f64: trace 4.0000e0, effective rank 1.6"
+            "Gram 2 x 2, f64: trace 4.0000e0, participation ratio 1.6"
         );
         assert!(diagonal(&[0.0]).to_string().ends_with("trace 0.0000e0, all entries zero"));
         assert!(diagonal(&[f64::MAX, f64::MAX]).to_string().ends_with("beyond f64"));

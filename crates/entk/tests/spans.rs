@@ -8,6 +8,7 @@ use std::sync::{
 };
 
 use entk::{prelude::*, spectral::Solver};
+use entk_testing::TestResult;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -54,7 +55,7 @@ impl Subscriber for Listener {
     fn exit(&self, _: &Id) {}
 }
 
-fn work() -> Result<(), Error> {
+fn work() -> TestResult {
     let sample = embedded()?.standardized()?.0.train.stratified_subset(60, 0)?;
     let network = MlpConfig { input: [1, 28, 28], ..MlpConfig::default() }.network()?;
     let theta = network.init(0, DType::F32, &Device::Cpu)?;
@@ -69,7 +70,7 @@ fn work() -> Result<(), Error> {
 }
 
 #[test]
-fn what_takes_long_has_a_span_with_its_size() -> Result<(), Error> {
+fn what_takes_long_has_a_span_with_its_size() -> TestResult {
     let listener = Listener::default();
     tracing::subscriber::with_default(listener.clone(), work)?;
     let spans = listener.spans.lock().expect("a lock").clone();

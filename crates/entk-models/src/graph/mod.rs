@@ -97,6 +97,12 @@ pub struct Graph {
     pub(crate) variances: Vec<usize>,
 }
 
+/// Whether a value of this shape has no more numbers of f64 than a machine can address.
+fn is_addressable(shape: &[usize]) -> bool {
+    let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
+    count.is_some_and(|count| count <= isize::MAX as usize / size_of::<f64>())
+}
+
 impl Graph {
     /// No value yet.
     pub fn new() -> Self {
@@ -129,7 +135,7 @@ impl Graph {
         if spec.shape.contains(&0) {
             return Err(ModelError::zero(format!("{}: sizes {:?}", spec.name, spec.shape)));
         }
-        if spec.elem_count() > isize::MAX as usize / size_of::<f64>() {
+        if !is_addressable(&spec.shape) {
             return Err(ModelError::TooLarge { name: spec.name, shape: spec.shape });
         }
         if self.specs.iter().any(|other| other.name == spec.name) {
@@ -172,8 +178,8 @@ impl Graph {
     /// The result of an operation on values.
     ///
     /// # Errors
-    /// Values of another graph, those that the operation refuses, a result of size 0, or a
-    /// structured weight that depends on an input.
+    /// Values of another graph, those that the operation refuses, a result of size 0, values of
+    /// more numbers than can be addressed, or a structured weight that depends on an input.
     pub fn apply(&mut self, operation: impl Operation, inputs: &[Value]) -> Result<Value> {
         let inputs: Vec<usize> = inputs.iter().map(|value| value.0).collect();
         self.append(Arc::new(operation), inputs)
@@ -192,9 +198,18 @@ impl Graph {
         if inputs.iter().enumerate().any(depends) {
             return Err(ModelError::WeightOfInput { operation: format!("{operation:?}") });
         }
-        let shape = operation.output_shape(&self.shapes(&inputs))?;
+        let shapes = self.shapes(&inputs);
+        if let Some(shape) = shapes.iter().find(|shape| !is_addressable(shape)) {
+            let name = format!("{operation:?}: one of its inputs");
+            return Err(ModelError::TooLarge { name, shape: shape.to_vec() });
+        }
+        let shape = operation.output_shape(&shapes)?;
         if shape.contains(&0) {
             return Err(ModelError::zero(format!("{operation:?}: sizes {shape:?} of its result")));
+        }
+        if !is_addressable(&shape) {
+            let name = format!("{operation:?}: its result");
+            return Err(ModelError::TooLarge { name, shape });
         }
         let shared = inputs.iter().all(|at| self.nodes[*at].shared);
         Ok(self.push(Node { source: Source::Result { operation, inputs }, shape, shared }))

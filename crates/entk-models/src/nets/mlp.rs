@@ -46,7 +46,8 @@ impl MlpConfig {
     /// # Errors
     /// A width of zero.
     pub fn network(&self) -> Result<Network> {
-        let mut width = self.input.iter().product();
+        // Beyond what can be counted `Flatten` is refused.
+        let mut width = self.input.iter().fold(1, |n: usize, size| n.saturating_mul(*size));
         let mut layers = Sequential::new().then(Flatten);
         for (at, next) in self.hidden.iter().chain([&self.outputs]).enumerate() {
             if width == 0 || *next == 0 {

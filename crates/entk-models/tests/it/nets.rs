@@ -153,6 +153,10 @@ fn parameters_beyond_counting_and_beyond_memory_are_refused_before_they_are_draw
     let wide = |width| Sequential::new().then(Dense::new("a", 4, width));
     let beyond = Network::new(&[4], wide(usize::MAX / 2)).map(|_| ());
     assert!(matches!(beyond, Err(ModelError::TooLarge { name, .. }) if name == "a.weight"));
+    let inputs = Network::new(&[1 << 40, 1 << 40], Sequential::new().then(Flatten)).map(|_| ());
+    assert!(matches!(&inputs, Err(ModelError::TooLarge { name, .. }) if name.contains("inputs")));
+    let mlp = MlpConfig { input: [1, 1 << 40, 1 << 40], ..MlpConfig::default() }.network();
+    assert!(matches!(mlp, Err(ModelError::TooLarge { .. })));
     let network = Network::new(&[4], wide(1 << 44)).expect("a network of shapes");
     let drawn = network.init(0, DType::F32, test_device());
     assert!(matches!(drawn, Err(ModelError::NoMemory(_))), "{drawn:?}");
