@@ -11,8 +11,10 @@ import pytest
 
 import entk
 
+# A process in the background of a script begins with SIGINT ignored.
 LONG = """
-import os, sys, entk
+import signal, entk
+signal.signal(signal.SIGINT, signal.default_int_handler)
 x = entk.datasets.fashion_mnist_slice().x_train
 network = entk.Network.named("lenet5", (1, 28, 28), outputs=10)
 seen = []
@@ -28,7 +30,7 @@ except KeyboardInterrupt:
 """
 CALLS = {
     "gram": "entk.gram(network, x[:400], network.init(), outputs='full', progress=progress)",
-    "fit": "entk.fit_linearized(network, x[:500], [0] * 500, network.init(), epochs=9999, "
+    "fit": "entk.fit_linearized(network, x[:500], [0] * 500, network.init(), epochs=999, "
     "progress=progress)",
 }
 
@@ -48,6 +50,7 @@ def test_ctrl_c_ends_what_cannot_be_stopped():
     """The dense solver knows no stop; the call ends, and the process with it."""
     code = """
 import entk, numpy, os, signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
 x = numpy.random.default_rng(0).normal(size=(3000, 3000))
 kernel = entk.Gram(x @ x.T)
 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
