@@ -230,8 +230,10 @@ API int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t size, void *handle)
   return call("cuMemcpyDtoHAsync", [=] {
     StreamPtr stream = need_stream(handle, true);
     copy("cuMemcpyDtoHAsync", stream, {(uint64_t)to, nullptr}, {from, stream->context}, size);
-    if (is_pinned(to, size)) count("copies into page-locked memory");
-    else {
+    if (is_pinned(to, size)) {
+      count("copies into page-locked memory");
+      if (size >= 1 << 20) count("long copies into page-locked memory");
+    } else {
       wait_for(*stream->context);
       finish(stream);
     }

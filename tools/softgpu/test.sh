@@ -61,10 +61,16 @@ run() {
 }
 
 check=(entk verify --quick --out "$out/verify")
-SOFTGPU_STATS=$out/counts run lazy 1 "${check[@]}"
-# Its floors are products of random numbers, since those of constant ones run faster.
+run lazy 1 "${check[@]}" --only verify
+SOFTGPU_STATS=$out/counts run lazy 1 "${check[@]}" --only time
+# Its floors are products of random numbers, since those of constant ones run faster, and copies by
+# way of page-locked memory, as tiles go.
 if ! grep -q curandGenerate "$out/counts"; then
   echo "FAILED: entk verify draws no random operands"
+  exit 1
+fi
+if ! grep -q "long copies into page-locked memory" "$out/counts"; then
+  echo "FAILED: entk verify times copies into pageable memory"
   exit 1
 fi
 run eager 1 "${check[@]}" --only verify
