@@ -191,7 +191,9 @@ class Chapter:
 
 def build():
     """The folder of the built `entk`."""
-    built = ["cargo", "build", "--quiet", "--locked", "--workspace", "--bin", "entk"]
+    # An example beside it: without one, dependencies would have other features than in tests.
+    what = ["--workspace", "--bin", "entk", "--example", "fig10"]
+    built = ["cargo", "build", "--quiet", "--locked", *what]
     subprocess.run(built, cwd=ROOT, check=True)
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 

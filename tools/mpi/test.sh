@@ -14,7 +14,7 @@ done
 if [ $# -eq 0 ]; then
   compgen -G "/usr/lib*/llvm*/lib/libclang*.so*" >/dev/null || [ -n "${LIBCLANG_PATH:-}" ] ||
     { echo "SKIPPED: no libclang"; exit; }
-  cargo build --workspace --locked --features entk-cli/mpi --bin entk
+  cargo build --workspace --locked --features entk-cli/mpi --bin entk --example fig10
 fi
 entk=$(realpath "${1:-target/debug/entk}")
 work=$(mktemp -d)

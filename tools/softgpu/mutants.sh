@@ -21,7 +21,8 @@ find "$copy" -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} +
 git ls-files -z | xargs -0 cp --parents -t "$copy"
 python3 "$list" "$copy"
 cd "$copy"
-cargo build --workspace --features cuda --bin entk
+# An example beside it: without one, dependencies would have other features than in tests.
+cargo build --workspace --features cuda --bin entk --example fig10
 cargo test --workspace --features cuda --no-run --lib --test it --test device_memory \
   --message-format json >tests.json
 

@@ -31,7 +31,8 @@ for line in sys.stdin:
 }
 cargo test --workspace "${cargo[@]}" --no-run --message-format json \
   --test golden --test it --test device --test device_memory >target/softgpu/tests.json
-cargo build --workspace "${cargo[@]}" --message-format json --bin entk \
+# An example beside it: without one, dependencies would have other features than in tests.
+cargo build --workspace "${cargo[@]}" --message-format json --bin entk --example fig10 \
   >target/softgpu/command.json
 declare -A program
 while read -r name path; do program[$name]=$path; done < <(
