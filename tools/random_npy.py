@@ -7,20 +7,16 @@
 import argparse
 import math
 import random
-import struct
+
+import npy
 
 
 def write(path, shape, classes=None):
     draw, count = random.Random(1), math.prod(shape)
     if classes is None:
-        kind, letter, numbers = "f4", "f", [draw.gauss(0, 1) for _ in range(count)]
+        npy.write(path, shape, "<f4", [draw.gauss(0, 1) for _ in range(count)])
     else:
-        kind, letter, numbers = "i8", "q", [draw.randrange(classes) for _ in range(count)]
-    header = f"{{'descr': '<{kind}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
-    header = header.ljust(117) + "\n"
-    with open(path, "wb") as file:
-        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode())
-        file.write(struct.pack(f"<{count}{letter}", *numbers))
+        npy.write(path, shape, "<i8", [draw.randrange(classes) for _ in range(count)])
 
 
 if __name__ == "__main__":

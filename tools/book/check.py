@@ -20,12 +20,15 @@ import os
 import pathlib
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import npy
+
 SOURCE = ROOT / "docs/book/src"
 TORCH = ROOT / "crates/entk/tests/golden/torch"
 IMAGES = ROOT / "crates/entk-data/data"
@@ -68,14 +71,6 @@ def blocks(text):
     return found
 
 
-def write_npy(path, shape, values, kind="<f4"):
-    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {tuple(shape)}, }}"
-    header += " " * (-(len(header) + 11) % 64) + "\n"
-    pack = {"<f4": "f", "<i8": "q"}[kind]
-    start = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
-    path.write_bytes(start + struct.pack(f"<{len(values)}{pack}", *values))
-
-
 def images(count):
     """Images of the embedded slice, standardised, and their labels."""
     pixels = gzip.open(IMAGES / "t10k-images-idx3-ubyte.gz").read()[16 : 16 + count * 784]
@@ -88,12 +83,12 @@ def furnish(folder, chapter):
     if "pytorch" in chapter:
         shutil.copy(TORCH / "mlp.pt2", folder / "model.pt2")
         shutil.copy(TORCH / "mlp.safetensors", folder / "verify.safetensors")
-        write_npy(folder / "x.npy", [4, 1, 6, 6], images(1)[0][:144])
+        npy.write(folder / "x.npy", [4, 1, 6, 6], "<f4", images(1)[0][:144])
         return
     count = 200
     pixels, labels = images(count)
-    write_npy(folder / "x.npy", [count, 1, 28, 28], pixels)
-    write_npy(folder / "y.npy", [count], labels, "<i8")
+    npy.write(folder / "x.npy", [count, 1, 28, 28], "<f4", pixels)
+    npy.write(folder / "y.npy", [count], "<i8", labels)
 
 
 def close(expected, found):
