@@ -17,3 +17,13 @@ struct Operations;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/pytorch.md")]
 struct Pytorch;
+
+/// Compiles the guide to weights from elsewhere as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/weights.md")]
+struct Weights;
+
+/// Compiles the guide to GPUs as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/cuda.md")]
+struct Cuda;
