@@ -18,6 +18,9 @@ use entk_cli::{
 use serde::Serialize;
 
 /// How good the pairs are, and what they cost.
+///
+/// All of it is of the matrix that was handed in, as it is stored: of a file of f16 or bf16, whose
+/// entries f32 has exactly, it says nothing of what they were rounded from.
 #[derive(Serialize)]
 pub struct Certificate {
     /// Rows of the kernel whose pairs they are.
