@@ -188,21 +188,20 @@ impl CostProbe {
     }
 
     fn matrix_free(&self, examples: usize, cluster: &Cluster) -> WayCost {
-        let (n, hosts) = (examples as f64, cluster.hosts.max(1) as f64);
+        let (n, hosts) = (examples as f64, cluster.hosts.max(1));
         let rows = examples.saturating_mul(self.per);
         let len = rows.min(self.columns);
         // Of the columns' Gram in one pass, of the rows' in two.
         let passes = if rows > self.columns { 1.0 } else { 2.0 };
         let block = self.solver.block.unwrap_or(BLOCKS[0]) as f64;
         let PassRate { fixed, sweep, column } = self.jacobian;
-        let product = fixed + n * (passes * sweep / block + column) / hosts;
-        let held = (rows as u64).saturating_mul(24 * self.pairs as u64) / hosts as u64;
-        let bytes = [self.jacobian_bytes, self.vectors(len), held];
+        let product = fixed + n * (passes * sweep / block + column) / hosts as f64;
+        let solver = self.solver.row_gram_bytes(rows.div_ceil(hosts), len, self.pairs);
         WayCost {
             way: Way::MatrixFree,
             assembly_s: 0.0,
             solve_s: self.solve_s(self.solves[0], product, len as f64, cluster),
-            memory: bytes.iter().fold(0, |sum, bytes| bytes.saturating_add(sum)),
+            memory: solver.saturating_add(self.jacobian_bytes),
             disk: 0,
         }
     }
@@ -330,9 +329,14 @@ mod tests {
         assert_eq!(store.solve_s, 170.0 * 0.125 * 512.0 * 512.0);
         // More parameters than examples: two sweeps for 32 columns.
         assert_eq!(free.solve_s, 90.0 * (2.0 + 512.0 * (2.0 * 4.0 / 32.0 + 0.5)));
+        // Products with the Jacobian, a solve of 512 numbers a vector, and the pairs three times.
+        let solver = EigshConfig::default().bytes(512, 10);
+        assert_eq!(free.memory, (1 << 20) + solver + 3 * 8 * 10 * 512);
         // Fewer: one.
         let [_, _, free] = probe().cost(2048, &cluster(1)).ways;
         assert_eq!(free.solve_s, 90.0 * (2.0 + 2048.0 * (4.0 / 32.0 + 0.5)));
+        let solver = EigshConfig::default().bytes(1000, 10);
+        assert_eq!(free.memory, (1 << 20) + solver + 3 * 8 * 10 * 2048);
     }
 
     #[test]
@@ -342,6 +346,8 @@ mod tests {
         let sent = 90.0 * 8.0 * 512.0 * 0.75 / 1e9;
         assert_eq!(four[0].solve_s, one[0].solve_s / 4.0 + sent);
         assert_eq!(four[1].disk, one[1].disk);
+        // Each holds its rows of the pairs.
+        assert_eq!(one[2].memory - four[2].memory, 3 * 8 * 10 * (512 - 128));
         // A slow disk: all of a solve is reading.
         let slow = Cluster { disk: 0.0625, ..cluster(1) };
         let reading = 4.0 * 512.0 * 256.0 / slow.disk;

@@ -105,6 +105,14 @@ impl EigshConfig {
         if self.is_iterative(n, k) { self.bytes_of_rows(n, n, k) } else { eigh_bytes(n) }
     }
 
+    /// Memory that [`eigsh_row_gram`](crate::eigsh_row_gram()) takes beside the operator for the
+    /// `k` largest pairs of A A^T, in bytes: that of a solve on the smaller side of A, of `side`
+    /// numbers a vector, and the pairs three times, of which `rows` rows are held here.
+    pub fn row_gram_bytes(&self, rows: usize, side: usize, k: usize) -> u64 {
+        let pairs = (rows as u64).saturating_mul(k as u64).saturating_mul(3 * 8);
+        self.bytes(side, k.min(side)).saturating_add(pairs)
+    }
+
     /// As [`bytes`](Self::bytes), for a rank that holds so many of n rows; solved by products.
     pub fn bytes_of_rows(&self, rows: usize, n: usize, k: usize) -> u64 {
         let block = self.block.unwrap_or(WIDEST_HINT).min(n);

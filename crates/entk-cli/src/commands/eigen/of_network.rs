@@ -102,8 +102,7 @@ fn ensure_fits(solve: &Solve<'_>, jacobian: &JacobianOperator<'_>) -> Result<()>
     let (settings, k) = (solve.flags.config()?, solve.flags.k);
     let (rows, columns) = (jacobian.rows(), jacobian.cols());
     let block = settings.block.unwrap_or(jacobian.block());
-    let vectors = (rows as u64).saturating_mul(k as u64).saturating_mul(24);
-    let solver = settings.bytes(rows.min(columns), k).saturating_add(vectors);
+    let solver = settings.row_gram_bytes(rows, rows.min(columns), k);
     let needed = solver.saturating_add(jacobian.bytes(block));
     let what = format!("{k} eigenpairs of {rows} rows and {columns} parameters");
     ensure(&what, needed, None, "ask for fewer with --k")?;
