@@ -149,7 +149,7 @@ impl Run {
     /// Shows no progress and no notes, beside another process of the same run that does.
     #[must_use]
     pub fn silent(self) -> Self {
-        Self { progress: Progress::silent(), ..self }
+        Self { progress: Progress::Silent, ..self }
     }
 
     /// Removes the `record.json` of an earlier run: until [`finish`](Self::finish) writes it, the
@@ -189,7 +189,7 @@ impl Run {
     pub fn note(&self, note: impl Display) {
         let note = note.to_string();
         if !self.notes.borrow().contains(&note) {
-            if !self.progress.is_silent() {
+            if self.progress != Progress::Silent {
                 say(&note);
             }
             self.notes.borrow_mut().push(note);

@@ -20,47 +20,41 @@ const WORTH_A_LINE: Duration = Duration::from_secs(1);
 const BAR: &str =
     "{prefix:>20} [{bar:30}] {pos}/{len}  {elapsed_precise} (left: {eta})  {wide_msg}";
 
-/// Reports stages on stderr.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    terminal: bool,
-    silent: bool,
+/// How stages are reported on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A bar that moves, on a terminal.
+    Bars,
+    /// A line a minute, in a log.
+    Lines,
+    /// Not at all, beside another process that does.
+    Silent,
 }
 
 impl Progress {
     /// Bars if stderr is a terminal, plain lines otherwise.
     pub fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), silent: false }
-    }
-
-    /// Says nothing, beside another process that does.
-    pub(crate) fn silent() -> Self {
-        Self { terminal: false, silent: true }
-    }
-
-    pub(crate) fn is_silent(&self) -> bool {
-        self.silent
+        if std::io::stderr().is_terminal() { Self::Bars } else { Self::Lines }
     }
 
     /// Starts a stage of `total` steps.
     pub fn stage(&self, name: &str, total: u64) -> Stage {
-        let target = match self.terminal {
-            true => ProgressDrawTarget::stderr(),
-            false => ProgressDrawTarget::hidden(),
+        let target = match self {
+            Self::Bars => ProgressDrawTarget::stderr(),
+            Self::Lines | Self::Silent => ProgressDrawTarget::hidden(),
         };
         let bar = ProgressBar::with_draw_target(Some(total), target).with_prefix(name.to_owned());
         if let Ok(style) = ProgressStyle::with_template(BAR) {
             bar.set_style(style.progress_chars("=> "));
         }
-        if self.terminal {
+        if *self == Self::Bars {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
         let started = Instant::now();
         Stage {
             name: name.to_owned(),
             bar,
-            terminal: self.terminal,
-            silent: self.silent,
+            progress: *self,
             started,
             last_line: Mutex::new(started),
         }
@@ -78,8 +72,7 @@ impl Default for Progress {
 pub struct Stage {
     name: String,
     bar: ProgressBar,
-    terminal: bool,
-    silent: bool,
+    progress: Progress,
     started: Instant,
     last_line: Mutex<Instant>,
 }
@@ -118,7 +111,7 @@ impl Stage {
     /// this, as by an error, ends silently.
     pub fn finish(self) {
         self.bar.finish_and_clear();
-        if self.silent || self.started.elapsed() < WORTH_A_LINE {
+        if self.progress == Progress::Silent || self.started.elapsed() < WORTH_A_LINE {
             return;
         }
         let seconds = self.started.elapsed().as_secs_f64();
@@ -126,7 +119,7 @@ impl Stage {
     }
 
     fn maybe_line(&self) {
-        if self.terminal || self.silent {
+        if self.progress != Progress::Lines {
             return;
         }
         let Ok(mut last) = self.last_line.try_lock() else { return };
@@ -160,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_line_of_the_log_says_how_far_it_is() {
-        let stage = Progress { terminal: false, silent: false }.stage("gram", 10);
+        let stage = Progress::Lines.stage("gram", 10);
         stage.advance(3);
         stage.message("tile 3");
         assert_eq!(stage.done(), 3);
@@ -171,7 +164,7 @@ mod tests {
 
     #[test]
     fn threads_advance_together() {
-        let stage = Progress { terminal: false, silent: false }.stage("gram", 200);
+        let stage = Progress::Lines.stage("gram", 200);
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| (0..100).for_each(|_| stage.advance(1)));
