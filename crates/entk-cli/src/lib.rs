@@ -49,7 +49,7 @@ mod run;
 pub use cli::{
     device::{DeviceFlags, by_name, parse_device},
     exit::{EXIT_CODES, STOPPED, exit, exit_with},
-    flags::{CommonFlags, Defaults, Size, parse_flags, with_defaults},
+    flags::{CommonFlags, Defaults, Size, parse_flags, try_parse, with_defaults},
     index_list::{IndexFlags, IndexList, indices},
     model_flags::{ModelChoice, ModelFlags},
     names::{ActivationName, DTypeName, DataName, LayoutName, ModelName, PaddingName},

@@ -7,9 +7,9 @@ mod commands;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, Parser};
 use commands::Command;
-use entk_cli::with_defaults;
+use entk_cli::{try_parse, with_defaults};
 
 /// Kernels, spectra and training of linearized neural networks.
 ///
@@ -25,12 +25,9 @@ struct Entk {
 
 fn main() -> ExitCode {
     let mut line = line();
-    let parsed = line
-        .try_get_matches_from_mut(std::env::args_os())
-        .and_then(|mut matches| Entk::from_arg_matches_mut(&mut matches));
-    match parsed {
+    match try_parse::<Entk>(&mut line, std::env::args_os()) {
         Ok(entk) => entk.command.run(line),
-        Err(error) => error.format(&mut line).exit(),
+        Err(error) => error.exit(),
     }
 }
 

@@ -2,9 +2,9 @@
 //! defaults come in, network, data set, sizes, seed and folders go out. Programs parse them with
 //! [`parse_flags`], figures through `FigureFlags`.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Command, Parser, builder::ArgPredicate};
+use clap::{Args, Command, FromArgMatches, Parser, builder::ArgPredicate};
 use serde::Serialize;
 
 use crate::{
@@ -197,20 +197,24 @@ pub fn parse_flags<C: Parser>(defaults: &Defaults) -> C {
 
 /// [`parse_flags`] with `command`: that of `C`, or one with another name or text.
 pub(crate) fn parse_command<C: Parser>(command: Command, defaults: &Defaults) -> C {
-    match try_parse(command, defaults, std::env::args_os()) {
+    let mut command = with_defaults(command, defaults);
+    match try_parse(&mut command, std::env::args_os()) {
         Ok(flags) => flags,
         Err(error) => error.exit(),
     }
 }
 
-fn try_parse<C: Parser>(
-    command: Command,
-    defaults: &Defaults,
-    arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString> + Clone>,
+/// What the arguments say by the definition `command`, which is that of `C` with other defaults.
+///
+/// # Errors
+/// A mistake in the arguments, with the usage of the command; and `--help` and `--version`, which
+/// print and exit as mistakes do.
+pub fn try_parse<C: FromArgMatches>(
+    command: &mut Command,
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> clap::error::Result<C> {
-    let mut command = with_defaults(command, defaults);
     let mut matches = command.try_get_matches_from_mut(arguments)?;
-    C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(command))
 }
 
 fn help_of_size(help: &str, size: Size) -> String {
@@ -269,7 +273,7 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Result<CommonFlags, String> {
         let line = ["fig02"].iter().chain(arguments);
-        try_parse::<Program>(Program::command(), &Defaults::default(), line)
+        try_parse::<Program>(&mut with_defaults(Program::command(), &Defaults::default()), line)
             .map(|program| program.common)
             .map_err(|error| error.to_string())
     }
@@ -297,7 +301,8 @@ mod tests {
             Defaults { train: Size::new(2_000, 500).for_resnet18(900), ..Defaults::default() };
         let train = |arguments: &[&str]| {
             let line = ["fig02"].iter().chain(arguments);
-            let program = try_parse::<Program>(Program::command(), &defaults, line);
+            let mut command = with_defaults(Program::command(), &defaults);
+            let program = try_parse::<Program>(&mut command, line);
             program.map(|program| program.common.train).map_err(|error| error.to_string())
         };
         assert_eq!(train(&["--model", "mlp"])?, 2_000);
