@@ -51,6 +51,7 @@ pub use cli::{
     exit::{EXIT_CODES, STOPPED, exit, exit_with},
     flags::{CommonFlags, Defaults, Size, parse_flags, try_parse, with_defaults},
     index_list::{IndexFlags, IndexList, indices},
+    kernel_flags::KernelFlags,
     model_flags::{ModelChoice, ModelFlags},
     names::{ActivationName, DTypeName, DataName, LayoutName, ModelName, PaddingName},
     numbers::{parse_positive, parse_seed, parse_size, takes_negative},
@@ -67,7 +68,7 @@ pub use experiment::{
     inductive::{InductivePairs, agreement},
     inputs::{
         InputHeader, input_source, read_inputs,
-        streamed_kernel::{StreamedFlags, StreamedKernel},
+        streamed_kernel::StreamedKernel,
     },
     kernel::InitialKernel,
     labels::{LabelTargets, Labels},

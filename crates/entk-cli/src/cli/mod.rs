@@ -5,6 +5,7 @@ pub(crate) mod device;
 pub(crate) mod exit;
 pub(crate) mod flags;
 pub(crate) mod index_list;
+pub(crate) mod kernel_flags;
 pub(crate) mod model_flags;
 pub(crate) mod names;
 pub(crate) mod numbers;

@@ -9,8 +9,8 @@ use entk::{
     spectral::EigshConfig,
 };
 use entk_cli::{
-    ActivationName, DTypeName, EXIT_CODES, FolderUse, ModelFlags, OutputFlags, Run, StreamedFlags,
-    StreamedKernel, parse_positive, parse_seed, parse_size, takes_negative,
+    EXIT_CODES, FolderUse, KernelFlags, Run, StreamedKernel, parse_positive, parse_seed,
+    parse_size, takes_negative,
 };
 
 /// What the leading eigenpairs of a kernel cost on any number of examples and machines.
@@ -23,13 +23,9 @@ use entk_cli::{
 #[derive(Parser, Clone, Debug)]
 #[command(name = "plan", version, verbatim_doc_comment, after_help = EXIT_CODES, mut_args(takes_negative))]
 pub(crate) struct Flags {
-    /// Network; the input shape of a name is that of the inputs
+    /// Which kernel
     #[command(flatten)]
-    network: ModelFlags,
-
-    /// Activation of the network
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
-    activation: ActivationName,
+    kernel: KernelFlags,
 
     /// Inputs on which rates are measured (.npy, .npz, .safetensors or .pt; FILE:NAME of several
     /// arrays); images as (N, C, H, W)
@@ -64,14 +60,6 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "GB", default_value_t = 1.0, value_parser = parse_positive)]
     disk: f64,
 
-    /// Which kernel of several outputs
-    #[command(flatten)]
-    outputs: OutputFlags,
-
-    /// Element type of weights, gradients and entries
-    #[arg(long, value_enum, value_name = "TYPE", default_value_t = DTypeName::F32)]
-    dtype: DTypeName,
-
     /// Seed of the parameters
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed)]
     seed: u64,
@@ -91,18 +79,7 @@ impl Flags {
 
 pub(crate) fn run(flags: &Flags) -> Result<()> {
     let run = Run::start_in("plan", None, FolderUse::DryRun)?;
-    let kernel = StreamedKernel::read(
-        &run,
-        &StreamedFlags {
-            network: &flags.network,
-            activation: flags.activation,
-            dtype: flags.dtype,
-            outputs: flags.outputs,
-            inputs: &flags.inputs,
-            augment: None,
-            seed: flags.seed,
-        },
-    )?;
+    let kernel = StreamedKernel::read(&run, &flags.kernel, &flags.inputs, None, flags.seed)?;
     let StreamedKernel { network, params, source, config, inputs, .. } = &kernel;
     let solver = EigshConfig { tolerance: flags.tolerance, ..EigshConfig::default() };
     let probe = CostProbe::measure(network, params, &**source, config, &solver, flags.k)?;

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Parser;
 use entk::spectral::EigshConfig;
 use entk_cli::{
-    ActivationName, DTypeName, EXIT_CODES, KernelChoice, ModelFlags, OutputChoice, OutputFlags,
-    ensure_input, parse_positive, parse_seed, parse_size, refused, takes_negative,
+    EXIT_CODES, KernelChoice, KernelFlags, OutputChoice, OutputFlags, ensure_input, parse_positive,
+    parse_seed, parse_size, refused, takes_negative,
 };
 use serde::Serialize;
 
@@ -53,30 +53,17 @@ pub struct Flags {
     pub matrix_free: bool,
 
     /// Network of --inputs; with --gram, --classes says of how many outputs the Gram is the
-    /// full kernel, rows n C + c
+    /// full kernel, rows n C + c. Which kernel: of --inputs [default: trace], or taken out of the
+    /// Gram, a full one of --classes outputs [default: the Gram as it is]
     #[command(flatten)]
     #[serde(flatten)]
-    pub network: ModelFlags,
-
-    /// Activation of the network
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
-    pub activation: ActivationName,
+    pub kernel: KernelFlags,
 
     /// So many examples: beyond those of --inputs, shifted and mirrored copies of them, drawn by
     /// --seed
     #[arg(long, value_name = "N", value_parser = parse_size, requires = "inputs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<usize>,
-
-    /// Element type of weights and gradients of --inputs; sums of --matrix-free are in f64
-    #[arg(long, value_enum, value_name = "TYPE", default_value_t = DTypeName::F32)]
-    pub dtype: DTypeName,
-
-    /// Which kernel: of --inputs [default: trace], or taken out of the Gram, a full one of
-    /// --classes outputs [default: the Gram as it is]
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub outputs: OutputFlags,
 
     /// Number of eigenpairs
     #[arg(long, value_name = "K", default_value_t = 100, value_parser = parse_size)]
@@ -119,13 +106,13 @@ impl Flags {
 
     /// What the rows of --gram are, where --classes says it.
     pub fn kernel_of_gram(&self) -> Result<Option<KernelChoice>> {
-        let Some(classes) = self.network.classes else {
-            ensure_input(self.outputs.outputs.is_none(), || {
+        let Some(classes) = self.kernel.network.classes else {
+            ensure_input(self.kernel.outputs.outputs.is_none(), || {
                 "--outputs: give --classes, the outputs of which --gram is the full kernel".into()
             })?;
             return Ok(None);
         };
-        let outputs = self.outputs.outputs.unwrap_or(OutputChoice::Full);
+        let outputs = self.kernel.outputs.outputs.unwrap_or(OutputChoice::Full);
         Ok(Some(OutputFlags { outputs: Some(outputs) }.of_eigenvectors(classes)?))
     }
 }

@@ -9,7 +9,7 @@ use entk::{
     gram::{Assembly, Cluster, CostProbe, JacobianOperator, Way},
     spectral::{CertifiedPairs, Gram, LinearOperator},
 };
-use entk_cli::{KernelChoice, Run, StreamedFlags, StreamedKernel, ensure_input, say};
+use entk_cli::{KernelChoice, Run, StreamedKernel, ensure_input, say};
 
 use crate::commands::eigen::{flags::Flags, solve::Solve};
 
@@ -33,19 +33,7 @@ pub fn pairs(solve: &Solve<'_>, path: &Path) -> Result<(CertifiedPairs, KernelCh
 
 /// The network, and its inputs, which are read some at a time.
 pub fn read(run: &Run, flags: &Flags, inputs: &Path) -> Result<StreamedKernel> {
-    let Flags { network, activation, dtype, outputs, augment, seed, .. } = flags;
-    StreamedKernel::read(
-        run,
-        &StreamedFlags {
-            network,
-            activation: *activation,
-            dtype: *dtype,
-            outputs: *outputs,
-            inputs,
-            augment: *augment,
-            seed: *seed,
-        },
-    )
+    StreamedKernel::read(run, &flags.kernel, inputs, flags.augment, flags.seed)
 }
 
 /// Refuses more pairs than the kernel can have.

@@ -4,10 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use entk::spectral::StatisticsConfig;
-use entk_cli::{
-    ActivationName, DTypeName, EXIT_CODES, ModelFlags, OutputFlags, parse_seed, parse_size,
-    takes_negative,
-};
+use entk_cli::{EXIT_CODES, KernelFlags, parse_seed, parse_size, takes_negative};
 use serde::Serialize;
 
 /// Statistics of the kernel of a network on any number of examples, without the kernel.
@@ -25,14 +22,10 @@ use serde::Serialize;
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(name = "stats", version, verbatim_doc_comment, after_help = EXIT_CODES, mut_args(takes_negative))]
 pub struct Flags {
-    /// Network; the input shape of a name is that of the inputs
+    /// Which kernel: of several outputs one with one row an example, trace, sum or class:K
     #[command(flatten)]
     #[serde(flatten)]
-    pub network: ModelFlags,
-
-    /// Activation of the network
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
-    pub activation: ActivationName,
+    pub kernel: KernelFlags,
 
     /// Inputs (.npy, .npz, .safetensors or .pt; FILE:NAME of several arrays), read some at a time;
     /// images as (N, C, H, W)
@@ -50,15 +43,6 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<PathBuf>,
-
-    /// Which kernel of several outputs, with one row an example: trace, sum or class:K
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub outputs: OutputFlags,
-
-    /// Element type of weights and gradients; sums are in f64
-    #[arg(long, value_enum, value_name = "TYPE", default_value_t = DTypeName::F32)]
-    pub dtype: DTypeName,
 
     /// Leading directions that are taken out before the rest is sampled; with fewer than 16, or
     /// fewer than 16 probes, intervals on a steep spectrum hold less often than they say (91

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use candle_core::DType;
 use entk::device::hash;
-use entk_cli::{Run, StreamedFlags, StreamedKernel, ensure_input};
+use entk_cli::{Run, StreamedKernel, ensure_input};
 
 use crate::commands::stats::{flags::Flags, targets::TargetSet};
 
@@ -21,18 +21,8 @@ pub struct Problem {
 
 impl Problem {
     pub fn read(run: &Run, flags: &Flags) -> Result<Self> {
-        let of = StreamedKernel::read(
-            run,
-            &StreamedFlags {
-                network: &flags.network,
-                activation: flags.activation,
-                dtype: flags.dtype,
-                outputs: flags.outputs,
-                inputs: &flags.inputs,
-                augment: flags.augment,
-                seed: flags.seed,
-            },
-        )?;
+        let Flags { kernel, inputs, augment, seed, .. } = flags;
+        let of = StreamedKernel::read(run, kernel, inputs, *augment, *seed)?;
         ensure_input(of.kernel.rows_per_example() == 1, || {
             let outputs = of.kernel.outputs;
             format!("--outputs {outputs}: has several rows an example; take trace, sum or class:K")

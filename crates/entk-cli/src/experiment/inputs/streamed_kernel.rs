@@ -12,36 +12,13 @@ use entk::{
 };
 
 use crate::{
-    cli::{
-        model_flags::ModelFlags,
-        names::{ActivationName, DTypeName},
-        output_flags::{KernelChoice, OutputFlags},
-    },
+    cli::{kernel_flags::KernelFlags, output_flags::KernelChoice},
     experiment::{
         inputs::{InputHeader, input_source},
         network_source::NetworkSource,
     },
     run::Run,
 };
-
-/// The flags that say which kernel.
-#[derive(Clone, Copy, Debug)]
-pub struct StreamedFlags<'a> {
-    /// The network.
-    pub network: &'a ModelFlags,
-    /// Its activation.
-    pub activation: ActivationName,
-    /// Type of weights and gradients.
-    pub dtype: DTypeName,
-    /// Which kernel of several outputs.
-    pub outputs: OutputFlags,
-    /// The file of the inputs.
-    pub inputs: &'a Path,
-    /// So many copies of them, where there are to be more.
-    pub augment: Option<usize>,
-    /// Draws parameters and copies.
-    pub seed: u64,
-}
 
 /// A kernel that need not be formed.
 pub struct StreamedKernel {
@@ -60,18 +37,26 @@ pub struct StreamedKernel {
 }
 
 impl StreamedKernel {
-    /// Reads headers first, then weights; the examples are read by products.
+    /// The kernel of the flags on the inputs of a file, or on `augment` shifted and mirrored copies
+    /// of them; `seed` draws parameters and copies. Reads headers first, then weights; the examples
+    /// are read by products.
     ///
     /// # Errors
     /// Inputs, weights and outputs that do not fit the network, and memory that cannot hold it.
-    pub fn read(run: &Run, flags: &StreamedFlags<'_>) -> Result<Self> {
-        let networks = NetworkSource::open(run, flags.network, flags.dtype.into(), &Device::Cpu)?;
-        let header = InputHeader::read(&networks, flags.inputs, None)?;
+    pub fn read(
+        run: &Run,
+        flags: &KernelFlags,
+        inputs: &Path,
+        augment: Option<usize>,
+        seed: u64,
+    ) -> Result<Self> {
+        let networks = NetworkSource::open(run, &flags.network, flags.dtype.into(), &Device::Cpu)?;
+        let header = InputHeader::read(&networks, inputs, None)?;
         let network = networks.network(&header.input, flags.activation.into())?;
         networks.ensure_memory(&network, 0, None)?;
         let kernel = flags.outputs.of_eigenvectors(network.outputs())?;
-        let params = networks.start(&network, flags.seed)?;
-        let source = input_source(run, &networks, flags.inputs, flags.augment, flags.seed)?;
+        let params = networks.start(&network, seed)?;
+        let source = input_source(run, &networks, inputs, augment, seed)?;
         let config = GramConfig { outputs: kernel.outputs.kernel(), ..GramConfig::default() };
         Ok(Self { network, params, source, kernel, config, inputs: header.count })
     }
