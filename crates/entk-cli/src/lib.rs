@@ -67,7 +67,9 @@ pub use experiment::{
     figure_program::{FigureProgram, Moment, OneSeed},
     inductive::{InductivePairs, agreement},
     inputs::{
-        InputHeader, input_source, read_inputs,
+        InputHeader, input_source,
+        kernel_files::{ensure_square, read_cross_gram, read_gram},
+        read_inputs,
         streamed_kernel::StreamedKernel,
     },
     kernel::InitialKernel,

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use entk::{
-    data::{arrays, npy::Data},
+    data::arrays,
     device::memory::ensure,
     gram::Store,
     spectral::{CertifiedPairs, Gram, KernelRows, OutputBlocks, SymmetricOperator, eigh_bytes},
 };
-use entk_cli::{KernelChoice, OutputChoice, Run, ensure_input, refused};
+use entk_cli::{KernelChoice, OutputChoice, Run, ensure_input, ensure_square, read_gram};
 
 use crate::commands::eigen::{flags::Flags, solve::Solve};
 
@@ -23,7 +23,7 @@ pub fn of_gram(solve: &Solve<'_>, path: &Path) -> Result<(CertifiedPairs, Option
         return Ok((of_store(solve, path, kernel)?, choice));
     }
     ensure_file_fits(path, flags, kernel)?;
-    let gram = run.stage("read", 1, |_| read(path))?;
+    let gram = run.stage("read", 1, |_| read_gram(path))?;
     note_negative(run, path, &gram.diagonal());
     let pairs = match reduced(path, kernel, &gram)? {
         Some(reduced) => solve.gram(&reduced)?,
@@ -104,12 +104,6 @@ fn ensure_fits(
     Ok(ensure(&what, held.saturating_add(pairs), None, remedy)?)
 }
 
-fn ensure_square(path: &Path, shape: &[usize]) -> Result<()> {
-    ensure_input(matches!(shape, [rows, cols] if rows == cols), || {
-        format!("{}: expected a square matrix, found shape {shape:?}", path.display())
-    })
-}
-
 /// Says which entry of the diagonal is negative, if one is: no kernel of gradients has such.
 fn note_negative(run: &Run, path: &Path, diagonal: &[f64]) {
     if let Some(i) = diagonal.iter().position(|x| *x < 0.0) {
@@ -120,20 +114,4 @@ fn note_negative(run: &Run, path: &Path, diagonal: &[f64]) {
             diagonal[i]
         ));
     }
-}
-
-fn read(path: &Path) -> Result<Gram> {
-    let (shape, data) = arrays::read(path)?.into_parts();
-    let named = || path.display().to_string();
-    ensure_square(path, &shape)?;
-    Ok(match data {
-        Data::F32(entries) => Gram::from_symmetric_f32(shape[0], entries).with_context(named)?,
-        Data::F64(entries) => Gram::from_symmetric_f64(shape[0], entries).with_context(named)?,
-        _ => {
-            return Err(refused(format!(
-                "{}: expected f32 or f64 entries; convert with astype",
-                path.display()
-            )));
-        }
-    })
 }

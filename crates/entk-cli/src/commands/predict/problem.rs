@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 use entk::{
-    data::{Dataset, arrays, load, npy},
+    data::{Dataset, arrays, load},
     device::memory::ensure,
     gram::{Assembly, GramConfig, Store, StoreConfig},
     models::{Activation, Model, Network, Params},
@@ -14,7 +14,8 @@ use entk::{
     spectral::{CrossGram, EigshConfig, Gram, eigh_bytes},
 };
 use entk_cli::{
-    InitialKernel, KernelChoice, LabelTargets, Labels, NetworkSource, Run, ensure_input, refused,
+    InitialKernel, KernelChoice, LabelTargets, Labels, NetworkSource, Run, ensure_input,
+    ensure_square, read_cross_gram, read_gram,
 };
 
 use crate::commands::predict::flags::Flags;
@@ -128,12 +129,6 @@ fn ensure_memory(flags: &Flags, rows: usize, held: u64) -> Result<()> {
     Ok(ensure(&what, held.saturating_add(solved), None, remedy)?)
 }
 
-fn ensure_square(path: &Path, shape: &[usize]) -> Result<()> {
-    ensure_input(matches!(shape, [rows, cols] if rows == cols), || {
-        format!("{}: expected a square matrix, found shape {shape:?}", path.display())
-    })
-}
-
 fn of_files(run: &Run, flags: &Flags, path: &Path) -> Result<Problem> {
     check_files(flags, path)?;
     let train = if path.is_dir() {
@@ -148,7 +143,7 @@ fn of_files(run: &Run, flags: &Flags, path: &Path) -> Result<Problem> {
         TrainKernel::Memory(gram) => gram.n(),
         TrainKernel::Store(store) => store.grid().n(),
     };
-    let cross = read_cross(given(flags.cross.as_deref(), "--cross")?)?;
+    let cross = read_cross_gram(given(flags.cross.as_deref(), "--cross")?)?;
     let labels = |path: Option<&Path>, flag, count| Labels::read(given(path, flag)?, count);
     let train_labels = labels(flags.labels.as_deref(), "--labels", n)?;
     let test_labels = labels(flags.test_labels.as_deref(), "--test-labels", cross.rows())?;
@@ -169,40 +164,6 @@ fn of_files(run: &Run, flags: &Flags, path: &Path) -> Result<Problem> {
 
 fn given<'a>(path: Option<&'a Path>, flag: &str) -> Result<&'a Path> {
     path.with_context(|| format!("--gram needs {flag}"))
-}
-
-fn read_gram(path: &Path) -> Result<Gram> {
-    let (shape, data) = arrays::read(path)?.into_parts();
-    let named = || path.display().to_string();
-    ensure_square(path, &shape)?;
-    Ok(match data {
-        npy::Data::F32(entries) => {
-            Gram::from_symmetric_f32(shape[0], entries).with_context(named)?
-        }
-        npy::Data::F64(entries) => {
-            Gram::from_symmetric_f64(shape[0], entries).with_context(named)?
-        }
-        _ => return Err(not_real(path)),
-    })
-}
-
-fn read_cross(path: &Path) -> Result<CrossGram> {
-    let (shape, data) = arrays::read(path)?.into_parts();
-    let [rows, cols] = shape[..] else {
-        return Err(refused(format!(
-            "{}: expected test inputs (rows) by training inputs (columns), found shape {shape:?}",
-            path.display()
-        )));
-    };
-    Ok(match data {
-        npy::Data::F32(entries) => CrossGram::from_f32(rows, cols, entries)?,
-        npy::Data::F64(entries) => CrossGram::from_f64(rows, cols, entries)?,
-        _ => return Err(not_real(path)),
-    })
-}
-
-fn not_real(path: &Path) -> anyhow::Error {
-    refused(format!("{}: expected f32 or f64 entries; convert with astype", path.display()))
 }
 
 /// Targets of training and test inputs by the rule of the flags, of as many classes.

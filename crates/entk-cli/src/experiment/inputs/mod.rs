@@ -2,6 +2,7 @@
 //! tensor goes out, with a message that names the file where it is none. Called by the programs
 //! that take `--inputs`.
 
+pub(crate) mod kernel_files;
 pub(crate) mod streamed_kernel;
 
 use std::path::Path;
