@@ -14,7 +14,8 @@ use crate::{
     train::TrainError,
 };
 
-/// An error of any crate of the family. Its message is that of the crate's own error.
+/// An error of any crate of the family. Its message is that of the crate's own error; what it is
+/// about, [`kind`](Self::kind) says.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

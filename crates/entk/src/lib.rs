@@ -51,12 +51,13 @@
 //!
 //! [`Save`] keeps kernels, eigenpairs and histories as files, and [`AsTensor`] makes tensors of
 //! kernels.
-//! [`prelude`] has the names of everyday work, [`Error`] is what every error here converts into,
-//! and [`candle_core`] and [`candle_nn`] are the versions of candle whose types all signatures
-//! take.
+//! [`prelude`] has the names of everyday work, [`Error`] is what every error here converts into, of
+//! an [`ErrorKind`], and [`candle_core`] and [`candle_nn`] are the versions of candle whose types
+//! all signatures take.
 #![forbid(unsafe_code)]
 
 mod error;
+mod kind;
 pub mod prelude;
 mod save;
 mod tensors;
@@ -73,6 +74,7 @@ pub use entk_spectral as spectral;
 pub use entk_torch as torch;
 pub use entk_train as train;
 pub use error::{Error, Result};
+pub use kind::ErrorKind;
 pub use save::Save;
 pub use tensors::AsTensor;
 

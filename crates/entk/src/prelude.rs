@@ -10,6 +10,7 @@ pub use crate::{
     data::{DataSource, Dataset, Images, Split, embedded, load},
     error::Error,
     gram::{Assembly, GramConfig, Outputs, cross_gram, gram},
+    kind::ErrorKind,
     linearize::{Jacobian, Linearized},
     models::{
         Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, LeNet5Config,

@@ -1,20 +1,10 @@
 //! How programs end: the result of a program comes in, a message on stderr and an exit code go out.
 //! Called by every main.
 
-use std::{error::Error as StdError, io, process::ExitCode};
+use std::{error::Error as StdError, process::ExitCode};
 
 use anyhow::{Error, Result};
-use entk::{
-    data::DataError,
-    device::{DeviceError, files::FileError, memory::MemoryError},
-    gram::GramError,
-    linearize::LinearizeError,
-    models::ModelError,
-    predict::PredictError,
-    spectral::SpectralError,
-    torch::TorchError,
-    train::TrainError,
-};
+use entk::ErrorKind;
 
 use crate::{cli::refused::RefusedInput, run::stderr::say};
 
@@ -56,84 +46,33 @@ pub fn exit_with(error: &Error) -> ExitCode {
 }
 
 fn code(error: &Error) -> u8 {
-    let any = |test: fn(&(dyn StdError + 'static)) -> bool| error.chain().any(test);
-    match () {
-        () if any(is_stop) => STOPPED,
-        () if any(is_wrong_entry) => WRONG,
-        () if any(is_absent_device) => UNAVAILABLE,
-        () if any(is_failure_of_gpu) => FAILED,
-        () if any(is_file) => FILES,
-        () if any(is_outcome) => 1,
-        () if any(is_input) => INPUT,
-        () => 1,
+    let cause: &(dyn StdError + 'static) = error.as_ref();
+    match ErrorKind::of(cause) {
+        Some(ErrorKind::Stopped) => STOPPED,
+        Some(ErrorKind::WrongEntry) => WRONG,
+        Some(ErrorKind::NoDevice) => UNAVAILABLE,
+        Some(ErrorKind::DeviceFailed) => FAILED,
+        Some(ErrorKind::File) => FILES,
+        Some(ErrorKind::Input | ErrorKind::Memory | ErrorKind::Numerical) => INPUT,
+        None if error.is::<RefusedInput>() => INPUT,
+        _ => 1,
     }
-}
-
-fn is_stop(cause: &(dyn StdError + 'static)) -> bool {
-    matches!(cause.downcast_ref(), Some(GramError::Stopped))
-}
-
-fn is_wrong_entry(cause: &(dyn StdError + 'static)) -> bool {
-    matches!(cause.downcast_ref(), Some(GramError::WrongEntry { .. }))
-}
-
-/// What a driver or cuBLAS says passes through the tensor library as text.
-fn is_failure_of_gpu(cause: &(dyn StdError + 'static)) -> bool {
-    let text = cause.to_string();
-    text.contains("CUDA_ERROR") || text.contains("CUBLAS_STATUS")
-}
-
-/// Whether the file system failed; what it read may be wrong too, and is an input then.
-fn is_file(cause: &(dyn StdError + 'static)) -> bool {
-    use io::ErrorKind::{InvalidData, OutOfMemory, UnexpectedEof};
-    let of_kind = |kind: io::ErrorKind| !matches!(kind, InvalidData | OutOfMemory | UnexpectedEof);
-    let is_system = |error: &io::Error| of_kind(error.kind());
-    let unreadable = |error: &SpectralError| match error {
-        SpectralError::Unreadable { kind, .. } => of_kind(*kind),
-        _ => false,
-    };
-    matches!(cause.downcast_ref(), Some(GramError::DiskSpace { .. }))
-        || cause.downcast_ref::<SpectralError>().is_some_and(unreadable)
-        || cause.downcast_ref::<io::Error>().is_some_and(is_system)
-}
-
-fn is_absent_device(cause: &(dyn StdError + 'static)) -> bool {
-    let error = cause.downcast_ref();
-    matches!(error, Some(DeviceError::Absent { .. } | DeviceError::NotCompiled { .. }))
-}
-
-/// Whether a computation with inputs in order came to no result.
-fn is_outcome(cause: &(dyn StdError + 'static)) -> bool {
-    use SpectralError::{NoConvergence, NotConverged, OtherRank, UntrustedSolution};
-    matches!(cause.downcast_ref(), Some(TrainError::Diverged { .. }))
-        || matches!(
-            cause.downcast_ref(),
-            Some(
-                NoConvergence { .. }
-                    | NotConverged { .. }
-                    | OtherRank { .. }
-                    | UntrustedSolution { .. }
-            )
-        )
-}
-
-fn is_input(cause: &(dyn StdError + 'static)) -> bool {
-    cause.is::<RefusedInput>()
-        || cause.is::<DataError>()
-        || cause.is::<ModelError>()
-        || cause.is::<TorchError>()
-        || cause.is::<LinearizeError>()
-        || cause.is::<GramError>()
-        || cause.is::<SpectralError>()
-        || cause.is::<PredictError>()
-        || cause.is::<TrainError>()
-        || cause.is::<MemoryError>()
-        || cause.is::<FileError>()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use anyhow::Context;
+    use entk::{
+        data::DataError,
+        device::{DeviceError, files::FileError},
+        gram::GramError,
+        models::ModelError,
+        predict::PredictError,
+        spectral::SpectralError,
+        train::TrainError,
+    };
 
     use super::*;
     use crate::cli::refused::refused;
@@ -154,6 +93,12 @@ mod tests {
         assert_eq!(code_of(refused("--n 0")), INPUT);
         assert_eq!(code_of(SpectralError::InvalidK { k: 3, available: 2 }), INPUT);
         assert_eq!(code_of(SpectralError::NoConvergence { n: 3 }), 1);
+        assert_eq!(code_of(TrainError::from(SpectralError::NoConvergence { n: 3 })), 1);
+        let slow = PredictError::NotConverged { iterations: 9, reached: 1.0, asked: 1e-8 };
+        assert_eq!(code_of(slow), 1);
+        assert_eq!(code_of(SpectralError::Overflow { quantity: "trace" }), INPUT);
+        assert_eq!(code_of(entk::Error::from(SpectralError::ConstantGram { n: 3 })), INPUT);
+        assert_eq!(code_of(anyhow::anyhow!("CUDA_ERROR_LAUNCH_FAILED")), FAILED);
         let cut = DataError::Gzip {
             file: "x.gz".into(),
             source: io::Error::from(io::ErrorKind::UnexpectedEof),
