@@ -2,7 +2,7 @@
 //! out, with the same words. Everything here that fails calls it.
 
 use entk::{Error, ErrorKind};
-use pyo3::{PyErr, import_exception};
+use pyo3::{PyErr, PyResult, import_exception};
 
 import_exception!(entk._errors, ComputationError);
 import_exception!(entk._errors, FileError);
@@ -20,4 +20,9 @@ pub(crate) fn exception(error: impl Into<Error>) -> PyErr {
         ErrorKind::File => FileError::new_err(words),
         _ => ComputationError::new_err(words),
     }
+}
+
+/// Refuses a word that a setting does not know.
+pub(crate) fn unknown<T>(setting: &str, found: &str, expected: &str) -> PyResult<T> {
+    Err(InvalidInput::new_err(format!("{setting} is {found:?}; expected {expected}")))
 }

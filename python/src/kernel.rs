@@ -13,7 +13,7 @@ use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
     arrays::{Interface, Numbers, contiguous},
-    error::{InvalidInput, exception},
+    error::{InvalidInput, exception, unknown},
     interrupt::run,
     network::Network,
     params::Params,
@@ -220,10 +220,11 @@ impl Outputs {
                 "sum" => ntk::Outputs::SumOfLogits,
                 "full" => ntk::Outputs::Full,
                 other => {
-                    return Err(InvalidInput::new_err(format!(
-                        "outputs is {other:?}; expected \"trace\", \"sum\", \"full\" or the \
-                         number of one output"
-                    )));
+                    return unknown(
+                        "outputs",
+                        other,
+                        "\"trace\", \"sum\", \"full\" or the number of one output",
+                    );
                 }
             },
         })

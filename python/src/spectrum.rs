@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use crate::{
     arrays::Interface,
-    error::{InvalidInput, exception},
+    error::{exception, unknown},
     interrupt::run,
     kernel::Gram,
 };
@@ -30,13 +30,7 @@ impl Eigenpairs {
     /// Reads a safetensors file that `save` wrote; the residuals are measured on `gram`.
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf, gram: &Gram) -> PyResult<Self> {
-        let gram = Arc::clone(&gram.inner);
-        let (pairs, residuals) = run(py, None, move |_| {
-            let pairs = spectral::Eigenpairs::load(path)?;
-            let residuals = residual_norms(&*gram, &pairs)?;
-            Ok((pairs, residuals))
-        })?;
-        Ok(Self { inner: Arc::new(pairs), residuals, clusters: Vec::new() })
+        measured(py, gram, move |_| spectral::Eigenpairs::load(path))
     }
 
     /// Writes a safetensors file, which is whole or absent.
@@ -126,9 +120,7 @@ pub(crate) fn eigsh(
         "dense" => Solver::Dense,
         "krylov" => Solver::Krylov,
         other => {
-            return Err(InvalidInput::new_err(format!(
-                "solver is {other:?}; expected \"auto\", \"dense\" or \"krylov\""
-            )));
+            return unknown("solver", other, "\"auto\", \"dense\" or \"krylov\"");
         }
     };
     let config = EigshConfig { solver, tolerance: tol, seed, max_products, ..Default::default() };
@@ -152,9 +144,18 @@ pub(crate) fn eigsh(
 /// All eigenpairs.
 #[pyfunction]
 pub(crate) fn eigh(py: Python<'_>, gram: &Gram) -> PyResult<Eigenpairs> {
+    measured(py, gram, |gram| Ok(spectral::eigh(gram)?))
+}
+
+/// The pairs that `pairs` gives, with residuals that are measured on `gram`.
+fn measured(
+    py: Python<'_>,
+    gram: &Gram,
+    pairs: impl FnOnce(&spectral::Gram) -> entk::Result<spectral::Eigenpairs> + Send + 'static,
+) -> PyResult<Eigenpairs> {
     let gram = Arc::clone(&gram.inner);
     let (pairs, residuals) = run(py, None, move |_| {
-        let pairs = spectral::eigh(&gram)?;
+        let pairs = pairs(&gram)?;
         let residuals = residual_norms(&*gram, &pairs)?;
         Ok((pairs, residuals))
     })?;

@@ -16,7 +16,7 @@ use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
     arrays::{Numbers, table},
-    error::{InvalidInput, exception},
+    error::{exception, unknown},
     interrupt::run,
     network::Network,
     params::Params,
@@ -70,7 +70,7 @@ impl Settings {
             "cosine" => Schedule::Cosine,
             "one-cycle" => Schedule::OneCycle,
             other => {
-                return refused(
+                return unknown(
                     "schedule",
                     other,
                     "\"linear\", \"constant\", \"cosine\" or \"one-cycle\"",
@@ -83,7 +83,7 @@ impl Settings {
             Some("softmax") => Loss::SoftmaxCrossEntropy { label_smoothing: 0.0 },
             Some("squared") => Loss::Squared,
             Some(other) => {
-                return refused("loss", other, "\"logistic\", \"softmax\" or \"squared\"");
+                return unknown("loss", other, "\"logistic\", \"softmax\" or \"squared\"");
             }
         };
         Ok(SgdConfig {
@@ -99,10 +99,6 @@ impl Settings {
             ..SgdConfig::default()
         })
     }
-}
-
-fn refused<T>(field: &str, found: &str, expected: &str) -> PyResult<T> {
-    Err(InvalidInput::new_err(format!("{field} is {found:?}; expected {expected}")))
 }
 
 /// Trains the linearization of a network around its parameters.
