@@ -48,7 +48,7 @@ mod run;
 
 pub use cli::{
     device::{DeviceFlags, by_name, parse_device},
-    exit::{EXIT_CODES, STOPPED, exit, exit_with},
+    exit::{EXIT_CODES, STOPPED, WRONG, exit, exit_with},
     flags::{CommonFlags, Defaults, Size, parse_flags, try_parse, with_defaults},
     index_list::{IndexFlags, IndexList, indices},
     kernel_flags::KernelFlags,

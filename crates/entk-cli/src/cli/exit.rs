@@ -18,8 +18,8 @@ pub const STOPPED: u8 = 75;
 const FILES: u8 = 74;
 /// Exit code: an input is wrong.
 const INPUT: u8 = 65;
-/// Exit code: an entry of a kernel is wrong, and round-off does not explain it.
-const WRONG: u8 = 70;
+/// Exit code: a number of a GPU is wrong, and round-off does not explain it.
+pub const WRONG: u8 = 70;
 /// Exit code: a GPU failed; finished tiles of a store are kept.
 const FAILED: u8 = 71;
 /// Exit code: there is no such device.

@@ -8,17 +8,12 @@ mod ways;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::{Parser, ValueEnum};
 use entk::device::{DeviceChoice, DeviceProperties, OpenedDevice};
-use entk_cli::{Run, by_name, exit_with, parse_device, parse_size, say, takes_negative};
+use entk_cli::{Run, WRONG, by_name, exit_with, parse_device, parse_size, takes_negative};
 use report::Results;
 use serde::Serialize;
-
-/// Exit code: there is no GPU to check.
-const UNAVAILABLE: u8 = 69;
-/// Exit code: a number is not what the CPU computes.
-const WRONG: u8 = 70;
 
 /// Verifies a GPU, then times it.
 ///
@@ -65,14 +60,8 @@ enum PartName {
 }
 
 pub(crate) fn run(flags: &Flags) -> ExitCode {
-    let opened = match flags.device.open() {
-        Ok(opened) => opened,
-        Err(error) => {
-            say(format_args!("error: {error}"));
-            return ExitCode::from(UNAVAILABLE);
-        }
-    };
-    match check(flags, &opened) {
+    let opened = flags.device.open().map_err(Error::from);
+    match opened.and_then(|opened| check(flags, &opened)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(WRONG),
         Err(error) => exit_with(&error),
