@@ -36,6 +36,19 @@ def reals(x: Any, name: str, dtype: str | None = None) -> np.ndarray:
         return np.require(array, dtype, ["C", "A"])
 
 
+def ensure_finite(array: np.ndarray, name: str) -> None:
+    """Refuses NaN and infinities among examples (N, ...), by the first example that has one."""
+    if array.dtype.kind != "f":
+        return
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    at = np.unravel_index(int(np.argmin(finite)), array.shape)
+    place = ", ".join(str(axis) for axis in at[1:])
+    where = f"example {at[0]}" + (f", at ({place})" if place else "")
+    raise InvalidInput(f"{name} holds {array[at]} in {where}; remove or repair such examples")
+
+
 def ids(x: Any, name: str) -> np.ndarray:
     """Numbers of tokens."""
     array = plain(x, name)
@@ -43,6 +56,62 @@ def ids(x: Any, name: str) -> np.ndarray:
     if not whole or array.size and (array.min() < 0 or array.max() >= 2**32):
         raise InvalidInput(f"{name} holds numbers of tokens; expected whole numbers from 0")
     return np.require(array, "uint32", ["C", "A"])
+
+
+def task(y: Any, rows: int, per_example: int = 1) -> np.ndarray:
+    """Targets (N,) in float64 for the N rows of a kernel, of which each example has so many."""
+    array = reals(numbers(y, "y"), "y", "float64")
+    full = per_example > 1
+    if array.ndim != 1:
+        advice = (
+            'all, example by example: `y.reshape(-1)`, of outputs="full"'
+            if full
+            else "take one column at a time, `y[:, c]`"
+        )
+        raise InvalidInput(f"y has shape {array.shape}; expected ({rows},): {advice}")
+    if len(array) != rows:
+        kernel, advice = f"{rows} rows", "give one for each row"
+        if full:
+            kernel = f'{rows // per_example} x {per_example} rows (outputs="full")'
+            advice = "give N C targets, example by example, `Y.reshape(-1)` of (N, C)"
+        raise InvalidInput(f"y has {len(array)} entries, the kernel {kernel}: {advice}")
+    return array
+
+
+def of_rows(y: Any, name: str, rows: int, per_example: int) -> np.ndarray:
+    """(N, C) reals in float64 for the N rows of a kernel; (N,) is one column."""
+    array = columns(y, name)
+    if len(array) == rows:
+        return array
+    if per_example > 1 and array.size == rows:
+        raise InvalidInput(
+            f"{name} has shape {array.shape}, the kernel {rows // per_example} x {per_example} "
+            f'rows (outputs="full"): pass `{name}.reshape(-1)`'
+        )
+    raise InvalidInput(f"{name} has {len(array)} rows; expected ({rows},) or ({rows}, C)")
+
+
+def numbers(y: Any, name: str) -> np.ndarray:
+    """Targets of a kernel, (N, C) or (N,), as they were given; class numbers and truth values are
+    refused."""
+    array = plain(y, name)
+    of_many = array.ndim == 2 and array.shape[1] > 1  # such as one-hot
+    if array.dtype.kind == "f" or array.size == 0 or of_many:
+        return array
+    if array.dtype.kind == "b":
+        found, signs = "truth values", f"`{name} * 2.0 - 1.0`"
+    else:
+        low, high = int(array.min()), int(array.max())
+        if {low, high} <= {-1, 1} and bool(np.all(abs(array) == 1)):
+            return array
+        kind = "classes" if low == 0 else "whole numbers"
+        found = f"the {kind} {low} {'and' if high == low + 1 else 'to'} {high}"
+        half = f"({name} < {(low + high + 1) // 2})"
+        signs = f"`{name if (low, high) == (0, 1) else half} * 2.0 - 1.0`"
+    raise InvalidInput(
+        f"{name} holds {found}; a kernel needs numbers: signs, {signs}, or one column of one-hot "
+        f"at a time, `({name} == c) * 1.0`; `{name}.astype(float)` if the numbers are meant"
+    )
 
 
 def vector(x: Any, name: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from . import _entk
-from ._arrays import reals, vector
+from ._arrays import reals, task
 from ._entk import CrossGram, Eigenpairs, Gram
 from ._errors import InvalidInput
 from ._network import Network, _size
@@ -36,7 +36,7 @@ def gram(
     alone, each with its bias. ``dtype`` is that of parameters, products and result: float32 or
     float64, by default that of the parameters. ``memory`` is the number of bytes that the process
     may use. ``progress`` is whether a bar of tqdm is shown after a second, where tqdm is installed,
-    or a function of (entries done, entries in all).
+    or a function of (done, in all), in units of work.
 
     Raises :class:`InvalidInput` for inputs or parameters that do not fit or are not finite,
     :class:`OutOfMemory` before more memory is taken than there is, :class:`ComputationError` where
@@ -98,7 +98,8 @@ def eigsh(
 ) -> Eigenpairs:
     """The ``k`` largest eigenpairs of a kernel (N, N), with a measured residual for each:
     ``values`` (k,) descending, ``vectors`` (N, k), ``residuals`` (k,), at most ``tol`` times the
-    largest value. All in float64.
+    largest value. All in float64, of a kernel in either type; of one in float32 they are pairs of
+    the kernel as rounded.
 
     ``gram`` may be an array (N, N), too. Block Lanczos, or the dense solver where that is as fast
     (N up to 512, k from N/3 on); ``solver`` is "auto", "krylov" or "dense".
@@ -126,13 +127,19 @@ def eigh(gram: Gram | Any) -> Eigenpairs:
 
 
 def alignment(gram: Gram | Any, y: Any) -> float:
-    """The alignment of a task with a kernel, ``y^T K y / N^2``, for targets ``y`` (N,)."""
-    return _entk.alignment(_gram(gram), vector(y, "y"))
+    """The alignment of a task with a kernel, ``y^T K y / N^2``, for targets ``y`` (N,).
+
+    They are numbers, such as signs -1 and 1; class numbers and truth values are refused. Of C
+    columns take one at a time, ``y[:, c]``; of outputs="full" all, ``y.reshape(-1)`` of (N, C)."""
+    kernel = _gram(gram)
+    return _entk.alignment(kernel, task(y, kernel.n, kernel.rows_per_example))
 
 
 def rayleigh_alignment(gram: Gram | Any, y: Any) -> float:
-    """``y^T K y / ||y||^2`` for targets ``y`` (N,): of an eigenvector it is the eigenvalue."""
-    return _entk.rayleigh_alignment(_gram(gram), vector(y, "y"))
+    """``y^T K y / ||y||^2`` for targets ``y`` (N,), as of :func:`alignment`: of an eigenvector it
+    is the eigenvalue."""
+    kernel = _gram(gram)
+    return _entk.rayleigh_alignment(kernel, task(y, kernel.n, kernel.rows_per_example))
 
 
 class EnergyConcentration(NamedTuple):
@@ -145,10 +152,12 @@ class EnergyConcentration(NamedTuple):
 
 
 def energy_concentration(pairs: Eigenpairs, y: Any, k: int) -> EnergyConcentration:
-    """How much of the targets ``y`` (N,) lies in the ``k`` leading eigenvectors."""
+    """How much of the targets ``y`` (N,), as of :func:`alignment`, lies in the ``k`` leading
+    eigenvectors."""
     if not isinstance(pairs, Eigenpairs):
         raise InvalidInput(f"pairs is {_type(pairs)}; expected Eigenpairs, of eigsh or eigh")
-    return EnergyConcentration(*_entk.energy_concentration(pairs, vector(y, "y"), _size(k, "k")))
+    targets = task(y, len(pairs.vectors))
+    return EnergyConcentration(*_entk.energy_concentration(pairs, targets, _size(k, "k")))
 
 
 def _network(network: Any) -> Network:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _entk
-from ._arrays import columns, targets, vector
+from ._arrays import numbers, of_rows, targets, vector
 from ._entk import CrossGram, Gram
 from ._errors import InvalidInput
 from ._kernels import _cross, _gram, _network
@@ -20,10 +20,15 @@ from ._progress import Progress, observer
 
 @dataclass(frozen=True)
 class History:
-    """What was measured after each of E epochs: arrays (E,), NaN where nothing was."""
+    """What was measured after each of E epochs: arrays (E,), NaN where nothing was.
+
+    ``epoch`` counts those done, from 1; ``train_loss``, ``train_accuracy``, ``train_rmse`` and the
+    three of ``test`` are of all examples; ``minibatch_loss`` is of the epoch's last minibatch,
+    before its step; ``distance`` is ||theta - theta_0||; ``learning_rate`` is that of the last
+    step; ``outcome`` is "completed", or "converged" where ``stop_at_loss`` was reached.
+    """
 
     epoch: np.ndarray
-    """Epochs done, from 1."""
     train_loss: np.ndarray
     train_accuracy: np.ndarray
     train_rmse: np.ndarray
@@ -31,15 +36,18 @@ class History:
     test_accuracy: np.ndarray
     test_rmse: np.ndarray
     minibatch_loss: np.ndarray
-    """Of the epoch's last minibatch, before its step."""
     distance: np.ndarray
-    """||theta - theta_0||."""
     learning_rate: np.ndarray
     outcome: str
-    """"completed", or "converged" where ``stop_at_loss`` was reached."""
 
     def __len__(self) -> int:
         return len(self.epoch)
+
+    def __repr__(self) -> str:
+        last = {"train_loss": self.train_loss, "test_loss": self.test_loss}
+        measured = {name: losses[~np.isnan(losses)] for name, losses in last.items()}
+        shown = [f", {name} {losses[-1]:.4g}" for name, losses in measured.items() if losses.size]
+        return f"History({len(self)} epochs, {self.outcome}{''.join(shown)})"
 
 
 class Fit:
@@ -97,6 +105,11 @@ def fit_linearized(
     ``schedule`` is "linear", "constant", "cosine" or "one-cycle". The defaults are the paper's.
     ``progress`` is of epochs, else as for :func:`gram`.
 
+    Minibatches are drawn anew each epoch; what does not fill one is left out of that epoch. The
+    squared loss is (1/2N) sum_n,c (f - y)^2. Every ``eval_every`` epochs are measured, others are
+    NaN; training ends once the measured training loss is at most ``stop_at_loss`` (outcome
+    "converged"). The end point of the squared loss comes from :func:`predict` exactly.
+
     Raises :class:`InvalidInput`, and :class:`ComputationError` where the training diverges: lower
     the learning rate. Ctrl-C stops it after the epoch.
     """
@@ -131,16 +144,23 @@ def fit_linearized(
 
 @dataclass(frozen=True)
 class Prediction:
-    """Outputs at M new inputs."""
+    """Outputs at M new inputs.
+
+    ``outputs`` are (M, C); ``coefficients`` (N, C), with ``outputs = f_0 + cross @ coefficients``;
+    ``residuals`` (C,) are ||(K + ridge) a - y|| / ||y|| of each column, measured, or None with
+    ``time``; ``variances`` are (M,) with ``prior``, else None.
+    """
 
     outputs: np.ndarray
-    """(M, C)."""
     coefficients: np.ndarray
-    """(N, C): ``outputs = f_0 + cross @ coefficients``."""
     residuals: np.ndarray | None
-    """||(K + ridge) a - y|| / ||y|| of each column, (C,), measured; None with ``time``."""
     variances: np.ndarray | None
-    """(M,), with ``prior``."""
+
+    def __repr__(self) -> str:
+        shown = f"outputs {self.outputs.shape}, coefficients {self.coefficients.shape}"
+        if self.residuals is not None:
+            shown += f", residuals at most {np.max(self.residuals, initial=0.0):.1e}"
+        return f"Prediction({shown}{'' if self.variances is None else ', variances'})"
 
 
 def predict(
@@ -158,28 +178,55 @@ def predict(
     ``f_0(x) + cross (K + ridge)^-1 (y - f_0)``.
 
     ``gram`` (N, N) is the kernel on the training inputs, ``cross`` (M, N) that between new inputs
-    and them: ``entk.cross_gram(network, x_new, x_train)``. ``f0`` (N, C) and ``f0_test`` (M, C) are
-    the outputs of the network before training, zero if left out. With ``time`` the outputs are
-    those at this time of gradient flow on the squared loss (1/2N) sum (f - y)^2, in place of the
-    solution with ``ridge``. With ``prior`` (M,), the kernel of each new input with itself,
-    ``variances`` are those of a Gaussian process with noise ``ridge``. Of outputs="full", pass
-    ``y.reshape(-1)`` of (N, C), example by example, and likewise the others.
+    and them: ``entk.cross_gram(network, x_new, x_train)``. ``y`` are numbers, such as signs -1 and
+    1 or one-hot columns; class numbers and truth values are refused. ``f0`` (N, C) and ``f0_test``
+    (M, C) are the outputs of the network before training, zero where both are left out. With
+    ``time`` the outputs are those at this time of gradient flow on the squared loss
+    (1/2N) sum (f - y)^2, in place of the solution with ``ridge``. With ``prior`` (M,), the kernel
+    of each new input with itself, ``variances`` are those of a Gaussian process with noise
+    ``ridge``. Of outputs="full", pass ``y.reshape(-1)`` of (N, C), example by example, and likewise
+    the others.
 
-    Raises :class:`ComputationError` where K + ridge is not positive definite, or the solution's
-    residual is above 1e-10.
+    The network's linearization, trained to convergence on the squared loss, is this with kernels of
+    ``outputs="full"`` and ridge 0 (of a network of one output, any). "trace", "sum" and one output,
+    with ``y`` (N, C), treat the C outputs as independent with one kernel for all, which is another
+    predictor. Its ``time`` runs differently, too: the trace is a sum over C outputs, so that
+    ``time`` / C compares with the network's.
+
+    >>> kernel = entk.gram(network, x, outputs="full")
+    >>> cross = entk.cross_gram(network, x_new, x, outputs="full")
+    >>> start = {"f0": network(x).reshape(-1), "f0_test": network(x_new).reshape(-1)}
+    >>> found = entk.predict(kernel, cross, y.reshape(-1), **start)
+    >>> found.outputs.reshape(-1, network.outputs)      # (M, C)
+
+    Raises :class:`InvalidInput` for shapes that do not fit and
+    ``f0`` without ``f0_test``, and :class:`ComputationError` where K + ridge is not positive
+    definite, or the solution's residual is above 1e-10.
     """
     if time is not None and (ridge or prior is not None):
         raise InvalidInput("time goes with neither ridge nor prior; leave them out")
-    kernel = _gram(gram)
+    if (f0 is None) != (f0_test is None):
+        given, missing = ("f0_test", "f0") if f0 is None else ("f0", "f0_test")
+        raise InvalidInput(
+            f"{given} without {missing}: give both, the outputs of the network at the training and "
+            "at the new inputs, or neither"
+        )
+    kernel, between = _gram(gram), _cross(cross)
+    if between.shape[1] != kernel.n:
+        raise InvalidInput(
+            f"cross is {between.shape}; expected (M, {kernel.n}): "
+            "entk.cross_gram(network, x_new, x_train), new inputs first"
+        )
+    each = kernel.rows_per_example
     outputs, coefficients, residuals, variances = _entk.predict(
         kernel,
-        _cross(cross),
-        columns(y, "y"),
+        between,
+        of_rows(numbers(y, "y"), "y", kernel.n, each),
         float(ridge),
         None if time is None else float(time),
-        kernel.n // kernel.rows_per_example,
-        None if f0 is None else columns(f0, "f0"),
-        None if f0_test is None else columns(f0_test, "f0_test"),
+        kernel.n // each,
+        None if f0 is None else of_rows(f0, "f0", kernel.n, each),
+        None if f0_test is None else of_rows(f0_test, "f0_test", between.shape[0], each),
         None if prior is None else vector(prior, "prior"),
     )
     return Prediction(outputs, coefficients, residuals, variances)

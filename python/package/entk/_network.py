@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import operator
 import os
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import _entk
-from ._arrays import dtype_name, ids, reals
-from ._errors import Error, InvalidInput
+from ._arrays import dtype_name, ensure_finite, ids, reals
+from ._errors import InvalidInput
+from ._export import exported
 from ._params import Params
 
 # Examples of a forward pass, if the caller does not say.
@@ -72,8 +71,9 @@ class Network:
     ) -> Network:
         """The network of an archive that ``torch.export.save`` has written, with its parameters.
 
-        Needs no torch. ``trainable`` and ``frozen`` are patterns of names (``"layer4.*"``); by
-        default what had ``requires_grad`` is trained.
+        Needs no torch. ``dtype`` is that of the parameters here, whatever the module's: float32
+        unless you say "float64". ``trainable`` and ``frozen`` are patterns of names (``"layer4.*"``); by default what had ``requires_grad`` is
+        trained.
         """
         return cls._of_archive(os.fspath(path), dtype, trainable, frozen)
 
@@ -88,14 +88,20 @@ class Network:
         frozen: Iterable[str] = (),
     ) -> Network:
         """The network of a ``torch.nn.Module``, with its parameters, by way of ``torch.export`` in
-        memory; no file is written.
+        memory; no file is written. It keeps the weights of this moment: after training pass
+        ``params=module.state_dict()``, nothing is exported again.
 
         ``example_inputs`` is a batch of two or more inputs, a tensor (N, ...) whose values do not
         matter. The module is exported in evaluation mode, as it is then set back to the mode that
-        it was in; its outputs must be a vector for each example, (N, C). Needs torch 2.9 or later.
+        it was in; its outputs must be a vector for each example, (N, C). ``dtype``, ``trainable``
+        and ``frozen`` are as of :meth:`from_pt2`. Gradients of the module's own (the ``backward``
+        of a ``torch.autograd.Function``, hooks) are not exported: :attr:`notes` names those that
+        are seen. Needs torch 2.9 or later.
         """
-        archive = _exported(module, example_inputs)
-        return cls._of_archive(archive, dtype, trainable, frozen)
+        archive, notes = exported(module, example_inputs)
+        network = cls._of_archive(archive, dtype, trainable, frozen)
+        network._notes += tuple(notes)
+        return network
 
     @classmethod
     def _of_archive(
@@ -130,7 +136,7 @@ class Network:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be known of how an archive was read, a sentence each."""
+        """What is to be known of how a module was exported and read, a sentence each."""
         return self._notes
 
     @property
@@ -199,52 +205,8 @@ class Network:
             raise InvalidInput(
                 f"{name} has shape {array.shape}; expected (N, {sizes}) with N at least 1"
             )
+        ensure_finite(array, name)
         return array
-
-
-def _exported(module: Any, example_inputs: Any) -> bytes:
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            "Network.from_module needs torch, to export the module; install torch, or export it "
-            "elsewhere and use Network.from_pt2"
-        ) from error
-    if not isinstance(module, torch.nn.Module):
-        raise InvalidInput(f"module is {type(module).__name__}; expected a torch.nn.Module")
-    inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
-    if len(inputs) != 1 or not torch.is_tensor(inputs[0]):
-        raise InvalidInput(
-            "example_inputs must be one tensor (N, ...); wrap a module of several inputs into one "
-            "that takes them as one tensor"
-        )
-    trained = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.export.export(module, inputs, dynamic_shapes=_free_batch(inputs[0]))
-            archive = io.BytesIO()
-            torch.export.save(program, archive)
-    except Error:
-        raise
-    except Exception as error:
-        raise InvalidInput(f"torch.export cannot write this module: {error}") from error
-    finally:
-        for part in trained:
-            part.training = True
-    return archive.getvalue()
-
-
-def _free_batch(x: Any) -> Any:
-    """The batch as a free axis; a batch of one would be taken for a constant."""
-    import torch
-
-    if x.dim() == 0 or x.shape[0] < 2:
-        raise InvalidInput(
-            f"example_inputs has shape {tuple(x.shape)}; expected a batch (N, ...) of two or more"
-        )
-    return ({0: torch.export.Dim("batch")},)
 
 
 def _arrays_of(state_dict: Mapping[str, Any], dtype: Any = None) -> dict[str, np.ndarray]:
@@ -272,6 +234,8 @@ def _patterns(
 def _size(value: Any, name: str) -> int:
     """A whole number from 0 that the library can count with."""
     try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
         size = operator.index(value)
     except TypeError:
         raise InvalidInput(f"{name} is {value!r}; expected a whole number") from None

@@ -39,6 +39,6 @@ def _bar(what: str) -> Any:
             warnings.simplefilter("ignore")
             from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-            return tqdm(desc=what, delay=_DELAY, unit_scale=True, leave=False)
+            return tqdm(desc=what, delay=_DELAY, unit_scale=True, leave=False, unit="")
     except ImportError:
         return None
