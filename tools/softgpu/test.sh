@@ -30,7 +30,7 @@ for line in sys.stdin:
         print(name if name != "it" else source.split("/")[-4], found)'
 }
 cargo test --workspace "${cargo[@]}" --no-run --message-format json \
-  --test golden --test it --test device --test device_memory >target/softgpu/tests.json
+  --test golden --test archives --test it --test device --test device_memory >target/softgpu/tests.json
 # An example beside it: without one, dependencies would have other features than in tests.
 cargo build --workspace "${cargo[@]}" --message-format json --bin entk --example fig10 \
   >target/softgpu/command.json
@@ -46,7 +46,7 @@ run() {
   local order=$1 devices=$2 name=$3 folder=. start=$SECONDS
   shift 3
   case $name in
-    golden | device) folder=crates/entk ;;
+    golden | archives | device) folder=crates/entk ;;
     device_memory) folder=crates/entk-gram ;;
     entk-*) folder=crates/$name ;;
   esac
@@ -78,6 +78,7 @@ run eager 1 "${check[@]}" --only verify
 run lazy 2 "${check[@]}" --only verify
 run 1 2 "${check[@]}" --only verify
 run lazy 1 golden
+run lazy 1 archives
 run lazy 2 entk-gram device:: device_operators:: store:: strategies:: micro_batches:: operator::
 run eager 2 entk-gram device::
 run eager 1 device_memory

@@ -60,10 +60,9 @@ pub trait HostOp: Sized + Send + Sync {
     }
 }
 
-/// Whether a tensor takes the host's own path. With the feature `__mock-device` none does: tests of
-/// whole networks then check the path of a GPU, with each kernel's host function as the device.
+/// Whether a tensor takes the host's own path.
 pub(crate) fn on_host(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && !cfg!(feature = "__mock-device")
+    tensor.device().is_cpu()
 }
 
 /// Runs a loop compiled for this machine's vectors: AVX2 where there is. Nothing is contracted or

@@ -1,6 +1,5 @@
 //! Every operation of the list passes the whole check, in both precisions, with inputs of each
-//! example and with shared ones; run with the feature `__mock-device` too, on the path of a device,
-//! and on the software GPU.
+//! example and with shared ones; run on the software GPU too.
 
 use std::collections::BTreeMap;
 
