@@ -26,9 +26,9 @@ python3 -m venv "$work/build" 2>"$work/log" && python3 -m venv "$work/empty" 2>>
 # Not --locked: the crates may have other dependencies than when python/Cargo.lock was written, which
 # keeps the versions of all others.
 if [[ ${1:-} == --lint ]]; then
-  cargo clippy --release --manifest-path python/Cargo.toml -- -D warnings
+  cargo clippy --manifest-path python/Cargo.toml -- -D warnings
 fi
-"$work/build/bin/maturin" build -q --release -m python/Cargo.toml --out "$work/wheels"
+"$work/build/bin/maturin" build -q -m python/Cargo.toml --out "$work/wheels"
 "$work/empty/bin/pip" install -q --no-index --no-deps "$work"/wheels/entk-*.whl
 
 site=${ENTK_TORCH_SITE:-$(python3 -c \
