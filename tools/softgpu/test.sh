@@ -78,7 +78,8 @@ run eager 1 "${check[@]}" --only verify
 run lazy 2 "${check[@]}" --only verify
 run 1 2 "${check[@]}" --only verify
 run lazy 1 golden
-run lazy 1 archives
+# In f64: in f32 sums are as good as their order, which is the hardware's.
+run lazy 1 archives outputs_jvp kernels_are_those
 run lazy 2 entk-gram device:: device_operators:: store:: strategies:: micro_batches:: operator::
 run eager 2 entk-gram device::
 run eager 1 device_memory

@@ -46,7 +46,8 @@ struct Case {
 
 impl Case {
     fn read(path: &Path, dtype: DType) -> TestResult<Self> {
-        let imported = import(path, &Import { dtype, ..Import::default() })?;
+        let mut imported = import(path, &Import { dtype, ..Import::default() })?;
+        imported.params = imported.params.to_device(test_device())?;
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = name.split('.').next().unwrap_or_default();
         let bytes = std::fs::read(path.with_file_name(format!("{name}.safetensors")))?;
