@@ -34,7 +34,7 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gram: Option<PathBuf>,
 
-    /// Over several ranks: hold the tiles of --gram DIR in memory, each rank those of its rows
+    /// Hold the tiles of --gram DIR in memory, each rank those of its rows
     #[cfg(feature = "mpi")]
     #[arg(long, requires = "gram")]
     pub in_memory: bool,

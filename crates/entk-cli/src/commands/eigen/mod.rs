@@ -19,7 +19,8 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     #[cfg(feature = "mpi")]
     {
         let process = entk_mpi::MpiRank::start()?;
-        if entk::spectral::Communicator::size(&process) > 1 {
+        // One rank, too: only the ranks' operator holds a store in memory.
+        if entk::spectral::Communicator::size(&process) > 1 || flags.in_memory {
             return ranks::eigenpairs(flags, &process);
         }
     }
