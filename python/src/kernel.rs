@@ -23,13 +23,51 @@ use crate::{
 #[pyclass(frozen, module = "entk._entk")]
 pub(crate) struct Gram {
     pub(crate) inner: Arc<spectral::Gram>,
-    outputs: usize,
+    pub(crate) of: Option<Which>,
 }
 
 /// The kernel between two samples, (M, N), f32 or f64.
 #[pyclass(frozen, module = "entk._entk")]
 pub(crate) struct CrossGram {
     pub(crate) inner: Arc<spectral::CrossGram>,
+    pub(crate) of: Option<Which>,
+}
+
+/// Which kernel of how many outputs; unknown of a kernel that somebody else has computed.
+#[derive(Clone, Copy)]
+pub(crate) struct Which {
+    outputs: ntk::Outputs,
+    of: usize,
+}
+
+impl Which {
+    /// Whether these are one kernel; of one output all are.
+    pub(crate) fn agrees(self, other: Self) -> bool {
+        self.outputs == other.outputs || self.of == 1 && other.of == 1
+    }
+
+    /// As the setting is written in Python.
+    pub(crate) fn word(self) -> String {
+        match self.outputs {
+            ntk::Outputs::One(output) => output.to_string(),
+            ntk::Outputs::SumOfLogits => "\"sum\"".to_owned(),
+            ntk::Outputs::Full => "\"full\"".to_owned(),
+            _ => "\"trace\"".to_owned(),
+        }
+    }
+
+    fn python<'py>(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.outputs {
+            ntk::Outputs::One(output) => Ok(output.into_pyobject(py)?.into_any()),
+            _ => Ok(self.word().trim_matches('"').into_pyobject(py)?.into_any()),
+        }
+    }
+}
+
+/// What is said of a kernel beside its shape.
+fn words(entries: EntryType, of: Option<Which>) -> String {
+    let outputs = of.map_or_else(String::new, |which| format!(", outputs={}", which.word()));
+    format!("dtype={}{outputs}", dtype(entries))
 }
 
 #[pymethods]
@@ -48,14 +86,14 @@ impl Gram {
             }
             Numbers::Ids(_) => return Err(InvalidInput::new_err("a kernel has real entries")),
         };
-        Ok(Self { inner: Arc::new(gram.map_err(exception)?), outputs: 1 })
+        Ok(Self { inner: Arc::new(gram.map_err(exception)?), of: None })
     }
 
     /// Reads a `.npy` file.
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let gram = run(py, None, move |_| spectral::Gram::load(path))?;
-        Ok(Self { inner: Arc::new(gram), outputs: 1 })
+        Ok(Self { inner: Arc::new(gram), of: None })
     }
 
     /// Writes a `.npy` file, which is whole or absent.
@@ -73,7 +111,14 @@ impl Gram {
     /// Rows that each example has: C for outputs="full", else 1.
     #[getter]
     fn rows_per_example(&self) -> usize {
-        self.outputs
+        self.of.map_or(1, |which| which.outputs.rows_per_example(which.of))
+    }
+
+    /// Which kernel: "trace", "sum", "full" or the number of one output; None of an array's or of a
+    /// file's, which do not say.
+    #[getter]
+    fn outputs<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.of.map(|which| which.python(py)).transpose()
     }
 
     /// (N, N).
@@ -120,7 +165,7 @@ impl Gram {
     }
 
     fn __repr__(&self) -> String {
-        format!("Gram(n={}, dtype={})", self.inner.n(), dtype(self.inner.entry_type()))
+        format!("Gram(n={}, {})", self.inner.n(), words(self.inner.entry_type(), self.of))
     }
 }
 
@@ -146,14 +191,14 @@ impl CrossGram {
             }
             Numbers::Ids(_) => return Err(InvalidInput::new_err("a kernel has real entries")),
         };
-        Ok(Self { inner: Arc::new(cross.map_err(exception)?) })
+        Ok(Self { inner: Arc::new(cross.map_err(exception)?), of: None })
     }
 
     /// Reads a `.npy` file.
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let cross = run(py, None, move |_| spectral::CrossGram::load(path))?;
-        Ok(Self { inner: Arc::new(cross) })
+        Ok(Self { inner: Arc::new(cross), of: None })
     }
 
     /// Writes a `.npy` file, which is whole or absent.
@@ -166,6 +211,12 @@ impl CrossGram {
     #[getter]
     fn shape(&self) -> (usize, usize) {
         (self.inner.rows(), self.inner.cols())
+    }
+
+    /// Which kernel, as of a Gram.
+    #[getter]
+    fn outputs<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.of.map(|which| which.python(py)).transpose()
     }
 
     /// float32 or float64.
@@ -192,7 +243,7 @@ impl CrossGram {
 
     fn __repr__(&self) -> String {
         let (m, n) = self.shape();
-        format!("CrossGram(shape=({m}, {n}), dtype={})", dtype(self.inner.entry_type()))
+        format!("CrossGram(shape=({m}, {n}), {})", words(self.inner.entry_type(), self.of))
     }
 }
 
@@ -253,14 +304,14 @@ pub(crate) fn gram(
     progress: Option<Bound<'_, PyAny>>,
 ) -> PyResult<Gram> {
     let (config, x) = (config(outputs, layers, memory)?, x.tensor()?);
-    let rows = config.outputs.rows_per_example(entk::models::Model::outputs(&*network.inner));
+    let of = Some(which(&config, network));
     let (network, params) = (Arc::clone(&network.inner), Arc::clone(&params.inner));
     let gram = run(py, progress.as_ref(), move |watch| {
         let observe = |done, total| watch.report(done, total);
         let assembly = Assembly::new(&*network, &params, &x, &config)?;
         Ok(assembly.observed(&observe).stoppable(watch.stop()).gram()?)
     })?;
-    Ok(Gram { inner: Arc::new(gram), outputs: rows })
+    Ok(Gram { inner: Arc::new(gram), of })
 }
 
 /// The kernel between M inputs (rows) and N others (columns).
@@ -278,14 +329,18 @@ pub(crate) fn cross_gram(
     progress: Option<Bound<'_, PyAny>>,
 ) -> PyResult<CrossGram> {
     let (config, x) = (config(outputs, layers, memory)?, x.tensor()?);
-    let others = others.tensor()?;
+    let (others, of) = (others.tensor()?, Some(which(&config, network)));
     let (network, params) = (Arc::clone(&network.inner), Arc::clone(&params.inner));
     let cross = run(py, progress.as_ref(), move |watch| {
         let observe = |done, total| watch.report(done, total);
         let assembly = Assembly::new(&*network, &params, &x, &config)?;
         Ok(assembly.observed(&observe).stoppable(watch.stop()).cross(&others)?)
     })?;
-    Ok(CrossGram { inner: Arc::new(cross) })
+    Ok(CrossGram { inner: Arc::new(cross), of })
+}
+
+fn which(config: &GramConfig, network: &Network) -> Which {
+    Which { outputs: config.outputs, of: entk::models::Model::outputs(&*network.inner) }
 }
 
 fn dtype(entries: EntryType) -> &'static str {

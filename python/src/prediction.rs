@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::{
     arrays::table,
-    error::exception,
+    error::{InvalidInput, exception},
     interrupt::run,
     kernel::{CrossGram, Gram},
 };
@@ -43,6 +43,7 @@ pub(crate) fn predict<'py>(
     cross_offset: Option<PyReadonlyArray2<'py, f64>>,
     prior: Option<PyReadonlyArray1<'py, f64>>,
 ) -> PyResult<Predicted<'py>> {
+    same_kernel(gram, cross)?;
     let (gram, cross) = (Arc::clone(&gram.inner), Arc::clone(&cross.inner));
     let targets = columns(&targets)?;
     let offset = offset.as_ref().map(columns).transpose()?;
@@ -74,6 +75,18 @@ pub(crate) fn predict<'py>(
         found.residuals.map(array),
         found.variances.map(array),
     ))
+}
+
+/// Refuses a cross Gram of other outputs, whose shape may fit all the same.
+fn same_kernel(gram: &Gram, cross: &CrossGram) -> PyResult<()> {
+    match (gram.of, cross.of) {
+        (Some(ours), Some(theirs)) if !ours.agrees(theirs) => Err(InvalidInput::new_err(format!(
+            "gram is of outputs={} and cross of outputs={}; compute both with the same outputs",
+            ours.word(),
+            theirs.word()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn columns(values: &PyReadonlyArray2<'_, f64>) -> PyResult<Columns> {

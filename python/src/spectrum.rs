@@ -86,7 +86,8 @@ impl Eigenpairs {
     }
 
     fn __str__(&self) -> String {
-        self.inner.to_string()
+        let worst = self.residuals.iter().copied().fold(0.0, f64::max);
+        format!("{}\nresiduals at most {worst:.1e}", *self.inner)
     }
 
     fn __repr__(&self) -> String {

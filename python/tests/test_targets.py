@@ -88,6 +88,23 @@ def test_a_cross_gram_has_new_inputs_first(lenet, theta, images, kernel):
         entk.predict(kernel, swapped, np.ones(20))
 
 
+def test_kernels_of_other_outputs_do_not_mix(lenet, theta, images, kernel):
+    other = entk.cross_gram(lenet, images[:5], images, theta, outputs="sum")
+    one = entk.gram(lenet, images, theta, outputs=2)
+    assert (kernel.outputs, other.outputs, one.outputs) == ("trace", "sum", 2)
+    assert repr(one) == "Gram(n=20, dtype=float64, outputs=2)"
+    assert repr(other) == 'CrossGram(shape=(5, 20), dtype=float64, outputs="sum")'
+    with pytest.raises(entk.InvalidInput, match='of outputs="trace" and cross of outputs="'):
+        entk.predict(kernel, other, np.ones(20))
+    assert entk.Gram(np.asarray(kernel)).outputs is None
+    assert entk.predict(np.asarray(kernel), other, np.ones(20)).outputs.shape == (5, 1)
+    single = entk.Network.named("mlp", (1, 28, 28))
+    params = single.init()
+    gram = entk.gram(single, images, params, outputs="sum")
+    cross = entk.cross_gram(single, images[:2], images, params, outputs=0)
+    assert entk.predict(gram, cross, np.ones(20), ridge=1.0).outputs.shape == (2, 1)
+
+
 def test_results_are_short_in_print(lenet, theta, images, kernel):
     fit = entk.fit_linearized(
         lenet,
@@ -104,3 +121,4 @@ def test_results_are_short_in_print(lenet, theta, images, kernel):
     assert repr(found).startswith(
         "Prediction(outputs (20, 1), coefficients (20, 1), residuals at most "
     )
+    assert "residuals at most" in str(entk.eigh(kernel))

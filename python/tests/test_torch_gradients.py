@@ -39,6 +39,7 @@ KINKS = {
     "prelu": lambda x: functional.prelu(x, x.new_tensor([0.25])),
     "threshold": lambda x: functional.threshold(x, 1.0, 7.0),
     "hardshrink": functional.hardshrink,
+    "softshrink": functional.softshrink,
     "clamp": lambda x: x.clamp(-1, 1),
     "clamp_min": lambda x: x.clamp(min=1.0),
     "clamp_max": lambda x: x.clamp(max=1.0),
@@ -69,6 +70,22 @@ def test_ties_of_two_go_to_the_first_and_are_shared_by_torch(function):
     ours, theirs = slopes(lambda x: function(x, torch.ones_like(x)), AT)
     tie = AT.numpy() == 1.0
     assert np.allclose(ours[~tie], theirs[~tie]) and (ours[tie], theirs[tie]) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.sqrt(functional.relu(x)),
+        lambda x: torch.stack([x, torch.ones_like(x)], -1).std(-1),
+        lambda x: torch.linalg.vector_norm(x[..., None], dim=-1),
+    ],
+    ids=["sqrt", "std", "norm"],
+)
+def test_roots_of_zero_are_refused_by_their_cause(function):
+    at = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    with pytest.raises(entk.Error, match="root of zero.*add a small constant under the root") as e:
+        slopes(function, at)
+    assert "--dtype" not in str(e.value)
 
 
 class StraightThrough(torch.autograd.Function):
@@ -129,9 +146,35 @@ def test_buffers_that_forward_changes_are_noted_and_left_alone():
     assert module.calls.item() == 0.0
 
 
-def test_a_branch_is_refused_in_one_line(capfd):
-    with pytest.raises(entk.InvalidInput, match="use torch.where") as error:
-        notes(Body(lambda x: torch.tanh(x) if x.sum() > 0 else x))
+def test_rounding_of_parameters_is_noted():
+    module = Body(torch.tanh).double()
+    (note,) = entk.Network.from_module(module, torch.randn(2, 4).double()).notes
+    assert "rounded to float32" in note
+    x = torch.randn(2, 4, dtype=torch.float64)
+    assert entk.Network.from_module(module, x, dtype="float64").notes == ()
+
+
+def no_grad(x):
+    with torch.no_grad():
+        return torch.tanh(x)
+
+
+@pytest.mark.parametrize(
+    ("between", "words"),
+    [
+        (no_grad, r"`torch.no_grad\(\)`.*requires_grad_\(False\)"),
+        (lambda x: functional.dropout(x, training=True), "training=self.training"),
+        (
+            lambda x: functional.batch_norm(x, None, None, training=True),
+            "training=self.training",
+        ),
+        (lambda x: torch.linalg.svd(x)[1] if x.sum() > 0 else x, "use torch.where"),
+    ],
+    ids=["no_grad", "dropout", "batch norm", "branch"],
+)
+def test_refusals_say_what_to_write(between, words, capfd):
+    with pytest.raises(entk.InvalidInput, match=words) as error:
+        notes(Body(between))
     assert "\n" not in str(error.value)
     assert capfd.readouterr() == ("", "")
 

@@ -179,7 +179,7 @@ pub enum GramError {
     },
     /// A kernel entry that is no number.
     #[error(
-        "the kernel between examples {row} and {col} is {value}, of finite inputs and weights: beyond the range of the parameters' type; take parameters and inputs in f64 (`--dtype f64`), or scale one of them down"
+        "the kernel between examples {row} and {col} is {value}, of finite inputs and weights: beyond the range of the parameters' type (take f64 in place of f32, or scale inputs or weights down), or a derivative is infinite there: the root of zero, as of a norm or a deviation of a constant row (add a small constant under the root)"
     )]
     NonFinite {
         /// Row of the entry.

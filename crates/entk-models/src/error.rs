@@ -120,9 +120,7 @@ pub enum ModelError {
         got: Vec<usize>,
     },
     /// An operation whose derivatives contradict each other or its values.
-    #[error(
-        "{operation}: {what}: relative error {error:.1e}, at most {tolerance:.0e} allowed; correct the operation and try `entk::models::check`"
-    )]
+    #[error("{operation}: {}", contradiction(what, *error, *tolerance))]
     WrongDerivative {
         /// The operation.
         operation: String,
@@ -330,4 +328,20 @@ impl ModelError {
     pub(crate) fn zero(what: impl Into<String>) -> Self {
         Self::Zero { what: what.into() }
     }
+}
+
+/// What a comparison of derivatives found. One that is no number is seldom a mistake of the
+/// operation: most often it is a derivative that is infinite.
+fn contradiction(what: &str, error: f64, tolerance: f64) -> String {
+    if error.is_finite() {
+        return format!(
+            "{what}: relative error {error:.1e}, at most {tolerance:.0e} allowed; correct the \
+             operation and try `entk::models::check`"
+        );
+    }
+    format!(
+        "{what}: a derivative is infinite or no number at these inputs: the root of zero, as of a \
+         norm or a deviation of a constant row (add a small constant under the root), or numbers \
+         that overflow; an operation of your own can be tried with `entk::models::check`"
+    )
 }

@@ -60,7 +60,8 @@ pub enum PredictError {
 
     /// A pivot of the Cholesky factorization that is not positive.
     #[error(
-        "pivot {index} of the Cholesky factorization of the {n} x {n} kernel plus {ridge:e} is {pivot:e} (largest entry {largest:e}): the matrix is singular or indefinite to working accuracy; raise the ridge above {largest:e} times the rounding of the entries, assemble the kernel in f64, or use its eigenpairs"
+        "pivot {index} of the Cholesky factorization of the {n} x {n} kernel plus {ridge:e} is {pivot:e} (largest entry {largest:e}): the matrix is singular or indefinite to working accuracy; raise the ridge by {:.0e} or more, assemble the kernel in f64, or use its eigenpairs",
+        missing(*pivot, *largest)
     )]
     NotPositiveDefinite {
         /// Rows of the kernel.
@@ -196,4 +197,9 @@ pub(crate) fn check_setting(
 pub(crate) fn check_ridge(ridge: f64) -> Result<()> {
     let accepted = ridge.is_finite() && ridge >= 0.0;
     check_setting("ridge", ridge, accepted, "finite and not negative")
+}
+
+/// What a ridge has to grow by at least: the pivot, or the rounding of entries in f32.
+fn missing(pivot: f64, largest: f64) -> f64 {
+    (-pivot).max(largest * f64::from(f32::EPSILON))
 }

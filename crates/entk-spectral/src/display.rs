@@ -76,7 +76,7 @@ fn write_pairs(
     residuals: Option<&[f64]>,
 ) -> fmt::Result {
     let (count, dim) = (pairs.len(), pairs.dim());
-    write!(f, "{count} eigenpairs of {dim} rows, {}", pairs.entry_type().name())?;
+    write!(f, "{count} eigenpairs of a kernel of {dim} rows in {}", pairs.entry_type().name())?;
     write!(f, "\n{:>6} {:>13}", "index", "eigenvalue")?;
     if residuals.is_some() {
         write!(f, " {:>9}", "residual")?;
@@ -120,7 +120,7 @@ mod tests {
         let text = eigh(&diagonal(&values)).expect("pairs").to_string();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2 + HEAD + 2);
-        assert_eq!(lines[0], "12 eigenpairs of 12 rows, f64");
+        assert_eq!(lines[0], "12 eigenpairs of a kernel of 12 rows in f64");
         assert_eq!(lines[2], "     0    1.200000e1");
         assert_eq!(lines[13], "    11    1.000000e0");
     }

@@ -72,7 +72,7 @@ fn imported(archive: &Archive, config: &Import) -> Result<Imported> {
     Ok(Imported {
         network,
         params,
-        notes: note.into_iter().collect(),
+        notes: note.into_iter().chain(signature.narrowed(config)).collect(),
         aliases: signature.aliases,
         values,
         torch_version: archive.program.torch_version.clone().unwrap_or_default(),

@@ -199,7 +199,7 @@ def predict(
     >>> found = entk.predict(kernel, cross, y.reshape(-1), **start)
     >>> found.outputs.reshape(-1, network.outputs)      # (M, C)
 
-    Raises :class:`InvalidInput` for shapes that do not fit and
+    Raises :class:`InvalidInput` for kernels of different ``outputs``, shapes that do not fit and
     ``f0`` without ``f0_test``, and :class:`ComputationError` where K + ridge is not positive
     definite, or the solution's residual is above 1e-10.
     """

@@ -72,7 +72,8 @@ class Network:
         """The network of an archive that ``torch.export.save`` has written, with its parameters.
 
         Needs no torch. ``dtype`` is that of the parameters here, whatever the module's: float32
-        unless you say "float64". ``trainable`` and ``frozen`` are patterns of names (``"layer4.*"``); by default what had ``requires_grad`` is
+        unless you say "float64"; one of :attr:`notes` says so where that rounds. ``trainable`` and
+        ``frozen`` are patterns of names (``"layer4.*"``); by default what had ``requires_grad`` is
         trained.
         """
         return cls._of_archive(os.fspath(path), dtype, trainable, frozen)

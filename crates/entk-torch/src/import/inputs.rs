@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use entk_models::{Graph, Network, ParamKind, Params, Reshape};
 
 use crate::{
@@ -99,6 +99,19 @@ impl<'a> Signature<'a> {
         let aliases = Vec::new();
         Ok(Self { stored, numbers, input, elements, example, batch, output, aliases }
             .with_aliases())
+    }
+
+    /// What is to be known of the element type: parameters in f64 that become f32.
+    pub(crate) fn narrowed(&self, config: &Import) -> Option<String> {
+        let is_double = |stored: &StoredName<'_>| {
+            stored.is_parameter && stored.tensor.tensor.dtype() == DType::F64
+        };
+        let narrows = config.dtype == DType::F32 && self.stored.iter().any(is_double);
+        narrows.then(|| {
+            "the parameters of the module are float64, and are rounded to float32 here; ask for \
+             float64 to keep them"
+                .to_owned()
+        })
     }
 
     fn with_aliases(mut self) -> Self {

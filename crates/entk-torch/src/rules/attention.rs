@@ -44,7 +44,7 @@ enum Mask {
 fn attention(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let (q, k, v) = (call.tensor("query")?, call.tensor("key")?, call.tensor("value")?);
     if call.float_or("dropout_p", 0.0)? != 0.0 {
-        return Err(Refusal::new("draws random numbers: export with `model.eval()`"));
+        return Err(Refusal::in_training("draws random numbers"));
     }
     let width = *q.shape.last().unwrap_or(&1);
     let scale = call.float_or("scale", (width as f64).sqrt().recip())?;

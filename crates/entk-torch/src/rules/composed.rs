@@ -97,17 +97,25 @@ fn threshold(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
 /// x where |x| is above lambda, else 0.
 fn hardshrink(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let (x, lambda) = (call.tensor("self")?, call.float_or("lambd", 0.5)?);
-    let size = apply(t, Function::Abs, x)?;
-    let lambda = Traced::number(Elements::Real, lambda)?;
-    let above = t.apply_as(Elements::Truth, Compare(Comparison::Greater), &[&size, &lambda])?;
+    let above = beyond(t, x, lambda)?;
     choose(t, &above, x, &Traced::number(Elements::Real, 0.0)?)
 }
 
-/// `x - clamp(x, -lambda, lambda)`.
+/// `x - clamp(x, -lambda, lambda)`, and 0 with slope 0 where |x| is at most lambda: at lambda the
+/// difference alone has slope 1.
 fn softshrink(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let (x, lambda) = (call.tensor("self")?, call.float_or("lambd", 0.5)?);
     let middle = apply(t, Function::Clamp(-lambda, lambda), x)?;
-    t.apply(Subtract, &[x, &middle])
+    let y = t.apply(Subtract, &[x, &middle])?;
+    let above = beyond(t, x, lambda)?;
+    choose(t, &above, &y, &Traced::number(Elements::Real, 0.0)?)
+}
+
+/// Whether |x| is above lambda.
+fn beyond(t: &mut Tracer, x: &Traced, lambda: f64) -> Ruled<Traced> {
+    let size = apply(t, Function::Abs, x)?;
+    let lambda = Traced::number(Elements::Real, lambda)?;
+    t.apply_as(Elements::Truth, Compare(Comparison::Greater), &[&size, &lambda])
 }
 
 /// `a^b = e^(b log a)`: of known positive a, or of known numbers.

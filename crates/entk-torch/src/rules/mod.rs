@@ -99,11 +99,24 @@ pub(crate) fn sharing(operation: &str) -> Sharing {
     }
 }
 
+const RANDOM: &str = "a network must be a function: no random numbers, export with `model.eval()`, \
+                      and write `training=self.training` where forward says `training=True`";
+
 /// Parts of names of operations that cannot be taken, and what to write in their place.
-const INSTEAD: [(&str, &str); 9] = [
-    ("rand", "a network must be a function: no random numbers, export with `model.eval()`"),
-    ("bernoulli", "a network must be a function: no random numbers, export with `model.eval()`"),
-    ("normal", "a network must be a function: no random numbers, export with `model.eval()`"),
+const INSTEAD: [(&str, &str); 11] = [
+    ("rand", RANDOM),
+    ("bernoulli", RANDOM),
+    ("normal", RANDOM),
+    (
+        "set_grad_enabled",
+        "forward switches gradients off (`torch.no_grad()`): leave that out, and freeze those \
+         parameters with `requires_grad_(False)`, or as the network is read",
+    ),
+    (
+        "autocast",
+        "forward switches element types (`torch.autocast`): leave that out, all is computed in the \
+         type of the parameters",
+    ),
     ("cond", "no branch may depend on data: write both and choose with `torch.where`"),
     ("while_loop", "no loop may depend on data: unroll it"),
     ("fft", "no complex numbers: multiply by the real matrices of sines and cosines"),
@@ -115,6 +128,6 @@ const INSTEAD: [(&str, &str); 9] = [
 /// What to write in place of an operation that has no rule.
 pub(crate) fn instead(operation: &str) -> String {
     let found = INSTEAD.iter().find(|(part, _)| operation.contains(part));
-    let general = "write it with the operations that docs/pytorch.md lists";
+    let general = "write it with the operations that docs/pytorch.md of the project lists";
     found.map_or(general, |(_, instead)| instead).to_owned()
 }

@@ -61,9 +61,8 @@ fn standardised(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     let x = call.tensor("input")?;
     let tracked = call.optional_tensor("running_mean")?.or(call.optional_tensor("running_var")?);
     if tracked.is_some() || !t.is_shared(x) || x.shape.first() != Some(&1) {
-        return Err(Refusal::new(
-            "normalises by the statistics of the batch, so that examples interact: export with \
-             `model.eval()`",
+        return Err(Refusal::in_training(
+            "normalises by the statistics of the batch, so that examples interact",
         ));
     }
     let norm = Normalize::instance().with_eps(call.float_or("eps", EPS)?);

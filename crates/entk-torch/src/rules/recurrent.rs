@@ -46,7 +46,7 @@ struct State {
 fn recurrent(t: &mut Tracer, call: &Call, cell: Cell) -> Ruled<Vec<Traced>> {
     call.ignore(&["dropout"]);
     if call.bool_or("train", false)? {
-        return Err(Refusal::new("is in training mode: export with `model.eval()`"));
+        return Err(Refusal::in_training("is in training mode"));
     }
     let (layers, both) = (call.count("num_layers", 0)?, call.bool("bidirectional")?);
     let biased = call.bool("has_biases")?;

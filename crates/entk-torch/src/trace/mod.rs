@@ -52,6 +52,14 @@ impl Refusal {
     pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self::Reason(reason.into())
     }
+
+    /// Of a layer that is in training mode, by the module's own mode or by an argument.
+    pub(crate) fn in_training(reason: &str) -> Self {
+        Self::new(format!(
+            "{reason}: export with `model.eval()`, and write `training=self.training` where \
+             forward says `training=True`"
+        ))
+    }
 }
 
 impl From<ModelError> for Refusal {

@@ -57,7 +57,7 @@ fn detach(_: &mut Tracer, call: &Call) -> Ruled<Traced> {
 fn dropout(t: &mut Tracer, call: &Call) -> Ruled<Traced> {
     call.ignore(&["p"]);
     if call.bool_or("train", true)? {
-        return Err(Refusal::new("draws random numbers: export with `model.eval()`"));
+        return Err(Refusal::in_training("draws random numbers"));
     }
     match call.optional_tensor("input")? {
         Some(x) => Ok(x.clone()),
