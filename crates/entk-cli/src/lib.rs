@@ -48,15 +48,18 @@ mod run;
 
 pub use cli::{
     device::{DeviceFlags, by_name, parse_device},
-    exit::{EXIT_CODES, STOPPED, WRONG, exit, exit_with},
-    flags::{CommonFlags, Defaults, Size, parse_flags, try_parse, with_defaults},
+    exit::{EXIT_CODES, FILE_EXIT_CODES, STOPPED, WRONG, exit, exit_with},
+    flags::{CommonFlags, Defaults, Size, parse_flags, try_parse, try_parse_with, with_defaults},
     index_list::{IndexFlags, IndexList, indices},
     kernel_flags::KernelFlags,
     model_flags::{ModelChoice, ModelFlags},
     names::{ActivationName, DTypeName, DataName, LayoutName, ModelName, PaddingName},
     numbers::{parse_positive, parse_seed, parse_size, takes_negative},
     output_flags::{KernelChoice, OutputChoice, OutputFlags},
-    refused::{RefusedInput, ensure_input, refused},
+    refused::{
+        RefusedInput, ensure_input, refused,
+        unused::{Unused, is_given, reads},
+    },
     signals::stop_on_signals,
     training_flags::{FigureFlags, OptimizerName, TrainingFlags},
 };
@@ -68,7 +71,7 @@ pub use experiment::{
     inductive::{InductivePairs, agreement},
     inputs::{
         InputHeader, input_source,
-        kernel_files::{ensure_square, read_cross_gram, read_gram},
+        kernel_files::{ensure_square, open_store, read_cross_gram, read_gram},
         read_inputs,
         streamed_kernel::StreamedKernel,
     },
@@ -87,6 +90,7 @@ pub use run::{
     progress::{Progress, Stage},
     record::{
         ArchiveRecord, Elapsed, Record, StageTime, Stages, Stopwatch, VerifiedRecord, peak_rss_mb,
+        settings_without,
     },
     stderr::say,
 };

@@ -77,7 +77,7 @@ fn the_largest_seed_is_one_like_others() -> Result<()> {
     place.check(&[
         ("gram --model mlp --no-eigen --inputs x.npy --seed 18446744073709551615", DONE, &[]),
         (
-            "train --model mlp --width 2 --task nad --train 20 --test 10 --batch 10 --epochs 1 \
+            "train --model mlp --task nad --train 20 --test 10 --batch 10 --epochs 1 \
              --seed 18446744073709551615",
             DONE,
             &[],

@@ -9,8 +9,15 @@ use entk::ErrorKind;
 use crate::{cli::refused::RefusedInput, run::stderr::say};
 
 /// The exit codes of programs, as their `--help` says them.
-pub const EXIT_CODES: &str = "Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than \
-    may be used, 69 no such device, 74 a file or a full disk, 1 anything else.";
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 2 flags that cannot be read or do not go \
+    together, 65 flags or input that do not fit, or more memory than may be used, 69 no such \
+    device, 70 a wrong number of a GPU, 71 a GPU that failed, 74 a file that cannot be read or \
+    written, a full disk or a closed pipe, 75 stopped by a signal, 1 anything else.";
+
+/// The exit codes of programs that compute nothing.
+pub const FILE_EXIT_CODES: &str = "Exit codes: 0 done, 2 flags that cannot be read, 65 input that \
+    does not fit, 74 a file that cannot be read or written, a full disk or a closed pipe, 1 \
+    anything else.";
 
 /// Exit code: a signal stopped the run, and the same command goes on.
 pub const STOPPED: u8 = 75;

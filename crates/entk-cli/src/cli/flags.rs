@@ -13,7 +13,10 @@ use crate::{
         model_flags::ModelFlags,
         names::{DataName, ModelName},
         numbers::{parse_seed, parse_size, takes_negative},
-        refused::ensure_input,
+        refused::{
+            ensure_input,
+            unused::{Unused, refuse_unused},
+        },
     },
     run::Run,
 };
@@ -69,7 +72,7 @@ pub struct CommonFlags {
     #[serde(flatten)]
     pub device: DeviceFlags,
 
-    /// Folder for the results [default: results/FIGURE]
+    /// Folder for the results, in place of those of an earlier run [default: results/FIGURE]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
@@ -213,7 +216,20 @@ pub fn try_parse<C: FromArgMatches>(
     command: &mut Command,
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> clap::error::Result<C> {
+    try_parse_with(command, arguments, |_| &[])
+}
+
+/// [`try_parse`] of several commands, with what each of them refuses of its own flags.
+///
+/// # Errors
+/// As [`try_parse`], and flags that nothing reads.
+pub fn try_parse_with<C: FromArgMatches>(
+    command: &mut Command,
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    rules: fn(&str) -> &'static [Unused],
+) -> clap::error::Result<C> {
     let mut matches = command.try_get_matches_from_mut(arguments)?;
+    refuse_unused(command, &matches, rules)?;
     C::from_arg_matches_mut(&mut matches).map_err(|error| error.format(command))
 }
 

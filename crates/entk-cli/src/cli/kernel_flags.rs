@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::{
     model_flags::ModelFlags,
-    names::{ActivationName, DTypeName},
+    names::{ActivationName, DTypeName, LayoutName},
     output_flags::OutputFlags,
 };
 
@@ -18,6 +18,12 @@ pub struct KernelFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub network: ModelFlags,
+
+    /// Order of the axes of --inputs [default: nchw; refused where the last axis looks like that
+    /// of the channels]
+    #[arg(long, value_enum, value_name = "ORDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<LayoutName>,
 
     /// Activation of the network
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]

@@ -168,17 +168,17 @@ impl TypedValueParser for ModelParser {
         }
         if path.extension().is_some() {
             let message = format!(
-                "--model {}: is neither a name nor FILE.pt2, an archive that `torch.export.save` has \
-                 written; weights alone go with --weights, beside the name of their network\n",
+                "--model {} is neither a name nor FILE.pt2, an archive that `torch.export.save` has \
+                 written; weights alone go with --weights, beside the name of their network",
                 path.display()
             );
-            return Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command));
+            return Err(command.clone().error(ErrorKind::ValueValidation, message));
         }
         EnumValueParser::new().parse_ref(command, arg, value).map(ModelChoice::BuiltIn)
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let archive = PossibleValue::new("FILE.pt2").help("An archive of torch.export.save");
+        let archive = PossibleValue::new("FILE.pt2").hide(true); // no word that shells should offer
         let names = ModelName::value_variants().iter().filter_map(ValueEnum::to_possible_value);
         Some(Box::new(names.chain([archive])))
     }

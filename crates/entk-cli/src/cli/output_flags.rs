@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Arg, Args};
 use entk::gram::Outputs;
 use serde::{Serialize, Serializer};
 
@@ -18,9 +18,8 @@ use crate::{
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct OutputFlags {
     /// Kernel of a network of C outputs: trace, sum (of the logits), full ((N C) x (N C), index
-    /// n C + c), class:K (one output, from 0), or pairs (the blocks K_cc' of full, c <= c', one by
-    /// one) [default: trace]
-    #[arg(long, value_name = "trace|sum|full|class:K|pairs")]
+    /// n C + c) or class:K (one output, from 0) [default: trace]
+    #[arg(long, value_name = "trace|sum|full|class:K")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outputs: Option<OutputChoice>,
 }
@@ -110,6 +109,15 @@ impl OutputFlags {
         self.outputs.unwrap_or(OutputChoice::Trace).kernel()
     }
 
+    /// The flag of a program that also writes the blocks of all pairs of outputs.
+    pub fn with_pairs(arg: Arg) -> Arg {
+        arg.value_name("trace|sum|full|class:K|pairs").help(
+            "Kernel of a network of C outputs: trace, sum (of the logits), full ((N C) x (N C), \
+             index n C + c), class:K (one output, from 0), or pairs (the blocks K_cc' of full, \
+             c <= c', one by one) [default: trace]",
+        )
+    }
+
     /// The kernel of a network with so many outputs; says on stderr which one it is by default, if
     /// there are others.
     ///
@@ -133,14 +141,14 @@ impl OutputFlags {
         Ok(KernelChoice { outputs, classes, formula })
     }
 
-    /// The one kernel whose eigenvectors are taken: as [`of`](Self::of), without pairs.
+    /// The one kernel that a program works on: as [`of`](Self::of), without pairs.
     ///
     /// # Errors
     /// As [`of`](Self::of), and pairs.
-    pub fn of_eigenvectors(&self, classes: usize) -> Result<KernelChoice> {
+    pub fn of_one(&self, classes: usize) -> Result<KernelChoice> {
         ensure_input(self.outputs != Some(OutputChoice::Pairs), || {
-            "--outputs pairs: a block of two outputs has no eigenvectors; take trace, sum, full or \
-             class:K"
+            "--outputs pairs: only `gram` writes the block of every pair of outputs; take trace, \
+             sum, full or class:K"
                 .into()
         })?;
         self.of(classes)

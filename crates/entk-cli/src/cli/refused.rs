@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+pub(crate) mod unused;
+
 use anyhow::{Error, Result};
 
 /// What is wrong with the input, and what to do.

@@ -27,7 +27,7 @@ pub enum OptimizerName {
 /// Flags to be flattened into those of a program that trains; the defaults are the paper's.
 #[derive(Args, Clone, Debug, PartialEq, Serialize)]
 pub struct TrainingFlags {
-    /// Learning rate at the first step, falling linearly to 0
+    /// Learning rate of --optimizer sgd at the first step, falling linearly to 0
     #[arg(long, value_name = "RATE", default_value_t = 0.05, value_parser = parse_positive)]
     pub learning_rate: f64,
 
@@ -39,8 +39,8 @@ pub struct TrainingFlags {
     #[arg(long, value_enum, value_name = "NAME", default_value = "sgd")]
     pub optimizer: OptimizerName,
 
-    /// Learning rate of Adam at the first step, in place of --learning-rate; the paper does not
-    /// say its own
+    /// Learning rate of --optimizer adam at the first step, falling linearly to 0; the paper does
+    /// not say its own
     #[arg(long, value_name = "RATE", default_value_t = 0.001, value_parser = parse_positive)]
     pub adam_rate: f64,
 }

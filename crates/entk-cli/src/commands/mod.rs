@@ -14,7 +14,7 @@ pub(crate) mod verify;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use entk_cli::exit;
+use entk_cli::{Unused, exit};
 
 /// What there is to do; each documents itself.
 #[derive(Subcommand)]
@@ -29,6 +29,17 @@ pub(crate) enum Command {
     Report(report::Flags),
     Completions(pages::CompletionFlags),
     Man(pages::ManFlags),
+}
+
+/// The flags of a command that another of its flags leaves without a meaning.
+pub(crate) fn unused(name: &str) -> &'static [Unused] {
+    match name {
+        "gram" => &gram::flags::UNUSED,
+        "eigen" => &eigen::flags::UNUSED,
+        "predict" => &predict::flags::UNUSED,
+        "train" => &train::flags::UNUSED,
+        _ => &[],
+    }
 }
 
 impl Command {

@@ -3,19 +3,21 @@
 
 use std::{io::Write, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use entk::device::files;
+use entk_cli::FILE_EXIT_CODES;
 
 /// Prints what a shell needs to complete flags and names.
 ///
-/// bash: entk completions bash > ~/.local/share/bash-completion/completions/entk
-/// zsh: entk completions zsh > a folder of $fpath, as _entk
+/// bash: mkdir -p ~/.local/share/bash-completion/completions
+///       entk completions bash > ~/.local/share/bash-completion/completions/entk
+/// zsh: entk completions zsh > ~/.zfunc/_entk, with ~/.zfunc in fpath
 /// fish: entk completions fish > ~/.config/fish/completions/entk.fish
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(verbatim_doc_comment, after_help = FILE_EXIT_CODES)]
 pub(crate) struct CompletionFlags {
     /// The shell
     #[arg(value_enum, value_name = "SHELL")]
@@ -24,6 +26,7 @@ pub(crate) struct CompletionFlags {
 
 /// Writes manual pages, entk.1 and entk-COMMAND.1, into a folder.
 #[derive(Args)]
+#[command(after_help = FILE_EXIT_CODES)]
 pub(crate) struct ManFlags {
     /// The folder, as ~/.local/share/man/man1
     #[arg(value_name = "DIR")]
@@ -37,9 +40,16 @@ pub(crate) fn completions(flags: &CompletionFlags, mut line: Command) -> Result<
 }
 
 pub(crate) fn man(flags: &ManFlags, mut line: Command) -> Result<()> {
-    files::create_folder(&flags.folder)?;
+    let shown = flags.folder.display();
+    files::create_folder(&flags.folder).with_context(|| format!("cannot write to {shown}"))?;
+    line = without_help(line);
     line.build();
     write_pages(flags, line)
+}
+
+/// Without the commands `help`, which have no page.
+fn without_help(command: Command) -> Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
 }
 
 /// The page of a command, then those of its own commands.
@@ -48,6 +58,5 @@ fn write_pages(flags: &ManFlags, command: Command) -> Result<()> {
     let mut page = Vec::new();
     Man::new(command.clone()).render(&mut page)?;
     files::write(&flags.folder.join(format!("{name}.1")), &page)?;
-    let below = command.get_subcommands().filter(|below| below.get_name() != "help");
-    below.cloned().try_for_each(|below| write_pages(flags, below))
+    command.get_subcommands().cloned().try_for_each(|below| write_pages(flags, below))
 }

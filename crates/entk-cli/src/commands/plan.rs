@@ -28,7 +28,7 @@ pub(crate) struct Flags {
     kernel: KernelFlags,
 
     /// Inputs on which rates are measured (.npy, .npz, .safetensors or .pt; FILE:NAME of several
-    /// arrays); images as (N, C, H, W)
+    /// arrays); images with four axes in the order of --layout
     #[arg(long, value_name = "FILE")]
     inputs: PathBuf,
 
@@ -40,7 +40,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "K", default_value_t = 100, value_parser = parse_size)]
     k: usize,
 
-    /// Largest residual, as a fraction of the largest eigenvalue
+    /// Largest residual, as a fraction of the largest eigenvalue, from 1e-13 to 0.1
     #[arg(long, value_name = "X", default_value_t = 1e-10, value_parser = parse_positive)]
     tolerance: f64,
 

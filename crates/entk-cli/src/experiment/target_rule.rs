@@ -26,14 +26,14 @@ pub enum TargetRule {
 
 impl TargetRule {
     /// Of what, and how, targets are made.
-    pub fn formula(self) -> &'static str {
+    pub fn formula(self) -> String {
         match self {
-            Self::Signs => "y = 1 for the label 1, -1 for -1 or 0",
-            Self::Below(_) => "y = 1 for classes below, else -1",
-            Self::OneHot => "y_c = 1 for class c, else 0; not centred",
-            Self::CentredOneHot => "y_c = 1 - 1/C for class c, else -1/C",
-            Self::Class(_) => "y = 1 for the class, else -1",
-            Self::Values => "y as given",
+            Self::Signs => "y = 1 for the label 1, -1 for -1 or 0".into(),
+            Self::Below(class) => format!("y = 1 for classes below {class}, else -1"),
+            Self::OneHot => "y_c = 1 for class c, else 0; not centred".into(),
+            Self::CentredOneHot => "y_c = 1 - 1/C for class c, else -1/C".into(),
+            Self::Class(class) => format!("y = 1 for class {class}, else -1"),
+            Self::Values => "y as given".into(),
         }
     }
 }
@@ -79,6 +79,12 @@ impl Serialize for TargetRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_formula_names_the_class_of_its_rule() {
+        assert_eq!(TargetRule::Below(5).formula(), "y = 1 for classes below 5, else -1");
+        assert_eq!(TargetRule::Class(3).formula(), "y = 1 for class 3, else -1");
+    }
 
     #[test]
     fn rules_print_as_they_parse() {

@@ -60,7 +60,8 @@ impl RunFolder {
         Ok(Self { path })
     }
 
-    fn at(figure: &str, out: Option<&Path>) -> Self {
+    /// The folder of results, which is not made.
+    pub fn at(figure: &str, out: Option<&Path>) -> Self {
         Self { path: out.map_or_else(|| Path::new("results").join(figure), Path::to_path_buf) }
     }
 
@@ -153,14 +154,24 @@ impl Run {
     }
 
     /// Removes the `record.json` of an earlier run: until [`finish`](Self::finish) writes it, the
-    /// folder does not look whole. Tables and figures call it; call it before other results are
-    /// written, and after everything that may refuse the flags.
+    /// folder does not look whole. Says so where it is that of another program. Tables and figures
+    /// call it; call it before other results are written, and after everything that may refuse
+    /// the flags.
     ///
     /// # Errors
     ///
     /// When it cannot be removed.
     pub fn begin_results(&self) -> Result<()> {
-        remove_if_present(&self.folder.file(RECORD))
+        let path = self.folder.file(RECORD);
+        let other = Record::read(&path).ok().filter(|record| record.program != self.program);
+        if let (Some(record), true) = (other, self.progress != Progress::Silent) {
+            say(format_args!(
+                "{}: replaces the record of `{}`, whose other files stay",
+                self.folder.path.display(),
+                record.program
+            ));
+        }
+        remove_if_present(&path)
     }
 
     /// The folder.

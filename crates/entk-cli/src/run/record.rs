@@ -142,7 +142,7 @@ pub struct Record {
     pub program: String,
     /// Version of this workspace.
     pub version: String,
-    /// The command line, the program's path shortened to its name.
+    /// The command line, the path of the program shortened to its name.
     pub command: Vec<String>,
     /// Seed.
     pub seed: u64,
@@ -186,7 +186,7 @@ impl Record {
         Ok(Self {
             program: program.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            command: command_line(program),
+            command: command_line(),
             seed,
             settings: serde_json::to_value(settings).context("settings have no JSON form")?,
             results: serde_json::to_value(results).context("results have no JSON form")?,
@@ -223,10 +223,27 @@ impl Record {
     }
 }
 
-fn command_line(program: &str) -> Vec<String> {
-    let arguments =
-        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
-    std::iter::once(program.to_owned()).chain(arguments).collect()
+fn command_line() -> Vec<String> {
+    let words = std::env::args_os().enumerate().map(|(at, word)| match at {
+        0 => Path::new(&word).file_name().unwrap_or(&word).to_string_lossy().into_owned(),
+        _ => word.to_string_lossy().into_owned(),
+    });
+    words.collect()
+}
+
+/// Settings but those of these names, which a run did not read.
+///
+/// # Errors
+///
+/// Settings without a JSON form.
+pub fn settings_without(settings: &impl Serialize, unused: &[&str]) -> Result<Value> {
+    let mut settings = serde_json::to_value(settings).context("settings have no JSON form")?;
+    if let Some(fields) = settings.as_object_mut() {
+        unused.iter().for_each(|name| {
+            fields.remove(*name);
+        });
+    }
+    Ok(settings)
 }
 
 /// Threads that rayon would use: `RAYON_NUM_THREADS`, or one per available core.
@@ -280,7 +297,8 @@ mod tests {
         record.write(&folder.path().join("record.json"))?;
         let read = Record::read(&folder.path().join("record.json"))?;
         assert_eq!((read.seed, read.settings), (7, settings));
-        assert_eq!(read.command[0], "fig02");
+        let exe = std::env::current_exe()?;
+        assert_eq!(Some(read.command[0].as_ref()), exe.file_name().and_then(|name| name.to_str()));
         assert_eq!(read.version, env!("CARGO_PKG_VERSION"));
         let names: Vec<&str> = read.stages.iter().map(|time| time.stage.as_str()).collect();
         assert_eq!(names, ["gram", "training"]);

@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 use entk::{
     data::arrays,
     device::memory::ensure,
-    gram::Store,
     spectral::{CertifiedPairs, Gram, KernelRows, OutputBlocks, SymmetricOperator, eigh_bytes},
 };
-use entk_cli::{KernelChoice, OutputChoice, Run, ensure_input, ensure_square, read_gram};
+use entk_cli::{
+    KernelChoice, OutputChoice, Run, ensure_input, ensure_square, open_store, read_gram,
+};
 
 use crate::commands::eigen::{flags::Flags, solve::Solve};
 
@@ -39,7 +40,7 @@ fn of_store(
     kernel: Option<&KernelChoice>,
 ) -> Result<CertifiedPairs> {
     let (run, flags) = (solve.run, solve.flags);
-    let store = Store::open(path)?;
+    let store = open_store(path)?;
     ensure_fits(path, flags, kernel, store.grid().n(), 0)?;
     let is_full = kernel.is_none_or(|kernel| kernel.outputs == OutputChoice::Full);
     if !is_full {

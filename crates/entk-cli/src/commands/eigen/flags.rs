@@ -3,13 +3,47 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 use entk::spectral::EigshConfig;
 use entk_cli::{
-    EXIT_CODES, KernelChoice, KernelFlags, OutputChoice, OutputFlags, ensure_input, parse_positive,
-    parse_seed, parse_size, refused, takes_negative,
+    EXIT_CODES, KernelChoice, KernelFlags, OutputChoice, OutputFlags, Unused, ensure_input,
+    is_given, parse_positive, parse_seed, parse_size, refused, takes_negative,
 };
 use serde::Serialize;
+
+/// Settings of the network of --inputs, which a kernel of --gram has not.
+pub const OF_NETWORK: [&str; 11] = [
+    "model",
+    "weights",
+    "width",
+    "padding",
+    "trainable",
+    "frozen",
+    "verify",
+    "activation",
+    "dtype",
+    "layout",
+    "matrix_free",
+];
+
+/// Flags that another leaves without a meaning.
+pub const UNUSED: [Unused; 2] = [
+    Unused {
+        flags: &OF_NETWORK,
+        beside: |line| is_given(line, "gram"),
+        why: "is of --inputs; of the network of --gram only --classes and --outputs say something; \
+              leave it out",
+    },
+    Unused {
+        flags: &["augment"],
+        beside: |line| is_given(line, "gram"),
+        why: "is of --inputs; leave it out",
+    },
+];
+
+const OUTPUTS: &str = "Of --inputs: trace, sum (of the logits), full ((N C) x (N C), index n C + \
+    c) or class:K (one output, from 0) [default: trace]; with --gram what is taken out of a full \
+    kernel of --classes outputs [default: the Gram as it is]";
 
 /// Leading eigenpairs of a kernel with their residuals, from a Gram or from a network.
 ///
@@ -21,16 +55,13 @@ use serde::Serialize;
 /// A solve that is stopped by a signal (exit code 75) or killed goes on from its last checkpoint,
 /// with the same bits, when the same command is given again.
 #[derive(Parser, Clone, Debug, Serialize)]
-#[command(name = "eigen", version, verbatim_doc_comment, after_help = EXIT_CODES, mut_args(takes_negative))]
+#[command(name = "eigen", version, verbatim_doc_comment, after_help = EXIT_CODES, mut_args(takes_negative),
+          mut_arg("outputs", |arg| arg.help(OUTPUTS)),
+          group(ArgGroup::new("kernel").args(["gram", "inputs"]).required(true)))]
 pub struct Flags {
     /// The Gram: a square array of floats (.npy, .npz, .safetensors or .pt), or the folder of a
     /// finished store of `gram --store`, read tile by tile and never whole
-    #[arg(
-        long,
-        value_name = "FILE|DIR",
-        required_unless_present = "inputs",
-        conflicts_with = "inputs"
-    )]
+    #[arg(long, value_name = "FILE|DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gram: Option<PathBuf>,
 
@@ -40,7 +71,7 @@ pub struct Flags {
     pub in_memory: bool,
 
     /// Inputs of a network, in place of --gram (.npy, .npz, .safetensors or .pt; FILE:NAME of
-    /// several arrays); images as (N, C, H, W). Rates are measured on some
+    /// several arrays); images with four axes in the order of --layout. Rates are measured on some
     /// of them, and the quicker way that fits memory is taken: the Gram, or products with the
     /// Jacobian, for any number of examples; both costs are printed
     #[arg(long, value_name = "FILE")]
@@ -60,7 +91,7 @@ pub struct Flags {
     pub kernel: KernelFlags,
 
     /// So many examples: beyond those of --inputs, shifted and mirrored copies of them, drawn by
-    /// --seed
+    /// --seed; or, if fewer, the first of them
     #[arg(long, value_name = "N", value_parser = parse_size, requires = "inputs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<usize>,
@@ -69,7 +100,7 @@ pub struct Flags {
     #[arg(long, value_name = "K", default_value_t = 100, value_parser = parse_size)]
     pub k: usize,
 
-    /// Largest residual, as a fraction of the largest eigenvalue
+    /// Largest residual, as a fraction of the largest eigenvalue, from 1e-13 to 0.1
     #[arg(long, value_name = "X", default_value_t = 1e-10, value_parser = parse_positive)]
     pub tolerance: f64,
 
@@ -86,7 +117,7 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed)]
     pub seed: u64,
 
-    /// Folder of the results [default: results/eigen]
+    /// Folder for the results, in place of those of an earlier run [default: results/eigen]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -108,11 +139,16 @@ impl Flags {
     pub fn kernel_of_gram(&self) -> Result<Option<KernelChoice>> {
         let Some(classes) = self.kernel.network.classes else {
             ensure_input(self.kernel.outputs.outputs.is_none(), || {
-                "--outputs: give --classes, the outputs of which --gram is the full kernel".into()
+                let outputs =
+                    self.kernel.outputs.outputs.map_or_else(String::new, |x| x.to_string());
+                format!(
+                    "--outputs {outputs} is taken out of a full kernel: give --classes, its number \
+                     of outputs"
+                )
             })?;
             return Ok(None);
         };
         let outputs = self.kernel.outputs.outputs.unwrap_or(OutputChoice::Full);
-        Ok(Some(OutputFlags { outputs: Some(outputs) }.of_eigenvectors(classes)?))
+        Ok(Some(OutputFlags { outputs: Some(outputs) }.of_one(classes)?))
     }
 }

@@ -13,12 +13,13 @@ use entk::{
     },
 };
 use entk_cli::{
-    FolderUse, KernelChoice, OutputChoice, Run, ensure_input, refused, say, stop_on_signals,
+    FolderUse, KernelChoice, OutputChoice, Run, ensure_input, open_store, refused, say,
+    settings_without, stop_on_signals,
 };
 use serde_json::Value;
 
 use crate::commands::eigen::{
-    flags::Flags,
+    flags::{Flags, OF_NETWORK},
     of_network,
     results::{self, SolvedPairs, Vectors},
     solve::{STOPPING, Solve},
@@ -53,7 +54,8 @@ fn solve(flags: &Flags, ranks: &Ranks<'_>) -> Result<()> {
         (None, None) => Err(refused("give --gram, or --inputs with --model")),
     }?;
     if ranks.rank() == 0 {
-        run.finish(flags.seed, flags, &record)?;
+        let unread: &[&str] = if flags.gram.is_some() { &OF_NETWORK } else { &[] };
+        run.finish(flags.seed, &settings_without(flags, unread)?, &record)?;
     }
     Ok(())
 }
@@ -80,7 +82,7 @@ impl Share<'_> {
         ensure_input(is_full, || {
             "--outputs: several ranks take a kernel as it is; run one process".into()
         })?;
-        let store = Store::open(path)?;
+        let store = open_store(path)?;
         let mut operator = DistributedTiles::new(&store, self.ranks)?;
         self.run.stage("check", 1, |_| check(&store, operator.positions()))?;
         if self.flags.in_memory {

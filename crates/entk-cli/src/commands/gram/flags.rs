@@ -10,7 +10,7 @@ use entk::{
 };
 use entk_cli::{
     ActivationName, DTypeName, DeviceFlags, LayoutName, ModelFlags, OutputFlags, TargetRule,
-    parse_seed, parse_size, takes_negative,
+    Unused, is_given, parse_seed, parse_size, takes_negative,
 };
 use serde::{Serialize, Serializer};
 
@@ -18,18 +18,22 @@ use serde::{Serialize, Serializer};
 ///
 /// Writes gram.npy (N, N), or (N C, N C) with --outputs full, outputs.npy (N, C), eigvals.npy
 /// (descending), eigvecs.npy (one eigenvector a row), cross.npy with --cross, and record.json,
-/// which comes last: a folder without it was not finished. --outputs pairs writes the blocks of the
+/// which comes last: a folder without it was not finished; `finish` commits gram.zarr alone, and
+/// the same command without --part then writes the rest. --outputs pairs writes the blocks of the
 /// full kernel one by one, gram_0_1.npy for outputs 0 (rows) and 1 (columns), in place of gram.npy.
 ///
-/// Exit codes: 0 done, 2 wrong flags, 65 bad input or more memory than may be used, 69 no such
-/// device, 70 a wrong entry on a GPU and 71 a GPU that failed (run the same command again), 74 a
-/// file or a full disk, 75 stopped by a signal (run the same command again), 1 anything else.
+/// Exit codes: 0 done, 2 flags that cannot be read or do not go together, 65 flags or input that
+/// do not fit, or more memory than may be used, 69 no such device, 70 a wrong entry on a GPU and 71
+/// a GPU that failed (run the same command again), 74 a file that cannot be read or written, a full
+/// disk or a closed pipe, 75 stopped by a signal (with --store the same command goes on), 1
+/// anything else.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(
     name = "gram",
     version,
     verbatim_doc_comment,
     mut_args(takes_negative),
+    mut_arg("outputs", OutputFlags::with_pairs),
     args_conflicts_with_subcommands = false
 )]
 pub struct Flags {
@@ -68,7 +72,7 @@ pub struct Flags {
     pub targets: Option<TargetRule>,
 
     /// Second set of inputs: cross.npy is the kernel between the first set (rows) and this one
-    /// (columns)
+    /// (columns); `predict --cross` takes its first set to be the test inputs
     #[arg(long, value_name = "FILE")]
     pub cross: Option<PathBuf>,
 
@@ -117,7 +121,7 @@ pub struct Flags {
     pub store: bool,
 
     /// Edge of the tiles of --store, in rows of the kernel
-    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 2048)]
+    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 2048, requires = "store")]
     pub edge: usize,
 
     /// Take the products of all pairs of inputs, which no weights change, from this store, and
@@ -128,7 +132,7 @@ pub struct Flags {
 
     /// Compute part I of COUNT of the tiles of --store, and nothing else; in a Slurm array the
     /// default is the task's part. Afterwards `gram finish`, or the same command with --part
-    /// 1/1
+    /// 1/1 for outputs, eigenpairs and record
     #[arg(long, value_name = "I/COUNT", requires = "store", value_parser = parse_part)]
     #[serde(skip)]
     pub part: Option<Part>,
@@ -173,7 +177,7 @@ pub struct Flags {
     #[arg(long)]
     pub json: bool,
 
-    /// Folder for the results [default: results/gram]
+    /// Folder for the results, in place of those of an earlier run [default: results/gram]
     #[arg(long, value_name = "DIR", global = true)]
     pub out: Option<PathBuf>,
 
@@ -182,6 +186,61 @@ pub struct Flags {
     #[serde(skip)]
     pub command: Option<Command>,
 }
+
+/// Flags that another leaves without a meaning.
+pub const UNUSED: [Unused; 3] = [
+    Unused {
+        flags: &[
+            "model",
+            "weights",
+            "classes",
+            "width",
+            "padding",
+            "trainable",
+            "frozen",
+            "verify",
+            "activation",
+            "inputs",
+            "outputs",
+            "labels",
+            "targets",
+            "cross",
+            "layout",
+            "n",
+            "dtype",
+            "device",
+            "precision",
+            "top",
+            "no_eigen",
+            "accumulate",
+            "store",
+            "edge",
+            "input_gram",
+            "part",
+            "export",
+            "check",
+            "rate",
+            "micro_batch",
+            "max_memory",
+            "dry_run",
+            "seed",
+            "json",
+        ],
+        beside: |line| line.subcommand().is_some(),
+        why: "says nothing to `finish` and `missing`, which read it from the store; leave it out, \
+              or give it after them if it is theirs",
+    },
+    Unused {
+        flags: &["layout"],
+        beside: |line| !is_given(line, "inputs") && !is_given(line, "cross"),
+        why: "is of --inputs and --cross, and there are none; leave it out",
+    },
+    Unused {
+        flags: &["top"],
+        beside: |line| is_given(line, "no_eigen"),
+        why: "is of eigenpairs, which --no-eigen leaves out; leave one of them out",
+    },
+];
 
 /// Other things to do.
 #[derive(Subcommand, Clone, Debug)]

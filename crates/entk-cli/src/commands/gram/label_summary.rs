@@ -18,7 +18,7 @@ pub struct LabelSummary {
     /// The rule from labels to targets.
     pub targets: TargetRule,
     /// The rule in words.
-    pub rule: &'static str,
+    pub rule: String,
     /// Labels +1, of one column of signs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub positive: Option<usize>,

@@ -40,8 +40,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
 
 /// Commits the parts of a store.
 fn finish(flags: &Flags, export: bool) -> Result<()> {
-    let folder = RunFolder::create("gram", flags.out.as_deref())?;
-    let store = Store::open_partial(folder.file(assembly::STORE))?;
+    let (folder, store) = stored(flags)?;
     let commit = store.finish()?;
     if export {
         store.export(folder.file("gram.npy"))?;
@@ -50,10 +49,19 @@ fn finish(flags: &Flags, export: bool) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{shown}: {} tiles, BLAKE3 {}", commit.tiles, commit.root)?)
 }
 
+/// The store in the folder of results, which has to be there.
+fn stored(flags: &Flags) -> Result<(RunFolder, Store)> {
+    let folder = RunFolder::at("gram", flags.out.as_deref());
+    let path = folder.file(assembly::STORE);
+    ensure_input(path.is_dir(), || {
+        format!("{}: no such store; give the --out of `gram --store`", path.display())
+    })?;
+    Ok((folder, Store::open_partial(path)?))
+}
+
 /// Prints the parts of a store that are to be computed.
 fn missing(flags: &Flags, parts: usize) -> Result<()> {
-    let folder = RunFolder::create("gram", flags.out.as_deref())?;
-    let store = Store::open_partial(folder.file(assembly::STORE))?;
+    let (_, store) = stored(flags)?;
     let (missing, grid) = (store.missing()?, store.grid());
     let mut found = Vec::new();
     for index in 1..=parts {
@@ -65,8 +73,17 @@ fn missing(flags: &Flags, parts: usize) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{}", found.join(","))?)
 }
 
+/// What a signal makes the program say.
+fn stopping(keeps: bool) -> &'static str {
+    if keeps {
+        "stopping; finished tiles are kept, and the same command goes on"
+    } else {
+        "stopping; nothing is kept without --store"
+    }
+}
+
 fn compute(flags: &Flags) -> Result<()> {
-    let stop = stop_on_signals("stopping; finished tiles are kept", Some(GRACE))?;
+    let stop = stop_on_signals(stopping(flags.store), Some(GRACE))?;
     let device = flags.device.open()?;
     let run = Run::start_in("gram", flags.out.as_deref(), assembly::folder_use(flags)?)?;
     let networks = NetworkSource::open(&run, &flags.network, flags.dtype.into(), &device)?;
@@ -213,7 +230,10 @@ fn summarize_labels(
 
 fn say_part(store: &Store, computed: usize, kept: usize) -> Result<()> {
     let shown = store.folder().display();
-    let line = format!("{shown}: {computed} tiles computed, {kept} kept; then `entk gram finish`");
+    let line = format!(
+        "{shown}: {computed} tiles computed, {kept} kept; then `entk gram finish`, or the same \
+         command with --part 1/1 for outputs, eigenpairs and record"
+    );
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 

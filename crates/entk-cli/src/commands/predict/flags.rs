@@ -4,19 +4,55 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use entk_cli::{
-    DataName, DeviceFlags, EXIT_CODES, ModelFlags, ModelName, OutputFlags, TargetRule,
-    parse_positive, parse_seed, parse_size, takes_negative,
+    DataName, DeviceFlags, EXIT_CODES, ModelFlags, ModelName, OutputFlags, TargetRule, Unused,
+    is_given, parse_positive, parse_seed, parse_size, takes_negative,
 };
 use serde::Serialize;
+
+/// Settings of network and data, in whose place a kernel of --gram comes.
+pub const OF_NETWORK: [&str; 14] = [
+    "model",
+    "weights",
+    "width",
+    "padding",
+    "trainable",
+    "frozen",
+    "verify",
+    "outputs",
+    "data",
+    "data_root",
+    "train",
+    "test",
+    "device",
+    "cache",
+];
+
+/// Flags that another leaves without a meaning.
+pub const UNUSED: [Unused; 2] = [
+    Unused {
+        flags: &OF_NETWORK,
+        beside: |line| is_given(line, "gram"),
+        why: "is of a network on a data set, and --gram takes their place; leave it out",
+    },
+    Unused {
+        flags: &["test_gram"],
+        beside: |line| !is_given(line, "gp"),
+        why: "is of --gp; give it, or leave both out",
+    },
+];
 
 /// Predictions from a kernel: regression, gradient flow and a Gaussian process.
 ///
 /// A kernel of one output, or the trace over C of them, acts on every column of the targets alone,
 /// K (x) I_C; --outputs full couples them. Targets are predicted around their prior mean.
 ///
-/// Writes predictions.npy (M, C), ridges.csv, times.csv (accuracy along gradient flow) with its
-/// picture, with --gp variances.npy, probabilities.npy and the picture of calibration, and
-/// record.json, which comes last: a folder without it was not finished.
+/// Of a data set by name, or with --gram of kernels that `gram` has written, of training inputs and
+/// between test and training inputs (there is no --inputs).
+///
+/// Writes predictions.npy (M, C), ridges.csv, times.csv (accuracy along gradient flow), with --gp
+/// variances.npy and probabilities.npy; predict.svg, .png and .csv: accuracy along gradient flow
+/// and, with --gp, calibration; and record.json, which comes last: a folder without it was not
+/// finished.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(name = "predict", version, verbatim_doc_comment, after_help = EXIT_CODES,
           mut_args(takes_negative),
@@ -53,7 +89,9 @@ pub struct Flags {
     #[arg(long, value_name = "FILE|DIR", requires_all = ["cross", "labels", "test_labels"])]
     pub gram: Option<PathBuf>,
 
-    /// With --gram: the kernel between test inputs (rows) and training inputs (columns)
+    /// With --gram, and required there: the kernel between test inputs (rows) and training inputs
+    /// (columns), as `gram --inputs TEST --cross TRAIN` writes it; the other way round it must be
+    /// transposed
     #[arg(long, value_name = "FILE", requires = "gram")]
     pub cross: Option<PathBuf>,
 
@@ -61,11 +99,11 @@ pub struct Flags {
     #[arg(long, value_name = "FILE", requires = "gram")]
     pub test_gram: Option<PathBuf>,
 
-    /// With --gram: labels of the training inputs, or real targets (N, C)
+    /// With --gram, and required there: labels of the training inputs, or real targets (N, C)
     #[arg(long, value_name = "FILE", requires = "gram")]
     pub labels: Option<PathBuf>,
 
-    /// With --gram: labels or targets of the test inputs
+    /// With --gram, and required there: labels or targets of the test inputs
     #[arg(long, value_name = "FILE", requires = "gram")]
     pub test_labels: Option<PathBuf>,
 
@@ -113,7 +151,7 @@ pub struct Flags {
     #[serde(flatten)]
     pub device: DeviceFlags,
 
-    /// Folder of the results [default: results/predict]
+    /// Folder for the results, in place of those of an earlier run [default: results/predict]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 

@@ -7,7 +7,7 @@ mod problem;
 mod quality;
 
 use anyhow::Result;
-use entk_cli::Run;
+use entk_cli::{Run, settings_without};
 use flags::Flags;
 use problem::{Problem, TrainKernel};
 
@@ -30,9 +30,11 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
         "kernel": problem.kernel,
         "targets": problem.targets.rule.formula(),
         "columns": problem.targets.columns,
+        "train": problem.targets.values.len() / problem.targets.columns,
         "results": results,
     });
-    run.finish(flags.seed, flags, &results)?;
+    let unread: &[&str] = if flags.gram.is_some() { &flags::OF_NETWORK } else { &[] };
+    run.finish(flags.seed, &settings_without(flags, unread)?, &results)?;
     Ok(())
 }
 
@@ -42,9 +44,9 @@ fn acting(problem: &Problem) -> String {
     match &problem.kernel {
         Some(kernel) if rows > 1 => format!("kernel of {rows} outputs: {}", kernel.formula),
         Some(kernel) => format!(
-            "{columns} columns of targets: K (x) I_{columns} with K(x, x') = {}",
+            "{columns} columns of targets, each predicted by the same kernel K(x, x') = {}",
             kernel.formula
         ),
-        None => format!("{columns} columns of targets: K (x) I_{columns}"),
+        None => format!("{columns} columns of targets, each predicted by the same kernel"),
     }
 }

@@ -15,7 +15,7 @@ use entk::{
 };
 use entk_cli::{
     InitialKernel, KernelChoice, LabelTargets, Labels, NetworkSource, Run, ensure_input,
-    ensure_square, read_cross_gram, read_gram,
+    ensure_square, open_store, read_cross_gram, read_gram,
 };
 
 use crate::commands::predict::flags::Flags;
@@ -105,14 +105,24 @@ fn check_files(flags: &Flags, path: &Path) -> Result<()> {
         ensure_square(path, &shape(path)?)?;
     }
     let rows = if path.is_dir() {
-        Store::open(path)?.grid().n()
+        open_store(path)?.grid().n()
     } else {
         let gram = shape(path)?;
         ensure_square(path, &gram)?;
         gram[0]
     };
     ensure_input(cross.len() == 2 && cross[1] == rows, || {
-        format!("--cross: expected a column for each of the {rows} rows of --gram, found {cross:?}")
+        let remedy = match cross[..] {
+            [first, _] if first == rows => {
+                "; it has a row for each: transpose it, or write it with `gram --inputs TEST --cross \
+                 TRAIN`"
+            }
+            _ => "",
+        };
+        format!(
+            "--cross: expected a column for each of the {rows} rows of --gram, found \
+             {cross:?}{remedy}"
+        )
     })?;
     ensure_memory(flags, rows, held)
 }
@@ -135,7 +145,7 @@ fn of_files(run: &Run, flags: &Flags, path: &Path) -> Result<Problem> {
         ensure_input(flags.cg.is_some(), || {
             format!("--gram {}: a store is solved by --cg K", path.display())
         })?;
-        TrainKernel::Store(Box::new(Store::open(path)?))
+        TrainKernel::Store(Box::new(open_store(path)?))
     } else {
         TrainKernel::Memory(run.stage("read", 1, |_| read_gram(path))?)
     };
@@ -206,7 +216,7 @@ impl NetworkProblem {
     }
 
     fn assemble(self, run: &Run, flags: &Flags) -> Result<Problem> {
-        let kernel = flags.outputs.of(self.network.outputs())?;
+        let kernel = flags.outputs.of_one(self.network.outputs())?;
         let (rows, classes) = (kernel.rows_per_example(), kernel.classes);
         let [targets, test_targets] = targets(flags, &self.labels[0], &self.labels[1])?;
         let n = (self.train.dim(0)? + self.test.dim(0)?).saturating_mul(rows);

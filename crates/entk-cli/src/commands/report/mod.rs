@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 use entk::device::files;
-use entk_cli::{EXIT_CODES, ensure_input, say};
+use entk_cli::{FILE_EXIT_CODES, ensure_input, say};
 
 /// Makes one self-contained page of HTML from a folder of results.
 #[derive(Parser)]
-#[command(name = "report", version, after_help = EXIT_CODES)]
+#[command(name = "report", version, after_help = FILE_EXIT_CODES)]
 pub(crate) struct Flags {
     /// Folder with the results of several programs, each in a folder of its own
     #[arg(long, value_name = "DIR", default_value = "results")]
@@ -31,11 +31,13 @@ pub(crate) fn run(flags: Flags) -> Result<()> {
     let mut runs = finished::read_all(&flags.results)?;
     let shown = flags.results.display();
     ensure_input(!runs.is_empty(), || {
-        format!("{shown} has no folder with a record.json: run a figure first")
+        format!(
+            "{shown} has no folder with a record.json: give the folder above your --out folders"
+        )
     })?;
     runs.sort_by(|a, b| (&a.record.program, &a.folder).cmp(&(&b.record.program, &b.folder)));
     let out = flags.out.unwrap_or_else(|| flags.results.join("report.html"));
     files::write(&out, page::html(&runs).as_bytes())?;
-    say(format_args!("{}: {} runs", out.display(), runs.len()));
+    say(format_args!("{}: {}", out.display(), page::counted(runs.len())));
     Ok(())
 }

@@ -24,10 +24,10 @@ pub fn html(runs: &[Finished]) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>entk: results</title>\
-         <style>{STYLE}</style></head><body>\n<h1>What linearized neural networks say, measured</h1>\n\
-         <p>Results of {} runs that reproduce figures and tables of <cite>What can linearized neural \
-         networks actually say about generalization?</cite> (NeurIPS 2021).</p>\n",
-        runs.len()
+         <style>{STYLE}</style></head><body>\n<h1>entk: results</h1>\n<p>Results of {}. \
+         Those of figures and tables reproduce <cite>What can linearized neural networks actually say \
+         about generalization?</cite> (NeurIPS 2021).</p>\n",
+        counted(runs.len())
     );
     page += &overview(runs);
     for (at, run) in runs.iter().enumerate() {
@@ -36,19 +36,30 @@ pub fn html(runs: &[Finished]) -> String {
     page + "</body></html>\n"
 }
 
+/// A number of runs in words.
+pub fn counted(runs: usize) -> String {
+    if runs == 1 { "1 run".to_owned() } else { format!("{runs} runs") }
+}
+
 fn overview(runs: &[Finished]) -> String {
     let line = |(at, run): (usize, &Finished)| {
         let record = &run.record;
         let setting = |name: &str| record.settings.get(name).map_or_else(String::new, text);
         let link = format!("<a href=\"#run{at}\">{}</a>", escape(&title(run)));
         let data = match record.results["origin"].as_str() {
-            Some("synthetic") => "synthetic".to_owned(),
-            _ => setting("data"),
+            Some("synthetic") => Some("synthetic".to_owned()),
+            // Files of a user's own take the place of a data set.
+            _ => ["inputs", "gram", "data"].map(setting).into_iter().find(|name| !name.is_empty()),
+        };
+        let data = data.unwrap_or_default();
+        let train = match (setting("train"), record.results["train"].as_u64()) {
+            (given, Some(found)) if given.is_empty() => found.to_string(),
+            (given, _) => given,
         };
         let seconds = format!("{:.0}", record.total.wall_s);
         let reused = record.cache.reused;
         let reused = format!("{reused} of {}", reused + record.cache.computed);
-        let cells = [setting("model"), data, setting("train"), setting("epochs"), seconds, reused];
+        let cells = [setting("model"), data, train, setting("epochs"), seconds, reused];
         let cells: String = cells.iter().map(|cell| cell_of(cell)).collect();
         format!("<tr><td>{link}</td>{cells}</tr>")
     };

@@ -28,12 +28,12 @@ pub struct Flags {
     pub kernel: KernelFlags,
 
     /// Inputs (.npy, .npz, .safetensors or .pt; FILE:NAME of several arrays), read some at a time;
-    /// images as (N, C, H, W)
+    /// images with four axes in the order of --layout
     #[arg(long, value_name = "FILE")]
     pub inputs: PathBuf,
 
     /// So many examples: beyond those of --inputs, shifted and mirrored copies of them, drawn by
-    /// --seed
+    /// --seed; or, if fewer, the first of them
     #[arg(long, value_name = "N", value_parser = parse_size)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<usize>,
@@ -85,7 +85,7 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed)]
     pub seed: u64,
 
-    /// Folder of the results [default: results/stats]
+    /// Folder for the results, in place of those of an earlier run [default: results/stats]
     #[arg(long, value_name = "DIR")]
     #[serde(skip)]
     pub out: Option<PathBuf>,

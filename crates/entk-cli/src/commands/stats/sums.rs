@@ -131,11 +131,15 @@ impl Sums<'_> {
         let passes = 1 + blocks.len();
         let PassRate { fixed, sweep, column, .. } = PassRate::measure(&few, &jacobian, probes)?;
         let each = passes as f64 * sweep + (columns as f64 + targets as f64 / 2.0) * column;
-        let minutes = (each * n as f64 + columns as f64 * fixed) / 60.0;
+        let time = each * n as f64 + columns as f64 * fixed;
+        let time = match time {
+            seconds if seconds < 100.0 => format!("{seconds:.1} s"),
+            seconds => format!("{:.1} min", seconds / 60.0),
+        };
         let gigabytes = bytes as f64 / 1e9;
         Ok(format!(
             "{passes} passes over {n} examples, {columns} columns of {p} parameters and {targets} \
-             of targets: about {minutes:.1} minutes, {gigabytes:.1} GB beside the inputs"
+             of targets: about {time}, {gigabytes:.1} GB beside the inputs"
         ))
     }
 }

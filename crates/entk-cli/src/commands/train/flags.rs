@@ -8,7 +8,7 @@ use clap::{Args, Parser, ValueEnum};
 use entk::train::{Loss, SgdConfig, Targets};
 use entk_cli::{
     CommonFlags, DTypeName, EXIT_CODES, LayoutName, OutputChoice, TargetRule, TrainingFlags,
-    ensure_input, parse_size,
+    Unused, ensure_input, is_given, parse_size, reads,
 };
 use serde::Serialize;
 
@@ -39,10 +39,38 @@ pub enum LossName {
     Logistic,
 }
 
+/// Settings of a data set, in whose place --inputs come.
+pub const OF_DATA: [&str; 5] = ["train", "test", "data", "data_root", "index"];
+
+/// Flags that another leaves without a meaning.
+pub const UNUSED: [Unused; 4] = [
+    Unused {
+        flags: &["train", "test", "data", "data_root"],
+        beside: |line| is_given(line, "inputs"),
+        why: "chooses from a data set, and --inputs takes its place; leave it out",
+    },
+    Unused {
+        flags: &["index"],
+        beside: |line| !reads(line, "task", "eigenfunction") && !reads(line, "task", "nad"),
+        why: "is of --task eigenfunction or nad; give one of them, or leave it out",
+    },
+    Unused {
+        flags: &["layout"],
+        beside: |line| !is_given(line, "inputs"),
+        why: "is of --inputs, and there are none; leave it out",
+    },
+    Unused {
+        flags: &["compare"],
+        beside: |line| !is_given(line, "dual"),
+        why: "is of --dual; give it, or leave both out",
+    },
+];
+
 /// Trains a network or its linearization on one task, or on inputs and targets of your own.
 ///
-/// Writes epochs.csv, the pictures loss and accuracy (error for real targets), the trained weights,
-/// and record.json.
+/// Writes epochs.csv, the pictures loss and accuracy (error for real targets), the trained weights
+/// as weights.safetensors (not with --dual), and record.json. Killed, or ended by a signal, it goes
+/// on from OUT/checkpoint when the same command is given again.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(name = "train", version, after_help = EXIT_CODES)]
 pub struct Flags {
@@ -112,7 +140,8 @@ pub struct Flags {
 /// Inputs and targets of one's own, in place of --data and its sizes.
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct OwnData {
-    /// Training inputs, all of them, as they are (.npy, .npz, .safetensors or .pt; FILE:NAME of
+    /// Training inputs of your own, all of them, as they are, in place of --data, --train and
+    /// --test (.npy, .npz, .safetensors or .pt; FILE:NAME of
     /// several arrays); whole numbers for tokens; images with four axes in the order of --layout
     #[arg(long, value_name = "FILE", requires = "labels")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -22,7 +22,7 @@ use entk::{
 use entk_cli::{
     Defaults, ModelName, Run, Size, Stage,
     plot::{Axis, Figure, Series},
-    say,
+    say, settings_without,
 };
 use flags::Flags;
 use serde::Serialize;
@@ -123,7 +123,8 @@ fn finish(
         "end": rows.last(),
     });
     let checkpoint = run.folder().file(CHECKPOINT);
-    run.finish(flags.common.seed, flags, &results)?;
+    let unread: &[&str] = if flags.own.inputs.is_some() { &flags::OF_DATA } else { &[] };
+    run.finish(flags.common.seed, &settings_without(flags, unread)?, &results)?;
     // The results hold all of it; a checkpoint left behind would refuse a run with other settings.
     if checkpoint.exists()
         && let Err(error) = files::remove_folder(&checkpoint)
@@ -157,7 +158,9 @@ fn in_weight_space(
     let model: &dyn Model = if flags.linearize { &linear } else { &data.network };
     run.stage("training", flags.common.epochs as u64, |stage| {
         let mut trainer = Trainer::new(model, &data.theta0, &train, test.as_ref(), config)?;
-        trainer.resume(&checkpoint)?;
+        if trainer.resume(&checkpoint)? {
+            say(format_args!("going on from epoch {}", trainer.epoch()));
+        }
         stage.set_done(trainer.epoch() as u64);
         loop {
             let record = match trainer.step_epoch() {

@@ -44,7 +44,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = parse_size)]
     max_n: usize,
 
-    /// Folder for the results [default: results/verify]
+    /// Folder for the results, in place of those of an earlier run [default: results/verify]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

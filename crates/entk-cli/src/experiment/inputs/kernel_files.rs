@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Error, Result};
 use entk::{
     data::{arrays, npy::Data},
+    gram::Store,
     spectral::{CrossGram, Gram},
 };
 
@@ -26,6 +27,18 @@ pub fn read_gram(path: &Path) -> Result<Gram> {
         _ => return Err(not_real(path)),
     };
     gram.with_context(|| path.display().to_string())
+}
+
+/// The finished store in a folder.
+///
+/// # Errors
+/// As [`Store::open`], with the folder inside this one that is a store, where there is one.
+pub fn open_store(path: &Path) -> Result<Store> {
+    let inside = path.join("gram.zarr");
+    ensure_input(path.join("run.json").exists() || !inside.is_dir(), || {
+        format!("{}: a folder of results, and no store; give {}", path.display(), inside.display())
+    })?;
+    Ok(Store::open(path)?)
 }
 
 /// The kernel between test inputs, in rows, and training inputs, in columns.

@@ -2,6 +2,7 @@
 //! tensor goes out, with a message that names the file where it is none. Called by the programs
 //! that take `--inputs`.
 
+mod file_rows;
 pub(crate) mod kernel_files;
 pub(crate) mod streamed_kernel;
 
@@ -10,21 +11,17 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use entk::{
-    data::{
-        AugmentedImages, Images,
-        arrays::{self, ArrayRows},
-        npy,
-    },
+    data::{AugmentedImages, Images, arrays, npy},
     device::InputSource,
     models::ensure_finite,
 };
 
 use crate::{
     cli::{
-        names::LayoutName,
+        names::{LayoutName, ModelName},
         refused::{ensure_input, refused},
     },
-    experiment::network_source::NetworkSource,
+    experiment::{inputs::file_rows::FileRows, network_source::NetworkSource},
     run::Run,
 };
 
@@ -107,14 +104,7 @@ pub fn read_inputs(
     if networks.reads_ids() {
         return Ok((tokens(path, &shape, data)?, header.count));
     }
-    if let npy::Data::I64(numbers) = &data {
-        let (least, most) = numbers.iter().fold((0, 0), |(a, b), x| (a.min(*x), b.max(*x)));
-        let advice = if most > 1 { "; divide pixels by 255" } else { "" };
-        run.note(format_args!(
-            "{}: whole numbers from {least} to {most}, taken as they are{advice}",
-            path.display()
-        ));
-    }
+    file_rows::note_whole(run, &path.display().to_string(), &data);
     if shape.len() == 4 && networks.model().built_in().is_some() {
         note_layout(run, path, layout, &shape);
     }
@@ -132,8 +122,8 @@ pub fn read_inputs(
     Ok((tensor, header.count))
 }
 
-/// The examples of a file, read some at a time: its rows, or with `augment` so many shifted
-/// and mirrored copies of its images, drawn by `seed`.
+/// The examples of a file, read some at a time: its rows, or with `augment`, a number and a seed,
+/// so many shifted and mirrored copies of its images, drawn by the seed.
 ///
 /// # Errors
 /// A file that cannot be read by rows; for copies as [`read_inputs`].
@@ -141,11 +131,17 @@ pub fn input_source(
     run: &Run,
     networks: &NetworkSource,
     path: &Path,
-    augment: Option<usize>,
-    seed: u64,
+    layout: Option<LayoutName>,
+    augment: Option<(usize, u64)>,
 ) -> Result<Box<dyn InputSource>> {
-    let Some(examples) = augment else { return Ok(Box::new(ArrayRows::open(path)?)) };
-    let (images, _) = read_inputs(run, networks, path, None, None)?;
+    let Some((examples, seed)) = augment else {
+        let rows = FileRows::open(path, layout)?;
+        if !networks.reads_ids() {
+            rows.note_whole(run, path)?;
+        }
+        return Ok(Box::new(rows));
+    };
+    let (images, _) = read_inputs(run, networks, path, layout, None)?;
     let images = Images::new(images.to_dtype(DType::F32)?)?;
     Ok(Box::new(AugmentedImages::new(images, examples, SHIFT, seed)?))
 }
@@ -174,9 +170,12 @@ fn check_axes(networks: &NetworkSource, layout: Option<LayoutName>, shape: &[usi
     };
     ensure_input(shape.len() == axes && axes > 0, || {
         let remedy = match shape {
-            [_, _, _] => "add the axis of channels, as `x[:, None]` or `x[..., None]`",
-            [] | [_] | [_, _] => "reshape it, as `x.reshape(-1, C, H, W)`",
-            _ => "reshape the array",
+            [_, _, _] => "add the axis of channels, as `x[:, None]` or `x[..., None]`".to_owned(),
+            [_, columns] if *model == ModelName::Mlp.into() => {
+                format!("reshape it, as `x.reshape(-1, 1, 1, {columns})` for a table")
+            }
+            [] | [_] | [_, _] => "reshape it, as `x.reshape(-1, C, H, W)`".to_owned(),
+            _ => "reshape the array".to_owned(),
         };
         format!("expected {expected} for --model {model}, found shape {shape:?}; {remedy}")
     })?;

@@ -34,6 +34,8 @@ pub struct StreamedKernel {
     pub config: GramConfig,
     /// Inputs in the file.
     pub inputs: usize,
+    /// Whether inputs are ids, which stay whole numbers.
+    reads_ids: bool,
 }
 
 impl StreamedKernel {
@@ -51,14 +53,16 @@ impl StreamedKernel {
         seed: u64,
     ) -> Result<Self> {
         let networks = NetworkSource::open(run, &flags.network, flags.dtype.into(), &Device::Cpu)?;
-        let header = InputHeader::read(&networks, inputs, None)?;
+        let header = InputHeader::read(&networks, inputs, flags.layout)?;
         let network = networks.network(&header.input, flags.activation.into())?;
         networks.ensure_memory(&network, 0, None)?;
-        let kernel = flags.outputs.of_eigenvectors(network.outputs())?;
+        let kernel = flags.outputs.of_one(network.outputs())?;
         let params = networks.start(&network, seed)?;
-        let source = input_source(run, &networks, inputs, augment, seed)?;
+        let source =
+            input_source(run, &networks, inputs, flags.layout, augment.map(|n| (n, seed)))?;
         let config = GramConfig { outputs: kernel.outputs.kernel(), ..GramConfig::default() };
-        Ok(Self { network, params, source, kernel, config, inputs: header.count })
+        let reads_ids = networks.reads_ids();
+        Ok(Self { network, params, source, kernel, config, inputs: header.count, reads_ids })
     }
 
     /// Some of the examples as the network takes them: ids as they are, others in the type of the
@@ -67,8 +71,7 @@ impl StreamedKernel {
     /// # Errors
     /// Those of candle.
     pub fn taken(&self, inputs: &Tensor) -> Result<Tensor> {
-        let is_ids = inputs.dtype().is_int();
-        Ok(if is_ids { inputs.clone() } else { inputs.to_dtype(self.params.dtype())? })
+        Ok(if self.reads_ids { inputs.clone() } else { inputs.to_dtype(self.params.dtype())? })
     }
 
     /// The hash of parameters and statistics.
