@@ -81,9 +81,10 @@ def check_manifest(name, package, final):
 
 
 def check_licences():
-    """Every dependency may be used under a licence that deny.toml allows."""
+    """Every dependency of any feature may be used under a licence that deny.toml allows."""
     allowed = set(tomllib.loads((ROOT / "deny.toml").read_text())["licenses"]["allow"])
-    packages = json.loads(read("cargo", "metadata", "--locked", "--format-version", "1"))["packages"]
+    metadata = read("cargo", "metadata", "--locked", "--all-features", "--format-version", "1")
+    packages = json.loads(metadata)["packages"]
     for package in packages:
         for part in (package["license"] or "").replace("(", "").replace(")", "").split(" AND "):
             choices = {choice.strip() for choice in re.split(r" OR |/", part)}

@@ -4,7 +4,7 @@
 
 use std::{io, path::PathBuf};
 
-use entk_device::{files::FileError, memory::MemoryError};
+use entk_device::memory::MemoryError;
 
 /// Result with [`DataError`].
 pub type Result<T> = std::result::Result<T, DataError>;
@@ -268,12 +268,12 @@ pub enum DataError {
         dataset: &'static str,
     },
     /// A data set of which no file was found.
-    #[error("no files of {dataset} found; looked for {file} and its companions in: {}. {advice}", list(.looked))]
+    #[error("no files of {dataset} found; looked for {files} in: {}. {advice}", list(.looked))]
     NotFound {
         /// The data set looked for.
         dataset: &'static str,
-        /// One of its files.
-        file: &'static str,
+        /// Its files, by commas.
+        files: String,
         /// The folders looked in.
         looked: Vec<PathBuf>,
         /// How to get the files and where to put them.
@@ -341,6 +341,36 @@ pub enum DataError {
         /// The columns there are.
         names: String,
     },
+    /// No name, where one of several columns has to be the labels.
+    #[error(
+        "{file}: no name says which of its columns are the labels; give FILE:COLUMN, of: {names}"
+    )]
+    LabelColumn {
+        /// The file.
+        file: String,
+        /// The columns there are.
+        names: String,
+    },
+    /// Inputs of which a column is that of the labels.
+    #[error("{file}: the inputs have the labels among them; give FILE:-{columns} for the inputs")]
+    LabelsAmongInputs {
+        /// The file.
+        file: String,
+        /// The columns, by commas.
+        columns: String,
+    },
+    /// A kind of file whose reader was left out when the program was built.
+    #[error(
+        "{file}: {what} are read by programs that are built with the feature {feature}; build this one with --features {feature}"
+    )]
+    Feature {
+        /// The file.
+        file: String,
+        /// What such files are.
+        what: &'static str,
+        /// The feature.
+        feature: &'static str,
+    },
     /// A column without variation cannot be scaled to unit standard deviation.
     #[error(
         "{file}: column {column:?} is {value} in every row and cannot be standardised; leave it out, or let it become 0"
@@ -359,29 +389,6 @@ pub enum DataError {
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
     Tensor(#[source] Box<candle_core::Error>),
-}
-
-impl DataError {
-    /// Attaches what was tried, and on which path, to an error of the operating system.
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { action, path, source }
-    }
-}
-
-impl From<FileError> for DataError {
-    fn from(FileError { action, path, source }: FileError) -> Self {
-        Self::Io { action, path, source }
-    }
-}
-
-impl From<candle_core::Error> for DataError {
-    fn from(error: candle_core::Error) -> Self {
-        Self::Tensor(Box::new(error))
-    }
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -8,7 +8,9 @@
 //! part. [`linearly_separable`] draws synthetic data. [`AugmentedImages`]
 //! and [`arrays::ArrayRows`] give examples as they are asked for. [`idx`], [`cifar`], [`emnist`]
 //! and [`svhn`] read the published files, [`arrays`] reads what numpy and PyTorch write, [`npy`]
-//! writes it, and [`tables`] reads CSV.
+//! writes it, [`tables`] reads CSV and, with the feature `parquet`, Parquet, and the module
+//! `folders` of the feature `images` reads images in folders. [`examples`] reads any of these as
+//! inputs or labels.
 //!
 //! ```
 //! use entk_data::{DataSource, load};
@@ -34,6 +36,10 @@ pub mod arrays;
 mod augmented;
 mod dataset;
 mod error;
+mod error_sources;
+pub mod examples;
+#[cfg(feature = "images")]
+pub mod folders;
 mod images;
 pub mod npy;
 mod separable;

@@ -8,7 +8,7 @@ use entk::data::{
     cifar, idx,
     npy::{self, Array},
     svhn,
-    tables::{self, ColumnStandardizer, ConstantColumns, CsvConfig, HeaderLine},
+    tables::{self, ColumnStandardizer, ConstantColumns, CsvConfig, HeaderLine, TableColumns},
 };
 
 use crate::parsers::inputs::with_file;
@@ -86,6 +86,11 @@ pub fn table(data: &[u8]) {
     let headers = [HeaderLine::Detect, HeaderLine::Present, HeaderLine::Absent];
     let config = CsvConfig {
         header: headers[usize::from(mode % 3)],
+        columns: match mode & 48 {
+            16 => TableColumns::Only(vec!["0".into()]),
+            32 => TableColumns::Without(vec!["0".into()]),
+            _ => TableColumns::All,
+        },
         delimiter: if mode & 4 == 0 { b',' } else { b';' },
         classes: if mode & 8 == 0 { Vec::new() } else { vec!["0".into()] },
     };

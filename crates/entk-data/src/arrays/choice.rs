@@ -10,7 +10,7 @@ const NAMED: usize = 20;
 
 /// The file and the name behind it. What is a file as a whole has no name; otherwise the file ends
 /// before the first colon before which there is one.
-pub(super) fn split(path: &Path) -> (&Path, Option<&str>) {
+pub(crate) fn split(path: &Path) -> (&Path, Option<&str>) {
     let Some(text) = path.to_str().filter(|_| !path.exists()) else { return (path, None) };
     let parts = text.match_indices(':').map(|(at, _)| (Path::new(&text[..at]), &text[at + 1..]));
     let mut named = parts.filter(|(file, name)| !name.is_empty() && file.is_file());

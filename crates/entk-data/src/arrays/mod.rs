@@ -23,7 +23,7 @@
 //! ```
 
 mod archive;
-mod choice;
+pub(crate) mod choice;
 mod located;
 mod npz;
 mod pickle;

@@ -106,7 +106,7 @@ fn load_from(source: DataSource, folder: Option<&Path>, variable: Option<&Path>)
     }
     Err(DataError::NotFound {
         dataset: source.name(),
-        file: source.first_file(),
+        files: source.files().join(", "),
         looked,
         advice: source.advice(),
     })
@@ -192,7 +192,8 @@ mod tests {
             .to_string();
         for part in [
             "cifar10",
-            "data_batch_1.bin",
+            "data_batch_1.bin, data_batch_2.bin",
+            "test_batch.bin",
             "cifar-10-batches-bin",
             "ENTK_DATA",
             "cifar-10-binary.tar.gz",

@@ -87,7 +87,7 @@ impl DataSource {
     }
 
     /// The names of all files.
-    fn files(self) -> Vec<&'static str> {
+    pub(super) fn files(self) -> Vec<&'static str> {
         match self {
             Self::FashionMnist | Self::Mnist => idx::FILES.to_vec(),
             Self::Cifar10 => CIFAR10.files().collect(),
@@ -128,11 +128,6 @@ impl DataSource {
                 folder: folder.to_owned(),
             }),
         }
-    }
-
-    /// A file to look for.
-    pub(super) fn first_file(self) -> &'static str {
-        self.files().first().copied().unwrap_or_default()
     }
 
     /// How to get the files and where to put them.

@@ -2,7 +2,6 @@
 //! finite number is refused with its line and column.
 
 use std::{
-    collections::BTreeMap,
     io::{BufReader, Read},
     path::Path,
 };
@@ -12,13 +11,14 @@ use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
 use crate::{
     error::{DataError, Result},
     npy::open,
-    tables::table::Table,
+    tables::{classes::Classes, columns::TableColumns, table::Table},
 };
 
 /// Whether the first line has the names of the columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HeaderLine {
-    /// It has if one of its fields is no number.
+    /// It has if one of its fields is no number; where columns are asked for by numbers, if none is
+    /// a number.
     #[default]
     Detect,
     /// It has, even if they are numbers.
@@ -34,14 +34,21 @@ pub struct CsvConfig {
     pub header: HeaderLine,
     /// What stands between fields; a comma by default.
     pub delimiter: u8,
-    /// Columns whose fields are names of classes: they are numbered from 0 in ascending order of
-    /// their names, which the table keeps. None by default.
+    /// Which columns are read; all by default.
+    pub columns: TableColumns,
+    /// TableColumns of the table whose fields are names of classes: they are numbered from 0 in
+    /// ascending order of their names, which the table keeps. None by default.
     pub classes: Vec<String>,
 }
 
 impl Default for CsvConfig {
     fn default() -> Self {
-        Self { header: HeaderLine::default(), delimiter: b',', classes: Vec::new() }
+        Self {
+            header: HeaderLine::default(),
+            delimiter: b',',
+            columns: TableColumns::All,
+            classes: Vec::new(),
+        }
     }
 }
 
@@ -62,7 +69,7 @@ pub fn read_csv(path: impl AsRef<Path>, config: &CsvConfig) -> Result<Table> {
 /// # Errors
 /// [`DataError::Cell`] for a missing value and for what is no finite number, with line and column;
 /// [`DataError::Format`] for lines of different length, two columns of one name and bytes that are
-/// no UTF-8; [`DataError::Column`] for a column of classes that is not there;
+/// no UTF-8; [`DataError::Column`] for a column that was asked for and is not there;
 /// [`DataError::Empty`] without a row, and [`DataError::NoMemory`].
 pub fn parse_csv(bytes: &[u8], file: &str, config: &CsvConfig) -> Result<Table> {
     read(bytes, file, config)
@@ -86,13 +93,13 @@ fn read(reader: impl Read, file: &str, config: &CsvConfig) -> Result<Table> {
     };
     let names = record.iter().enumerate();
     let names = names.map(|(at, field)| if has_names { field.to_owned() } else { at.to_string() });
-    let mut table = Table::of_columns(file, names.collect())?;
-    let mut classes = Classes::of(&table, config)?;
+    let (chosen, mut table) = config.columns.choose(&Table::of_columns(file, names.collect())?)?;
+    let mut classes = Classes::of(&table, &config.classes)?;
     if has_names && !next(&mut record)? {
         return Err(DataError::Empty { what: format!("{file} (rows below the names)") });
     }
     loop {
-        push(&mut table, &mut classes, &record)?;
+        push(&mut table, &chosen, &mut classes, &record)?;
         if !next(&mut record)? {
             break;
         }
@@ -101,23 +108,28 @@ fn read(reader: impl Read, file: &str, config: &CsvConfig) -> Result<Table> {
     Ok(table)
 }
 
-/// Whether fields are names: one of them, but for those of classes, is no number.
+/// Whether fields are names: one of them, but for those of classes, is no number. Where columns are
+/// asked for by numbers any may be of texts, and none of the fields may be a number.
 fn is_names(record: &StringRecord, config: &CsvConfig) -> bool {
     let is_class = |at: usize| config.classes.contains(&at.to_string());
-    let mut fields = record.iter().enumerate();
-    fields.any(|(at, field)| !is_class(at) && !field.is_empty() && field.parse::<f64>().is_err())
+    let is_text = |field: &str| !field.is_empty() && field.parse::<f64>().is_err();
+    if config.columns.are_numbers() {
+        return record.iter().all(is_text);
+    }
+    record.iter().enumerate().any(|(at, field)| !is_class(at) && is_text(field))
 }
 
-/// Appends a line.
-fn push(table: &mut Table, classes: &mut Classes, record: &StringRecord) -> Result<()> {
-    for (at, field) in record.iter().enumerate() {
-        let value = match classes.texts.get_mut(&at) {
-            Some(texts) if !field.is_empty() => {
-                let next = texts.len();
-                *texts.entry(field.to_owned()).or_insert(next) as f64
-            }
-            _ => field.parse().unwrap_or(f64::NAN),
-        };
+/// Appends the chosen fields of a line.
+fn push(
+    table: &mut Table,
+    chosen: &[usize],
+    classes: &mut Classes,
+    record: &StringRecord,
+) -> Result<()> {
+    for (at, index) in chosen.iter().enumerate() {
+        let field = record.get(*index).unwrap_or_default();
+        let class = (!field.is_empty()).then(|| classes.appeared(at, field)).flatten();
+        let value = class.unwrap_or_else(|| field.parse().unwrap_or(f64::NAN));
         if !value.is_finite() {
             let is_missing = field.is_empty()
                 || ["na", "nan", "null", "none", "?"]
@@ -137,33 +149,6 @@ fn push(table: &mut Table, classes: &mut Classes, record: &StringRecord) -> Resu
         table.push(value)?;
     }
     Ok(())
-}
-
-/// Texts of the columns of classes, by index of the column, numbered as they appear.
-struct Classes {
-    texts: BTreeMap<usize, BTreeMap<String, usize>>,
-}
-
-impl Classes {
-    fn of(table: &Table, config: &CsvConfig) -> Result<Self> {
-        let column = |name: &String| Ok((table.index(name)?, BTreeMap::new()));
-        Ok(Self { texts: config.classes.iter().map(column).collect::<Result<_>>()? })
-    }
-
-    /// Numbers the texts in ascending order.
-    fn number(self, table: &mut Table) {
-        let columns = table.names.len();
-        for (index, texts) in self.texts {
-            let mut numbers = vec![0.0; texts.len()];
-            for (number, appeared) in texts.values().enumerate() {
-                numbers[*appeared] = number as f64;
-            }
-            for value in table.values.iter_mut().skip(index).step_by(columns) {
-                *value = numbers[*value as usize];
-            }
-            table.classes.push((table.names[index].clone(), texts.into_keys().collect()));
-        }
-    }
 }
 
 fn refused(file: &str, error: csv::Error) -> DataError {

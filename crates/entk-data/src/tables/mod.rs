@@ -1,4 +1,4 @@
-//! Tables of numbers: CSV files come in, a [`Table`] with named columns goes out, of
+//! Tables of numbers: CSV and Parquet files come in, a [`Table`] with named columns goes out, of
 //! which one may be the labels or targets; a [`ColumnStandardizer`] scales the others.
 //!
 //! ```
@@ -15,11 +15,18 @@
 //! # Ok::<(), entk_data::DataError>(())
 //! ```
 
+mod classes;
+mod columns;
 mod csv;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod standardizer;
 mod table;
 
+pub use columns::TableColumns;
 pub use standardizer::{ColumnStandardizer, ConstantColumns};
 pub use table::Table;
 
 pub use self::csv::{CsvConfig, HeaderLine, parse_csv, read_csv};
+#[cfg(feature = "parquet")]
+pub use self::parquet::{ParquetConfig, parse_parquet, read_parquet};

@@ -53,6 +53,11 @@ impl Table {
         Ok(())
     }
 
+    /// The file, as errors name it.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Names of the columns.
     #[must_use]
     pub fn names(&self) -> &[String] {
