@@ -53,7 +53,7 @@ pub use cli::{
     index_list::{IndexFlags, IndexList, indices},
     kernel_flags::KernelFlags,
     model_flags::{ModelChoice, ModelFlags},
-    names::{ActivationName, DTypeName, DataName, LayoutName, ModelName, PaddingName},
+    names::{ActivationName, DTypeName, LayoutName, ModelName, PaddingName, data::DataName},
     numbers::{parse_positive, parse_seed, parse_size, takes_negative},
     output_flags::{KernelChoice, OutputChoice, OutputFlags},
     refused::{

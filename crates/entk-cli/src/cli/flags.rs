@@ -11,7 +11,7 @@ use crate::{
     cli::{
         device::DeviceFlags,
         model_flags::ModelFlags,
-        names::{DataName, ModelName},
+        names::{ModelName, data::DataName},
         numbers::{parse_seed, parse_size, takes_negative},
         refused::{
             ensure_input,
@@ -27,7 +27,7 @@ use crate::{
 /// | flag | purpose | range |
 /// |---|---|---|
 /// | `--model` and what goes with it | the network | as [`ModelFlags`] |
-/// | `--data` | the data set | `fashion-mnist`, `mnist`, `cifar10` |
+/// | `--data` | the data set | those of `entk::data::DataSource` |
 /// | `--data-root` | where its files are | a folder |
 /// | `--train`, `--test` | images used | at least 1 |
 /// | `--epochs` | passes over the training images | at least 1 |

@@ -27,8 +27,8 @@ pub(crate) struct Flags {
     #[command(flatten)]
     kernel: KernelFlags,
 
-    /// Inputs on which rates are measured (.npy, .npz, .safetensors or .pt; FILE:NAME of several
-    /// arrays); images with four axes in the order of --layout
+    /// Inputs on which rates are measured: an array, a table or a folder of images, as for `gram`;
+    /// images with four axes in the order of --layout
     #[arg(long, value_name = "FILE")]
     inputs: PathBuf,
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use entk::{
-    data::arrays,
+    data::examples::{self, ExampleLabels},
     spectral::{Eigenpairs, EnergyConcentration, energy_concentration},
     train::Targets,
 };
@@ -20,6 +20,9 @@ use crate::{
 /// More classes than this are taken for numbers of another kind.
 const MOST_CLASSES: f64 = 65_536.0;
 
+/// Classes whose names are said at most.
+const NAMED: usize = 20;
+
 /// Below this class labels are positive in the paper's binary task of ten classes.
 const PAPER: usize = 5;
 
@@ -29,6 +32,8 @@ pub struct Labels {
     source: String,
     columns: usize,
     values: Vec<f64>,
+    /// Names of the classes, where the file has them.
+    names: Vec<String>,
 }
 
 /// Targets, example by example.
@@ -115,13 +120,15 @@ impl LabelTargets {
 }
 
 impl Labels {
-    /// The labels of a file: (N,), or real targets (N, C).
+    /// The labels of a file: (N,), or real targets (N, C). Names of classes are said on stderr.
     ///
     /// # Errors
     /// A file that cannot be read, another number of labels than `count`, NaN or infinity.
     pub fn read(path: &Path, count: usize) -> Result<Self> {
-        let (array, source) = (arrays::read(path)?, path.display().to_string());
+        let ExampleLabels { array, classes } = examples::read_labels(path)?;
+        let source = path.display().to_string();
         array.check_finite()?;
+        say_classes(&source, &classes);
         let columns = match array.shape() {
             [n] if *n == count => 1,
             [n, columns] if *n == count => *columns,
@@ -138,13 +145,40 @@ impl Labels {
                 )));
             }
         };
-        Ok(Self { source, columns, values: array.to_f64() })
+        Ok(Self { source, columns, values: array.to_f64(), names: classes })
+    }
+
+    /// The labels of a file for those inputs: as [`read`](Self::read), and refused where they are
+    /// among the inputs.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and a column of labels among those of the inputs.
+    pub fn beside(inputs: &Path, path: &Path, count: usize) -> Result<Self> {
+        examples::ensure_apart(inputs, path)?;
+        Self::read(path, count)
+    }
+
+    /// Refuses labels of other classes: a label would stand for another class.
+    ///
+    /// # Errors
+    /// Both lists of names.
+    pub fn ensure_same_classes(&self, test: &Self) -> Result<()> {
+        let (names, others) = (&self.names, &test.names);
+        ensure_input(names == others || names.is_empty() || others.is_empty(), || {
+            format!(
+                "{}: expected the classes {} as {}, found {}; give both all classes",
+                test.source,
+                names.join(", "),
+                self.source,
+                others.join(", ")
+            )
+        })
     }
 
     /// The classes of a data set.
     pub fn of_classes(source: impl Into<String>, classes: &[u8]) -> Self {
         let values = classes.iter().copied().map(f64::from).collect();
-        Self { source: source.into(), columns: 1, values }
+        Self { source: source.into(), columns: 1, values, names: Vec::new() }
     }
 
     /// The labels of the first `n` examples.
@@ -279,12 +313,23 @@ fn one_hot(labels: &[usize], classes: usize, shift: f64) -> Vec<f64> {
     values
 }
 
+/// Says which class each label is.
+fn say_classes(source: &str, classes: &[String]) {
+    if classes.is_empty() {
+        return;
+    }
+    let numbered = |(label, class): (usize, &String)| format!("{label} {class}");
+    let more = if classes.len() > NAMED { ", ..." } else { "" };
+    let named: Vec<String> = classes.iter().take(NAMED).enumerate().map(numbered).collect();
+    say(format_args!("labels {source}: {}{more}", named.join(", ")));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn labels(values: &[f64]) -> Labels {
-        Labels { source: "y.npy".into(), columns: 1, values: values.to_vec() }
+        Labels { source: "y.npy".into(), columns: 1, values: values.to_vec(), names: Vec::new() }
     }
 
     fn message<T>(result: Result<T>) -> String {

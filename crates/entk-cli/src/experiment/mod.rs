@@ -18,7 +18,7 @@ pub(crate) mod tasks;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use entk::{
-    data::{DATA_VARIABLE, DataSource, Dataset, Origin, Split, load},
+    data::{DATA_VARIABLE, Dataset, Origin, Split, load},
     models::{
         Activation, BertConfig, ConvNextConfig, Gpt2Config, LanguageHead, LeNet5Config,
         LlamaConfig, MlpConfig, MobileNetV2Config, Model, Network, Params, ResNetConfig, VggConfig,
@@ -31,23 +31,12 @@ use crate::{
     cli::{
         flags::CommonFlags,
         model_flags::ModelFlags,
-        names::{DataName, ModelName, PaddingName},
+        names::{ModelName, PaddingName},
         refused::{ensure_input, refused},
     },
     experiment::network_source::NetworkSource,
     run::Run,
 };
-
-impl DataName {
-    /// The reader of this data set.
-    pub fn source(self) -> DataSource {
-        match self {
-            Self::FashionMnist => DataSource::FashionMnist,
-            Self::Mnist => DataSource::Mnist,
-            Self::Cifar10 => DataSource::Cifar10,
-        }
-    }
-}
 
 impl ModelName {
     /// The network for inputs of this shape, with so many outputs. Of the flags, width and padding
@@ -148,7 +137,8 @@ pub struct Experiment {
     pub images: Tensor,
     /// How many of them are training images.
     pub train: usize,
-    /// With one output the paper's binary labels (CIFAR2 on CIFAR-10), 1 for classes 0 to 4; else
+    /// With one output the paper's binary labels (CIFAR2 on CIFAR-10), 1 for the first half
+    /// of the classes; else
     /// the classes.
     pub labels: Vec<u8>,
     /// The network.
@@ -200,7 +190,7 @@ impl DataPool {
         &self.origin
     }
 
-    /// The sample that the flags ask for, stratified on the ten classes, and a network at its
+    /// The sample that the flags ask for, stratified on the classes, and a network at its
     /// start. With the same seed the smaller of two samples is a part of the larger.
     ///
     /// # Errors

@@ -70,8 +70,8 @@ pub struct Flags {
     #[arg(long, requires = "gram")]
     pub in_memory: bool,
 
-    /// Inputs of a network, in place of --gram (.npy, .npz, .safetensors or .pt; FILE:NAME of
-    /// several arrays); images with four axes in the order of --layout. Rates are measured on some
+    /// Inputs of a network, in place of --gram: an array, a table or a folder of images, as for
+    /// `gram`; images with four axes in the order of --layout. Rates are measured on some
     /// of them, and the quicker way that fits memory is taken: the Gram, or products with the
     /// Jacobian, for any number of examples; both costs are printed
     #[arg(long, value_name = "FILE")]

@@ -46,11 +46,14 @@ pub struct Flags {
     #[arg(long, value_enum, value_name = "NAME", default_value_t = ActivationName::Relu)]
     pub activation: ActivationName,
 
-    /// Inputs of the shape that the network takes (.npy, .npz, .safetensors or .pt; FILE:NAME of
-    /// several arrays), whole numbers for tokens; images with four axes in the order of --layout
-    /// [default: the embedded slice of Fashion-MNIST, standardised, N
-    /// images with equally many of each class]
-    #[arg(long, value_name = "FILE")]
+    /// Inputs of the shape that the network takes: an array (.npy, .npz, .safetensors or .pt;
+    /// FILE:NAME of several arrays), whole numbers for tokens, images with four axes in the order
+    /// of --layout; a table (.csv, or .parquet where that is built in; FILE:A,B for the columns A
+    /// and B, FILE:-A,B for all others), of which a row is an image of one row to networks of
+    /// images; or a folder of images CLASS/*.png or .jpg, class by class, where that is built in
+    /// [default: the embedded slice of Fashion-MNIST, standardised, N images with equally many of
+    /// each class]
+    #[arg(long, value_name = "FILE|DIR")]
     pub inputs: Option<PathBuf>,
 
     /// Which kernel of several outputs
@@ -58,9 +61,11 @@ pub struct Flags {
     #[serde(flatten)]
     pub outputs: OutputFlags,
 
-    /// Labels for alignment and energies: -1 and 1, classes from 0, or real targets (N, C)
-    /// [default: those of the embedded slice with the embedded inputs, otherwise none]
-    #[arg(long, value_name = "FILE", requires = "inputs")]
+    /// Labels for alignment and energies: -1 and 1, classes from 0, or real targets (N, C); a
+    /// column of a table as FILE:COLUMN, in which texts are classes; or the folder of
+    /// --inputs, whose classes are counted by name [default: those of the embedded slice with
+    /// the embedded inputs, otherwise none]
+    #[arg(long, value_name = "FILE|DIR", requires = "inputs")]
     pub labels: Option<PathBuf>,
 
     /// Rule from labels to targets: signs (-1 and 1, or 0 and 1), below:K (1 for classes below K,

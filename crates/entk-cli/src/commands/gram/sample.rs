@@ -97,7 +97,7 @@ impl Sample {
     fn of_files(run: &Run, path: &Path, flags: &Flags, networks: &NetworkSource) -> Result<Self> {
         let header = InputHeader::read(networks, path, flags.layout)?;
         let (count, n) = (header.count, header.first(flags.n)?);
-        let labels = flags.labels.as_deref().map(|labels| Labels::read(labels, count));
+        let labels = flags.labels.as_deref().map(|labels| Labels::beside(path, labels, count));
         let labels = labels.transpose()?.map(|labels| labels.first(n));
         let inputs = match flags.dry_run {
             true => header.zeros(networks, n)?,

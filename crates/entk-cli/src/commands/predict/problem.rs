@@ -157,6 +157,7 @@ fn of_files(run: &Run, flags: &Flags, path: &Path) -> Result<Problem> {
     let labels = |path: Option<&Path>, flag, count| Labels::read(given(path, flag)?, count);
     let train_labels = labels(flags.labels.as_deref(), "--labels", n)?;
     let test_labels = labels(flags.test_labels.as_deref(), "--test-labels", cross.rows())?;
+    train_labels.ensure_same_classes(&test_labels)?;
     let [targets, test_targets] = targets(flags, &train_labels, &test_labels)?;
     Ok(Problem {
         train,

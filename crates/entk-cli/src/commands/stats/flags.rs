@@ -27,8 +27,8 @@ pub struct Flags {
     #[serde(flatten)]
     pub kernel: KernelFlags,
 
-    /// Inputs (.npy, .npz, .safetensors or .pt; FILE:NAME of several arrays), read some at a time;
-    /// images with four axes in the order of --layout
+    /// Inputs as for `gram`: an array, read some at a time, images with four axes in the order of
+    /// --layout; a table, or a folder of images, held in memory
     #[arg(long, value_name = "FILE")]
     pub inputs: PathBuf,
 

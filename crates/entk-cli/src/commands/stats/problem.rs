@@ -29,7 +29,7 @@ impl Problem {
         })?;
         let n = of.source.examples();
         ensure_input(flags.parts <= n, || format!("--parts {}: of {n} examples", flags.parts))?;
-        let read = |labels| TargetSet::read(labels, of.inputs, n);
+        let read = |labels| TargetSet::read(&flags.inputs, labels, of.inputs, n);
         let targets = flags.labels.as_deref().map(read).transpose()?.unwrap_or_default();
         let identity = identity(flags, &of, &targets)?;
         Ok(Self { of, targets, identity })

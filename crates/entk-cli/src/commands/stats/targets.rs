@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use entk::data::{arrays, npy::Data};
+use entk::data::{examples, npy::Data};
 use entk_cli::{ensure_input, refused};
 
 /// Up to so many classes all splits in two are targets.
@@ -31,9 +31,11 @@ pub struct StatisticsTarget {
 }
 
 impl TargetSet {
-    /// The labels of a file for `count` inputs, whose copies up to `n` examples have them too.
-    pub fn read(path: &Path, count: usize, n: usize) -> Result<Self> {
-        let array = arrays::read(path)?;
+    /// The labels of a file for `count` inputs of another, whose copies up to `n` examples have
+    /// them too.
+    pub fn read(inputs: &Path, path: &Path, count: usize, n: usize) -> Result<Self> {
+        examples::ensure_apart(inputs, path)?;
+        let array = examples::read_labels(path)?.array;
         array.check_finite()?;
         let (shape, data) = array.into_parts();
         let width = match shape.as_slice() {

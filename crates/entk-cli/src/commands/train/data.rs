@@ -59,8 +59,8 @@ impl TrainingData {
         let networks =
             NetworkSource::open(run, &flags.common.network, flags.dtype.into(), &device)?;
         let read = |inputs: &Path, labels: &Path| -> Result<(Tensor, Labels)> {
-            let (inputs, count) = read_inputs(run, &networks, inputs, own.layout, None)?;
-            Ok((inputs, Labels::read(labels, count)?))
+            let (read, count) = read_inputs(run, &networks, inputs, own.layout, None)?;
+            Ok((read, Labels::beside(inputs, labels, count)?))
         };
         let header = InputHeader::read(&networks, inputs, own.layout)?;
         flags.training.ensure_batch(header.count)?;
@@ -71,9 +71,10 @@ impl TrainingData {
         let rule = train.rule;
         let mut targets = train.for_training(outputs)?;
         let mut inputs = seen;
-        if let (Some(test), Some(labels)) = (&own.test_inputs, &own.test_labels) {
-            let (unseen, labels) = read(test, labels)?;
-            let test_targets = labels.targets(Some(rule), outputs)?.for_training(outputs)?;
+        if let (Some(test), Some(test_labels)) = (&own.test_inputs, &own.test_labels) {
+            let (unseen, test_labels) = read(test, test_labels)?;
+            labels.ensure_same_classes(&test_labels)?;
+            let test_targets = test_labels.targets(Some(rule), outputs)?.for_training(outputs)?;
             targets = concat(targets, test_targets).context("--test-labels")?;
             inputs = Tensor::cat(&[&inputs, &unseen], 0)
                 .with_context(|| format!("--test-inputs {}", test.display()))?;

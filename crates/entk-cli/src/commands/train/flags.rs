@@ -141,13 +141,14 @@ pub struct Flags {
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct OwnData {
     /// Training inputs of your own, all of them, as they are, in place of --data, --train and
-    /// --test (.npy, .npz, .safetensors or .pt; FILE:NAME of
-    /// several arrays); whole numbers for tokens; images with four axes in the order of --layout
+    /// --test: an array, a table or a folder of images, as for `gram`; whole numbers for tokens;
+    /// images with four axes in the order of --layout
     #[arg(long, value_name = "FILE", requires = "labels")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inputs: Option<PathBuf>,
 
-    /// Labels of the inputs: classes from 0, -1 and 1, or real targets (N, C)
+    /// Labels of the inputs: classes from 0, -1 and 1, or real targets (N, C); of a table
+    /// FILE:COLUMN, of a folder of images the folder
     #[arg(long, value_name = "FILE", requires = "inputs")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<PathBuf>,

@@ -1,6 +1,6 @@
-//! Inputs of a user's own: a file of an array and the networks that are to take it come in, a
-//! tensor goes out, with a message that names the file where it is none. Called by the programs
-//! that take `--inputs`.
+//! Inputs of a user's own: a file of an array, a table or a folder of images, and the networks that
+//! are to take it come in, a tensor goes out, with a message that names the file where it is none.
+//! Called by the programs that take `--inputs`.
 
 mod file_rows;
 pub(crate) mod kernel_files;
@@ -11,7 +11,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use entk::{
-    data::{AugmentedImages, Images, arrays, npy},
+    data::{
+        AugmentedImages, Images,
+        examples::{self, ExampleKind},
+        npy,
+    },
     device::InputSource,
     models::ensure_finite,
 };
@@ -38,6 +42,8 @@ pub struct InputHeader {
     pub count: usize,
     /// The shape of one input, as networks read it.
     pub input: Vec<usize>,
+    /// The order of axes in the file, where it is given or known.
+    layout: Option<LayoutName>,
     path: String,
 }
 
@@ -48,8 +54,9 @@ impl InputHeader {
     /// A file that cannot be read, no batch of inputs, and axes that look like those of another
     /// layout than the flag says, or would say by default.
     pub fn read(networks: &NetworkSource, path: &Path, layout: Option<LayoutName>) -> Result<Self> {
-        let header = arrays::describe(path)?;
-        let (shape, is_whole) = (header.shape, header.is_whole);
+        let layout = known_layout(path, layout)?;
+        let header = examples::describe_inputs(path)?;
+        let (shape, is_whole) = (as_taken(networks, path, header.shape), header.is_whole);
         let named = || path.display().to_string();
         check_axes(networks, layout, &shape).with_context(named)?;
         ensure_input(is_whole || !networks.reads_ids(), || {
@@ -59,7 +66,7 @@ impl InputHeader {
             (Some(LayoutName::Nhwc), [height, width, channels]) => vec![*channels, *height, *width],
             (_, input) => input.to_vec(),
         };
-        Ok(Self { count: shape[0], input, path: named() })
+        Ok(Self { count: shape[0], input, layout, path: named() })
     }
 
     /// How many inputs are used where the flag asks for `n`.
@@ -98,14 +105,17 @@ pub fn read_inputs(
 ) -> Result<(Tensor, usize)> {
     let dtype = networks.dtype();
     let header = InputHeader::read(networks, path, layout)?;
-    let array = arrays::read_leading(path, header.first(n)?)?;
+    let layout = header.layout;
+    let array = examples::read_inputs(path, header.first(n)?)?;
     array.check_finite()?;
     let (shape, data) = array.into_parts();
+    let shape = as_taken(networks, path, shape);
     if networks.reads_ids() {
         return Ok((tokens(path, &shape, data)?, header.count));
     }
     file_rows::note_whole(run, &path.display().to_string(), &data);
-    if shape.len() == 4 && networks.model().built_in().is_some() {
+    let is_array = ExampleKind::of(path) == ExampleKind::Array;
+    if is_array && shape.len() == 4 && networks.model().built_in().is_some() {
         note_layout(run, path, layout, &shape);
     }
     let narrows = matches!(data, npy::Data::F64(_)) && dtype == DType::F32;
@@ -122,11 +132,12 @@ pub fn read_inputs(
     Ok((tensor, header.count))
 }
 
-/// The examples of a file, read some at a time: its rows, or with `augment`, a number and a seed,
-/// so many shifted and mirrored copies of its images, drawn by the seed.
+/// The examples of a file, read some at a time: the rows of an array, or with `augment`, a number
+/// and a seed, so many shifted and mirrored copies of its images, drawn by the seed. Those of
+/// tables and folders are held in memory.
 ///
 /// # Errors
-/// A file that cannot be read by rows; for copies as [`read_inputs`].
+/// An array that cannot be read by rows; otherwise as [`read_inputs`].
 pub fn input_source(
     run: &Run,
     networks: &NetworkSource,
@@ -134,16 +145,41 @@ pub fn input_source(
     layout: Option<LayoutName>,
     augment: Option<(usize, u64)>,
 ) -> Result<Box<dyn InputSource>> {
-    let Some((examples, seed)) = augment else {
+    if augment.is_none() && ExampleKind::of(path) == ExampleKind::Array {
         let rows = FileRows::open(path, layout)?;
         if !networks.reads_ids() {
             rows.note_whole(run, path)?;
         }
         return Ok(Box::new(rows));
-    };
+    }
     let (images, _) = read_inputs(run, networks, path, layout, None)?;
+    let Some((examples, seed)) = augment else { return Ok(Box::new(images)) };
     let images = Images::new(images.to_dtype(DType::F32)?)?;
     Ok(Box::new(AugmentedImages::new(images, examples, SHIFT, seed)?))
+}
+
+/// The order of axes that the flag says, or that a folder of images has.
+fn known_layout(path: &Path, layout: Option<LayoutName>) -> Result<Option<LayoutName>> {
+    if ExampleKind::of(path) != ExampleKind::Folder {
+        return Ok(layout);
+    }
+    ensure_input(layout != Some(LayoutName::Nhwc), || {
+        let path = path.display();
+        format!("--layout nhwc: images of {path} are read as (N, C, H, W); leave --layout out")
+    })?;
+    Ok(Some(LayoutName::Nchw))
+}
+
+/// The shape in which a network takes inputs: a row of a table is an image of one row and channel
+/// where the network takes images.
+fn as_taken(networks: &NetworkSource, path: &Path, shape: Vec<usize>) -> Vec<usize> {
+    let is_image = networks.model().built_in().is_some() && !networks.reads_ids();
+    match shape[..] {
+        [rows, columns] if is_image && ExampleKind::of(path).is_table() => {
+            vec![rows, 1, 1, columns]
+        }
+        _ => shape,
+    }
 }
 
 /// Says which order of axes was taken where no flag did, and where the flag looks mistaken.

@@ -1,5 +1,7 @@
-//! Networks, data sets and the forms of arrays by name: as flags take them, as records keep them
+//! Networks and the forms of arrays by name: as flags take them, as records keep them
 //! and as figures print them. Used by the flags and by experiments.
+
+pub(crate) mod data;
 
 use std::fmt;
 
@@ -59,20 +61,6 @@ pub enum ModelName {
     Bert,
     /// A Llama-like decoder with a head of labels; inputs are tokens
     Llama,
-}
-
-/// The data sets of the paper, and the one that is embedded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DataName {
-    /// 28x28 grayscale clothing; a slice is embedded and needs no download
-    FashionMnist,
-    /// 28x28 grayscale digits
-    Mnist,
-    /// 32x32 colour photographs
-    #[value(name = "cifar10")]
-    #[serde(rename = "cifar10")]
-    Cifar10,
 }
 
 /// Activations by name.
@@ -158,7 +146,7 @@ pub enum LayoutName {
 }
 
 /// Writes the name that the flag takes.
-fn write_name(value: &impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(super) fn write_name(value: &impl ValueEnum, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match value.to_possible_value() {
         Some(name) => f.pad(name.get_name()),
         None => Ok(()),
@@ -223,23 +211,6 @@ impl ModelName {
     }
 }
 
-impl DataName {
-    /// The name as a figure prints it.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::FashionMnist => "Fashion-MNIST",
-            Self::Mnist => "MNIST",
-            Self::Cifar10 => "CIFAR-10",
-        }
-    }
-
-    /// The paper's name of the task of telling the first five classes from the others, if it has
-    /// one.
-    pub fn class_task(self) -> &'static str {
-        if self == Self::Cifar10 { "CIFAR2" } else { "class task" }
-    }
-}
-
 impl fmt::Display for PaddingName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_name(self, f)
@@ -253,12 +224,6 @@ impl fmt::Display for LayoutName {
 }
 
 impl fmt::Display for ModelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_name(self, f)
-    }
-}
-
-impl fmt::Display for DataName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_name(self, f)
     }
