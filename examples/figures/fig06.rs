@@ -70,7 +70,7 @@ fn draw() -> Result<()> {
 
 /// The kernel in which the energy of the class task is measured.
 fn kernel(flags: &FigureFlags<Own>) -> Result<KernelChoice> {
-    flags.own.kernel.of_eigenvectors(flags.common.network.classes.unwrap_or(1))
+    flags.own.kernel.of_one(flags.common.network.classes.unwrap_or(1))
 }
 
 fn check(flags: &FigureFlags<Own>) -> Result<()> {

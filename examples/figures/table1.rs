@@ -86,7 +86,7 @@ fn draw() -> Result<()> {
 
 /// The kernel in which energies are measured.
 fn kernel(flags: &FigureFlags<Own>) -> Result<KernelChoice> {
-    flags.own.kernel.of_eigenvectors(flags.common.network.classes.unwrap_or(1))
+    flags.own.kernel.of_one(flags.common.network.classes.unwrap_or(1))
 }
 
 fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Row> {

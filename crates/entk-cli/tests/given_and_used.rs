@@ -63,7 +63,7 @@ fn whole_numbers_are_taken_as_floats_by_every_command_and_noted() -> Result<()> 
         let said = program_succeeds("eigen", &out, &["--inputs", &x, "--k", "3"])?;
         ensure!(said.contains("divide pixels by 255"), "{name}: {said}");
         found.push(values(&out)?);
-        let flags = ["--deflation", "2", "--probes", "8", "--steps", "2", "--sample", "6"];
+        let flags = ["--deflation", "2", "--probes", "8", "--steps", "2", "--sample", "10"];
         let out = folder.path(&format!("stats-{name}"));
         let said = program_succeeds("stats", &out, &[&["--inputs", &x][..], &flags].concat())?;
         ensure!(said.contains("divide pixels by 255"), "{name}: {said}");
