@@ -154,7 +154,7 @@ fn what_is_not_built_in_is_refused_with_its_feature() -> Result<()> {
     std::fs::write(place.path("t.parquet"), "PAR1")?;
     std::fs::create_dir(place.path("cat"))?;
     for (inputs, feature) in [("t.parquet", "--features parquet"), (".", "--features images")] {
-        for program in ["gram", "eigen", "stats", "plan"] {
+        for program in ["gram", "eigen", "stats"] {
             let line = ["--model", "mlp", "--inputs", &place.shown(inputs)];
             let message = program_fails(program, &place.path("out"), &line)?;
             assert!(message.contains(feature), "{program}: {message}");
