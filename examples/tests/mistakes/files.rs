@@ -153,7 +153,7 @@ fn overflow_of_f32_is_named_and_f64_takes_it() -> Result<()> {
     let output = place.run("gram --model mlp --no-eigen --inputs huge.npy")?;
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(INPUT), "{said}");
-    assert!(said.contains("--dtype f64") && !said.contains("look for NaN"), "{said}");
+    assert!(said.contains("take f64 in place of f32") && !said.contains("look for NaN"), "{said}");
     Ok(())
 }
 
