@@ -56,7 +56,7 @@ fn check<M>(
 fn faer() -> Result<()> {
     use faer::Mat;
     check(
-        |rows, cols, entry| Mat::from_fn(rows, cols, entry),
+        Mat::from_fn,
         |m, i, j| m[(i, j)],
         |m| m.as_ref().try_into(),
         |m| m.as_ref().try_into(),
@@ -96,7 +96,7 @@ fn ndarray() -> Result<()> {
 fn nalgebra() -> Result<()> {
     use nalgebra::DMatrix;
     check(
-        |rows, cols, entry| DMatrix::from_fn(rows, cols, entry),
+        DMatrix::from_fn,
         |m, i, j| m[(i, j)],
         |m| m.try_into(),
         |m| m.try_into(),

@@ -98,7 +98,7 @@ fn shapes_that_are_no_images_are_refused_with_an_example() -> Result<()> {
     place.array("odd.npy", "<f4", &[5, 1, 6, 6], pixel);
     place.array("tiny.npy", "<f4", &[5, 1, 2, 2], pixel);
     place.check(&[
-        ("gram --model mlp --inputs flat.npy", INPUT, &["[12, 48]", "x.reshape(-1, C, H, W)"]),
+        ("gram --model mlp --inputs flat.npy", INPUT, &["[12, 48]", "x.reshape(-1, 1, 1, 48)"]),
         ("gram --model mlp --inputs grey.npy", INPUT, &["[12, 4, 4]", "x[:, None]"]),
         ("gram --model mlp --inputs five.npy", INPUT, &["[12, 1, 3, 4, 4]"]),
         ("gram --model mlp --inputs number.npy", INPUT, &["found shape []"]),
@@ -126,7 +126,7 @@ fn files_that_are_no_arrays_are_refused_by_what_they_are() -> Result<()> {
         ("words.npy", INPUT, &["bad .npy header"]),
         ("zip.npz", INPUT, &["zip archive", ".npz"]),
         ("absent.npy", FILES, &["absent.npy", "No such file"]),
-        (".", FILES, &["Is a directory"]),
+        (".", INPUT, &["--features images"]),
         ("/dev/null", INPUT, &["a pipe or a device", "save it to a file first"]),
     ] {
         check(&place, file, code, texts)?;

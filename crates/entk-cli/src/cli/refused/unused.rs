@@ -65,7 +65,10 @@ pub fn refuse_unused(
 }
 
 fn refuse(command: &mut Command, line: &ArgMatches, own: &[Unused]) -> clap::error::Result<()> {
-    for rule in SHARED.iter().chain(own).filter(|rule| (rule.beside)(line)) {
+    // It draws a resnet18 whatever --model says.
+    let figure_10 = command.get_name() == "fig10";
+    let shared = SHARED.iter().filter(|rule| !(figure_10 && rule.flags.contains(&"width")));
+    for rule in shared.chain(own).filter(|rule| (rule.beside)(line)) {
         if let Some(flag) = rule.flags.iter().find(|flag| is_given(line, flag)) {
             let message = format!("--{} {}", flag.replace('_', "-"), rule.why);
             return Err(command.error(ErrorKind::ArgumentConflict, message));
