@@ -112,7 +112,8 @@ fn figures_go_on_from_what_is_whole_and_end_with_the_same_numbers() -> Result<()
 
 #[test]
 fn train_learns_every_kind_of_task_in_either_space() -> Result<()> {
-    let (eigenfunction, nad) = (["--task", "eigenfunction", "--index", "2"], ["--task", "nad"]);
+    let of = |name| ["--task", name, "--index", "2"];
+    let (eigenfunction, nad) = (of("eigenfunction"), of("nad"));
     for task in [&["--task", "cifar2"][..], &eigenfunction, &nad] {
         let train = |flags: &[&str]| -> Result<Vec<f64>> {
             let out = tempfile::tempdir()?;
