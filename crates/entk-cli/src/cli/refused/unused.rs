@@ -15,7 +15,7 @@ pub struct Unused {
     pub why: &'static str,
 }
 
-/// Those of flags that several programs have.
+/// Rules of flags that several programs have.
 const SHARED: [Unused; 3] = [
     Unused {
         flags: &["width"],
