@@ -212,7 +212,7 @@ def test_predictions(kernel):
         entk.predict(kernel, array[:5], np.ones(20), ridge=1.0, time=1.0)
     with pytest.raises(entk.InvalidInput):
         entk.predict(kernel, array[:5], np.ones(20), time=-1.0)
-    with pytest.raises(ArithmeticError, match="raise the ridge by 1e-07 or more"):
+    with pytest.raises(ArithmeticError, match="raise the ridge by 1e-7 or more"):
         entk.predict(np.ones((2, 2)), np.ones((1, 2)), np.ones(2))
 
 
