@@ -29,8 +29,24 @@ use serde_json::json;
 /// Eigenfunctions whose share of the class task is recorded, as in Table 1.
 const TOP: usize = 50;
 
-/// The models compared; the last one is trained with --frozen-norms only.
-const MODELS: [&str; 3] = ["network", "linearization", "network, frozen statistics"];
+/// The models compared, in the order of their colours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    Network,
+    Linearization,
+    /// With --frozen-norms only.
+    FrozenNorms,
+}
+
+impl Compared {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Linearization => "linearization",
+            Self::FrozenNorms => "network, frozen statistics",
+        }
+    }
+}
 
 /// Accuracy of a network and its linearization on the eigenfunctions of its kernel (Figures 2, 11,
 /// 12).
@@ -41,8 +57,25 @@ struct Own {
     shown: IndexFlags,
 
     /// Trains resnet18 with frozen batch-norm statistics too, as its linearization has them
-    #[arg(long)]
+    #[arg(long, conflicts_with = "linear_only")]
     frozen_norms: bool,
+
+    /// Trains the linearizations only, which take minutes where networks take days
+    #[arg(long)]
+    linear_only: bool,
+}
+
+impl Own {
+    /// The models that are trained.
+    fn models(&self) -> Vec<Compared> {
+        let mut models = vec![Compared::Network, Compared::Linearization, Compared::FrozenNorms];
+        models.retain(|model| match model {
+            Compared::Network => !self.linear_only,
+            Compared::Linearization => true,
+            Compared::FrozenNorms => self.frozen_norms,
+        });
+        models
+    }
 }
 
 /// Accuracies of one model on one task.
@@ -102,13 +135,14 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
     let energy = tasks[0].targets()?.energy(&pairs, TOP.min(n))?;
 
     let mut rows = Vec::new();
-    for (model, histories) in MODELS.into_iter().zip(train(seed, &experiment, &kernel, &tasks)?) {
+    for model in flags.own.models() {
+        let histories = train(seed, model, &experiment, &kernel, &tasks)?;
         for (task, history) in tasks.iter().zip(&histories) {
             let (_, train, test) = last_epoch(history)?;
             rows.push(Row {
                 index: task.index,
                 seed: flags.common.seed,
-                model,
+                model: model.name(),
                 eigenvalue: task.eigenvalue,
                 positive_fraction: task.positive_fraction(),
                 test_accuracy: test.accuracy,
@@ -120,23 +154,23 @@ fn one_seed(seed: &OneSeed<'_, Own>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The histories of each model on each task.
+/// The histories of a model on each task.
 fn train(
     seed: &OneSeed<'_, Own>,
+    model: Compared,
     experiment: &Experiment,
     kernel: &InitialKernel,
     tasks: &[Task],
-) -> Result<Vec<Vec<History>>> {
+) -> Result<Vec<History>> {
     let (run, config) = (seed.run, seed.flags.sgd());
     let histories = |fits: Vec<Fit>| fits.into_iter().map(|fit| fit.history).collect();
-    let mut trained = vec![
-        histories(experiment.networks(run, tasks, &config)?),
-        experiment.linearize(run, kernel, tasks, &config)?,
-    ];
-    if seed.flags.own.frozen_norms {
-        trained.push(histories(experiment.fit_all(run, MODELS[2], frozen, tasks, &config)?));
-    }
-    Ok(trained)
+    Ok(match model {
+        Compared::Network => histories(experiment.networks(run, tasks, &config)?),
+        Compared::Linearization => experiment.linearize(run, kernel, tasks, &config)?,
+        Compared::FrozenNorms => {
+            histories(experiment.fit_all(run, model.name(), frozen, tasks, &config)?)
+        }
+    })
 }
 
 fn frozen(experiment: &Experiment) -> Box<dyn Model + '_> {
@@ -150,9 +184,8 @@ fn figure(flags: &FigureFlags<Own>, rows: &[Row]) -> Result<Figure> {
         Figure::new(Axis::log("eigenfunction index"), Axis::linear("test accuracy").percent())
             .title(format!("{}{rule}", common.title()))
             .note(flags.note());
-    for (color, name) in
-        MODELS.into_iter().take(2 + usize::from(flags.own.frozen_norms)).enumerate()
-    {
+    for model in flags.own.models() {
+        let (name, color) = (model.name(), model as usize);
         let of_model = rows.iter().filter(|row| row.model == name);
         let points = of_model.map(|row| (row.index, row.test_accuracy));
         let (eigen, class) = Bands::of_tasks(points)?;

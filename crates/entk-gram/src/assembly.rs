@@ -233,7 +233,10 @@ impl<'a> Assembly<'a> {
     /// Those of the device.
     pub fn identity(&self, edge: usize) -> Result<Identity> {
         let config = self.device_config()?;
-        let engine = config.map_or_else(|| CPU.into(), |config| engine_name(&self.ntk, &config));
+        let engine = match config {
+            Some(config) => engine_name(&self.ntk, &config)?,
+            None => CPU.into(),
+        };
         Identity::new(&self.ntk, engine, edge)
     }
 

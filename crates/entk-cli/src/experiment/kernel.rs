@@ -3,10 +3,10 @@
 //! of the cache go out. Called by the figures and by the other files of this folder.
 
 use anyhow::{Result, ensure};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use entk::{
-    device::memory::ensure,
-    gram::{Assembly, GramConfig, GramError, Outputs, StoreConfig, gram_observed},
+    device::{DeviceProperties, memory::ensure},
+    gram::{Assembly, DeviceGram, GramConfig, GramError, Outputs, StoreConfig, gram_observed},
     models::{Model, Network, Params},
     spectral::{
         Eigenpairs, EigshConfig, EnergyConcentration, EntryType, Gram, eigsh, energy_concentration,
@@ -28,6 +28,8 @@ pub struct InitialKernel {
     /// The Gram matrix.
     pub gram: Gram,
     pub(crate) identity: String,
+    /// Where the images are.
+    device: Device,
 }
 
 impl Experiment {
@@ -79,7 +81,7 @@ impl Experiment {
         let (ratio, squared) = run.cache().value(&key, || {
             let gram = self.gram_at(run, params, &images, outputs)?;
             run.stage("energies", 1, |_| {
-                let pairs = eigsh(&gram, top, &EigshConfig::default())?.pairs;
+                let pairs = leading(&gram, top, images.device())?;
                 let energy = match outputs {
                     Outputs::Full => energy_concentration(&pairs, &targets.values, top)?,
                     _ => targets.energy(&pairs, top)?,
@@ -124,7 +126,7 @@ impl InitialKernel {
                 let stored = assembly.store(folder, &StoreConfig::default())?;
                 Ok((stored.store.gram()?, stored.computed == 0))
             })?;
-            Ok(Self { gram, identity })
+            Ok(Self { gram, identity, device: inputs.device().clone() })
         })
     }
 
@@ -134,7 +136,7 @@ impl InitialKernel {
     /// More images than there are, or none.
     pub fn first(&self, n: usize) -> Result<Self> {
         let gram = self.gram.principal(&(0..n).collect::<Vec<_>>())?;
-        Ok(Self { gram, identity: format!("{}, the first {n}", self.identity) })
+        Ok(self.derived(gram, &format!("the first {n}")))
     }
 
     /// The kernel of the gradients without their mean.
@@ -142,8 +144,11 @@ impl InitialKernel {
     /// # Errors
     /// As [`Gram::centred`].
     pub fn centred(&self) -> Result<Self> {
-        let gram = self.gram.centred()?;
-        Ok(Self { gram, identity: format!("{}, centred", self.identity) })
+        Ok(self.derived(self.gram.centred()?, "centred"))
+    }
+
+    fn derived(&self, gram: Gram, how: &str) -> Self {
+        Self { gram, identity: format!("{}, {how}", self.identity), device: self.device.clone() }
     }
 
     /// The leading eigenpairs, at least `k` of them.
@@ -154,12 +159,30 @@ impl InitialKernel {
         let k = k.max(LEADING.min(self.gram.n()));
         let key = Key::new("eigenpairs").with("kernel", &self.identity)?.with("k", &k)?;
         run.stage("eigenpairs", 1, |_| {
-            let bytes = run.cache().bytes(&key, || {
-                Ok(encode_pairs(&eigsh(&self.gram, k, &EigshConfig::default())?.pairs))
-            })?;
+            let bytes = run
+                .cache()
+                .bytes(&key, || Ok(encode_pairs(&leading(&self.gram, k, &self.device)?)))?;
             decode_pairs(&bytes, k, self.gram.entry_type())
         })
     }
+}
+
+/// The `k` leading eigenpairs, by products on a GPU that the images are on and that has room.
+fn leading(gram: &Gram, k: usize, device: &Device) -> Result<Eigenpairs> {
+    let config = EigshConfig::default();
+    let there = has_room(gram, device)?.then(|| DeviceGram::new(gram, device)).transpose()?;
+    Ok(match there {
+        Some(there) => eigsh(&there, k, &config)?.pairs,
+        None => eigsh(gram, k, &config)?.pairs,
+    })
+}
+
+/// Whether `device` is a GPU whose memory holds the lower triangle twice: once to stay, and as much
+/// for vectors and tiles in f64.
+fn has_room(gram: &Gram, device: &Device) -> Result<bool> {
+    let bytes = if gram.entry_type() == EntryType::F64 { 8 } else { 4 };
+    let both = gram.n().saturating_mul(gram.n()).saturating_mul(bytes);
+    Ok(DeviceProperties::of(device)?.is_some_and(|gpu| gpu.free_bytes >= both))
 }
 
 pub(crate) fn encode_pairs(pairs: &Eigenpairs) -> Vec<u8> {

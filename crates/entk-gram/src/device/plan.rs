@@ -49,10 +49,12 @@ pub(crate) fn precision(ntk: &Ntk<'_>, config: &DeviceConfig) -> Precision {
     config.precision.unwrap_or(if is_double { Precision::F64 } else { Precision::F32 })
 }
 
-/// What computes the products: part of what the bits of a kernel depend on.
-pub(crate) fn engine_name(ntk: &Ntk<'_>, config: &DeviceConfig) -> String {
-    let device = if ntk.params.device().is_cpu() { "the CPU" } else { "CUDA" };
-    format!("tensors on {device}, {}", precision(ntk, config))
+/// What computes the products: part of what the bits of a kernel depend on, since the libraries of
+/// GPUs choose the order of their sums by the kind of GPU.
+pub(crate) fn engine_name(ntk: &Ntk<'_>, config: &DeviceConfig) -> Result<String> {
+    let gpu = DeviceProperties::of(ntk.params.device())?;
+    let device = gpu.map_or_else(|| "the CPU".to_owned(), |gpu| format!("CUDA ({})", gpu.name));
+    Ok(format!("tensors on {device}, {}", precision(ntk, config)))
 }
 
 /// What the engine of one device has to compute and to hold.

@@ -1,6 +1,6 @@
 //! A Gram that stays on its device, as an operator for eigensolvers.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use candle_core::{DType, Device, Tensor};
 use entk_spectral::{Entries, EntryType, Gram, KernelRows, SpectralError, SymmetricOperator};
@@ -10,6 +10,7 @@ use crate::{
     device::{
         engine::Block,
         images::{BLOCK, apply, mirrored},
+        plan::default_edge,
         run::engine,
     },
     error::{Result, operator_error},
@@ -70,6 +71,38 @@ impl DeviceGram {
         Ok(Self { grid, tiles: resident, dtype: ntk.dtype(), device: ntk.params.device().clone() })
     }
 
+    /// A kernel of the host's memory on this device: N^2 / 2 entries in its type.
+    ///
+    /// # Errors
+    /// Those of the device, a full one among them.
+    ///
+    /// ```
+    /// use candle_core::Device;
+    /// use entk_gram::DeviceGram;
+    /// use entk_spectral::{EigshConfig, Gram, eigsh};
+    ///
+    /// let gram = Gram::from_lower_f32(3, vec![2.0, 0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 0.0, 5.0])?;
+    /// let there = DeviceGram::new(&gram, &Device::Cpu)?;
+    /// let top = eigsh(&there, 1, &EigshConfig::default())?;
+    /// assert!((top.pairs.values()[0] - 5.0).abs() < 1e-9);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(gram: &Gram, device: &Device) -> Result<Self> {
+        let (n, grid) = (gram.n(), Grid::new(gram.n(), default_edge(gram.n())));
+        let tile = |TileIndex(row, col)| {
+            let (rows, cols) = (grid.range(row), grid.range(col));
+            let shape = (rows.len(), cols.len());
+            let pieces = rows.map(|i| i * n + cols.start..i * n + cols.end);
+            Ok(match gram.entries() {
+                Entries::F32(all) => Tensor::from_vec(joined(all, pieces), shape, device)?,
+                Entries::F64(all) => Tensor::from_vec(joined(all, pieces), shape, device)?,
+            })
+        };
+        let tiles = grid.lower().map(tile).collect::<Result<_>>()?;
+        let dtype = if gram.entry_type() == EntryType::F64 { DType::F64 } else { DType::F32 };
+        Ok(Self { grid, tiles, dtype, device: device.clone() })
+    }
+
     /// Rows and columns.
     pub fn n(&self) -> usize {
         self.grid.n()
@@ -127,6 +160,12 @@ impl DeviceGram {
         }
         Ok(())
     }
+}
+
+fn joined<T: Copy>(all: &[T], pieces: impl Iterator<Item = Range<usize>>) -> Vec<T> {
+    let mut joined = Vec::new();
+    pieces.for_each(|piece| joined.extend_from_slice(&all[piece]));
+    joined
 }
 
 /// For `DualSgd` of entk-train, which reads the rows of a minibatch at every step.

@@ -12,7 +12,7 @@ use crate::{
     config::GramConfig,
     error::{GramError, Result},
     jacobian::{JacobianOperator, as_taken},
-    plan::Target,
+    plan::{Plan, Target},
     ways::{Cluster, EigenpairsCost, Way, WayCost, pass_rate::PassRate},
 };
 
@@ -56,8 +56,7 @@ pub struct CostProbe {
     entry: f64,
     /// Seconds of the sweep of an example, and of the contraction of a pair of rows.
     assembly: [f64; 2],
-    /// Bytes of the factors of an example.
-    factors: f64,
+    beside: BesideGram,
     /// Seconds of a product with a column, for an entry of the Gram.
     product: f64,
     /// Of a Gram and of a store.
@@ -104,7 +103,7 @@ impl CostProbe {
             per,
             entry: sample.entry,
             assembly: sample.assembly,
-            factors: sample.factors,
+            beside: sample.beside,
             product,
             solves: [memory?, store?],
             columns: jacobian.cols(),
@@ -160,7 +159,7 @@ impl CostProbe {
         let rows = n * self.per as f64;
         let product = self.product * rows.powi(2) / hosts;
         let kernel = (self.entry * rows.powi(2) / hosts) as u64;
-        let beside = ((self.factors * n) as u64).max(self.vectors(rows as usize));
+        let beside = self.beside.bytes(n).max(self.vectors(rows as usize));
         WayCost {
             way: Way::Gram,
             assembly_s: self.assembly_s(n, cluster),
@@ -182,7 +181,7 @@ impl CostProbe {
             way: Way::Store,
             assembly_s: self.assembly_s(n, cluster) + reading,
             solve_s: self.solve_s(self.solves[1], product, rows, cluster),
-            memory: ((self.factors * n) as u64).max(self.vectors(rows as usize)),
+            memory: self.beside.bytes(n).max(self.vectors(rows as usize)),
             disk: disk as u64,
         }
     }
@@ -207,13 +206,37 @@ impl CostProbe {
     }
 }
 
+/// Bytes that an assembly needs beside the Gram, from the plans of two numbers of examples: buffers
+/// of threads do not grow with the examples, their factors do.
+#[derive(Debug, Clone, Copy)]
+struct BesideGram {
+    fixed: f64,
+    example: f64,
+}
+
+impl BesideGram {
+    /// Of plans of a few examples, and of more.
+    fn between(few: &Plan, more: &Plan, entry: f64) -> Self {
+        let [few_n, more_n] = [few, more].map(|plan| plan.examples() as f64);
+        let [few, more] =
+            [few, more].map(|plan| plan.peak() as f64 - entry * (plan.n() as f64).powi(2));
+        let example = if more_n > few_n { (more - few) / (more_n - few_n) } else { more / more_n };
+        let example = example.max(0.0);
+        Self { fixed: (more - example * more_n).max(0.0), example }
+    }
+
+    fn bytes(self, examples: f64) -> u64 {
+        (self.fixed + self.example * examples) as u64
+    }
+}
+
 /// The Gram of a few examples, and what it took.
 struct Sample {
     gram: Gram,
     /// As in [`CostProbe`].
     entry: f64,
     assembly: [f64; 2],
-    factors: f64,
+    beside: BesideGram,
 }
 
 impl Sample {
@@ -225,7 +248,11 @@ impl Sample {
     ) -> Result<Self> {
         let most = source.examples().min(SAMPLE);
         let inputs = as_taken(&source.read(0..most)?, model, params)?;
-        let plan = Assembly::new(model, params, &inputs, config)?.plan(Target::Memory)?;
+        let plan = |n: usize| -> Result<Plan> {
+            let inputs = inputs.narrow(0, 0, n)?;
+            Assembly::new(model, params, &inputs, config)?.plan(Target::Memory)
+        };
+        let (few, plan) = (plan(most.div_ceil(2))?, plan(most)?);
         let [sweep, contraction] =
             [plan.sweep_s() / most as f64, plan.contraction_s() / (most as f64).powi(2)];
         let seconds = |n: f64| sweep * n + contraction * n.powi(2);
@@ -243,11 +270,10 @@ impl Sample {
         let share = if planned > 0.0 { sweep * n as f64 / planned } else { 0.0 };
         let rows = gram.n() as f64;
         let entry = assembly.dtype().size_in_bytes() as f64;
-        let beside = plan.peak() as f64 - entry * (plan.n() as f64).powi(2);
         Ok(Self {
             entry,
             assembly: [share * taken / n as f64, (1.0 - share) * taken / rows.powi(2)],
-            factors: beside.max(0.0) / most as f64,
+            beside: BesideGram::between(&few, &plan, entry),
             gram,
         })
     }

@@ -3,8 +3,8 @@
 use candle_core::Device;
 use entk_gram::{CpuConfig, DeviceConfig, Engine, GramConfig, GramError, Outputs, gram};
 use entk_models::{Model, Network};
-use entk_spectral::Gram;
-use entk_testing::Case;
+use entk_spectral::{EntryType, Gram};
+use entk_testing::{Case, test_device};
 
 /// f64 round-off of sums of a few thousand products, relative to sqrt(K_ii K_jj).
 pub const DOUBLE: f64 = 1e-12;
@@ -15,6 +15,16 @@ pub const SINGLE: f64 = 1e-5;
 pub fn distance(a: &Gram, b: &Gram) -> f64 {
     assert_eq!(a.n(), b.n());
     entk_testing::entrywise_error(b.n(), |i, j| a.get(i, j), |i, j| b.get(i, j))
+}
+
+/// Whether two kernels of one sample have the same bits, where products of other sizes give them: on
+/// the CPU. A GPU's library chooses the order of its sums by the sizes; there they agree to
+/// round-off.
+pub fn same(a: &Gram, b: &Gram) -> bool {
+    if test_device().is_cpu() {
+        return a == b;
+    }
+    distance(a, b) <= if a.entry_type() == EntryType::F64 { DOUBLE } else { SINGLE }
 }
 
 /// The kernel of a case by the engine of the CPU.

@@ -7,7 +7,7 @@ use entk_gram::{
 };
 use entk_models::{MlpConfig, Model, ModelError};
 use entk_spectral::{Gram, OutputBlocks, check_psd, eigh};
-use entk_testing::{Case, TestResult, kernel_cases};
+use entk_testing::{Case, TestResult, kernel_cases, needs_cpu, test_device};
 
 use crate::common::{DOUBLE, distance};
 
@@ -80,6 +80,9 @@ const EDGE: usize = 23;
 
 #[test]
 fn tiles_threads_and_parts_of_full_kernels_change_no_bit() -> TestResult {
+    if needs_cpu("the engine of the CPU") {
+        return Ok(());
+    }
     for case in kernel_cases()?.into_iter().filter(|case| case.network.outputs() > 1) {
         let whole = kernel(&case, Outputs::Full)?;
         for (tile, threads) in [(1, 2), (17, 1), (41, 4)] {
@@ -110,7 +113,7 @@ fn tiles_threads_and_parts_of_full_kernels_change_no_bit() -> TestResult {
 fn wide_head(outputs: usize) -> TestResult<(entk_models::Network, entk_models::Params, Tensor)> {
     let config = MlpConfig { input: [1, 2, 3], hidden: vec![12, 9], outputs, ..Default::default() };
     let network = config.network()?;
-    let theta = network.init(3, DType::F64, &Device::Cpu)?;
+    let theta = network.init(3, DType::F64, test_device())?;
     Ok((network, theta, entk_testing::normal(&[7, 1, 2, 3], 4)?))
 }
 
@@ -138,6 +141,9 @@ fn the_trace_of_a_wide_head_keeps_its_inputs_once() -> TestResult {
 
 #[test]
 fn a_full_kernel_of_a_thousand_outputs_is_refused_with_its_size() -> TestResult {
+    if needs_cpu("the engine of the CPU") {
+        return Ok(());
+    }
     let (network, theta, x) = wide_head(1000)?;
     let cpu = CpuConfig { memory: Some(64 << 20), ..CpuConfig::default() };
     let engine = Engine::Cpu(cpu);

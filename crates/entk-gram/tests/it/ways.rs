@@ -40,6 +40,16 @@ fn memory_and_disk_grow_by_their_powers() -> TestResult {
     Ok(())
 }
 
+/// Their buffers do not grow with the examples.
+#[test]
+fn threads_do_not_change_what_an_example_needs() -> TestResult {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(64).build()?;
+    let probe = pool.install(|| probe(1, &GramConfig::default(), 3).map_err(|e| e.to_string()))?;
+    let of = |n| *probe.cost(n, &hosts(1)).of(Way::Store).expect("all three ways");
+    assert!(of(2_000_000).memory < 100 << 30, "{:?}", of(2_000_000));
+    Ok(())
+}
+
 #[test]
 fn outputs_are_rows_and_no_pairs_are_refused() -> TestResult {
     let full = GramConfig { outputs: Outputs::Full, ..GramConfig::default() };

@@ -85,9 +85,10 @@ fn check(flags: &Flags, opened: &OpenedDevice) -> Result<bool> {
         let sizes = time::CheckSizes::new(flags.quick, flags.max_n);
         results.rates = run.stage("rates", 1, |_| time::rates(&opened.device, &sizes))?;
         report::rates(&results.rates)?;
-        let times = run.stage("times", 1, |_| time::times(&opened.device, &sizes, &results.rates));
-        results.times = times?;
-        report::times(&results.times)?;
+        report::times()?;
+        results.times = run.stage("times", 1, |_| {
+            time::times(&opened.device, &sizes, &results.rates, report::time)
+        })?;
     }
     let right = results.are_right();
     run.finish(0, flags, &results)?;

@@ -76,20 +76,27 @@ pub fn rates(rates: &Rates) -> Result<()> {
     Ok(())
 }
 
-pub fn times(times: &[Time]) -> Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
+/// The head of the table whose rows are those of `time`.
+pub fn times() -> Result<()> {
+    Ok(writeln!(
+        io::stdout(),
         "\n{:<36} {:>7} {:>6} {:>10} {:>10} {:>6} {:>9}",
-        "times", "N", "in", "seconds", "floor", "share", "error"
-    )?;
-    for Time { what, n, precision, seconds, floor_s, error, .. } in times {
-        let share = format!("{:.0} %", 100.0 * floor_s / seconds);
-        let error = error.map_or_else(String::new, |error| format!("{error:.1e}"));
-        writeln!(
-            out,
-            "  {what:<34} {n:>7} {precision:>6} {seconds:>10.3} {floor_s:>10.4} {share:>6} {error:>9}"
-        )?;
-    }
-    Ok(())
+        "times",
+        "N",
+        "in",
+        "seconds",
+        "floor",
+        "share",
+        "error"
+    )?)
+}
+
+pub fn time(time: &Time) -> Result<()> {
+    let Time { what, n, precision, seconds, floor_s, error, .. } = time;
+    let share = format!("{:.0} %", 100.0 * floor_s / seconds);
+    let error = error.map_or_else(String::new, |error| format!("{error:.1e}"));
+    Ok(writeln!(
+        io::stdout(),
+        "  {what:<34} {n:>7} {precision:>6} {seconds:>10.3} {floor_s:>10.4} {share:>6} {error:>9}"
+    )?)
 }

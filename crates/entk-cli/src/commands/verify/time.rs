@@ -124,18 +124,30 @@ pub fn rates(device: &Device, sizes: &CheckSizes) -> Result<Rates> {
     })
 }
 
-/// Grams of growing size, an epoch, and eigenpairs.
-pub fn times(device: &Device, sizes: &CheckSizes, rates: &Rates) -> Result<Vec<Time>> {
+/// Grams of growing size, an epoch, and eigenpairs; `show` sees each as soon as it is measured.
+pub fn times(
+    device: &Device,
+    sizes: &CheckSizes,
+    rates: &Rates,
+    show: impl Fn(&Time) -> Result<()>,
+) -> Result<Vec<Time>> {
     let mut times = Vec::new();
+    let mut add = |time: Time| -> Result<()> {
+        show(&time)?;
+        times.push(time);
+        Ok(())
+    };
     for case in cases(sizes.quick)? {
         for &n in case.grams.iter().filter(|n| **n <= sizes.max_n) {
             for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
-                times.push(gram(&case, device, n, precision, sizes, rates)?);
+                add(gram(&case, device, n, precision, sizes, rates)?)?;
             }
         }
-        times.push(epoch(&case, device, sizes, rates)?);
+        add(epoch(&case, device, sizes, rates)?)?;
     }
-    times.extend(spectrum(device, sizes, rates)?);
+    if let Some(time) = spectrum(device, sizes, rates)? {
+        add(time)?;
+    }
     Ok(times)
 }
 
