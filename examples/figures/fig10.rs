@@ -50,7 +50,8 @@ fn main() -> ExitCode {
 
 fn draw() -> Result<()> {
     let flags: Flags = parse_flags(&Defaults {
-        model: ModelName::LeNet5,
+        // Whose --width is read.
+        model: ModelName::ResNet18,
         train: Size::new(1, 1),
         test: Size::new(1, 1),
         epochs: Size::new(1, 1),

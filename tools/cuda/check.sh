@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 
 source tools/cuda/variables.sh
 export NVCC=$PWD/tools/cuda/nvcc_stub.sh
-cargo clippy --workspace --all-targets --features cuda --locked -- -D warnings
+cargo clippy --workspace --all-targets --features cuda,entk-cli/images,entk-cli/parquet --locked -- -D warnings
 # What is there without the feature alone.
 if grep -rlE 'not\(feature = "cuda"\)' crates examples benches --include '*.rs' |
   grep -v '^crates/entk-device/'; then

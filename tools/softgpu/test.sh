@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What a GPU runs, on the software GPU: golden files, the Gram engine, stores, faults, operations,
-# training and `entk verify`; one and two devices, streams late and at once.
+# training and `entk verify`; one and two devices, streams late and at once. Files of the features
+# `images` and `parquet` too, since everything is built here with features.
 #
 #   tools/softgpu/test.sh            # needs g++ and Python; no CUDA, no GPU
 #
@@ -16,7 +17,8 @@ variables=$(tools/softgpu/build.sh)
 eval "$variables"
 export RUST_BACKTRACE=0
 
-cargo=(--features cuda --locked)
+# All features, so that one build is enough for what needs any of them.
+cargo=(--features cuda,entk-cli/images,entk-cli/parquet --locked)
 
 # The path of a test program, or of the command.
 built() {
@@ -30,7 +32,8 @@ for line in sys.stdin:
         print(name if name != "it" else source.split("/")[-4], found)'
 }
 cargo test --workspace "${cargo[@]}" --no-run --message-format json \
-  --test golden --test archives --test it --test device --test device_memory >target/softgpu/tests.json
+  --test golden --test archives --test it --test device --test device_memory \
+  --test heavy_formats --test own_data >target/softgpu/tests.json
 # An example beside it: without one, dependencies would have other features than in tests.
 cargo build --workspace "${cargo[@]}" --message-format json --bin entk --example fig10 \
   >target/softgpu/command.json
@@ -48,6 +51,8 @@ run() {
   case $name in
     golden | archives | device) folder=crates/entk ;;
     device_memory) folder=crates/entk-gram ;;
+    heavy_formats) folder=crates/entk-data ;;
+    own_data) folder=crates/entk-cli ;;
     entk-*) folder=crates/$name ;;
   esac
   # One test at a time: plans measure what a sweep takes of the device.
@@ -87,3 +92,6 @@ run lazy 1 device
 run lazy 1 entk-models every_operation
 run lazy 1 entk-train
 run lazy 1 entk-linearize
+# Folders of images and Parquet, which nothing else is built with.
+run lazy 1 heavy_formats
+run lazy 1 own_data

@@ -77,6 +77,10 @@ pub struct ModelFlags {
 }
 
 impl ModelFlags {
+    /// The names of these flags but `classes`, which also says what the Gram of a file holds.
+    pub const OF_NETWORK: [&str; 7] =
+        ["model", "weights", "width", "padding", "trainable", "frozen", "verify"];
+
     /// Where convolutions of stride 2 pad, if the network has some.
     pub fn stride_padding(&self) -> Option<PaddingName> {
         let own = self.model.built_in().and_then(ModelName::stride_padding)?;

@@ -231,15 +231,15 @@ fn command_line() -> Vec<String> {
     words.collect()
 }
 
-/// Settings but those of these names, which a run did not read.
+/// Settings but those of these names, in groups, which a run did not read.
 ///
 /// # Errors
 ///
 /// Settings without a JSON form.
-pub fn settings_without(settings: &impl Serialize, unused: &[&str]) -> Result<Value> {
+pub fn settings_without(settings: &impl Serialize, unused: &[&[&str]]) -> Result<Value> {
     let mut settings = serde_json::to_value(settings).context("settings have no JSON form")?;
     if let Some(fields) = settings.as_object_mut() {
-        unused.iter().for_each(|name| {
+        unused.iter().copied().flatten().for_each(|name| {
             fields.remove(*name);
         });
     }

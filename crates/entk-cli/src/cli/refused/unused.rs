@@ -7,8 +7,8 @@ use clap::{ArgMatches, Command, error::ErrorKind, parser::ValueSource};
 /// Flags that some other flag leaves without a meaning.
 #[derive(Clone, Copy, Debug)]
 pub struct Unused {
-    /// The flags, by the names of their fields.
-    pub flags: &'static [&'static str],
+    /// The flags, by the names of their fields, in groups.
+    pub flags: &'static [&'static [&'static str]],
     /// Whether nothing reads them.
     pub beside: fn(&ArgMatches) -> bool,
     /// Of what they are, and what to do.
@@ -18,17 +18,17 @@ pub struct Unused {
 /// Rules of flags that several programs have.
 const SHARED: [Unused; 3] = [
     Unused {
-        flags: &["width"],
+        flags: &[&["width"]],
         beside: |line| !reads(line, "model", "resnet18"),
         why: "is of --model resnet18, and other networks have none to choose; leave it out",
     },
     Unused {
-        flags: &["learning_rate"],
+        flags: &[&["learning_rate"]],
         beside: |line| reads(line, "optimizer", "adam"),
         why: "is of --optimizer sgd; give --adam-rate",
     },
     Unused {
-        flags: &["adam_rate"],
+        flags: &[&["adam_rate"]],
         beside: |line| reads(line, "optimizer", "sgd"),
         why: "is of --optimizer adam; give --learning-rate",
     },
@@ -65,11 +65,8 @@ pub fn refuse_unused(
 }
 
 fn refuse(command: &mut Command, line: &ArgMatches, own: &[Unused]) -> clap::error::Result<()> {
-    // It draws a resnet18 whatever --model says.
-    let figure_10 = command.get_name() == "fig10";
-    let shared = SHARED.iter().filter(|rule| !(figure_10 && rule.flags.contains(&"width")));
-    for rule in shared.chain(own).filter(|rule| (rule.beside)(line)) {
-        if let Some(flag) = rule.flags.iter().find(|flag| is_given(line, flag)) {
+    for rule in SHARED.iter().chain(own).filter(|rule| (rule.beside)(line)) {
+        if let Some(flag) = rule.flags.iter().copied().flatten().find(|flag| is_given(line, flag)) {
             let message = format!("--{} {}", flag.replace('_', "-"), rule.why);
             return Err(command.error(ErrorKind::ArgumentConflict, message));
         }

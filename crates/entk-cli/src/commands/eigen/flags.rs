@@ -6,25 +6,16 @@ use anyhow::Result;
 use clap::{ArgGroup, Parser};
 use entk::spectral::EigshConfig;
 use entk_cli::{
-    EXIT_CODES, KernelChoice, KernelFlags, OutputChoice, OutputFlags, Unused, ensure_input,
-    is_given, parse_positive, parse_seed, parse_size, refused, takes_negative,
+    EXIT_CODES, KernelChoice, KernelFlags, ModelFlags, OutputChoice, OutputFlags, Unused,
+    ensure_input, is_given, parse_positive, parse_seed, parse_size, refused, settings_without,
+    takes_negative,
 };
 use serde::Serialize;
+use serde_json::Value;
 
 /// Settings of the network of --inputs, which a kernel of --gram has not.
-pub const OF_NETWORK: [&str; 11] = [
-    "model",
-    "weights",
-    "width",
-    "padding",
-    "trainable",
-    "frozen",
-    "verify",
-    "activation",
-    "dtype",
-    "layout",
-    "matrix_free",
-];
+const OF_NETWORK: [&[&str]; 2] =
+    [&ModelFlags::OF_NETWORK, &["activation", "dtype", "layout", "matrix_free"]];
 
 /// Flags that another leaves without a meaning.
 pub const UNUSED: [Unused; 2] = [
@@ -35,7 +26,7 @@ pub const UNUSED: [Unused; 2] = [
               leave it out",
     },
     Unused {
-        flags: &["augment"],
+        flags: &[&["augment"]],
         beside: |line| is_given(line, "gram"),
         why: "is of --inputs; leave it out",
     },
@@ -123,6 +114,11 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// The settings that were read, for the record.
+    pub fn settings(&self) -> Result<Value> {
+        settings_without(self, if self.gram.is_some() { &OF_NETWORK } else { &[] })
+    }
+
     /// The settings of the solver.
     pub fn config(&self) -> Result<EigshConfig> {
         let max_time = self.max_minutes.map(|minutes| Duration::try_from_secs_f64(60.0 * minutes));

@@ -10,7 +10,7 @@ mod solve;
 
 use anyhow::Result;
 use entk::gram::Way;
-use entk_cli::{Run, refused, settings_without, stop_on_signals};
+use entk_cli::{Run, refused, stop_on_signals};
 use flags::Flags;
 use solve::{STOPPING, Solve};
 
@@ -42,7 +42,6 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
     let certificate = results::write(&run, &(&top).into(), kernel.as_ref(), all)?;
     solve.end();
     let record = results::record(top.pairs.values(), &certificate, kernel.as_ref(), way);
-    let unread: &[&str] = if flags.gram.is_some() { &flags::OF_NETWORK } else { &[] };
-    run.finish(flags.seed, &settings_without(flags, unread)?, &record)?;
+    run.finish(flags.seed, &flags.settings()?, &record)?;
     Ok(())
 }

@@ -14,12 +14,12 @@ use entk::{
 };
 use entk_cli::{
     FolderUse, KernelChoice, OutputChoice, Run, ensure_input, open_store, refused, say,
-    settings_without, stop_on_signals,
+    stop_on_signals,
 };
 use serde_json::Value;
 
 use crate::commands::eigen::{
-    flags::{Flags, OF_NETWORK},
+    flags::Flags,
     of_network,
     results::{self, SolvedPairs, Vectors},
     solve::{STOPPING, Solve},
@@ -54,8 +54,7 @@ fn solve(flags: &Flags, ranks: &Ranks<'_>) -> Result<()> {
         (None, None) => Err(refused("give --gram, or --inputs with --model")),
     }?;
     if ranks.rank() == 0 {
-        let unread: &[&str] = if flags.gram.is_some() { &OF_NETWORK } else { &[] };
-        run.finish(flags.seed, &settings_without(flags, unread)?, &record)?;
+        run.finish(flags.seed, &flags.settings()?, &record)?;
     }
     Ok(())
 }

@@ -2,29 +2,19 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Parser;
 use entk_cli::{
     DataName, DeviceFlags, EXIT_CODES, ModelFlags, ModelName, OutputFlags, TargetRule, Unused,
-    is_given, parse_positive, parse_seed, parse_size, takes_negative,
+    is_given, parse_positive, parse_seed, parse_size, settings_without, takes_negative,
 };
 use serde::Serialize;
+use serde_json::Value;
 
 /// Settings of network and data, in whose place a kernel of --gram comes.
-pub const OF_NETWORK: [&str; 14] = [
-    "model",
-    "weights",
-    "width",
-    "padding",
-    "trainable",
-    "frozen",
-    "verify",
-    "outputs",
-    "data",
-    "data_root",
-    "train",
-    "test",
-    "device",
-    "cache",
+const OF_NETWORK: [&[&str]; 2] = [
+    &ModelFlags::OF_NETWORK,
+    &["outputs", "data", "data_root", "train", "test", "device", "cache"],
 ];
 
 /// Flags that another leaves without a meaning.
@@ -35,7 +25,7 @@ pub const UNUSED: [Unused; 2] = [
         why: "is of a network on a data set, and --gram takes their place; leave it out",
     },
     Unused {
-        flags: &["test_gram"],
+        flags: &[&["test_gram"]],
         beside: |line| !is_given(line, "gp"),
         why: "is of --gp; give it, or leave both out",
     },
@@ -164,4 +154,11 @@ pub struct Flags {
 fn parse_time(text: &str) -> Result<f64, String> {
     let time = text.parse().ok().filter(|time: &f64| *time >= 0.0);
     time.ok_or_else(|| "expected a number from 0, or inf".into())
+}
+
+impl Flags {
+    /// The settings that were read, for the record.
+    pub fn settings(&self) -> Result<Value> {
+        settings_without(self, if self.gram.is_some() { &OF_NETWORK } else { &[] })
+    }
 }

@@ -7,7 +7,7 @@ mod problem;
 mod quality;
 
 use anyhow::Result;
-use entk_cli::{Run, settings_without};
+use entk_cli::Run;
 use flags::Flags;
 use problem::{Problem, TrainKernel};
 
@@ -33,8 +33,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
         "train": problem.targets.values.len() / problem.targets.columns,
         "results": results,
     });
-    let unread: &[&str] = if flags.gram.is_some() { &flags::OF_NETWORK } else { &[] };
-    run.finish(flags.seed, &settings_without(flags, unread)?, &results)?;
+    run.finish(flags.seed, &flags.settings()?, &results)?;
     Ok(())
 }
 

@@ -45,22 +45,22 @@ pub const OF_DATA: [&str; 5] = ["train", "test", "data", "data_root", "index"];
 /// Flags that another leaves without a meaning.
 pub const UNUSED: [Unused; 4] = [
     Unused {
-        flags: &["train", "test", "data", "data_root"],
+        flags: &[&OF_DATA],
         beside: |line| is_given(line, "inputs"),
         why: "chooses from a data set, and --inputs takes its place; leave it out",
     },
     Unused {
-        flags: &["index"],
+        flags: &[&["index"]],
         beside: |line| !reads(line, "task", "eigenfunction") && !reads(line, "task", "nad"),
         why: "is of --task eigenfunction or nad; give one of them, or leave it out",
     },
     Unused {
-        flags: &["layout"],
+        flags: &[&["layout"]],
         beside: |line| !is_given(line, "inputs"),
         why: "is of --inputs, and there are none; leave it out",
     },
     Unused {
-        flags: &["compare"],
+        flags: &[&["compare"]],
         beside: |line| !is_given(line, "dual"),
         why: "is of --dual; give it, or leave both out",
     },

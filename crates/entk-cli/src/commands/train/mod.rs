@@ -123,7 +123,7 @@ fn finish(
         "end": rows.last(),
     });
     let checkpoint = run.folder().file(CHECKPOINT);
-    let unread: &[&str] = if flags.own.inputs.is_some() { &flags::OF_DATA } else { &[] };
+    let unread: &[&[&str]] = if flags.own.inputs.is_some() { &[&flags::OF_DATA] } else { &[] };
     run.finish(flags.common.seed, &settings_without(flags, unread)?, &results)?;
     // The results hold all of it; a checkpoint left behind would refuse a run with other settings.
     if checkpoint.exists()

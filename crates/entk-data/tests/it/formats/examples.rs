@@ -1,5 +1,5 @@
 //! Files of a user's own as inputs and labels: arrays, and columns of CSV; what a build without the
-//! features refuses. Folders and Parquet are in tests/own_data.
+//! features refuses. Folders and Parquet are in tests/heavy_formats.
 
 use std::path::PathBuf;
 
