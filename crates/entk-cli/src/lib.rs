@@ -54,7 +54,7 @@ pub use cli::{
     kernel_flags::KernelFlags,
     model_flags::{ModelChoice, ModelFlags},
     names::{ActivationName, DTypeName, LayoutName, ModelName, PaddingName, data::DataName},
-    numbers::{parse_positive, parse_seed, parse_size, takes_negative},
+    numbers::{parse_positive, parse_seed, parse_size, parse_tolerance, takes_negative},
     output_flags::{KernelChoice, OutputChoice, OutputFlags},
     refused::{
         RefusedInput, ensure_input, refused,

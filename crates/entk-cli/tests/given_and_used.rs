@@ -210,3 +210,21 @@ fn a_store_that_is_not_there_is_said_and_no_folder_made() -> Result<()> {
     ensure!(said.contains("give ") && said.contains("gram.zarr"), "{said}");
     Ok(())
 }
+
+#[test]
+fn classes_counted_from_one_and_a_precision_of_another_type_are_said() -> Result<()> {
+    let folder = Folder::new()?;
+    let from_one: Vec<i64> = (0..N as i64).map(|n| 1 + n % 2).collect();
+    npy::write(folder.path("from_one.npy"), &[N], &from_one)?;
+    let [x, y, from_one] = ["float.npy", "y.npy", "from_one.npy"].map(|name| folder.text(name));
+    let said = |labels: &str| {
+        let flags = ["--inputs", &x, "--labels", labels, "--targets", "one-hot", "--no-eigen"];
+        program_succeeds("gram", &folder.path("out"), &flags)
+    };
+    ensure!(said(&from_one)?.contains("classes are counted from 0"));
+    ensure!(!said(&y)?.contains("classes are counted from 0"));
+    let mixed = ["--inputs", &x, "--dtype", "f64", "--precision", "tf32"];
+    let refused = program_fails("gram", &folder.path("mixed"), &mixed)?;
+    ensure!(refused.contains("--precision does not go with --dtype"), "{refused}");
+    Ok(())
+}

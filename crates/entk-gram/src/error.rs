@@ -84,7 +84,7 @@ pub enum GramError {
         limit: u64,
     },
     /// The caller asked to stop.
-    #[error("stopped on request; finished tiles of a store are kept")]
+    #[error("stopped on request")]
     Stopped,
     /// A folder with files of another kind, or a store that is not finished.
     #[error(

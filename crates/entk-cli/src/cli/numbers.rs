@@ -43,6 +43,16 @@ pub fn parse_positive(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number above 0".into())
 }
 
+/// Parses the largest residual of eigenpairs, as a fraction of the largest eigenvalue: the range
+/// that solvers take.
+///
+/// # Errors
+/// Anything else.
+pub fn parse_tolerance(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (1e-13..=0.1).contains(number));
+    number.ok_or_else(|| "expected a number from 1e-13 to 0.1".into())
+}
+
 /// Lets `-1` be the value of a flag, so that its own message refuses it.
 pub fn takes_negative(arg: Arg) -> Arg {
     let takes_values = arg.get_action().takes_values();
@@ -52,6 +62,14 @@ pub fn takes_negative(arg: Arg) -> Arg {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tolerances_are_those_of_the_solvers() {
+        assert_eq!((parse_tolerance("1e-13"), parse_tolerance("0.1")), (Ok(1e-13), Ok(0.1)));
+        for text in ["1e-14", "0.11", "0", "-1e-3", "NaN", "x"] {
+            assert!(parse_tolerance(text).is_err_and(|e| e.contains("1e-13 to 0.1")), "{text}");
+        }
+    }
 
     #[test]
     fn what_is_no_size_or_seed_is_refused_with_what_is() {

@@ -10,7 +10,7 @@ use entk::{
 };
 use entk_cli::{
     EXIT_CODES, FolderUse, KernelFlags, Run, StreamedKernel, parse_positive, parse_seed,
-    parse_size, takes_negative,
+    parse_size, parse_tolerance, takes_negative,
 };
 
 /// What the leading eigenpairs of a kernel cost on any number of examples and machines.
@@ -41,7 +41,7 @@ pub(crate) struct Flags {
     k: usize,
 
     /// Largest residual, as a fraction of the largest eigenvalue, from 1e-13 to 0.1
-    #[arg(long, value_name = "X", default_value_t = 1e-10, value_parser = parse_positive)]
+    #[arg(long, value_name = "X", default_value_t = 1e-10, value_parser = parse_tolerance)]
     tolerance: f64,
 
     /// Machines that share the work

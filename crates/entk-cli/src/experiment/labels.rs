@@ -227,6 +227,11 @@ impl Labels {
                 "labels {source}: all of one class; accuracies and alignments tell nothing of it"
             ));
         }
+        let of_classes = !matches!(chosen, TargetRule::Values | TargetRule::Signs);
+        if of_classes && self.values.iter().all(|&label| label >= 1.0) {
+            let source = &self.source;
+            say(format_args!("labels {source}: none of class 0; classes are counted from 0"));
+        }
         if rule.is_none() {
             say(format_args!("labels {}: --targets {chosen}, {}", self.source, chosen.formula()));
         }

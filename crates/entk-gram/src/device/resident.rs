@@ -92,10 +92,10 @@ impl DeviceGram {
         let tile = |TileIndex(row, col)| {
             let (rows, cols) = (grid.range(row), grid.range(col));
             let shape = (rows.len(), cols.len());
-            let pieces = rows.map(|i| i * n + cols.start..i * n + cols.end);
+            let ranges = rows.map(|i| i * n + cols.start..i * n + cols.end);
             Ok(match gram.entries() {
-                Entries::F32(all) => Tensor::from_vec(joined(all, pieces), shape, device)?,
-                Entries::F64(all) => Tensor::from_vec(joined(all, pieces), shape, device)?,
+                Entries::F32(all) => Tensor::from_vec(concat(all, ranges), shape, device)?,
+                Entries::F64(all) => Tensor::from_vec(concat(all, ranges), shape, device)?,
             })
         };
         let tiles = grid.lower().map(tile).collect::<Result<_>>()?;
@@ -162,10 +162,10 @@ impl DeviceGram {
     }
 }
 
-fn joined<T: Copy>(all: &[T], pieces: impl Iterator<Item = Range<usize>>) -> Vec<T> {
-    let mut joined = Vec::new();
-    pieces.for_each(|piece| joined.extend_from_slice(&all[piece]));
-    joined
+fn concat<T: Copy>(all: &[T], ranges: impl Iterator<Item = Range<usize>>) -> Vec<T> {
+    let mut entries = Vec::new();
+    ranges.for_each(|range| entries.extend_from_slice(&all[range]));
+    entries
 }
 
 /// For `DualSgd` of entk-train, which reads the rows of a minibatch at every step.

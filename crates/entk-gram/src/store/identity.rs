@@ -14,8 +14,8 @@ use crate::{
 const FORMAT: u32 = 3;
 
 /// Everything that the bits of a stored Gram depend on. Equal identities give equal bits, whatever
-/// the number of threads, parts and interruptions; a store is resumed only by its own identity. On a
-/// GPU the versions of its libraries matter too, which are not in it: other versions agree to
+/// the number of threads, parts and interruptions; a store is resumed only by its own identity. On
+/// a GPU the versions of its libraries matter too, which are not in it: other versions agree to
 /// round-off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,8 +32,8 @@ pub struct Identity {
     pub dtype: String,
     /// Element type of parameters, gradients and products.
     pub compute: String,
-    /// What computes the products, and in which precision: `cpu`, or `tensors on CUDA (NVIDIA H200),
-    /// tf32`.
+    /// What computes the products, and in which precision: `cpu`, or
+    /// `tensors on CUDA (NVIDIA H200), tf32`.
     /// Not written for the CPU's engine, so that the hashes of stores from before it had a name
     /// still fit.
     #[serde(default = "cpu", skip_serializing_if = "is_cpu")]

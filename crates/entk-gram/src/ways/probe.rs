@@ -329,7 +329,7 @@ mod tests {
             per: 1,
             entry: 4.0,
             assembly: [0.5, 0.25],
-            factors: 1000.0,
+            beside: BesideGram { fixed: 65_536.0, example: 4096.0 },
             product: 0.125,
             solves: [solve(8.0), solve(16.0)],
             columns: 1000,
@@ -353,6 +353,9 @@ mod tests {
         // Half of the entries, read in 512 s a block of 128 columns, less than a product takes.
         assert_eq!((store.disk, store.assembly_s - gram.assembly_s), (4 * 512 * 256, 512.0));
         assert_eq!(store.solve_s, 170.0 * 0.125 * 512.0 * 512.0);
+        let vectors = EigshConfig::default().bytes(512, 10);
+        assert_eq!(store.memory, (65_536 + 4096 * 512).max(vectors));
+        assert_eq!(gram.memory - store.memory, 4 * 512 * 512);
         // More parameters than examples: two sweeps for 32 columns.
         assert_eq!(free.solve_s, 90.0 * (2.0 + 512.0 * (2.0 * 4.0 / 32.0 + 0.5)));
         // Products with the Jacobian, a solve of 512 numbers a vector, and the pairs three times.

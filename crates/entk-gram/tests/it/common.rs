@@ -17,8 +17,8 @@ pub fn distance(a: &Gram, b: &Gram) -> f64 {
     entk_testing::entrywise_error(b.n(), |i, j| a.get(i, j), |i, j| b.get(i, j))
 }
 
-/// Whether two kernels of one sample have the same bits, where products of other sizes give them: on
-/// the CPU. A GPU's library chooses the order of its sums by the sizes; there they agree to
+/// Whether two kernels of one sample have the same bits, where products of other sizes give them:
+/// on the CPU. A GPU's library chooses the order of its sums by the sizes; there they agree to
 /// round-off.
 pub fn same(a: &Gram, b: &Gram) -> bool {
     if test_device().is_cpu() {

@@ -1,6 +1,6 @@
 //! Which kernel of several outputs: how the kernels of one network follow from each other.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use entk_gram::{
     Assembly, CpuConfig, Engine, GramConfig, GramError, Outputs, StoreConfig, cross_gram, gram,
     plan::Target, store::Part,

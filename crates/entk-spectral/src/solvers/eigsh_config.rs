@@ -74,7 +74,7 @@ impl EigshConfig {
     pub fn check(&self) -> Result<()> {
         let invalid = |field, expected| Err(SpectralError::InvalidSetting { field, expected });
         if !(TOLERANCES.0..=TOLERANCES.1).contains(&self.tolerance) {
-            return invalid("tolerance", "between 1e-13 and 0.1");
+            return invalid("tolerance", "from 1e-13 to 0.1");
         }
         if self.block == Some(0) {
             return invalid("block", "at least 1");

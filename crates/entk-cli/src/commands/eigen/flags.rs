@@ -7,8 +7,8 @@ use clap::{ArgGroup, Parser};
 use entk::spectral::EigshConfig;
 use entk_cli::{
     EXIT_CODES, KernelChoice, KernelFlags, ModelFlags, OutputChoice, OutputFlags, Unused,
-    ensure_input, is_given, parse_positive, parse_seed, parse_size, refused, settings_without,
-    takes_negative,
+    ensure_input, is_given, parse_positive, parse_seed, parse_size, parse_tolerance, refused,
+    settings_without, takes_negative,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -92,7 +92,7 @@ pub struct Flags {
     pub k: usize,
 
     /// Largest residual, as a fraction of the largest eigenvalue, from 1e-13 to 0.1
-    #[arg(long, value_name = "X", default_value_t = 1e-10, value_parser = parse_positive)]
+    #[arg(long, value_name = "X", default_value_t = 1e-10, value_parser = parse_tolerance)]
     pub tolerance: f64,
 
     /// Columns multiplied at a time [default: 32 in memory, 128 from a store]

@@ -10,7 +10,7 @@ use entk::{
 };
 use entk_cli::{
     ActivationName, DTypeName, DeviceFlags, LayoutName, ModelFlags, OutputFlags, TargetRule,
-    Unused, is_given, parse_seed, parse_size, takes_negative,
+    Unused, is_given, parse_seed, parse_size, reads, takes_negative,
 };
 use serde::{Serialize, Serializer};
 
@@ -193,7 +193,7 @@ pub struct Flags {
 }
 
 /// Flags that another leaves without a meaning.
-pub const UNUSED: [Unused; 3] = [
+pub const UNUSED: [Unused; 4] = [
     Unused {
         flags: &[
             &ModelFlags::OF_NETWORK,
@@ -230,6 +230,11 @@ pub const UNUSED: [Unused; 3] = [
         beside: |line| line.subcommand().is_some(),
         why: "says nothing to `finish` and `missing`, which read it from the store; leave it out, \
               or give it after them if it is theirs",
+    },
+    Unused {
+        flags: &[&["precision"]],
+        beside: |line| reads(line, "dtype", "f64") != reads(line, "precision", "f64"),
+        why: "does not go with --dtype: f64 goes with f64, all others with f32",
     },
     Unused {
         flags: &[&["layout"]],

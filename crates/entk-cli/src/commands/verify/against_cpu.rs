@@ -16,8 +16,12 @@ use crate::commands::verify::cases::{Case, images};
 
 /// Round-off of sums of a few hundred thousand terms in f32, relative to the norms of what is
 /// multiplied.
-pub const SINGLE: f64 = 1e-5;
-/// That in f64.
+const SINGLE: f64 = 1e-5;
+/// What derivatives may be off in f32: a ReLU whose input is within round-off of 0 may take either
+/// slope, which moves the derivatives of its example by the share of one unit. One of those of 48
+/// images does so in the moved ResNet18, on the CPU too: 1.1e-5 of J v; with GELUs it is 2e-7.
+pub const SLOPES: f64 = 5e-5;
+/// That of [`SINGLE`] in f64.
 pub const DOUBLE: f64 = 1e-12;
 /// Gradients through batch statistics and momentum add up to a few times the round-off of one
 /// product in a step.
@@ -54,22 +58,24 @@ pub fn kernels(device: &Device) -> Result<Vec<Check>> {
     Ok(checks.collect())
 }
 
-/// A network at its parameters on some images, on the CPU in f64 and on the device in f32.
+/// A network at its parameters on some images, on the CPU in f64 and on the device in f32: the same
+/// numbers, those of f32, so that only arithmetic differs.
 pub struct Comparison<'a> {
     pub case: &'a Case,
     pub images: [Tensor; 2],
-    pub theta: Params,
+    pub thetas: [Params; 2],
     pub expected: Gram,
 }
 
 impl<'a> Comparison<'a> {
     pub fn new(case: &'a Case, device: &Device, n: usize) -> Result<Self> {
-        let double = images(&case.network, n, DType::F64, &Device::Cpu)?;
-        let single = double.to_dtype(DType::F32)?.to_device(device)?;
+        let single = images(&case.network, n, DType::F64, &Device::Cpu)?.to_dtype(DType::F32)?;
+        let images = [single.to_dtype(DType::F64)?, single.to_device(device)?];
+        let single = case.theta.to_dtype(DType::F32)?;
+        let thetas = [single.to_dtype(DType::F64)?, single.to_device(device)?];
         let config = GramConfig::default();
-        let expected = Assembly::new(&case.network, &case.theta, &double, &config)?.gram()?;
-        let theta = case.theta.to_dtype(DType::F32)?.to_device(device)?;
-        Ok(Self { case, images: [double, single], theta, expected })
+        let expected = Assembly::new(&case.network, &thetas[0], &images[0], &config)?.gram()?;
+        Ok(Self { case, images, thetas, expected })
     }
 
     pub fn check(
@@ -89,7 +95,7 @@ impl<'a> Comparison<'a> {
         device: &DeviceConfig,
     ) -> Result<Assembly<'s>> {
         let config = GramConfig { engine: Engine::Tensors(device.clone()), ..config.clone() };
-        Ok(Assembly::new(&self.case.network, &self.theta, &self.images[1], &config)?)
+        Ok(Assembly::new(&self.case.network, &self.thetas[1], &self.images[1], &config)?)
     }
 
     /// The Gram in every precision of f32 numbers, tile by tile.
@@ -100,7 +106,7 @@ impl<'a> Comparison<'a> {
             let edge = Some(n.div_ceil(3));
             let device = DeviceConfig { precision: Some(precision), edge, ..Default::default() };
             let e = precision.input_error();
-            let tolerance = SINGLE + CANCELLATION * (2.0 * e + e * e);
+            let tolerance = SLOPES + CANCELLATION * (2.0 * e + e * e);
             let error = self.distance(&self.assembly(&config, &device)?.gram()?);
             checks.push(self.check("Gram", precision, error, tolerance));
         }
@@ -114,10 +120,10 @@ impl<'a> Comparison<'a> {
     /// f, J v and J^T u.
     pub fn products(&self) -> Result<Vec<Check>> {
         let (network, [double, single]) = (&self.case.network, &self.images);
-        let v = Params::standard_normal(&network.specs(), 2, DType::F64, &Device::Cpu)?;
-        let v_there = v.to_dtype(DType::F32)?.to_device(single.device())?;
-        let (here, there) =
-            (network.sweep(&self.case.theta, double)?, network.sweep(&self.theta, single)?);
+        let v = Params::standard_normal(&network.specs(), 2, DType::F32, &Device::Cpu)?;
+        let (v, v_there) = (v.to_dtype(DType::F64)?, v.to_device(single.device())?);
+        let [theta, theta_there] = &self.thetas;
+        let (here, there) = (network.sweep(theta, double)?, network.sweep(theta_there, single)?);
         let u = (here.outputs().ones_like()? * 0.5)?;
         let u_there = u.to_dtype(DType::F32)?.to_device(single.device())?;
         let gradient = here.vjp(&u)?;
@@ -125,8 +131,8 @@ impl<'a> Comparison<'a> {
         let backward = difference.norm()? / gradient.norm()?;
         Ok(vec![
             self.check("outputs", "f32", relative(there.outputs(), here.outputs())?, SINGLE),
-            self.check("J v", "f32", relative(&there.jvp(&v_there)?, &here.jvp(&v)?)?, SINGLE),
-            self.check("J^T u", "f32", backward, SINGLE),
+            self.check("J v", "f32", relative(&there.jvp(&v_there)?, &here.jvp(&v)?)?, SLOPES),
+            self.check("J^T u", "f32", backward, SLOPES),
         ])
     }
 
@@ -144,10 +150,10 @@ impl<'a> Comparison<'a> {
             let moved = trainer.params().sub(trainer.start())?;
             on_host(&moved)
         };
-        let (here, there) =
-            (end(&self.case.theta, &self.images[0])?, end(&self.theta, &self.images[1])?);
+        let [theta, theta_there] = &self.thetas;
+        let (here, there) = (end(theta, &self.images[0])?, end(theta_there, &self.images[1])?);
         // Parameters are f32 numbers: what a step adds to them is rounded to their last bit.
-        let rounding = f64::from(f32::EPSILON) * self.case.theta.norm()? / here.norm()?;
+        let rounding = f64::from(f32::EPSILON) * theta.norm()? / here.norm()?;
         let error = there.sub(&here)?.norm()? / here.norm()?;
         Ok(self.check("training epoch of two steps", "f32", error, STEP + rounding))
     }
