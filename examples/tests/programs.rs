@@ -43,6 +43,20 @@ fn figure_2_writes_pictures_numbers_and_a_record() -> Result<()> {
 }
 
 #[test]
+fn linearizations_alone_have_the_rows_that_they_have_beside_networks() -> Result<()> {
+    let rows = |flags: &[&str]| -> Result<Vec<String>> {
+        let out = tempfile::tempdir()?;
+        succeed("fig02", out.path(), &[&["--batch", "16", "--indices", "1,2,10"], flags].concat())?;
+        let table = std::fs::read_to_string(out.path().join("tasks.csv"))?;
+        Ok(table.lines().filter(|row| row.contains("linearization")).map(String::from).collect())
+    };
+    let alone = rows(&["--linear-only"])?;
+    assert_eq!(alone.len(), 4);
+    assert_eq!(alone, rows(&[])?);
+    Ok(())
+}
+
+#[test]
 fn the_same_seed_gives_the_same_numbers() -> Result<()> {
     let tables: Vec<String> = (["3", "3", "4"].iter())
         .map(|seed| {

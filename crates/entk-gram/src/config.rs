@@ -171,10 +171,9 @@ impl GramConfig {
 /// is finished at once. Else the tiles stay and the parameters are split: a sweep keeps the
 /// gradient factors of a group of layers for all examples, chunk by chunk they become rows, each
 /// formed once, and every tile takes their product; [`Plan::order`](crate::plan::Plan::order) says
-/// how many sweeps
-/// that takes. The bits depend on the kind of device and its libraries, which choose the order of
-/// sums by the sizes of products, so on the precision, the micro-batch and the edge of the tiles
-/// too; not on the memory or the number of devices.
+/// how many sweeps that takes. The bits depend on the kind of device and its libraries, which
+/// choose the order of sums by the sizes of products, so on the precision, the micro-batch and the
+/// edge of the tiles too; not on the memory or the number of devices.
 ///
 /// | field | default | meaning |
 /// |---|---|---|

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use entk_device::to_device;
-use entk_gram::{Assembly, DeviceConfig, GramConfig, StoreConfig, StreamedGram};
+use entk_gram::{Assembly, DeviceConfig, DeviceGram, GramConfig, StoreConfig, StreamedGram};
 use entk_spectral::{
     EigshConfig, Entries, Gram, KernelRows, Solver, SymmetricOperator, eigh, eigsh,
 };
@@ -54,6 +54,25 @@ fn assert_products_agree(of: &dyn SymmetricOperator, gram: &Gram) -> TestResult 
         }
     }
     assert!(of.apply(&[0.0; 83], &mut [0.0; 82]).is_err());
+    Ok(())
+}
+
+/// 1,100 rows are two blocks.
+#[test]
+fn a_kernel_of_the_host_is_the_same_on_the_device() -> TestResult {
+    let n = 1100;
+    let entries: Vec<f64> = (0..n * n).map(|at| f64::from((at * 7 % 101) as u32)).collect();
+    let single = entries.iter().map(|x| *x as f32).collect();
+    for gram in [Gram::from_lower_f64(n, entries)?, Gram::from_lower_f32(n, single)?] {
+        let there = DeviceGram::new(&gram, test_device())?;
+        assert_eq!((there.n(), there.entry_type()), (n, gram.entry_type()));
+        assert!(there.gram()? == gram);
+        let columns: Vec<f64> = (0..2 * n).map(|i| f64::from(i as u32 % 13) - 6.0).collect();
+        let mut images = vec![f64::NAN; 2 * n];
+        there.apply(&columns, &mut images)?;
+        // Sums of whole numbers are exact.
+        assert_eq!(images, gram.product(&columns)?);
+    }
     Ok(())
 }
 
