@@ -227,7 +227,7 @@ fn figures_share_their_work() -> Result<()> {
 #[test]
 fn figure_10_shows_directions_of_two_networks() -> Result<()> {
     let out = tempfile::tempdir()?;
-    succeed("fig10", out.path(), &["--count", "3", "--width", "2"])?;
+    program_succeeds("fig10", out.path(), &["--count", "3", "--width", "2"])?;
     let table = std::fs::read_to_string(out.path().join("directions.csv"))?;
     let of = |model: &str| table.lines().filter(|line| line.starts_with(model)).count();
     assert_eq!((of("lenet5"), of("resnet18")), (3, 3));
