@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Case, DONE, FILES, INPUT, Place, number, pixel};
+use super::{Case, DONE, FILES, FLAGS, INPUT, Place, number, pixel};
 
 const MLP: &str = "gram --model mlp --no-eigen --inputs";
 
@@ -211,7 +211,7 @@ fn grams_of_others_are_read_in_any_order_and_refused_by_name() -> Result<()> {
         ("eigen --k 4 --gram negative.npy", DONE, &["entry (0, 0) is -4", "no kernel"]),
         ("eigen --k 2 --gram absent.npy", FILES, &["absent.npy"]),
         ("eigen --k 2 --gram .", INPUT, &["not a finished store"]),
-        ("eigen --k 2 --gram k.npy --tolerance 1", INPUT, &["tolerance", "between 1e-13 and 0.1"]),
+        ("eigen --k 2 --gram k.npy --tolerance 1", FLAGS, &["tolerance", "from 1e-13 to 0.1"]),
         (
             "predict --gram wide.npy --cross k.npy --labels labels.npy --test-labels labels.npy",
             INPUT,

@@ -8,7 +8,7 @@ use entk_device::Precision;
 use entk_gram::{
     Accumulate, Assembly, DeviceConfig, GramConfig, GramError, Outputs, StoreConfig, Strategy,
     gram,
-    plan::{Form, Order, Target},
+    plan::{Form, Order, Plan, Target},
 };
 use entk_models::{Model, Params, ResNetConfig};
 use entk_spectral::{EigshConfig, EntryType, Gram, Solver, SymmetricOperator, eigh, eigsh};
@@ -90,10 +90,20 @@ fn memory_changes_the_shape_and_no_bit() -> TestResult {
         let (theta, x) = case.to_dtype(DType::F32)?;
         let first = bits(&by_device(&case, DType::F32, &config, &with_memory(None))?);
         let least = least_memory(&case, DType::F32, &config)?;
+        let plan = |memory| -> Result<Plan, GramError> {
+            let config = on(&config, &with_memory(memory));
+            Assembly::new(&case.network, &theta, &x, &config)?.plan(Target::Memory)
+        };
+        let once = plan(None)?;
+        assert_eq!(once.order().sweeps, 1);
         for tenths in [10, 11, 13, 16, 20, 30, 50, 100, 1000] {
             let device = with_memory(Some(least * tenths / 10));
             let assembly = Assembly::new(&case.network, &theta, &x, &on(&config, &device))?;
-            let plan = assembly.plan(Target::Memory)?.order();
+            let whole = plan(device.memory)?;
+            let plan = whole.order();
+            let sets = plan.tiles.div_ceil(plan.resident_tiles);
+            let sweeps = (sets * plan.sweeps) as f64;
+            assert_eq!(whole.sweep_operations(), once.sweep_operations() * sweeps, "{plan}");
             assert!(plan.peak <= plan.limit, "{}: {plan}", case.name);
             assert!(bits(&assembly.gram()?) == first, "{}: {plan}", case.name);
             shapes.push((
