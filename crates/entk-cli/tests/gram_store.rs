@@ -11,11 +11,26 @@ use entk::gram::Store;
 use entk_cli::Record;
 use entk_testing::program;
 
-fn gram(out: &Path, arguments: &[&str]) -> Result<Output> {
+/// What schedulers and launchers tell a process.
+const OF_LAUNCHERS: [&str; 5] = [
+    "SLURM_ARRAY_TASK_ID",
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "SLURM_PROCID",
+    "SLURM_STEP_NUM_TASKS",
+];
+
+/// The program, launched by nobody.
+fn alone() -> Result<Command> {
     let mut command = program("gram")?;
-    for name in ["ID", "MIN", "COUNT"] {
-        command.env_remove(format!("SLURM_ARRAY_TASK_{name}"));
-    }
+    OF_LAUNCHERS.iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    Ok(command)
+}
+
+fn gram(out: &Path, arguments: &[&str]) -> Result<Output> {
+    let mut command = alone()?;
     Ok(command.args(arguments).arg("--out").arg(out).output()?)
 }
 
@@ -62,22 +77,46 @@ fn parts_and_finish_give_the_kernel_of_one_run() -> Result<()> {
     Ok(())
 }
 
+/// Runs it with these variables, and says of which part it was.
+fn launched(out: &Path, variables: &[(&str, &str)]) -> Result<String> {
+    let output = alone()?
+        .args(SMALL)
+        .arg("--out")
+        .arg(out)
+        .envs(variables.iter().copied())
+        .stdout(Stdio::null())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{variables:?}: {said}");
+    Ok(said)
+}
+
 #[test]
-fn a_slurm_array_is_a_division_into_parts() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    for id in ["7", "5", "6"] {
-        let status = program("gram")?
-            .args(SMALL)
-            .arg("--out")
-            .arg(folder.path())
-            .envs([("SLURM_ARRAY_TASK_ID", id), ("SLURM_ARRAY_TASK_MIN", "5")])
-            .env("SLURM_ARRAY_TASK_COUNT", "3")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()?;
-        ensure!(status.success(), "task {id}: {status}");
+fn tasks_of_an_array_and_ranks_of_a_launcher_are_parts() -> Result<()> {
+    let array = |id: &'static str| {
+        vec![
+            ("SLURM_ARRAY_TASK_ID", id),
+            ("SLURM_ARRAY_TASK_MIN", "5"),
+            ("SLURM_ARRAY_TASK_COUNT", "3"),
+        ]
+    };
+    let ranks =
+        |[rank, size]: [&'static str; 2]| ["2", "0", "1"].map(|at| vec![(rank, at), (size, "3")]);
+    for tasks in [
+        ["7", "5", "6"].map(array),
+        ranks(["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"]),
+        ranks(["PMI_RANK", "PMI_SIZE"]),
+        ranks(["SLURM_PROCID", "SLURM_STEP_NUM_TASKS"]),
+    ] {
+        let folder = tempfile::tempdir()?;
+        for task in &tasks[..2] {
+            launched(folder.path(), task)?;
+        }
+        // Each has computed its own tiles only.
+        run(folder.path(), &["finish"], 65)?;
+        launched(folder.path(), &tasks[2])?;
+        run(folder.path(), &["finish"], 0)?;
     }
-    run(folder.path(), &["finish"], 0)?;
     Ok(())
 }
 

@@ -43,6 +43,6 @@ fn part(text: &str) {
 
 fn slurm(text: &str) {
     if let [id, first, count] = text.split(',').collect::<Vec<_>>()[..] {
-        let _ = Part::of_slurm_array(id, first, count);
+        let _ = Part::of_task(id, first, count);
     }
 }

@@ -47,12 +47,14 @@ impl Part {
         }
     }
 
-    /// The part of a task of a Slurm array, from the values of `SLURM_ARRAY_TASK_ID`,
-    /// `SLURM_ARRAY_TASK_MIN` and `SLURM_ARRAY_TASK_COUNT`, of an array with step 1.
+    /// The part of a task among `count` that are numbered from `min`, as schedulers and launchers
+    /// tell them in variables of the environment: of a Slurm array with step 1
+    /// `SLURM_ARRAY_TASK_ID`, `_MIN` and `_COUNT`; of ranks, which begin with 0, for one
+    /// `OMPI_COMM_WORLD_RANK` and `_SIZE`.
     ///
     /// # Errors
     /// [`GramError::Part`] unless they are numbers that fit together.
-    pub fn of_slurm_array(id: &str, min: &str, count: &str) -> Result<Self> {
+    pub fn of_task(id: &str, min: &str, count: &str) -> Result<Self> {
         let error = || GramError::Part { found: format!("task {id} from {min}, {count} tasks") };
         let number = |text: &str| text.trim().parse::<usize>().map_err(|_| error());
         let index = number(id)?.checked_sub(number(min)?).ok_or_else(error)?;
@@ -93,7 +95,7 @@ mod tests {
 
     #[test]
     fn tasks_of_an_array_are_parts_from_one() {
-        let part = |id: &str, min: &str, count: &str| Part::of_slurm_array(id, min, count).ok();
+        let part = |id: &str, min: &str, count: &str| Part::of_task(id, min, count).ok();
         assert_eq!(part("0", "0", "3"), Part::new(1, 3).ok());
         assert_eq!(part("7", "5", "3"), Part::new(3, 3).ok());
         for (id, min, count) in [("8", "5", "3"), ("4", "5", "3"), ("x", "0", "1"), ("0", "0", "0")]

@@ -178,6 +178,14 @@ pub fn show(plan: &Plan, flags: &Flags) -> Result<()> {
     check(plan, flags)
 }
 
+/// Variables in which launchers tell a process its rank, and how many there are: `mpirun` of Open
+/// MPI, that of MPICH, and `srun`.
+const RANKS: [[&str; 2]; 3] = [
+    ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"],
+    ["PMI_RANK", "PMI_SIZE"],
+    ["SLURM_PROCID", "SLURM_STEP_NUM_TASKS"],
+];
+
 /// Parts of one store share their folder; nothing else does.
 pub fn folder_use(flags: &Flags) -> Result<FolderUse> {
     Ok(match flags.dry_run {
@@ -187,13 +195,22 @@ pub fn folder_use(flags: &Flags) -> Result<FolderUse> {
     })
 }
 
-/// The part of --part, else that of the task in a Slurm array, else all.
+/// The part of --part; else that of the task in a Slurm array, or of the process among those of
+/// `mpirun` or `srun`; else all.
 fn part(flags: &Flags) -> Result<Part> {
-    let variable = |name: &str| std::env::var(format!("SLURM_ARRAY_TASK_{name}")).ok();
-    Ok(match (flags.part, variable("ID"), variable("MIN"), variable("COUNT")) {
-        (Some(part), ..) => part,
-        (None, Some(id), Some(min), Some(count)) => Part::of_slurm_array(&id, &min, &count)
-            .context("SLURM_ARRAY_TASK_ID, _MIN and _COUNT; give --part to override them")?,
-        _ => Part::default(),
-    })
+    let variable = |name: &str| std::env::var(name).ok();
+    if let Some(part) = flags.part {
+        return Ok(part);
+    }
+    let array = ["ID", "MIN", "COUNT"].map(|name| variable(&format!("SLURM_ARRAY_TASK_{name}")));
+    if let [Some(id), Some(min), Some(count)] = array {
+        return Part::of_task(&id, &min, &count)
+            .context("SLURM_ARRAY_TASK_ID, _MIN and _COUNT; give --part to override them");
+    }
+    let rank_of = |[rank, size]: [&str; 2]| Some((rank, variable(rank)?, variable(size)?));
+    match RANKS.into_iter().find_map(rank_of) {
+        Some((name, rank, size)) => Part::of_task(&rank, "0", &size)
+            .with_context(|| format!("{name}; give --part to override it")),
+        None => Ok(Part::default()),
+    }
 }

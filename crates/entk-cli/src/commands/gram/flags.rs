@@ -135,8 +135,8 @@ pub struct Flags {
     #[arg(long, value_name = "DIR")]
     pub input_gram: Option<PathBuf>,
 
-    /// Compute part I of COUNT of the tiles of --store, and nothing else; in a Slurm array the
-    /// default is the task's part. Afterwards `gram finish`, or the same command with --part
+    /// Compute part I of COUNT of the tiles of --store, and nothing else; in a Slurm array, and
+    /// under mpirun or srun, the default is the task's part. Afterwards `gram finish`, or the same command with --part
     /// 1/1 for outputs, eigenpairs and record
     #[arg(long, value_name = "I/COUNT", requires = "store", value_parser = parse_part)]
     #[serde(skip)]
