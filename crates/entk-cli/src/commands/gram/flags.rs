@@ -136,8 +136,8 @@ pub struct Flags {
     pub input_gram: Option<PathBuf>,
 
     /// Compute part I of COUNT of the tiles of --store, and nothing else; in a Slurm array, and
-    /// under mpirun or srun, the default is the task's part. Afterwards `gram finish`, or the same command with --part
-    /// 1/1 for outputs, eigenpairs and record
+    /// under mpirun or srun, the default is the task's part. Afterwards `gram finish`, or the same
+    /// command with --part 1/1 for outputs, eigenpairs and record
     #[arg(long, value_name = "I/COUNT", requires = "store", value_parser = parse_part)]
     #[serde(skip)]
     pub part: Option<Part>,
