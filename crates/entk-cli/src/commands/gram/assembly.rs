@@ -207,7 +207,7 @@ fn part(flags: &Flags) -> Result<Part> {
         return Part::of_task(&id, &min, &count)
             .context("SLURM_ARRAY_TASK_ID, _MIN and _COUNT; give --part to override them");
     }
-    let rank_of = |[rank, size]: [&str; 2]| Some((rank, variable(rank)?, variable(size)?));
+    let rank_of = |[rank, size]: [&'static str; 2]| Some((rank, variable(rank)?, variable(size)?));
     match RANKS.into_iter().find_map(rank_of) {
         Some((name, rank, size)) => Part::of_task(&rank, "0", &size)
             .with_context(|| format!("{name}; give --part to override it")),
