@@ -42,11 +42,11 @@ while read -r name path; do program[$name]=$path; done < <(
   cat target/softgpu/tests.json target/softgpu/command.json | built)
 
 out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$out"' EXIT
 
 # run ORDER DEVICES PROGRAM ARGUMENTS: in the folder of the program's package, as cargo does.
 run() {
-  local order=$1 devices=$2 name=$3 folder=. start=$SECONDS
+  local order=$1 devices=$2 name=$3 folder=. start=$SECONDS log=$out/log.$BASHPID
   shift 3
   case $name in
     golden | archives | device) folder=crates/entk ;;
@@ -58,8 +58,8 @@ run() {
   # One test at a time: plans measure what a sweep takes of the device.
   [[ $name == entk ]] || set -- "$@" --test-threads 1
   if ! (cd "$folder" && SOFTGPU_ORDER=$order SOFTGPU_DEVICES=$devices "${program[$name]}" "$@") \
-    >"$out/log" 2>&1; then
-    tail -60 "$out/log"
+    >"$log" 2>&1; then
+    tail -60 "$log"
     echo "FAILED: $name $*, order $order, $devices devices"
     exit 1
   fi
@@ -82,16 +82,26 @@ fi
 run eager 1 "${check[@]}" --only verify
 run lazy 2 "${check[@]}" --only verify
 run 1 2 "${check[@]}" --only verify
-run lazy 1 golden
-# In f64: in f32 sums are as good as their order, which is the hardware's.
-run lazy 1 archives outputs_jvp kernels_are_those
-run lazy 2 entk-gram device:: device_operators:: store:: strategies:: micro_batches:: operator::
-run eager 2 entk-gram device::
-run eager 1 device_memory
-run lazy 1 device
-run lazy 1 entk-models every_operation
-run lazy 1 entk-train
-run lazy 1 entk-linearize
-# Folders of images and Parquet, which nothing else is built with.
-run lazy 1 heavy_formats
-run lazy 1 own_data
+
+# A GPU in software is one thread: two programs at a time.
+engine() {
+  run lazy 2 entk-gram device:: device_operators:: store:: strategies:: micro_batches:: operator::
+  run eager 2 entk-gram device::
+  run eager 1 device_memory
+}
+networks() {
+  run lazy 1 golden
+  # In f64: in f32 sums are as good as their order, which is the hardware's.
+  run lazy 1 archives outputs_jvp kernels_are_those
+  run lazy 1 device
+  run lazy 1 entk-models every_operation
+  run lazy 1 entk-train
+  run lazy 1 entk-linearize
+  # Folders of images and Parquet, which nothing else is built with.
+  run lazy 1 heavy_formats
+  run lazy 1 own_data
+}
+engine &
+engine=$!
+networks
+wait "$engine"
