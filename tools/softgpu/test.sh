@@ -42,7 +42,7 @@ while read -r name path; do program[$name]=$path; done < <(
   cat target/softgpu/tests.json target/softgpu/command.json | built)
 
 out=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$out"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$out"' EXIT
 
 # run ORDER DEVICES PROGRAM ARGUMENTS: in the folder of the program's package, as cargo does.
 run() {
