@@ -2,8 +2,8 @@
 
     python3 benches/peers_gpu.py torch resnet18 4000 --precision tf32 --block 500
 
-Comes in: a library, a network, the number N of images of 3 x 32 x 32. Goes out: one line of JSON with
-the seconds of the fastest of --repeats runs, from images on the GPU to entries on the host,
+Comes in: a library, a network, the number N of images of 3 x 32 x 32. Goes out: one line of JSON
+with the seconds of the fastest of --repeats runs, from images on the GPU to entries on the host,
 compilation left out, and the largest error of a few entries against gradients in f64, relative to
 sqrt(K_ii K_jj). Jacobians of blocks of examples by vmap(grad), one product a block; blocks stay
 where all fit --memory, else those of columns are made again.
@@ -126,11 +126,12 @@ class Jax:
         return x
 
     def mlp(self):
-        return lambda theta, x: self.through(theta, x.reshape(len(x), -1)), self.dense(3072, 100, 100, 1)
+        f = lambda theta, x: self.through(theta, x.reshape(len(x), -1))
+        return f, self.dense(3072, 100, 100, 1)
 
     def lenet5(self):
-        jnp, zeros = self.jnp, self.jnp.zeros
-        convs = [(self.draw(6, 3, 5, 5), zeros(6, "float32")), (self.draw(16, 6, 5, 5), zeros(16, "float32"))]
+        layer = lambda c_in, c: (self.draw(c, c_in, 5, 5), self.jnp.zeros(c, "float32"))
+        convs = [layer(3, 6), layer(6, 16)]
 
         def f(theta, x):
             for w, b in theta[0]:

@@ -2,6 +2,7 @@
 //! which numbers there are. Used by the flags of all programs.
 
 use clap::Arg;
+use entk::spectral::EigshConfig;
 
 /// A whole number of at least 1.
 ///
@@ -49,8 +50,10 @@ pub fn parse_positive(text: &str) -> Result<f64, String> {
 /// # Errors
 /// Anything else.
 pub fn parse_tolerance(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number| (1e-13..=0.1).contains(number));
-    number.ok_or_else(|| "expected a number from 1e-13 to 0.1".into())
+    let is_taken = |tolerance: &f64| {
+        EigshConfig { tolerance: *tolerance, ..EigshConfig::default() }.check().is_ok()
+    };
+    text.parse().ok().filter(is_taken).ok_or_else(|| "expected a number from 1e-13 to 0.1".into())
 }
 
 /// Lets `-1` be the value of a flag, so that its own message refuses it.

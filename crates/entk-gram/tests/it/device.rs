@@ -8,7 +8,7 @@ use entk_device::Precision;
 use entk_gram::{
     Accumulate, Assembly, DeviceConfig, GramConfig, GramError, Outputs, StoreConfig, Strategy,
     gram,
-    plan::{Form, Order, Plan, Target},
+    plan::{Form, Order, Target},
 };
 use entk_models::{Model, Params, ResNetConfig};
 use entk_spectral::{EigshConfig, EntryType, Gram, Solver, SymmetricOperator, eigh, eigsh};
@@ -90,16 +90,13 @@ fn memory_changes_the_shape_and_no_bit() -> TestResult {
         let (theta, x) = case.to_dtype(DType::F32)?;
         let first = bits(&by_device(&case, DType::F32, &config, &with_memory(None))?);
         let least = least_memory(&case, DType::F32, &config)?;
-        let plan = |memory| -> Result<Plan, GramError> {
-            let config = on(&config, &with_memory(memory));
-            Assembly::new(&case.network, &theta, &x, &config)?.plan(Target::Memory)
-        };
-        let once = plan(None)?;
+        let whole = on(&config, &with_memory(None));
+        let once = Assembly::new(&case.network, &theta, &x, &whole)?.plan(Target::Memory)?;
         assert_eq!(once.order().sweeps, 1);
         for tenths in [10, 11, 13, 16, 20, 30, 50, 100, 1000] {
             let device = with_memory(Some(least * tenths / 10));
             let assembly = Assembly::new(&case.network, &theta, &x, &on(&config, &device))?;
-            let whole = plan(device.memory)?;
+            let whole = assembly.plan(Target::Memory)?;
             let plan = whole.order();
             let sets = plan.tiles.div_ceil(plan.resident_tiles);
             let sweeps = (sets * plan.sweeps) as f64;

@@ -18,10 +18,9 @@ use solve::{STOPPING, Solve};
 /// a process at its start, and there is nobody to speak with.
 #[cfg(feature = "mpi")]
 fn is_only_task_of_slurm() -> bool {
-    let is = |name: &str, test: fn(&str) -> bool| std::env::var(name).is_ok_and(|text| test(&text));
-    let by_mpirun =
-        ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"].map(|name| is(name, |_| true));
-    is("SLURM_STEP_NUM_TASKS", |tasks| tasks == "1") && !by_mpirun.contains(&true)
+    let by_mpirun = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"];
+    std::env::var("SLURM_STEP_NUM_TASKS").is_ok_and(|tasks| tasks == "1")
+        && by_mpirun.iter().all(|name| std::env::var_os(name).is_none())
 }
 
 pub(crate) fn run(flags: &Flags) -> Result<()> {
