@@ -26,6 +26,7 @@ import tempfile
 import time
 
 SLOW = 4.0  # seconds
+FEATURES = "entk-data/images,entk-data/parquet"  # code that no build has by default
 TIMEOUT = 20  # times the run without a mutant, and a minute
 UNMUTATED = -1
 
@@ -80,6 +81,8 @@ def build(tree, target, packages):
     of = ["--workspace", "--exclude", "entk-house", "--exclude", "entk-benches"]
     if packages:
         steps, of = [tests], [word for package in packages for word in ("-p", package)]
+    if not packages or "entk-data" in packages:
+        of += ["--features", FEATURES]
     for step in steps:
         out = cargo(tree, target, *step, *of, "--message-format", "json", stdout=subprocess.PIPE)
         if out.returncode:

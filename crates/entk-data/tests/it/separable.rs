@@ -40,6 +40,16 @@ fn the_projection_is_epsilon_times_the_label() {
     }
 }
 
+/// A seed gives the same images for ever.
+#[test]
+fn the_images_of_a_seed_do_not_change() {
+    let u = direction(60);
+    let (_, values) = draw(&u, CONFIG);
+    for (found, expected) in values.iter().zip([3.0750535, -1.0360922, -0.528068]) {
+        assert!((found - expected).abs() <= 1e-6, "{found} {expected}");
+    }
+}
+
 #[test]
 fn labels_are_balanced_and_noise_is_isotropic() {
     let u = direction(60);

@@ -216,3 +216,33 @@ impl PixelStrip {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use entk_device::Geometry;
+
+    use super::*;
+
+    /// Twelve patches of 2 x 3 x 3 numbers of images of 2 x 5 x 6.
+    #[test]
+    fn strips_and_patches_have_the_pixels_of_their_convolution() {
+        let geometry = Geometry {
+            channels: 2,
+            filters: 4,
+            input: [5, 6],
+            output: [3, 4],
+            kernel: [3, 3],
+            stride: [1, 1],
+            before: [0, 0],
+            dilation: [1, 1],
+        };
+        let (names, group, shared_by) = (vec!["conv.weight".to_owned()], 0, 1);
+        let of = |shape| FactorSizes { names: names.clone(), shape, group, shared_by };
+        let conv = of(FactorShape::Conv(geometry));
+        assert_eq!(conv.patches(), 12 * 18);
+        // The 30 pixels of few images, or of as many as fill a strip.
+        assert_eq!(strip_side(&conv, 7), 7 * 30);
+        assert_eq!(strip_side(&conv, usize::MAX), PIXEL_SIDE / 30 * 30);
+        assert_eq!(strip_side(&of(FactorShape::Dense { inputs: 5, outputs: 3 }), 7), 0);
+    }
+}

@@ -212,3 +212,38 @@ fn row_major(values: &[f64], width: usize) -> MatRef<'_, f64> {
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two examples of three tokens, two rows each, of a table of 3 x 2: as its rows of the
+    /// Jacobian.
+    #[test]
+    fn several_rows_of_an_example_look_up_its_own_ids() {
+        let (tokens, width, rows, count) = (3, 2, 4, 5);
+        let ids = vec![0, 2, 2, 1, 1, 0];
+        let number = |at: usize| (at as f64 * 0.7).sin();
+        let cotangents: Vec<f64> = (0..rows * tokens * width).map(number).collect();
+        let mut jacobian = vec![0.0; rows * 6];
+        for (at, d) in cotangents.iter().enumerate() {
+            let (row, token, entry) = (at / 6, at / width % tokens, at % width);
+            jacobian[row * 6 + ids[row / 2 * tokens + token] as usize * width + entry] += d;
+        }
+        let found = LayerBlock::Embedding { ids, cotangents, tokens, width };
+        let expected = LayerBlock::Rows { rows: jacobian, width: 6 };
+        let close = |a: &[f64], b: &[f64]| {
+            assert!(a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-14));
+        };
+        close(&found.squared_norms(), &expected.squared_norms());
+        let v = [(0..6 * count).map(number).collect(), Vec::new()];
+        let u: Vec<f64> = (0..rows * count).map(number).collect();
+        let products = |block: &LayerBlock| {
+            let (mut y, mut g) = (vec![0.0; rows * count], [vec![0.0; 6 * count], Vec::new()]);
+            block.add_forward(&v, &mut y, count);
+            block.add_adjoint(&u, &mut g, count);
+            [y, g[0].clone()].concat()
+        };
+        close(&products(&found), &products(&expected));
+    }
+}

@@ -173,6 +173,23 @@ mod tests {
         Ok(())
     }
 
+    /// As of a layer that is used several times.
+    #[test]
+    fn rows_of_outputs_with_inputs_of_their_own_are_those_of_each() -> Result<()> {
+        for mut factors in cases()? {
+            for (at, factor) in factors.iter_mut().enumerate() {
+                if let Factor::Conv { inputs, .. } | Factor::Dense { inputs, .. } = factor {
+                    *inputs = tensor(inputs.dims(), 10 + at as u64)?;
+                }
+            }
+            let rows = Factor::rows_of_outputs(&factors)?;
+            for (at, factor) in factors.iter().enumerate() {
+                close(&format!("{factor:?}"), &rows.get_on_dim(1, at)?, &factor.rows()?)?;
+            }
+        }
+        Ok(())
+    }
+
     #[test]
     fn equal_numbers_in_other_memory_are_other_inputs() -> Result<()> {
         let dense = |inputs| {

@@ -150,6 +150,11 @@ mod tests {
     }
 
     #[test]
+    fn few_pixels_have_one_lane() {
+        assert_eq!([1, 64, 65].map(lanes), [1, 1, 32]);
+    }
+
+    #[test]
     fn sums_in_lanes_are_those_of_the_host() -> Result<()> {
         for (height, width) in [(4, 4), (9, 11), (1, 1)] {
             let (planes, pixels) = (6, height * width);

@@ -94,3 +94,22 @@ pub(crate) fn name_differences(
         .collect();
     ModelError::Names { missing, unexpected, misshaped }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_are_called_reversed_where_they_are() {
+        let said = |expected: &[usize], found: &[usize]| {
+            name_differences(&[("w", expected)], &[("w", found)]).to_string()
+        };
+        assert!(said(&[2, 3], &[3, 2]).contains("axes reversed"));
+        for (expected, found) in
+            [(&[2, 3][..], &[2, 4][..]), (&[3], &[2]), (&[2, 3, 4], &[4, 2, 3])]
+        {
+            let said = said(expected, found);
+            assert!(said.contains("expected [") && !said.contains("reversed"), "{said}");
+        }
+    }
+}

@@ -247,6 +247,22 @@ fn the_public_check_tells_truth_from_lies() -> Result<()> {
     Ok(())
 }
 
+/// Of a tangent that is zero there is no cotangent near it: any other shows what is wrong.
+#[test]
+fn a_forgotten_tangent_and_two_examples_that_interact_are_found() -> Result<()> {
+    let of = |lie, batch| {
+        let inputs = [Input::Each(normal(&[batch, 5], 1)?), Input::Shared(normal(&[5], 2)?)];
+        check::operation(Scaled(lie), &inputs)
+    };
+    let (name, error) = &of(Lie::TangentForgotten, 3)?.adjoint[0];
+    assert!(name == "input 0" && *error > 0.1, "{name}: {error}");
+    for batch in [2, 3] {
+        let report = of(Lie::ExamplesInteract, batch)?;
+        assert!(report.batches > 0.1 && report.ensure().is_err(), "{batch}: {report:?}");
+    }
+    Ok(())
+}
+
 /// The positive part, with a kink at 0: a step of a difference may cross it.
 #[derive(Debug, Clone)]
 struct Kink;

@@ -61,3 +61,21 @@ impl Covariance {
         Ok(Self { matrix: Gram::from_lower_f64(prior.len(), values)?, variances })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_of_a_negative_variance_grows_with_the_prior() {
+        for (entry_type, prior) in
+            [(EntryType::F64, 1e-3), (EntryType::F64, 4.0), (EntryType::F32, 1e6)]
+        {
+            let bound = 1e4 * entry_type.epsilon() * prior;
+            let of = |value: f64| Variances::new(vec![value], &[prior], entry_type);
+            assert!(of(-0.9 * bound).is_ok_and(|v| v.values == [0.0] && v.clipped == 1));
+            let refused = of(-1.1 * bound).expect_err("beyond the bound");
+            assert!(matches!(refused, PredictError::NegativeVariance { index: 0, .. }));
+        }
+    }
+}

@@ -225,6 +225,20 @@ fn a_solution_that_is_not_one_is_refused() {
 }
 
 #[test]
+fn a_residual_as_large_as_the_tolerance_is_within_it() {
+    let (gram, y) = (hilbert(6), table(6, 3, 4));
+    let factor = cholesky(&gram, 1e-3);
+    assert_eq!(factor.ridge(), 1e-3);
+    let solution = factor.solve(&y).unwrap();
+    let worst = solution.worst();
+    assert!(worst > 0.0 && solution.residuals.iter().all(|r| *r <= worst), "{worst:e}");
+    assert!(solution.residuals.contains(&worst));
+    let config = CholeskyConfig { tolerance: worst, ..CholeskyConfig::default() };
+    let again = Cholesky::new(&gram, 1e-3, config).unwrap().solve(&y).unwrap();
+    assert_eq!(again.worst(), worst);
+}
+
+#[test]
 fn conjugate_gradients_stop_with_what_they_reached() {
     let gram = hilbert(12);
     let y = table(12, 2, 3);

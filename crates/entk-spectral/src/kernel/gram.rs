@@ -306,3 +306,17 @@ fn mirror_from_below<T: Scalar>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_symmetric_needs_no_tolerance() {
+        let check = |entries: &[f64], tolerance| check_symmetric(2, entries, tolerance);
+        assert!(check(&[2.0, 1.0, 1.0, 3.0], 0.0).is_ok());
+        // Off by an eighth of 4.
+        assert!(check(&[4.0, 1.0, 1.5, 4.0], 0.125).is_ok());
+        assert!(check(&[4.0, 1.0, 1.5, 4.0], 0.124).is_err());
+    }
+}

@@ -190,3 +190,17 @@ impl Plan {
         Ok(ranks.first(Instant::now() >= deadline)?.then_some("limit of time"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_matrices_and_many_pairs_are_solved_densely() {
+        let is_iterative = |n, k| EigshConfig::default().is_iterative(n, k);
+        assert!(!is_iterative(SMALL, 1) && is_iterative(SMALL + 1, 1));
+        assert!(is_iterative(3000, 1000) && !is_iterative(3000, 1001));
+        let of = |solver| EigshConfig { solver, ..EigshConfig::default() };
+        assert!(of(Solver::Krylov).is_iterative(2, 2) && !of(Solver::Dense).is_iterative(3000, 1));
+    }
+}

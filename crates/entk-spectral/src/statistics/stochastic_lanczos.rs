@@ -248,3 +248,17 @@ impl StochasticLanczos {
         sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_off_grows_with_the_columns() -> Result<()> {
+        let lanczos = StochasticLanczos::new(400, &StatisticsConfig::default())?;
+        let columns = [vec![0.5; 400], vec![-3.0; 400]].concat();
+        // Norms of 10 and 60.
+        assert_eq!(lanczos.floor(&columns), f64::EPSILON * 20.0 * 60.0);
+        Ok(())
+    }
+}

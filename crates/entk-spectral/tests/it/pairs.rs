@@ -34,6 +34,15 @@ fn truncation_keeps_the_leading_pairs() {
 }
 
 #[test]
+fn equal_eigenvalues_are_in_order() {
+    let parts =
+        |values| Eigenpairs::from_parts(values, vec![1.0, 0.0, 0.0, 1.0], 2, EntryType::F64);
+    assert_eq!(parts(vec![3.0, 3.0]).unwrap().values(), [3.0, 3.0]);
+    let refused = parts(vec![3.0, 3.0 + 1e-15]).unwrap_err();
+    assert!(matches!(refused, SpectralError::InvalidPair { index: 1, .. }), "{refused}");
+}
+
+#[test]
 fn the_entry_type_of_the_gram_is_remembered() {
     let entries = random_gram(3, 5, 9).entries().to_f64_vec();
     assert_eq!(eigh(&gram_f32(5, &entries)).unwrap().entry_type(), EntryType::F32);

@@ -1,6 +1,8 @@
 //! Networks as tables.
 
-use entk_models::{Activation, LeNet5Config, Model, Result, Trainable};
+use entk_models::{
+    Activation, Dense, Graph, LeNet5Config, MatMul, Model, Reshape, Result, Trainable,
+};
 use entk_testing::networks::named;
 
 #[test]
@@ -72,6 +74,14 @@ fn operations_are_those_of_all_products() -> Result<()> {
         ("attention", &attention),
         ("grouped convolutions", &grouped),
     ];
+    let mut graph = Graph::new();
+    let x = graph.input(&[4, 3]);
+    let scores = graph.apply(MatMul::transposed(), &[x, x])?;
+    let products = graph.apply(MatMul::new(), &[scores, x])?;
+    let flat = graph.apply(Reshape::new(&[12]), &[products])?;
+    let output = graph.add(&Dense::new("head", 12, 1), flat)?;
+    let operations = graph.network(output)?.operations();
+    assert_eq!(operations, f64::from(2 * (4 * 3 * 4 + 4 * 4 * 3 + 12)));
     for (name, products) in networks {
         let expected = 2 * products.iter().sum::<usize>();
         assert_eq!(named(name)?.operations(), expected as f64, "{name}");

@@ -68,6 +68,9 @@ fn an_observer_ends_a_solve() {
     let mut observe = |progress: &EigshProgress<'_>| {
         blocks += 1;
         assert_eq!((progress.products(), progress.wanted()), (3 * blocks, K));
+        // Of one rank, what it says of itself.
+        assert_eq!([true, false].map(|here| progress.any(here)), [true, false]);
+        assert_eq!([true, false].map(|here| progress.first(here)), [true, false]);
         if blocks == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let stopped = EigshRun::new(&config()).observed(&mut observe).pairs(&gram, K);

@@ -135,6 +135,9 @@ fn powers_of_tensors_and_to_tensors() {
         &of(&one, &[("exponent", y.real())]),
         &[y.map(|y| 2.5f64.powf(y))],
     );
+    let (two, whole) = (Numbers::given(&[], &[-2.0]), all(&[1.0, 2.0, 3.0, -1.0]));
+    let powers = [whole.map(|y| (-2f64).powf(y))];
+    same_known("pow.Tensor_Tensor", &of(&two, &[("exponent", whole.real())]), &powers);
     let cube = Numbers::given(&[], &[3.0]);
     let cubes = [x.map(|x| x.powi(3))];
     same_known("pow.Tensor_Tensor", &of(&x, &[("exponent", cube.whole())]), &cubes);

@@ -138,6 +138,11 @@ fn the_curvature_of_the_softmax_is_a_half() {
     let config = SgdConfig { batch: 1, ..settings() };
     let stability = dual.stability(&config).unwrap();
     assert!((stability.limit - 0.95).abs() <= EXACT, "{stability:?}");
+    // Outputs of half the size: half the kernel of each.
+    let halved = KernelOutputs::Pseudo { outputs: 2, scale: 0.5 };
+    let halved = DualSgd::with_outputs(&gram, halved, 1, &[0.0; 2]).unwrap();
+    let twice = halved.stability(&config).unwrap().limit;
+    assert!((twice / stability.limit - 2.0).abs() <= EXACT, "{twice}");
     let targets = Targets::classes(vec![0], 2).unwrap();
     let h = 1e-5;
     let slope = |z: f64| SOFTMAX.cotangent(&[z, -z], &targets).unwrap()[0];
