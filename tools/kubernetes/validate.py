@@ -4,7 +4,8 @@
     tools/kubernetes/validate.py [FILE..]     # by default docs/kubernetes/*.yaml
 
 The types are those of the official client, which are generated from the OpenAPI document; it comes
-from the Python package index, once, into target/kubernetes. A field that no type has, a value of
+from the Python package index, once, into target/kubernetes. Of an MPIJob, which is no type of
+Kubernetes itself, the fields around its pods are those of the MPI Operator's v2beta1. A field that no type has, a value of
 another type, a required field that is missing, and exit codes that two rules of a Job name are
 errors. Says SKIPPED, with the reason, where the package cannot be had.
 """
@@ -17,6 +18,21 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "target/kubernetes"
 PACKAGE = "kubernetes==30.1.0"
 PLAIN = {"str": str, "int": int, "bool": bool, "float": float, "object": object}
+# Fields of kubeflow.org/v2beta1, and which of them must be there.
+MPI_JOB = {
+    "MPIJob": ({"apiVersion": "str", "kind": "str", "metadata": "V1ObjectMeta",
+                "spec": "MPIJobSpec"}, {"apiVersion", "kind", "metadata", "spec"}),
+    "MPIJobSpec": ({"slotsPerWorker": "int", "runLauncherAsWorker": "bool",
+                    "runPolicy": "MPIRunPolicy", "sshAuthMountPath": "str",
+                    "launcherCreationPolicy": "str", "mpiImplementation": "str",
+                    "mpiReplicaSpecs": "MPIReplicaSpecs"}, {"mpiReplicaSpecs"}),
+    "MPIRunPolicy": ({"cleanPodPolicy": "str", "ttlSecondsAfterFinished": "int",
+                      "activeDeadlineSeconds": "int", "backoffLimit": "int", "suspend": "bool",
+                      "schedulingPolicy": "object", "managedBy": "str"}, set()),
+    "MPIReplicaSpecs": ({"Launcher": "MPIReplicaSpec", "Worker": "MPIReplicaSpec"}, {"Launcher"}),
+    "MPIReplicaSpec": ({"replicas": "int", "restartPolicy": "str",
+                        "template": "V1PodTemplateSpec"}, {"template"}),
+}
 
 
 def install():
@@ -46,6 +62,16 @@ def check(kind, value, at, errors):
         is_bool = isinstance(value, bool)
         if not isinstance(value, plain) or (is_bool and plain is not bool):
             errors.append(f"{at}: expected {kind}, found {value!r}")
+        return value
+    if kind in MPI_JOB:
+        fields, required = MPI_JOB[kind]
+        for key in sorted(required - set(value)):
+            errors.append(f"{at}: no {key}")
+        for key, item in value.items():
+            if key in fields:
+                check(fields[key], item, f"{at}.{key}", errors)
+            else:
+                errors.append(f"{at}.{key}: no field of {kind}")
         return value
     from kubernetes import client
 
@@ -82,7 +108,8 @@ def main():
     for file in map(pathlib.Path, files):
         for manifest in yaml.safe_load_all(file.read_text()):
             errors = []
-            check(f"V1{manifest['kind']}", manifest, manifest["kind"], errors)
+            kind = manifest["kind"]
+            check(kind if kind in MPI_JOB else f"V1{kind}", manifest, manifest["kind"], errors)
             rules(manifest, errors)
             print(f"{file.name}, {manifest['kind']}:", "; ".join(errors) or "as published")
             failed |= bool(errors)
