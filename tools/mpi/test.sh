@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `entk eigen` under mpirun: 1 to 4 ranks, from a store read and in memory and without a Gram, must write
-# the same bytes; a stopped solve and one whose rank was killed go on with another number of ranks.
+# the same bytes, and so must `entk stats`; a stopped solve and one whose rank was killed go on with another number of ranks.
 #
 #   tools/mpi/test.sh [PROGRAM]   # built with the feature `mpi` if not given
 #
@@ -50,6 +50,15 @@ for count in 2 3 4; do
 done
 same free-2 free-3
 same free-2 free-4
+
+# Statistics: each rank sums its parts of every pass; the first one writes.
+sums=(--model mlp --inputs x.npy --sample 100 --deflation 16 --steps 3 --parts 6)
+"$entk" stats "${sums[@]}" --out stats 2>/dev/null
+for count in 2 3; do
+  ranks "$count" "$entk" stats "${sums[@]}" --out "stats-$count" 2>"stats-$count.log"
+  cmp stats/statistics.csv "stats-$count/statistics.csv"
+  echo "same bytes: stats, stats-$count"
+done
 
 # Ended: by a signal to mpirun, which passes it on (75), and by the death of one rank. Then on with
 # another number of ranks.

@@ -153,8 +153,13 @@ job=$(submit stats-array.sbatch --array=1-2 -- "${sums[@]}")
 sleep 3
 scontrol requeue "${job}_1" 2>/dev/null || true
 wait_for "$job"
+ranks=$(sbatch --parsable --ntasks=2 "${small[@]}" \
+  --wrap "srun --kill-on-bad-exit=1 $ENTK stats --inputs $INPUTS --out $work/stats-ranks ${sums[*]}")
+wait_for "$ranks"
 for folder in "$OUT" "$work/stats-one"; do
   "$ENTK" stats --parts 2 --inputs "$INPUTS" --out "$folder" "${sums[@]}" 2>/dev/null
 done
-cmp "$OUT/statistics.csv" "$work/stats-one/statistics.csv"
-say "stats: the bytes of one process"
+for folder in "$OUT" "$work/stats-ranks"; do
+  cmp "$folder/statistics.csv" "$work/stats-one/statistics.csv"
+done
+say "stats of an array and of ranks: the bytes of one process"

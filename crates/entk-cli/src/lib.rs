@@ -48,13 +48,15 @@ mod run;
 
 pub use cli::{
     device::{DeviceFlags, by_name, parse_device},
-    exit::{EXIT_CODES, FILE_EXIT_CODES, STOPPED, WRONG, exit, exit_with},
+    exit::{EXIT_CODES, FILE_EXIT_CODES, STOPPED, WRONG, exit, exit_with, exit_without_flags},
     flags::{CommonFlags, Defaults, Size, parse_flags, try_parse, try_parse_with, with_defaults},
     index_list::{IndexFlags, IndexList, indices},
     kernel_flags::KernelFlags,
     model_flags::{ModelChoice, ModelFlags},
     names::{ActivationName, DTypeName, LayoutName, ModelName, PaddingName, data::DataName},
-    numbers::{parse_positive, parse_seed, parse_size, parse_tolerance, takes_negative},
+    numbers::{
+        parse_bytes, parse_positive, parse_seed, parse_size, parse_tolerance, takes_negative,
+    },
     output_flags::{KernelChoice, OutputChoice, OutputFlags},
     refused::{
         RefusedInput, ensure_input, refused,
@@ -87,6 +89,7 @@ pub use run::{
     FolderUse, Run, RunFolder,
     cache::{CacheUse, Key, ResultCache},
     csv_table::write_csv,
+    launcher::{Launched, is_only_task_of_srun},
     progress::{Progress, Stage},
     record::{
         ArchiveRecord, Elapsed, Record, StageTime, Stages, Stopwatch, VerifiedRecord, peak_rss_mb,

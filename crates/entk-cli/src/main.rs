@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use commands::Command;
-use entk_cli::{try_parse_with, with_defaults};
+use entk_cli::{exit_without_flags, try_parse_with, with_defaults};
 
 /// Empirical neural tangent kernels (NTK), their spectra, and training of linearized neural
 /// networks.
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let mut line = line();
     match try_parse_with::<Entk>(&mut line, std::env::args_os(), commands::unused) {
         Ok(entk) => entk.command.run(line),
-        Err(error) => error.exit(),
+        Err(error) => exit_without_flags(&error),
     }
 }
 

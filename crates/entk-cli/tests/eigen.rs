@@ -161,7 +161,7 @@ fn plan_prints_three_ways_for_every_number_of_examples() -> Result<()> {
         let said = [output.stdout, output.stderr].concat();
         Ok((output.status.success(), String::from_utf8(said)?))
     };
-    let (succeeded, said) = plan(&["--n", "70,100000", "--hosts", "4", "--memory", "2"])?;
+    let (succeeded, said) = plan(&["--n", "70,100000", "--hosts", "4", "--memory", "2GiB"])?;
     ensure!(succeeded, "{said}");
     for way in ["Gram in memory", "Gram in a store", "matrix-free"] {
         ensure!(said.matches(way).count() >= 2, "{way}: {said}");

@@ -121,6 +121,8 @@ fn a_full_or_closed_stderr_costs_no_result() -> Result<()> {
         }
         ensure!(out.join("record.json").exists());
     }
+    let help = File::options().write(true).open("/dev/full")?;
+    ensure!(program("gram")?.arg("--help").stdout(help).status()?.code() == Some(FILES));
     let out = folder.path().join("full");
     let stdout = File::options().write(true).open("/dev/full")?;
     let code = small_gram(&out)?.arg("--json").stdout(stdout).status()?.code();

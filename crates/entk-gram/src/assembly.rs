@@ -24,7 +24,12 @@ use crate::{
     plan::{Plan, TILES, Target},
     progress::{Observer, Watch},
     store::identity::{CPU, Identity},
-    tiles::{TileEngine, Tiles, grid::Grid, square::Square},
+    tiles::{
+        TileEngine, Tiles,
+        grid::{Grid, TileIndex},
+        square::Square,
+        touched::TouchedRows,
+    },
 };
 
 /// How often sums over pairs of pixels cancel more than rows do.
@@ -162,17 +167,20 @@ impl<'a> Assembly<'a> {
     /// single tile does not fit the device.
     pub fn plan(&self, target: Target) -> Result<Plan> {
         let n = self.ntk.rows()?;
-        let edge = |whole: usize| match target {
-            Target::Memory => whole,
-            Target::Store { edge } => edge,
+        let edge = match (target, self.device_config()?) {
+            (Target::Store { edge }, _) => edge,
+            (Target::Memory, Some(config)) => config.edge.unwrap_or_else(|| default_edge(n)),
+            (Target::Memory, None) => n,
         };
+        self.plan_of(Tiles::lower(Grid::new(n, edge)), target)
+    }
+
+    /// The plan of some tiles.
+    pub(crate) fn plan_of(&self, tiles: Tiles<'_>, target: Target) -> Result<Plan> {
         if let Some(config) = self.device_config()? {
-            let edge = edge(config.edge.unwrap_or_else(|| default_edge(n)));
-            let tiles = Tiles::lower(Grid::new(n, edge));
             return device::plan::plan(&self.ntk, &tiles, &config, target);
         }
         let waiting = if target == Target::Memory { 0 } else { TILES - 1 };
-        let tiles = Tiles::lower(Grid::new(n, edge(n)));
         cpu::plan::plan(&self.cpu_job(tiles, waiting), target)
     }
 
@@ -280,6 +288,37 @@ impl<'a> Assembly<'a> {
         let engine = self.engine::<A>(tiles, 0)?;
         engine.run(&self.watch(), &mut square)?;
         Ok(square.entries)
+    }
+
+    /// The kernel in tiles of `edge`.
+    pub(crate) fn grid(&self, edge: usize) -> Result<Grid> {
+        Ok(Grid::new(self.ntk.rows()?, edge))
+    }
+
+    /// The assembly of some rows of tiles alone.
+    pub(crate) fn narrowed(&self, touched: &TouchedRows) -> Result<Self> {
+        if touched.is_all() {
+            return Ok(Self { ntk: self.ntk.clone(), ..*self });
+        }
+        let whole = &self.ntk.inputs;
+        let inputs = touched.inputs(whole, self.ntk.rows_per_example())?;
+        let mut ntk = self.ntk.moved(self.ntk.params.clone(), inputs);
+        ntk.held_inputs = whole.elem_count();
+        ntk.config.micro_batch = Some(self.ntk.micro_batch(whole.dim(0)?));
+        Ok(Self { ntk, ..*self })
+    }
+
+    /// The rows of tiles that these tiles need. All of them where given products of inputs have
+    /// their places, where a tile ends within an example, and on a device, on which the bits of an
+    /// example depend on its micro-batch.
+    pub(crate) fn touched(&self, grid: Grid, tiles: &[TileIndex]) -> Result<TouchedRows> {
+        let is_cut = grid.edge() % self.ntk.rows_per_example() != 0;
+        let needs_all = tiles.is_empty() || is_cut || self.products.is_some();
+        Ok(if needs_all || self.device_config()?.is_some() {
+            TouchedRows::all(grid)
+        } else {
+            TouchedRows::of(grid, tiles)
+        })
     }
 
     /// The engine for some tiles, of which `waiting` are on their way elsewhere while the next is

@@ -43,6 +43,8 @@ pub(crate) struct Ntk<'a> {
     pub(crate) inputs: Tensor,
     pub(crate) config: GramConfig,
     pub(crate) stop: Option<&'a AtomicBool>,
+    /// Numbers of the inputs of which these are a copied part, held beside it; 0 if they are all.
+    pub(crate) held_inputs: usize,
     /// Numbers of all values of one example.
     pub(crate) values: usize,
     /// Bytes of a sweep on a GPU, whatever the examples and for each; none where not measured.
@@ -84,6 +86,7 @@ impl<'a> Ntk<'a> {
             inputs,
             config: config.clone(),
             stop: None,
+            held_inputs: 0,
             values,
             sweep_cost: OnceLock::new(),
             layers: OnceLock::new(),
@@ -94,8 +97,8 @@ impl<'a> Ntk<'a> {
     pub(crate) fn moved(&self, params: Params, inputs: Tensor) -> Self {
         let (config, layers) = (self.config.clone(), self.layers.clone());
         let sweep_cost = self.sweep_cost.clone();
-        let Self { model, stop, values, .. } = *self;
-        Self { model, params, inputs, config, stop, values, sweep_cost, layers }
+        let Self { model, stop, held_inputs, values, .. } = *self;
+        Self { model, params, inputs, config, stop, held_inputs, values, sweep_cost, layers }
     }
 
     /// The element type of the kernel.

@@ -12,7 +12,7 @@ use crate::{
     cpu::KernelEntry,
     error::{GramError, Result},
     memory::{check_disk, zeros},
-    plan::TILES,
+    plan::{Plan, TILES, Target},
     store::{
         Store,
         chunk::Entry,
@@ -21,6 +21,8 @@ use crate::{
     tiles::{
         Fill, TileSink, Tiles,
         grid::{Grid, TileIndex},
+        part::Part,
+        touched::TouchedRows,
     },
 };
 
@@ -49,29 +51,50 @@ impl Assembly<'_> {
         if computed > 0 {
             check_disk(store.folder(), bytes_of(&store, computed))?;
             match self.dtype() {
-                DType::F64 => self.fill_store::<f64>(wanted, &mut store),
-                _ => self.fill_store::<f32>(wanted, &mut store),
+                DType::F64 => self.fill_store::<f64>(&wanted, &mut store),
+                _ => self.fill_store::<f32>(&wanted, &mut store),
             }?;
         }
         let commit = if config.part.is_whole() { Some(store.finish()?) } else { None };
         Ok(StoreReport { store, computed, kept: share - computed, commit })
     }
 
-    fn fill_store<A: KernelEntry>(&self, wanted: Vec<TileIndex>, store: &mut Store) -> Result<()> {
-        let grid = store.grid();
-        let engine = self.engine::<A>(Tiles { wanted, ..Tiles::lower(grid) }, TILES - 1)?;
-        written(store, |writer| engine.run(&self.watch(), writer))
+    /// Plans one part of a store with tiles of `edge`, as [`plan`](Self::plan) the whole: it needs
+    /// the examples of its tiles alone.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn plan_part(&self, edge: usize, part: Part) -> Result<Plan> {
+        let grid = self.grid(edge)?;
+        let wanted = part.share(grid);
+        let touched = self.touched(grid, &wanted)?;
+        self.narrowed(&touched)?.plan_of(moved(&touched, &wanted), Target::Store { edge })
+    }
+
+    /// Computes tiles from the examples that they need, in the same bits as from all of them.
+    fn fill_store<A: KernelEntry>(&self, wanted: &[TileIndex], store: &mut Store) -> Result<()> {
+        let touched = self.touched(store.grid(), wanted)?;
+        let narrowed = self.narrowed(&touched)?;
+        let engine = narrowed.engine::<A>(moved(&touched, wanted), TILES - 1)?;
+        written(store, &touched, |writer| engine.run(&self.watch(), writer))
     }
 }
 
+/// Tiles where they are among the rows that they need.
+fn moved<'t>(touched: &TouchedRows, wanted: &[TileIndex]) -> Tiles<'t> {
+    let wanted = wanted.iter().map(|tile| touched.moved(*tile)).collect();
+    Tiles { wanted, ..Tiles::lower(touched.grid()) }
+}
+
 /// Channels: finished tiles go to the thread that writes them, their memory comes back.
-struct TileWriter<A> {
+struct TileWriter<'t, A> {
     grid: Grid,
+    touched: &'t TouchedRows,
     sender: mpsc::SyncSender<(TileIndex, Vec<A>)>,
     back: mpsc::Receiver<Vec<A>>,
 }
 
-impl<A> TileWriter<A> {
+impl<A> TileWriter<'_, A> {
     /// Memory of a written tile, or an empty vector: fresh pages cost more than the tile's
     /// products.
     fn memory(&self) -> Vec<A> {
@@ -87,7 +110,8 @@ impl<A> TileWriter<A> {
 /// Runs `compute` here, and a thread beside it that writes the tiles it sends.
 fn written<A: Real + Entry>(
     store: &mut Store,
-    compute: impl FnOnce(&mut TileWriter<A>) -> Result<()>,
+    touched: &TouchedRows,
+    compute: impl FnOnce(&mut TileWriter<'_, A>) -> Result<()>,
 ) -> Result<()> {
     let grid = store.grid();
     std::thread::scope(|scope| {
@@ -100,7 +124,7 @@ fn written<A: Real + Entry>(
                 Ok(())
             })
         });
-        let mut tiles = TileWriter { grid, sender, back };
+        let mut tiles = TileWriter { grid, touched, sender, back };
         let computed = compute(&mut tiles);
         drop(tiles);
         let result = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -108,10 +132,11 @@ fn written<A: Real + Entry>(
     })
 }
 
-impl<A: Real + Entry> TileSink<A> for TileWriter<A> {
+impl<A: Real + Entry> TileSink<A> for TileWriter<'_, A> {
     /// A tile is edge x edge: symmetric on the diagonal, NaN beyond the last example.
     fn tile(&mut self, at: TileIndex, fill: &mut Fill<'_, A>) -> Result<()> {
-        let (grid, edge, mut entries) = (self.grid, self.grid.edge(), self.memory());
+        let (at, mut entries) = (self.touched.original(at), self.memory());
+        let (grid, edge) = (self.grid, self.grid.edge());
         if entries.is_empty() {
             entries = zeros::<A>(edge, edge)?;
         } else {
@@ -144,5 +169,27 @@ fn complete<A: Entry>(entries: &mut [A], grid: Grid, tile: TileIndex) {
     }
     for (i, row) in entries.chunks_mut(edge).enumerate() {
         row[if i < rows { cols } else { 0 }..].fill(A::NAN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+    use entk_models::{MlpConfig, Model};
+
+    use super::*;
+    use crate::GramConfig;
+
+    /// Three tiles of 2 x 2 entries in f32.
+    #[test]
+    fn tiles_take_their_entries_on_disk() -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let network = MlpConfig { input: [1, 2, 2], ..MlpConfig::default() }.network()?;
+        let theta = network.init(0, DType::F32, &Device::Cpu)?;
+        let x = Tensor::ones((3, 1, 2, 2), DType::F32, &Device::Cpu)?;
+        let assembly = Assembly::new(&network, &theta, &x, &GramConfig::default())?;
+        let folder = tempfile::tempdir()?;
+        let store = Store::resume(folder.path(), &assembly.identity(2)?)?;
+        assert_eq!(bytes_of(&store, 3), 3 * 2 * 2 * 4);
+        Ok(())
     }
 }

@@ -52,6 +52,14 @@ pub fn exit_with(error: &Error) -> ExitCode {
     ExitCode::from(code(error))
 }
 
+/// Prints what a command line made of its flags, a mistake, help or the version, and ends.
+///
+/// Help that stdout does not take is a failure of a file.
+pub fn exit_without_flags(error: &clap::Error) -> ! {
+    let is_lost = error.print().is_err() && !error.use_stderr();
+    std::process::exit(if is_lost { FILES.into() } else { error.exit_code() })
+}
+
 fn code(error: &Error) -> u8 {
     let cause: &(dyn StdError + 'static) = error.as_ref();
     match ErrorKind::of(cause) {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     cli::{
         device::DeviceFlags,
+        exit::exit_without_flags,
         model_flags::ModelFlags,
         names::{ModelName, data::DataName},
         numbers::{parse_seed, parse_size, takes_negative},
@@ -203,7 +204,7 @@ pub(crate) fn parse_command<C: Parser>(command: Command, defaults: &Defaults) ->
     let mut command = with_defaults(command, defaults);
     match try_parse(&mut command, std::env::args_os()) {
         Ok(flags) => flags,
-        Err(error) => error.exit(),
+        Err(error) => exit_without_flags(&error),
     }
 }
 

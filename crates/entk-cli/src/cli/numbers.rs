@@ -56,6 +56,29 @@ pub fn parse_tolerance(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(is_taken).ok_or_else(|| "expected a number from 1e-13 to 0.1".into())
 }
 
+/// A number of bytes with an optional unit of 1000 or 1024.
+///
+/// # Errors
+/// Another unit, or no number above 0.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err("expected a number of bytes, kB, MB, GB, KiB, MiB or GiB".into()),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if number > 0.0 => Ok((number * unit) as u64),
+        _ => Err("expected a number above 0 before the unit".into()),
+    }
+}
+
 /// Lets `-1` be the value of a flag, so that its own message refuses it.
 pub fn takes_negative(arg: Arg) -> Arg {
     let takes_values = arg.get_action().takes_values();
@@ -71,6 +94,15 @@ mod tests {
         assert_eq!((parse_tolerance("1e-13"), parse_tolerance("0.1")), (Ok(1e-13), Ok(0.1)));
         for text in ["1e-14", "0.11", "0", "-1e-3", "NaN", "x"] {
             assert!(parse_tolerance(text).is_err_and(|e| e.contains("1e-13 to 0.1")), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        assert_eq!((parse_bytes("6GiB"), parse_bytes("1.5 kB")), (Ok(6 << 30), Ok(1500)));
+        assert_eq!(parse_bytes("7"), Ok(7));
+        for text in ["0", "GiB", "-1GB", "1 GX", "NaN"] {
+            assert!(parse_bytes(text).is_err_and(|e| e.contains("expected a number")), "{text}");
         }
     }
 

@@ -9,8 +9,8 @@ use entk::{
     spectral::EigshConfig,
 };
 use entk_cli::{
-    EXIT_CODES, FolderUse, KernelFlags, Run, StreamedKernel, parse_positive, parse_seed,
-    parse_size, parse_tolerance, takes_negative,
+    EXIT_CODES, FolderUse, KernelFlags, Run, StreamedKernel, parse_bytes, parse_positive,
+    parse_seed, parse_size, parse_tolerance, takes_negative,
 };
 
 /// What the leading eigenpairs of a kernel cost on any number of examples and machines.
@@ -48,9 +48,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = parse_size)]
     hosts: usize,
 
-    /// Memory of each that may be used, in GiB [default: what this process may use]
-    #[arg(long, value_name = "GIB", value_parser = parse_positive)]
-    memory: Option<f64>,
+    /// Memory of each that may be used, such as 64GiB; a number alone is in GiB [default: what
+    /// this process may use]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u64>,
 
     /// What each sends and receives, in Gbit/s
     #[arg(long, value_name = "GBIT", default_value_t = 10.0, value_parser = parse_positive)]
@@ -69,12 +70,17 @@ impl Flags {
     fn cluster(&self) -> Cluster {
         let mut cluster = Cluster::default();
         cluster.hosts = self.hosts;
-        cluster.memory =
-            self.memory.map_or(cluster.memory, |gib| (gib * f64::from(1 << 30)) as u64);
+        cluster.memory = self.memory.unwrap_or(cluster.memory);
         cluster.network = self.network_rate * 1e9 / 8.0;
         cluster.disk = self.disk * 1e9;
         cluster
     }
+}
+
+/// A size; a number alone is in GiB.
+fn parse_memory(text: &str) -> std::result::Result<u64, String> {
+    let is_number = text.trim().parse::<f64>().is_ok();
+    if is_number { parse_bytes(&format!("{}GiB", text.trim())) } else { parse_bytes(text) }
 }
 
 pub(crate) fn run(flags: &Flags) -> Result<()> {

@@ -4,6 +4,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod csv_table;
+pub(crate) mod launcher;
 mod lock;
 pub(crate) mod progress;
 pub(crate) mod record;

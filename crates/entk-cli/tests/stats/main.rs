@@ -1,12 +1,15 @@
 //! `stats` as its users run it: against the kernel that `gram` computes, in parts, interrupted, and
 //! refused.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    process::{Child, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use entk::data::npy;
 use entk_cli::Record;
-use entk_testing::{normals, program_fails, program_succeeds, run_program};
+use entk_testing::{normals, program, program_fails, program_succeeds, run_program};
 
 /// Images of one channel, 8 x 8, of three classes.
 const N: usize = 150;
@@ -44,6 +47,22 @@ fn row<'t>(table: &'t str, begin: &str) -> Result<Vec<&'t str>> {
     Ok(found.with_context(|| format!("no row {begin} in {table}"))?.split(',').collect())
 }
 
+/// Starts one of two ranks.
+fn launch(out: &Path, flags: &[&str], rank: &str) -> Result<Child> {
+    let of_launcher = [("OMPI_COMM_WORLD_RANK", rank), ("OMPI_COMM_WORLD_SIZE", "2")];
+    let mut command = program("stats")?;
+    command.args(flags).arg("--out").arg(out).envs(of_launcher);
+    Ok(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?)
+}
+
+fn ensure_same(one: &Path, other: &Path) -> Result<()> {
+    for file in ["statistics.csv", "spectrum.csv", "spectrum.svg", "diagonal.npy"] {
+        let read = |folder: &Path| std::fs::read(folder.join(file));
+        ensure!(read(one)? == read(other)?, "{file} has other bytes in {}", other.display());
+    }
+    Ok(())
+}
+
 #[test]
 fn what_is_exact_agrees_with_the_kernel_and_parts_with_the_whole() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -75,6 +94,16 @@ fn what_is_exact_agrees_with_the_kernel_and_parts_with_the_whole() -> Result<()>
     let alignment: f64 = row(&found, "alignment,classes 0,")?[2].parse()?;
     ensure!((layers - alignment).abs() <= 1e-12 * alignment, "{layers} {alignment}");
 
+    // Two ranks at once.
+    let ranks = folder.path().join("ranks");
+    let [first, second] =
+        ["0", "1"].map(|rank| launch(&ranks, &[&inputs[..], &FLAGS].concat(), rank));
+    for rank in [first?, second?] {
+        let output = rank.wait_with_output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    ensure_same(&whole, &ranks)?;
+
     // Two processes, in turns.
     let mut waited = 0;
     for turn in 0..40 {
@@ -88,11 +117,7 @@ fn what_is_exact_agrees_with_the_kernel_and_parts_with_the_whole() -> Result<()>
     }
     ensure!(waited >= 5, "{waited} starts waited for another part");
     program_succeeds("stats", &parts, &all)?;
-    for file in ["statistics.csv", "spectrum.csv", "spectrum.svg", "diagonal.npy"] {
-        let read = |folder: &Path| std::fs::read(folder.join(file));
-        ensure!(read(&whole)? == read(&parts)?, "{file} has other bytes");
-    }
-    Ok(())
+    ensure_same(&whole, &parts)
 }
 
 #[test]
@@ -136,6 +161,7 @@ fn a_plan_is_printed_and_what_has_no_statistics_is_refused() -> Result<()> {
         (&["--probes", "4"][..], "probes"),
         (&["--parts", "2", "--part", "3"], "--part 3: of --parts 2"),
         (&["--parts", "151"], "--parts 151: of 150 examples"),
+        (&["--wait", "1"], "--wait: no other process sums a part"),
         (&["--classes", "2", "--outputs", "full"], "take trace, sum or class:K"),
     ] {
         let said = program_fails("stats", &out, &[&inputs[..], flags].concat())?;

@@ -74,7 +74,7 @@ pub(crate) fn surely_fits(job: &CpuJob<'_>) -> bool {
     let values = (2 + ntk.outputs_at_once()) * ntk.values;
     let swept = values * (most_side_by_side(job) * ntk.micro_batch(n)).min(n);
     let bytes = |numbers: f64, dtype: DType| numbers * dtype.size_in_bytes() as f64;
-    let numbers = factors + (swept + ntk.inputs.elem_count()) as f64;
+    let numbers = factors + (swept + ntk.inputs.elem_count() + ntk.held_inputs) as f64;
     let needed = bytes(numbers, ntk.params.dtype()) + bytes(tiles.largest() as f64, ntk.dtype());
     needed < 0.5 * limit(config) as f64
 }
@@ -125,7 +125,7 @@ pub(crate) fn workload(
     };
     let tile = (tiles.largest() as u64).saturating_mul(entry);
     let scratch: u64 = scratch(job, layers).iter().map(|buffer| buffer.bytes).sum();
-    let held = (ntk.inputs.elem_count() + ntk.params.count()) as u64;
+    let held = (ntk.inputs.elem_count() + ntk.held_inputs + ntk.params.count()) as u64;
     Ok(Workload {
         layers: order_of_sums(layers).into_iter().map(size).collect(),
         rows: tiles.rows.n() + tiles.others.map_or(0, |(_, cols)| cols.n()),
@@ -208,7 +208,8 @@ pub(crate) fn plan(job: &CpuJob<'_>, target: Target) -> Result<Plan> {
     let sweeping = sweeping(job, layers, side_by_side)?;
     let place = Place::Host { sweeping, contracting: scratch(job, layers) };
     let (work, rate) = (workload(job, layers, side_by_side)?, rate * threads);
-    let costs = EngineCosts { forms: &COSTS, work, place, sweep_s, rate };
+    let pairs = job.tiles.pairs();
+    let costs = EngineCosts { forms: &COSTS, work, place, pairs, sweep_s, rate };
     let plan = Plan::new(ntk, target, costs)?;
     Ok(if products.is_some() { plan.with_given_products(ntk.example_len()?) } else { plan })
 }

@@ -189,7 +189,8 @@ pub(crate) fn plan(
 ) -> Result<Plan> {
     let work = workload(ntk, &Block::all(ntk, tiles)?, tiles, config)?;
     let place = Place::Device { is_cpu: ntk.params.device().is_cpu() };
-    let costs = EngineCosts { forms: &COSTS, work, place, sweep_s: 0.0, rate: f64::INFINITY };
+    let (pairs, sweep_s, rate) = (tiles.pairs(), 0.0, f64::INFINITY);
+    let costs = EngineCosts { forms: &COSTS, work, place, pairs, sweep_s, rate };
     Plan::new(ntk, target, costs)
 }
 

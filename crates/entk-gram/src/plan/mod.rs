@@ -70,6 +70,8 @@ pub struct Plan {
     sweep_operations: f64,
     /// Bytes of an entry of the kernel.
     entry: u64,
+    /// Pairs of rows whose products are wanted.
+    pairs: f64,
     sweep_s: f64,
     contraction_s: f64,
 }
@@ -93,6 +95,8 @@ pub(crate) struct EngineCosts {
     pub(crate) forms: &'static FormCosts,
     pub(crate) work: Workload,
     pub(crate) place: Place,
+    /// Pairs of rows whose products are wanted.
+    pub(crate) pairs: f64,
     /// Seconds of one sweep over all examples; 0 where it is not estimated.
     pub(crate) sweep_s: f64,
     /// Operations of products a second; infinite where it is not estimated.
@@ -104,7 +108,7 @@ impl Plan {
     /// [`GramError::Memory`] for a device that cannot hold what one tile needs. The process's own
     /// memory is checked by [`Plan::check`].
     pub(crate) fn new(ntk: &Ntk<'_>, target: Target, costs: EngineCosts) -> Result<Self> {
-        let EngineCosts { forms, work, place, sweep_s, rate } = costs;
+        let EngineCosts { forms, work, place, pairs, sweep_s, rate } = costs;
         let schedule = match (Schedule::new(&work), &place) {
             (Err(_), Place::Host { .. }) => Schedule::smallest(&work),
             (schedule, _) => schedule?,
@@ -127,6 +131,7 @@ impl Plan {
             rows_per_example: ntk.rows_per_example(),
             sweep_operations: per_example * ntk.inputs.dim(0)? as f64,
             entry: ntk.dtype().size_in_bytes() as u64,
+            pairs,
             sweep_s,
             contraction_s: 0.0,
         };
@@ -142,12 +147,13 @@ impl Plan {
         self
     }
 
-    /// Rows of the kernel: the number of examples N, or N C for full blocks of C outputs.
+    /// Rows of the kernel: the number of examples N, or N C for full blocks of C outputs; of a part
+    /// of a store those that its tiles need.
     pub fn n(&self) -> usize {
         self.work.rows
     }
 
-    /// Number of examples.
+    /// Number of examples; of a part of a store those that its tiles need.
     pub fn examples(&self) -> usize {
         self.n() / self.rows_per_example
     }
@@ -178,17 +184,16 @@ impl Plan {
         match self.target {
             Target::Memory => 0,
             Target::Store { edge } => {
-                let (tiles, edge) = (Grid::new(self.n(), edge).lower().count(), edge.min(self.n()));
-                tiles as u64 * ((edge * edge) as u64 * self.entry + 4)
+                let edge = edge.min(self.n());
+                self.work.tiles as u64 * ((edge * edge) as u64 * self.entry + 4)
             }
         }
     }
 
-    /// Operations of the contraction of N (N + 1) / 2 pairs.
+    /// Operations of the contraction of N (N + 1) / 2 pairs, or of those of a part.
     pub fn operations(&self) -> f64 {
         let columns: usize = self.layers.iter().map(|layer| layer.columns).sum();
-        let n = self.n() as f64;
-        n * (n + 1.0) * columns as f64
+        2.0 * self.pairs * columns as f64
     }
 
     /// Operations of the matrix products in the sweeps: of every layer the values, of every active
@@ -287,7 +292,8 @@ impl Plan {
             }
         };
         let tile = edge * edge * self.entry;
-        let mut plan = Self { target, ..self.clone() };
+        let pairs = n as f64 * (n as f64 + 1.0) / 2.0;
+        let mut plan = Self { target, pairs, ..self.clone() };
         plan.work = Workload { rows: n, tiles, tile, waiting, limit: bytes, ..self.work.clone() };
         if matches!(plan.place, Place::Host { .. }) {
             let work = &plan.work;

@@ -4,6 +4,7 @@
 pub(crate) mod grid;
 pub(crate) mod part;
 pub(crate) mod square;
+pub(crate) mod touched;
 
 use std::ops::Range;
 
@@ -78,6 +79,16 @@ impl<'a> Tiles<'a> {
         self.rows.n().max(self.cols().n())
     }
 
+    /// Pairs of rows whose products are wanted: on the diagonal those of the lower triangle.
+    pub(crate) fn pairs(&self) -> f64 {
+        let of_tile = |tile: &TileIndex| {
+            let range = self.range(*tile);
+            let (rows, cols) = (range.rows.len() as f64, range.cols.len() as f64);
+            if range.is_diagonal() { rows * (rows + 1.0) / 2.0 } else { rows * cols }
+        };
+        self.wanted.iter().map(of_tile).sum()
+    }
+
     /// Entries of the largest tile.
     pub(crate) fn largest(&self) -> usize {
         self.rows.edge() * self.cols().edge()
@@ -97,5 +108,19 @@ impl TileRange {
     /// Whether the tile is on the diagonal of a kernel of inputs with themselves.
     pub(crate) fn is_diagonal(&self) -> bool {
         self.lower && self.rows == self.cols
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_have_their_entries_and_pairs() {
+        let tiles = Tiles::lower(Grid::new(5, 2));
+        let entries: Vec<_> =
+            tiles.wanted.iter().map(|tile| tiles.range(*tile).entries()).collect();
+        assert_eq!(entries, [4, 4, 4, 2, 2, 1]);
+        assert_eq!((tiles.pairs(), tiles.largest()), (15.0, 4));
     }
 }

@@ -61,15 +61,64 @@ impl Part {
         Self::new(index + 1, number(count)?).map_err(|_| error())
     }
 
+    /// Whether it is the first.
+    pub fn is_first(&self) -> bool {
+        self.index == 1
+    }
+
+    /// Whether number `at` of any list, from 0, is of this part: each is of one.
+    pub fn takes(&self, at: usize) -> bool {
+        at % self.count == self.index - 1
+    }
+
+    /// How many parts there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Whether there is no other.
     pub fn is_whole(&self) -> bool {
         self.count == 1
     }
 
     /// The tiles of this part, row by row; shares differ by at most one tile.
+    ///
+    /// They follow each other along Hilbert's curve through the grid, so that the tiles of a part
+    /// lie close together: one of P parts needs about sqrt(3 / P) of all rows, and rarely twice as
+    /// many.
     pub fn share(&self, grid: Grid) -> Vec<TileIndex> {
-        grid.lower().skip(self.index - 1).step_by(self.count).collect()
+        let mut tiles: Vec<TileIndex> = grid.lower().collect();
+        if self.is_whole() {
+            return tiles;
+        }
+        let side = grid.side().next_power_of_two();
+        tiles.sort_by_cached_key(|tile| along_curve(*tile, side));
+        let end =
+            |parts: usize| (tiles.len() as u128 * parts as u128 / self.count as u128) as usize;
+        let mut share = tiles[end(self.index - 1)..end(self.index)].to_vec();
+        share.sort_unstable();
+        share
     }
+}
+
+/// The place of a tile on Hilbert's curve through a grid of `side` x `side` tiles, a power of two:
+/// quadrant by quadrant, each mirrored or turned so that neighbours on the curve are neighbours in
+/// the grid.
+fn along_curve(TileIndex(mut row, mut col): TileIndex, side: usize) -> u64 {
+    let (mut place, mut half) = (0, side / 2);
+    while half > 0 {
+        let (below, right) = (row & half > 0, col & half > 0);
+        let quadrant = if right { 2 + u64::from(!below) } else { u64::from(below) };
+        place = 4 * place + quadrant;
+        if !below {
+            if right {
+                (row, col) = (!row & (side - 1), !col & (side - 1));
+            }
+            (row, col) = (col, row);
+        }
+        half /= 2;
+    }
+    place
 }
 
 impl fmt::Display for Part {
@@ -92,6 +141,38 @@ impl FromStr for Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tiles::touched::TouchedRows;
+
+    #[test]
+    fn neighbours_on_the_curve_are_neighbours_in_the_grid() {
+        let side = 16;
+        let mut tiles: Vec<_> =
+            (0..side).flat_map(|row| (0..side).map(move |col| TileIndex(row, col))).collect();
+        tiles.sort_by_key(|tile| along_curve(*tile, side));
+        for (at, pair) in tiles.windows(2).enumerate() {
+            assert_eq!(along_curve(pair[0], side), at as u64);
+            let steps = pair[0].0.abs_diff(pair[1].0) + pair[0].1.abs_diff(pair[1].1);
+            assert_eq!(steps, 1, "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn parts_share_all_tiles_and_each_needs_few_rows() -> Result<()> {
+        for (n, count) in [(590, 1), (590, 4), (590, 16), (990, 64), (30, 7), (20, 9)] {
+            let grid = Grid::new(n, 10);
+            let parts: Result<Vec<_>> = (1..=count).map(|at| Part::new(at, count)).collect();
+            let shares: Vec<_> = parts?.iter().map(|part| part.share(grid)).collect();
+            let mut all = shares.concat();
+            all.sort_unstable();
+            assert_eq!(all, grid.lower().collect::<Vec<_>>());
+            let lengths = || shares.iter().map(Vec::len);
+            assert!(lengths().max() <= lengths().min().map(|least| least + 1));
+            let rows = |share: &Vec<_>| TouchedRows::of(grid, share).grid().n() as f64 / n as f64;
+            let mean = shares.iter().map(rows).sum::<f64>() / count as f64;
+            assert!(mean <= (3.0 / count as f64).sqrt().min(1.0) || grid.side() < 10, "{mean}");
+        }
+        Ok(())
+    }
 
     #[test]
     fn tasks_of_an_array_are_parts_from_one() {

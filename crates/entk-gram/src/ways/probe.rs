@@ -143,10 +143,10 @@ impl CostProbe {
         all * product + solve.seconds * len * columns.powi(2) / hosts + sent / cluster.network
     }
 
-    /// Seconds of the assembly: hosts share the contraction, and each sweeps all examples.
-    fn assembly_s(&self, examples: f64, cluster: &Cluster) -> f64 {
+    /// Seconds of the assembly: hosts share the contraction, and each sweeps so many examples.
+    fn assembly_s(&self, examples: f64, swept: f64, cluster: &Cluster) -> f64 {
         let rows = examples * self.per as f64;
-        self.assembly[0] * examples + self.assembly[1] * rows.powi(2) / cluster.hosts.max(1) as f64
+        self.assembly[0] * swept + self.assembly[1] * rows.powi(2) / cluster.hosts.max(1) as f64
     }
 
     /// Bytes of the solver's vectors.
@@ -162,7 +162,7 @@ impl CostProbe {
         let beside = self.beside.bytes(n).max(self.vectors(rows as usize));
         WayCost {
             way: Way::Gram,
-            assembly_s: self.assembly_s(n, cluster),
+            assembly_s: self.assembly_s(n, n, cluster),
             solve_s: self.solve_s(self.solves[0], product, rows, cluster),
             memory: kernel.saturating_add(beside),
             disk: 0,
@@ -173,15 +173,17 @@ impl CostProbe {
         let (n, hosts) = (examples as f64, cluster.hosts.max(1) as f64);
         let rows = n * self.per as f64;
         let disk = self.entry * rows.powi(2) / 2.0;
+        // Those of the tiles of a part; see `Part::share`.
+        let swept = n * (3.0 / hosts).sqrt().min(1.0);
         // Tiles are read ahead while others are multiplied.
         let reading = disk / hosts / cluster.disk;
         let block = self.solver.block.unwrap_or(BLOCKS[1]) as f64;
         let product = (self.product * rows.powi(2) / hosts).max(reading / block);
         WayCost {
             way: Way::Store,
-            assembly_s: self.assembly_s(n, cluster) + reading,
+            assembly_s: self.assembly_s(n, swept, cluster) + reading,
             solve_s: self.solve_s(self.solves[1], product, rows, cluster),
-            memory: self.beside.bytes(n).max(self.vectors(rows as usize)),
+            memory: self.beside.bytes(swept).max(self.vectors(rows as usize)),
             disk: disk as u64,
         }
     }

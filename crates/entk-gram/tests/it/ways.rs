@@ -32,6 +32,13 @@ fn memory_and_disk_grow_by_their_powers() -> TestResult {
     assert!(of(&twice, Way::MatrixFree).memory <= 2 * of(&once, Way::MatrixFree).memory);
     let shared = of(&probe.cost(1_000_000, &hosts(4)), Way::Gram).memory;
     assert!(shared < of(&once, Way::Gram).memory / 3, "{shared}");
+    // Of twelve parts of a store each sweeps half of the examples.
+    let assembly = |count| {
+        let cost = probe.cost(1_000, &hosts(count));
+        [Way::Store, Way::Gram].map(|way| of(&cost, way).assembly_s)
+    };
+    let ([store, gram], [alone, whole]) = (assembly(12), assembly(1));
+    assert!(store < gram && alone >= whole, "{store} {gram} {alone} {whole}");
     for cost in once.ways {
         assert!(cost.seconds() > 0.0 && cost.seconds().is_finite(), "{cost:?}");
     }
@@ -53,7 +60,10 @@ fn threads_do_not_change_what_an_example_needs() -> TestResult {
 #[test]
 fn outputs_are_rows_and_no_pairs_are_refused() -> TestResult {
     let full = GramConfig { outputs: Outputs::Full, ..GramConfig::default() };
-    assert_eq!(probe(3, &full, 4)?.cost(50, &hosts(1)).rows, 150);
+    let cost = probe(3, &full, 4)?.cost(50, &hosts(1));
+    assert_eq!(cost.rows, 150);
+    // The lower triangle, in f32.
+    assert_eq!(cost.of(Way::Store).map(|way| way.disk), Some(4 * 150 * 150 / 2));
     let Err(error) = probe(1, &GramConfig::default(), 0) else {
         return Err("no pairs were taken".into());
     };

@@ -78,10 +78,9 @@ fn reduced(
 fn ensure_file_fits(path: &Path, flags: &Flags, kernel: Option<&KernelChoice>) -> Result<()> {
     let header = arrays::describe(path)?;
     ensure_square(path, &header.shape)?;
-    ensure_input(flags.k <= header.shape[0], || {
-        format!("--k {}: {} has {} rows; lower --k", flags.k, path.display(), header.shape[0])
-    })?;
-    ensure_fits(path, flags, kernel, header.shape[0], header.bytes)
+    let (rows, k) = (header.shape[0], flags.k(header.shape[0]));
+    ensure_input(k <= rows, || format!("--k {k}: {} has {rows} rows; lower --k", path.display()))?;
+    ensure_fits(path, flags, kernel, rows, header.bytes)
 }
 
 /// Refuses pairs that memory cannot hold beside so many bytes of the kernel.
@@ -94,12 +93,13 @@ fn ensure_fits(
 ) -> Result<()> {
     let taken = kernel.filter(|kernel| kernel.outputs != OutputChoice::Full);
     let solved = taken.map_or(rows, |kernel| rows / kernel.classes);
+    let k = flags.k(solved);
     let square = (solved as u64).saturating_mul(solved as u64).saturating_mul(8);
-    let is_dense = flags.config()?.bytes(solved, flags.k) == eigh_bytes(solved);
+    let is_dense = flags.config()?.bytes(solved, k) == eigh_bytes(solved);
     // What is taken out of a kernel, or a store that is solved as a whole, is a matrix of its own.
     let own = if taken.is_some() || (is_dense && held == 0) { square } else { 0 };
-    let pairs = flags.config()?.bytes(solved, flags.k).saturating_add(own);
-    let what = format!("{}: {} eigenpairs of {solved} rows", path.display(), flags.k);
+    let pairs = flags.config()?.bytes(solved, k).saturating_add(own);
+    let what = format!("{}: {k} eigenpairs of {solved} rows", path.display());
     let remedy =
         "ask for fewer with --k, or assemble with `gram --store`, which is never read whole";
     Ok(ensure(&what, held.saturating_add(pairs), None, remedy)?)

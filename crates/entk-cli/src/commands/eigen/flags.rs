@@ -87,9 +87,10 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<usize>,
 
-    /// Number of eigenpairs
-    #[arg(long, value_name = "K", default_value_t = 100, value_parser = parse_size)]
-    pub k: usize,
+    /// Number of eigenpairs [default: 100, or all where there are fewer]
+    #[arg(long, value_name = "K", value_parser = parse_size)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub k: Option<usize>,
 
     /// Largest residual, as a fraction of the largest eigenvalue, from 1e-13 to 0.1
     #[arg(long, value_name = "X", default_value_t = 1e-10, value_parser = parse_tolerance)]
@@ -113,7 +114,15 @@ pub struct Flags {
     pub out: Option<PathBuf>,
 }
 
+/// Eigenpairs where nothing else is said.
+const PAIRS: usize = 100;
+
 impl Flags {
+    /// Number of eigenpairs of a kernel of this rank at most.
+    pub fn k(&self, rank: usize) -> usize {
+        self.k.unwrap_or(rank.min(PAIRS))
+    }
+
     /// The settings that were read, for the record.
     pub fn settings(&self) -> Result<Value> {
         settings_without(self, if self.gram.is_some() { &OF_NETWORK } else { &[] })

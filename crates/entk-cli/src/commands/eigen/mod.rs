@@ -14,19 +14,10 @@ use entk_cli::{Run, refused, stop_on_signals};
 use flags::Flags;
 use solve::{STOPPING, Solve};
 
-/// Whether `srun` has started this process and no other: an MPI without support for Slurm ends such
-/// a process at its start, and there is nobody to speak with.
-#[cfg(feature = "mpi")]
-fn is_only_task_of_slurm() -> bool {
-    let by_mpirun = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"];
-    std::env::var("SLURM_STEP_NUM_TASKS").is_ok_and(|tasks| tasks == "1")
-        && by_mpirun.iter().all(|name| std::env::var_os(name).is_none())
-}
-
 pub(crate) fn run(flags: &Flags) -> Result<()> {
     flags.config()?.check()?;
     #[cfg(feature = "mpi")]
-    if flags.in_memory || !is_only_task_of_slurm() {
+    if flags.in_memory || !entk_cli::is_only_task_of_srun() {
         let process = entk_mpi::MpiRank::start()?;
         // One rank, too: only the ranks' operator holds a store in memory.
         if entk::spectral::Communicator::size(&process) > 1 || flags.in_memory {

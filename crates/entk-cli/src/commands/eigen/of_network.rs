@@ -18,14 +18,14 @@ pub fn pairs(solve: &Solve<'_>, path: &Path) -> Result<(CertifiedPairs, KernelCh
     let kernel = read(solve.run, solve.flags, path)?;
     let jacobian = kernel.jacobian()?.stoppable(solve.stop);
     let (rows, columns) = (jacobian.rows(), jacobian.cols());
-    ensure_rank(&jacobian, solve.flags.k)?;
+    let k = pair_count(&jacobian, solve.flags)?;
     let identity = (kernel.weights()?, path, rows, columns);
-    let way = way(solve, &kernel, &identity)?;
+    let way = way(solve, &kernel, k, &identity)?;
     let found = match way {
         Way::Gram => solve.pairs(&assembled(solve, &kernel)?, &(&identity, way))?,
         _ => {
-            ensure_fits(solve, &jacobian)?;
-            solve.row_gram_pairs(&jacobian, &(&identity, way))?
+            ensure_fits(solve, &jacobian, k)?;
+            solve.row_gram_pairs(&jacobian, k, &(&identity, way))?
         }
     };
     Ok((found, kernel.kernel, way))
@@ -36,18 +36,21 @@ pub fn read(run: &Run, flags: &Flags, inputs: &Path) -> Result<StreamedKernel> {
     StreamedKernel::read(run, &flags.kernel, inputs, flags.augment, flags.seed)
 }
 
-/// Refuses more pairs than the kernel can have.
-pub fn ensure_rank(jacobian: &JacobianOperator<'_>, k: usize) -> Result<()> {
+/// How many pairs there will be; refuses more than the kernel can have.
+pub fn pair_count(jacobian: &JacobianOperator<'_>, flags: &Flags) -> Result<usize> {
     let smaller = jacobian.rows().min(jacobian.cols());
+    let k = flags.k(smaller);
     ensure_input(k <= smaller, || {
         format!("--k {k}: the kernel has rank {smaller} at most; lower --k")
-    })
+    })?;
+    Ok(k)
 }
 
 /// The way of the flag, or of a checkpoint, or the quickest by rates that are measured.
 fn way(
     solve: &Solve<'_>,
     kernel: &StreamedKernel,
+    k: usize,
     identity: &impl serde::Serialize,
 ) -> Result<Way> {
     if solve.flags.matrix_free {
@@ -61,7 +64,7 @@ fn way(
     let StreamedKernel { network, params, source, config, .. } = kernel;
     let solver = solve.flags.config()?;
     let cost = solve.run.stage("rates", 1, |_| {
-        let probe = CostProbe::measure(network, params, &**source, config, &solver, solve.flags.k)?;
+        let probe = CostProbe::measure(network, params, &**source, config, &solver, k)?;
         Ok(probe.cost(source.examples(), &Cluster::default()))
     })?;
     say(&cost);
@@ -86,8 +89,8 @@ fn assembled(solve: &Solve<'_>, kernel: &StreamedKernel) -> Result<Gram> {
 }
 
 /// Refuses products with a Jacobian that memory cannot hold.
-fn ensure_fits(solve: &Solve<'_>, jacobian: &JacobianOperator<'_>) -> Result<()> {
-    let (settings, k) = (solve.flags.config()?, solve.flags.k);
+fn ensure_fits(solve: &Solve<'_>, jacobian: &JacobianOperator<'_>, k: usize) -> Result<()> {
+    let settings = solve.flags.config()?;
     let (rows, columns) = (jacobian.rows(), jacobian.cols());
     let block = settings.block.unwrap_or(jacobian.block());
     let solver = settings.row_gram_bytes(rows, rows.min(columns), k);

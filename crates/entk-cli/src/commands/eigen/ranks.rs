@@ -88,7 +88,8 @@ impl Share<'_> {
             operator = self.run.stage("read", 1, |_| Ok(operator.in_memory()?))?;
         }
         let root = store.commit()?.map_or_else(String::new, |commit| commit.root);
-        self.pairs(&operator, &root, kernel.as_ref(), Way::Store)
+        let k = self.flags.k(store.grid().n());
+        self.pairs(&operator, k, &root, kernel.as_ref(), Way::Store)
     }
 
     /// The pairs of a network's kernel, of whose examples each rank sweeps its own.
@@ -96,7 +97,7 @@ impl Share<'_> {
         let kernel = of_network::read(self.run, self.flags, path)?;
         let jacobian = kernel.jacobian()?.stoppable(self.stop);
         let (rows, columns) = (jacobian.rows(), jacobian.cols());
-        of_network::ensure_rank(&jacobian, self.flags.k)?;
+        let k = of_network::pair_count(&jacobian, self.flags)?;
         let per = jacobian.rows_per_example();
         let examples = rows / per;
         let band = EXAMPLES * examples.div_ceil(EXAMPLES * BANDS);
@@ -106,13 +107,14 @@ impl Share<'_> {
         let bands: std::result::Result<Vec<_>, GramError> = own.map(of_band).collect();
         let operator = DistributedRowGram::new(bands?, distributed)?;
         let identity = ("bands of examples", kernel.weights()?, path, rows, columns);
-        self.pairs(&operator, &identity, Some(&kernel.kernel), Way::MatrixFree)
+        self.pairs(&operator, k, &identity, Some(&kernel.kernel), Way::MatrixFree)
     }
 
     /// Solves, and writes what a single process would but for the record, which is returned.
     fn pairs<K: DistributedOperator>(
         self,
         operator: &K,
+        k: usize,
         identity: &impl serde::Serialize,
         kernel: Option<&KernelChoice>,
         way: Way,
@@ -125,8 +127,7 @@ impl Share<'_> {
             say(format_args!("{size} ranks, at most {most} of {} rows each", rows.n()));
         }
         let solve = Solve::new(run, self.flags, self.stop).of_rank(rank);
-        let k = self.flags.k;
-        let pairs = solve.solve(identity, |run| run.distributed_pairs(operator, k))?;
+        let pairs = solve.solve(identity, k, |run| run.distributed_pairs(operator, k))?;
         let vectors = |write: &mut Vectors<'_>| {
             for own in pairs.vectors.chunks(WHOLE * rows.own().len()) {
                 write(&rows.gather(own)?)?;

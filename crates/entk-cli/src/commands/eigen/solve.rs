@@ -65,16 +65,18 @@ impl<'a> Solve<'a> {
         operator: &K,
         identity: &impl serde::Serialize,
     ) -> Result<CertifiedPairs> {
-        self.solve(identity, |run| run.pairs(operator, self.flags.k))
+        let k = self.flags.k(operator.n());
+        self.solve(identity, k, |run| run.pairs(operator, k))
     }
 
-    /// The pairs of A A^T, as [`pairs`](Self::pairs).
+    /// `k` pairs of A A^T, as [`pairs`](Self::pairs).
     pub fn row_gram_pairs<A: LinearOperator>(
         &self,
         operator: &A,
+        k: usize,
         identity: &impl serde::Serialize,
     ) -> Result<CertifiedPairs> {
-        self.solve(identity, |run| run.row_gram_pairs(operator, self.flags.k))
+        self.solve(identity, k, |run| run.row_gram_pairs(operator, k))
     }
 
     /// Whether a solve with this identity has left a checkpoint.
@@ -95,15 +97,16 @@ impl<'a> Solve<'a> {
         }
     }
 
-    /// What `solver` makes of a run with these settings, observed and resumed.
+    /// What `solver` makes of a run for `k` pairs with these settings, observed and resumed.
     pub fn solve<T>(
         &self,
         identity: &impl serde::Serialize,
+        k: usize,
         solver: impl FnOnce(EigshRun<'_>) -> std::result::Result<T, SpectralError>,
     ) -> Result<T> {
         let path = self.path(identity)?;
         let path = self.checkpoint.get_or_init(|| path);
-        let found = self.run.stage("eigenpairs", self.flags.k as u64, |stage| {
+        let found = self.run.stage("eigenpairs", k as u64, |stage| {
             let first = self.rank == 0;
             let mut checkpoints =
                 Checkpoints { path, first, written: Instant::now(), between: BETWEEN };

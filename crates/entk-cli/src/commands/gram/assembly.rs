@@ -15,7 +15,7 @@ use entk::{
     models::{Network, Params},
     spectral::Gram,
 };
-use entk_cli::{FolderUse, KernelChoice, NetworkSource, Run};
+use entk_cli::{FolderUse, KernelChoice, Launched, NetworkSource, Run};
 
 use crate::commands::gram::flags::Flags;
 
@@ -64,9 +64,11 @@ impl GramJob<'_> {
 
     /// The plan of memory, disk, operations and time.
     pub fn plan(&self) -> Result<Plan> {
-        let edge = self.flags.edge;
-        let target = if self.flags.store { Target::Store { edge } } else { Target::Memory };
-        Ok(self.assembly()?.plan(target)?)
+        let assembly = self.assembly()?;
+        Ok(match self.flags.store {
+            true => assembly.plan_part(self.flags.edge, part(self.flags)?)?,
+            false => assembly.plan(Target::Memory)?,
+        })
     }
 
     /// Refuses comparisons of entries that memory cannot hold, before anything is computed.
@@ -178,14 +180,6 @@ pub fn show(plan: &Plan, flags: &Flags) -> Result<()> {
     check(plan, flags)
 }
 
-/// Variables in which launchers tell a process its rank, and how many there are: `mpirun` of Open
-/// MPI, that of MPICH, and `srun`.
-const RANKS: [[&str; 2]; 3] = [
-    ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"],
-    ["PMI_RANK", "PMI_SIZE"],
-    ["SLURM_PROCID", "SLURM_STEP_NUM_TASKS"],
-];
-
 /// Parts of one store share their folder; nothing else does.
 pub fn folder_use(flags: &Flags) -> Result<FolderUse> {
     Ok(match flags.dry_run {
@@ -195,22 +189,11 @@ pub fn folder_use(flags: &Flags) -> Result<FolderUse> {
     })
 }
 
-/// The part of --part; else that of the task in a Slurm array, or of the process among those of
-/// `mpirun` or `srun`; else all.
+/// The part of --part; else that of the task of a Slurm array or of the rank of a launcher; else
+/// all.
 fn part(flags: &Flags) -> Result<Part> {
-    let variable = |name: &str| std::env::var(name).ok();
-    if let Some(part) = flags.part {
-        return Ok(part);
-    }
-    let array = ["ID", "MIN", "COUNT"].map(|name| variable(&format!("SLURM_ARRAY_TASK_{name}")));
-    if let [Some(id), Some(min), Some(count)] = array {
-        return Part::of_task(&id, &min, &count)
-            .context("SLURM_ARRAY_TASK_ID, _MIN and _COUNT; give --part to override them");
-    }
-    let rank_of = |[rank, size]: [&'static str; 2]| Some((rank, variable(rank)?, variable(size)?));
-    match RANKS.into_iter().find_map(rank_of) {
-        Some((name, rank, size)) => Part::of_task(&rank, "0", &size)
-            .with_context(|| format!("{name}; give --part to override it")),
-        None => Ok(Part::default()),
+    match flags.part {
+        Some(part) => Ok(part),
+        None => Ok(Launched::find()?.map_or_else(Part::default, |launched| launched.part)),
     }
 }

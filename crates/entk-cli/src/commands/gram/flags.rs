@@ -10,7 +10,7 @@ use entk::{
 };
 use entk_cli::{
     ActivationName, DTypeName, DeviceFlags, LayoutName, ModelFlags, OutputFlags, TargetRule,
-    Unused, is_given, parse_seed, parse_size, reads, takes_negative,
+    Unused, is_given, parse_bytes, parse_seed, parse_size, reads, takes_negative,
 };
 use serde::{Serialize, Serializer};
 
@@ -279,26 +279,6 @@ fn by_optional_name<S: Serializer>(
 
 fn parse_part(text: &str) -> Result<Part, String> {
     text.parse().map_err(|error: GramError| error.to_string())
-}
-
-/// A number of bytes with an optional unit of 1000 or 1024.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "kb" => 1e3,
-        "mb" => 1e6,
-        "gb" => 1e9,
-        "kib" => 1024.0,
-        "mib" => 1024.0 * 1024.0,
-        "gib" => 1024.0 * 1024.0 * 1024.0,
-        _ => return Err("expected a number of bytes, kB, MB, GB, KiB, MiB or GiB".into()),
-    };
-    match number.parse::<f64>() {
-        Ok(number) if number > 0.0 => Ok((number * unit) as u64),
-        _ => Err("expected a number above 0 before the unit".into()),
-    }
 }
 
 /// Types of sums by name.

@@ -18,7 +18,7 @@ use serde::Serialize;
 /// Writes statistics.csv, spectrum.svg, .png and .csv, diagonal.npy, and record.json, which comes
 /// last. The sums of every pass are kept in OUT/passes: a run that a signal has stopped (exit code
 /// 75) or that was killed goes on from the last one when the same command is given again, with the
-/// same bytes. With --parts several processes share every pass.
+/// same bytes. Ranks of mpirun or srun share every pass, and so do processes with --part.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(name = "stats", version, verbatim_doc_comment, after_help = EXIT_CODES, mut_args(takes_negative))]
 pub struct Flags {
@@ -67,14 +67,21 @@ pub struct Flags {
     pub sample: usize,
 
     /// Parts of the examples whose sums are added in order; the bytes depend on their number
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = parse_size)]
-    pub parts: usize,
+    /// [default: one for each rank of mpirun or srun or task of a Slurm array, else 1]
+    #[arg(long, value_name = "COUNT", value_parser = parse_size)]
+    pub parts: Option<usize>,
 
     /// Sum part I of --parts in the next pass and end, with exit code 75 unless all passes are
     /// done; then, and in any case without it, the same command without --part writes the results
     #[arg(long, value_name = "I", value_parser = parse_size)]
     #[serde(skip)]
     pub part: Option<usize>,
+
+    /// Wait so long in each pass for the parts of others before ending, and go on to the next pass
+    /// when they are there [default: 0; of ranks, which run together, no limit]
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip)]
+    pub wait: Option<u64>,
 
     /// Print passes, memory and expected time, and stop
     #[arg(long)]

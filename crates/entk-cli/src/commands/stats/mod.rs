@@ -5,6 +5,7 @@ mod passes;
 mod problem;
 mod report;
 mod sample;
+mod share;
 mod sums;
 mod targets;
 
@@ -17,43 +18,42 @@ use entk::{
     gram::JacobianOperator,
     spectral::{LinearOperator, SpectrumStatistics},
 };
-use entk_cli::{FolderUse, Run, ensure_input, say, stop_on_signals};
+use entk_cli::{Run, say, stop_on_signals};
 use flags::Flags;
 use passes::PassFolder;
 use problem::Problem;
+use share::Share;
 use sums::{Exact, Sums};
 
 pub(crate) fn run(flags: &Flags) -> Result<()> {
-    ensure_input(flags.part.is_none_or(|part| part <= flags.parts), || {
-        format!("--part {}: of --parts {}", flags.part.unwrap_or(0), flags.parts)
-    })?;
+    let (share, flags) = &Share::of(flags)?;
     let stop = stop_on_signals("stopping; the sums of finished passes are kept", None)?;
-    let folder_use = match (flags.dry_run, flags.part) {
-        (true, _) => FolderUse::DryRun,
-        (false, Some(_)) => FolderUse::Shared,
-        (false, None) => FolderUse::Alone,
-    };
-    let run = Run::start_in("stats", flags.out.as_deref(), folder_use)?;
-    let problem = Problem::read(&run, flags)?;
+    let run = Run::start_in("stats", flags.out.as_deref(), share.folder_use(flags.dry_run))?;
+    let run = if share.speaks { run } else { run.silent() };
+    let problem = Problem::read(&run, flags, share.parts)?;
     let folder = PassFolder {
         path: run.folder().file("passes"),
         identity: problem.identity,
-        parts: flags.parts,
-        part: flags.part.map(|part| part - 1),
+        share: *share,
+        stop: &stop,
     };
     let sums = Sums { run: &run, flags, problem: &problem, folder, stop: &stop };
     let plan = sums.plan()?;
     if flags.dry_run {
         return Ok(writeln!(std::io::stdout(), "{plan}")?);
     }
-    say(&plan);
+    if share.speaks {
+        say(&plan);
+    }
     files::create_folder(&sums.folder.path)?;
     let all = sums.all();
     let jacobian = sums.jacobian(&all)?;
     let exact = sums.exact(jacobian.cols())?;
     let lanczos = sums.lanczos(jacobian.cols())?;
-    if flags.part.is_some() {
-        say("all passes are done; the same command without --part writes the results");
+    if !share.writes {
+        if share.speaks {
+            say("all passes are done; the same command without --part writes the results");
+        }
         return Ok(());
     }
     let found = lanczos.statistics(exact.diagonal.iter().sum())?;

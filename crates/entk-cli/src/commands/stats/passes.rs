@@ -1,9 +1,11 @@
 //! Sums over all examples, a file for each pass: what one part of them gives comes in, the sum of
-//! all parts in their order goes out, computed or as it was found. Called by `sums`.
+//! all parts in their order goes out, computed, found or waited for. Called by `sums`.
 
 use std::{
     io::Write,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -12,19 +14,23 @@ use entk::{
     gram::GramError,
 };
 
+use crate::commands::stats::share::Share;
+
+/// How long a part that is not there stays unasked for.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The folder of a run's sums. A file holds the hash of what was summed, the numbers (f64, little
 /// endian) and the hash of both, so that one that is damaged or of another run is not taken.
-pub struct PassFolder {
+pub struct PassFolder<'a> {
     pub path: PathBuf,
     pub identity: blake3::Hash,
-    pub parts: usize,
-    /// The part that this process sums, from 0; all where there is none.
-    pub part: Option<usize>,
+    pub share: Share,
+    pub stop: &'a AtomicBool,
 }
 
-impl PassFolder {
+impl PassFolder<'_> {
     /// The sum of `len` numbers over all parts in pass `pass`. Parts that are not there are
-    /// computed, if they are this process's.
+    /// computed, if they are this process's, else waited for.
     ///
     /// An error that is [`GramError::Stopped`] says which parts are missing.
     pub fn sum(
@@ -33,49 +39,66 @@ impl PassFolder {
         len: usize,
         compute: impl Fn(usize) -> Result<Vec<f64>>,
     ) -> Result<Vec<f64>> {
-        let whole = self.path.join(format!("pass-{pass:03}.sum"));
+        let whole = self.whole(pass);
         if let Some(sum) = self.read(&whole, len) {
             return Ok(sum);
         }
-        let of_part = |part: usize| self.path.join(format!("pass-{pass:03}-part-{part}.sum"));
-        if self.parts == 1 {
+        if self.share.parts == 1 {
             let sum = compute(0)?;
             self.write(&whole, &sum)?;
             return Ok(sum);
         }
-        let (mut total, mut missing) = (vec![0.0; len], Vec::new());
-        for part in 0..self.parts {
-            let is_own = self.part.is_none_or(|own| own == part);
-            let found = match self.read(&of_part(part), len) {
-                None if is_own => {
-                    let computed = compute(part)?;
-                    self.write(&of_part(part), &computed)?;
-                    Some(computed)
-                }
-                found => found,
-            };
-            match found {
-                Some(found) => total.iter_mut().zip(found).for_each(|(sum, x)| *sum += x),
-                None => missing.push((part + 1).to_string()),
+        for part in (0..self.share.parts).filter(|part| self.share.own.takes(*part)) {
+            let path = self.part(pass, part);
+            if self.read(&path, len).is_none() {
+                self.write(&path, &compute(part)?)?;
             }
         }
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            return Err(GramError::Stopped).with_context(|| {
-                format!("pass {pass} waits for parts {missing}; then run this part again")
-            });
+        let (mut total, begin) = (vec![0.0; len], Instant::now());
+        for part in 0..self.share.parts {
+            let found = self.wait_for(pass, part, len, begin)?;
+            total.iter_mut().zip(found).for_each(|(sum, x)| *sum += x);
         }
         self.write(&whole, &total)?;
         self.remove_parts(pass);
         Ok(total)
     }
 
+    fn whole(&self, pass: usize) -> PathBuf {
+        self.path.join(format!("pass-{pass:03}.sum"))
+    }
+
+    fn part(&self, pass: usize, part: usize) -> PathBuf {
+        self.path.join(format!("pass-{pass:03}-part-{part}.sum"))
+    }
+
+    /// What a part of a pass gave, once it is there.
+    fn wait_for(&self, pass: usize, part: usize, len: usize, begin: Instant) -> Result<Vec<f64>> {
+        let path = self.part(pass, part);
+        loop {
+            if let Some(found) = self.read(&path, len) {
+                return Ok(found);
+            }
+            let is_late = self.share.wait.is_some_and(|limit| begin.elapsed() >= limit);
+            if is_late || self.stop.load(Ordering::Relaxed) {
+                let is_missing = |part: &usize| self.read(&self.part(pass, *part), len).is_none();
+                let missing = (part..self.share.parts).filter(is_missing);
+                let missing: Vec<String> = missing.map(|part| (part + 1).to_string()).collect();
+                let missing = missing.join(", ");
+                return Err(GramError::Stopped).with_context(|| {
+                    format!("pass {pass} waits for parts {missing}; then run this part again")
+                });
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// Removes the parts of the pass before this one, of which all have the sum by now. What cannot
     /// be removed does no harm.
     fn remove_parts(&self, pass: usize) {
         let Some(before) = pass.checked_sub(1) else { return };
-        for part in 0..self.parts {
-            let _ = files::remove(&self.path.join(format!("pass-{before:03}-part-{part}.sum")));
+        for part in 0..self.share.parts {
+            let _ = files::remove(&self.part(before, part));
         }
     }
 

@@ -20,7 +20,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub fn read(run: &Run, flags: &Flags) -> Result<Self> {
+    /// The problem of `flags`, whose passes are made in `parts`.
+    pub fn read(run: &Run, flags: &Flags, parts: usize) -> Result<Self> {
         let Flags { kernel, inputs, augment, seed, .. } = flags;
         let of = StreamedKernel::read(run, kernel, inputs, *augment, *seed)?;
         ensure_input(of.kernel.rows_per_example() == 1, || {
@@ -28,7 +29,7 @@ impl Problem {
             format!("--outputs {outputs}: has several rows an example; take trace, sum or class:K")
         })?;
         let n = of.source.examples();
-        ensure_input(flags.parts <= n, || format!("--parts {}: of {n} examples", flags.parts))?;
+        ensure_input(parts <= n, || format!("--parts {parts}: of {n} examples"))?;
         let read = |labels| TargetSet::read(&flags.inputs, labels, of.inputs, n);
         let targets = flags.labels.as_deref().map(read).transpose()?.unwrap_or_default();
         let identity = identity(flags, &of, &targets)?;

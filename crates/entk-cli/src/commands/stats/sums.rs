@@ -24,7 +24,7 @@ pub struct Sums<'a> {
     pub run: &'a Run,
     pub flags: &'a Flags,
     pub problem: &'a Problem,
-    pub folder: PassFolder,
+    pub folder: PassFolder<'a>,
     pub stop: &'a AtomicBool,
 }
 
@@ -55,7 +55,7 @@ impl Sums<'_> {
         part: usize,
         work: impl FnOnce(&JacobianOperator<'_>, Range<usize>) -> Result<()>,
     ) -> Result<()> {
-        let (n, parts) = (self.problem.examples(), self.flags.parts);
+        let (n, parts) = (self.problem.examples(), self.folder.share.parts);
         let range = n * part / parts..n * (part + 1) / parts;
         let source = SourceRange { range: range.clone(), ..self.all() };
         let observe = |done, _| stage.set_progress(range.start + done, n);

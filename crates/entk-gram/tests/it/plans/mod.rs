@@ -3,8 +3,9 @@
 
 use candle_core::DType;
 use entk_gram::{
-    Assembly, CpuConfig, Engine, GramConfig, GramError, MemoryLimit, Outputs,
+    Assembly, CpuConfig, DeviceConfig, Engine, GramConfig, GramError, MemoryLimit, Outputs,
     plan::{Form, LayerPlan, Plan, Target},
+    store::Part,
 };
 use entk_models::{Conv2d, Dense, Flatten, Layer, Model, Network, Sequential};
 use entk_testing::{Case, TestResult, kernel_cases, needs_cpu, normal, test_device};
@@ -182,6 +183,22 @@ fn memory_and_disk_are_those_of_the_shapes() -> TestResult {
     Ok(())
 }
 
+/// Of tensors on the CPU, which are in the memory of the process.
+#[test]
+fn tensors_of_the_host_are_in_the_program() -> TestResult {
+    let case = case("mlp")?;
+    let theta = case.theta.to_device(&candle_core::Device::Cpu)?;
+    let x = case.x.to_device(&candle_core::Device::Cpu)?;
+    let engine = Engine::Tensors(DeviceConfig::default());
+    let config = GramConfig { engine, ..GramConfig::default() };
+    let plan = Assembly::new(&case.network, &theta, &x, &config)?.plan(Target::Memory)?;
+    let program = &plan.buffers()[0];
+    // The factors of all layers, at least.
+    assert!(program.bytes >= PROGRAM + 8 * 83 * (21 + 50 + 50), "{program:?}");
+    assert_eq!(program.bytes, PROGRAM + plan.order().peak);
+    Ok(())
+}
+
 /// 20-30-3 on 83 examples.
 #[test]
 fn operations_of_several_outputs_are_those_of_all_passes() -> TestResult {
@@ -197,6 +214,34 @@ fn operations_of_several_outputs_are_those_of_all_passes() -> TestResult {
     assert_eq!((full.n(), full.examples()), (249, 83));
     let columns = (30_usize.div_ceil(9) + 3) + (20_usize.div_ceil(9) + 30);
     assert_eq!(full.operations(), (249 * 250 * columns) as f64);
+    Ok(())
+}
+
+/// 11 x 11 tiles, 66 of them on and below the diagonal.
+#[test]
+fn a_part_takes_the_examples_of_its_tiles_alone() -> TestResult {
+    if needs_cpu("the bits of parts of the examples") {
+        return Ok(());
+    }
+    let (case, edge, count) = (case("mlp")?, 8, 16);
+    let config = GramConfig::default();
+    let assembly = Assembly::new(&case.network, &case.theta, &case.x, &config)?;
+    let whole = assembly.plan(Target::Store { edge })?;
+    let factors = |plan: &Plan| plan.buffers()[1].bytes;
+    let (mut examples, mut operations, mut disk) = (0, 0.0, 0);
+    for index in 1..=count {
+        let part = assembly.plan_part(edge, Part::new(index, count)?)?;
+        assert_eq!(factors(&part) * 83, factors(&whole) * part.examples() as u64);
+        assert!(part.examples() <= 83 * 3 / 4, "{}", part.examples());
+        examples += part.examples();
+        operations += part.operations();
+        disk += part.disk();
+    }
+    assert_eq!((operations, disk), (whole.operations(), whole.disk()));
+    assert!(examples <= 83 * count / 2, "{examples}");
+    assert_eq!(assembly.plan_part(edge, Part::default())?.examples(), 83);
+    // More parts than tiles: some have none.
+    assert_eq!(assembly.plan_part(83, Part::new(1, 2)?)?.disk(), 0);
     Ok(())
 }
 

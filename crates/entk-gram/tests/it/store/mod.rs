@@ -17,11 +17,11 @@ use std::{
 
 use candle_core::{DType, Tensor};
 use entk_gram::{
-    Accumulate, Assembly, GramConfig, GramError, Store, StoreConfig,
+    Accumulate, Assembly, GramConfig, GramError, Outputs, Store, StoreConfig,
     store::{Grid, Part, TileIndex},
 };
 use entk_models::{Model, Network, Params};
-use entk_testing::{TestResult, needs_cpu, networks, normal, test_device};
+use entk_testing::{TestResult, kernel_cases, needs_cpu, networks, normal, test_device};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 use crate::common::same;
@@ -145,10 +145,16 @@ fn export_is_the_full_square_as_numpy_writes_it() -> TestResult {
 fn parts_in_any_order_and_number_give_the_same_bytes() -> TestResult {
     let case = Case::new(1)?;
     let expected = reference(&case)?;
-    for order in [vec![(1, 1)], vec![(2, 2), (1, 2)], vec![(3, 3), (1, 3), (2, 3)]] {
+    let orders: [&[_]; 4] = [
+        &[(1, 1)],
+        &[(2, 2), (1, 2)],
+        &[(3, 3), (1, 3), (2, 3)],
+        &[(2, 4), (4, 4), (1, 4), (3, 4)],
+    ];
+    for order in orders {
         let folder = temporary()?;
         let (mut computed, last) = (0, order.len() - 1);
-        for (at, (index, count)) in order.into_iter().enumerate() {
+        for (at, &(index, count)) in order.iter().enumerate() {
             let part = Part::new(index, count)?;
             let stored =
                 case.assembly()?.store(folder.path(), &StoreConfig { part, ..config() })?;
@@ -169,6 +175,27 @@ fn parts_in_any_order_and_number_give_the_same_bytes() -> TestResult {
     let rest = case.assembly()?.store(folder.path(), &config())?;
     assert_eq!((rest.computed, rest.kept), (10, 5));
     assert!(snapshot(folder.path())? == expected);
+    Ok(())
+}
+
+#[test]
+fn parts_that_sweep_some_examples_have_the_bits_of_all() -> TestResult {
+    for case in kernel_cases()? {
+        let (theta, x) = case.to_dtype(DType::F32)?;
+        for outputs in [Outputs::Trace, Outputs::Full] {
+            let config = GramConfig { outputs, ..GramConfig::default() };
+            let assembly = Assembly::new(&case.network, &theta, &x, &config)?;
+            let folder = temporary()?;
+            for index in 1..=6 {
+                let part = Part::new(index, 6)?;
+                let edge = 12 * outputs.rows_per_example(case.network.outputs());
+                assembly.store(folder.path(), &StoreConfig { edge, part })?;
+            }
+            let store = Store::open_partial(folder.path())?;
+            store.finish()?;
+            assert!(same(&store.gram()?, &assembly.gram()?), "{} {outputs:?}", case.name);
+        }
+    }
     Ok(())
 }
 
