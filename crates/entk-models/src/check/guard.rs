@@ -7,7 +7,7 @@ use candle_core::Tensor;
 
 use crate::{
     check::{
-        identities::{Input, adjoint, alone, beside, differences, first_alone},
+        identities::{Input, adjoint, alone, beside, differences, ends_alone},
         point::{Direction, Point},
         report::{ensure_within, selection},
         selection::selections,
@@ -72,7 +72,7 @@ fn examine(graph: &Graph, at: usize, values: &[Tensor]) -> Result<()> {
     for (of, error) in selections(&point)? {
         ensure_within(&operation, &selection(&of), error, exact)?;
     }
-    let error = first_alone(&point)?;
+    let error = ends_alone(&point)?;
     ensure_within(&operation, "one example alone against the batch", error, exact)?;
     let enough = DIFFERENCES * round_off.cbrt();
     let mut error = best_difference(&point, &along, enough)?;

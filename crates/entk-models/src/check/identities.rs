@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use crate::{
-    check::point::{Direction, Point, distance, dot, normal},
+    check::point::{Direction, Point, distance, dot, larger, normal},
     error::{ModelError, Result},
     graph::{Graph, InputKind, Role, backward::Wanted},
     operation::ErasedOperation,
@@ -88,9 +88,12 @@ pub(crate) fn beside(at: &Point) -> Result<Point> {
     at.moved(BESIDE, &Direction::random(at, 11)?)
 }
 
-/// The result of the first example alone against that in the batch.
-pub(crate) fn first_alone(at: &Point) -> Result<f64> {
-    distance(&at.first(1)?.forward()?.0, &at.forward()?.0.narrow(0, 0, 1)?)
+/// The results of the first and the last example alone against those in the batch: each may depend
+/// on examples after it, or before it.
+pub(crate) fn ends_alone(at: &Point) -> Result<f64> {
+    let all = at.forward()?.0;
+    let error = |example| distance(&at.only(example)?.forward()?.0, &all.narrow(0, example, 1)?);
+    Ok(larger(error(0)?, error(all.dim(0)? - 1)?))
 }
 
 /// The tangent of the output against central differences.

@@ -17,7 +17,7 @@ pub use report::Report;
 use crate::{
     check::{
         guard::guard,
-        identities::{adjoint, alone, beside, differences, first_alone},
+        identities::{adjoint, alone, beside, differences, ends_alone},
         point::{Direction, Point, distance, larger, normal},
         selection::selections,
     },
@@ -30,8 +30,8 @@ use crate::{
 
 /// Checks an operation on inputs that all have the same number N >= 2 of examples: derivatives
 /// against each other and against differences at several steps, cotangents asked for without others
-/// against all, rows against sums, one example
-/// against the batch, strided inputs against contiguous ones.
+/// against all, rows against sums, the first
+/// and the last example against the batch, strided inputs against contiguous ones.
 ///
 /// ```
 /// # use candle_core::{Device, Tensor};
@@ -120,20 +120,28 @@ fn mixed_differences(at: &Point, u: &Tensor, along: &Direction, step: f64) -> Re
     difference.distance(&at.mixed(u, along)?)
 }
 
-/// Results and gradients of the first example alone.
+/// Results and gradients of the first and of the last example alone.
 fn batches(at: &Point, u: &Tensor) -> Result<f64> {
     let Some(first) = at.inputs.first() else { return Ok(0.0) };
-    let (one, batch) = (at.first(1)?, first.dim(0)?);
+    let batch = first.dim(0)?;
     if batch < 2 {
         return Ok(0.0);
     }
-    let others = u.narrow(0, 1, batch - 1)?.zeros_like()?;
-    let alone = Tensor::cat(&[&u.narrow(0, 0, 1)?, &others], 0)?;
-    let all = at.vjp(&alone, Wanted::Sum)?;
-    let inputs = all.inputs.iter().map(|x| x.as_ref().map(|x| Ok(x.narrow(0, 0, 1)?)).transpose());
+    let gradients = larger(gradient_alone(at, u, 0)?, gradient_alone(at, u, batch - 1)?);
+    Ok(larger(ends_alone(at)?, gradients))
+}
+
+/// The gradients of one example alone against those in the batch, of its own outputs.
+fn gradient_alone(at: &Point, u: &Tensor, example: usize) -> Result<f64> {
+    let own = u.narrow(0, example, 1)?;
+    let (before, after) =
+        (u.narrow(0, 0, example)?, u.narrow(0, example + 1, u.dim(0)? - example - 1)?);
+    let of_others = [before.zeros_like()?, after.zeros_like()?];
+    let all = at.vjp(&Tensor::cat(&[&of_others[0], &own, &of_others[1]], 0)?, Wanted::Sum)?;
+    let of_own = |x: &Tensor| Ok(x.narrow(0, example, 1)?);
+    let inputs = all.inputs.iter().map(|x| x.as_ref().map(of_own).transpose());
     let all = Direction { inputs: inputs.collect::<Result<_>>()?, ..all };
-    let gradient = one.vjp(&u.narrow(0, 0, 1)?, Wanted::Sum)?.distance(&all)?;
-    Ok(larger(first_alone(at)?, gradient))
+    at.only(example)?.vjp(&own, Wanted::Sum)?.distance(&all)
 }
 
 /// Results and gradients of inputs whose last axis is not the fastest in memory.

@@ -192,10 +192,10 @@ impl Point {
         Ok(Direction { params: self.params.gradient_from(parts)?, inputs })
     }
 
-    /// The point with the first `count` examples.
-    pub(crate) fn first(&self, count: usize) -> Result<Self> {
-        let first = |x: &Tensor| Ok(x.narrow(0, 0, count)?);
-        let inputs = self.inputs.iter().map(first).collect::<Result<_>>()?;
+    /// The point with one example alone.
+    pub(crate) fn only(&self, example: usize) -> Result<Self> {
+        let only = |x: &Tensor| Ok(x.narrow(0, example, 1)?);
+        let inputs = self.inputs.iter().map(only).collect::<Result<_>>()?;
         Ok(Self { inputs, ..self.clone() })
     }
 

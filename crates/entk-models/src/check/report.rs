@@ -27,7 +27,7 @@ pub struct Report {
     pub selections: Vec<(String, f64)>,
     /// Gradients from the rows of each example against their sum.
     pub rows: f64,
-    /// Results and gradients of the first example alone against those in the batch.
+    /// Results and gradients of the first and the last example alone against those in the batch.
     pub batches: f64,
     /// Results and gradients of strided inputs against those of contiguous ones.
     pub strides: f64,

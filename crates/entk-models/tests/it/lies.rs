@@ -17,6 +17,7 @@ enum Lie {
     ResultOfOneExample,
     ResultOfOtherType,
     ExamplesInteract,
+    ExamplesAddUp,
     CotangentForgotten,
     CotangentOfOneExample,
     CotangentOfOtherShape,
@@ -37,11 +38,12 @@ enum Lie {
     Blocks,
 }
 
-const LIES: [Lie; 22] = [
+const LIES: [Lie; 23] = [
     Lie::Shape,
     Lie::ResultOfOneExample,
     Lie::ResultOfOtherType,
     Lie::ExamplesInteract,
+    Lie::ExamplesAddUp,
     Lie::CotangentForgotten,
     Lie::CotangentOfOneExample,
     Lie::CotangentOfOtherShape,
@@ -71,6 +73,11 @@ fn centred(x: &Tensor) -> Result<Tensor> {
     Ok(x.broadcast_sub(&x.mean_keepdim(0)?)?)
 }
 
+/// Each example with all before it, which those before do not show.
+fn added_up(x: &Tensor) -> Result<Tensor> {
+    Ok(x.cumsum(0)?)
+}
+
 impl Scaled {
     fn has_factor(&self) -> bool {
         use Lie::{FactorForgotten, FactorOfAnotherBatch, FactorOfAnotherName, FactorTooWide};
@@ -93,6 +100,7 @@ impl Operation for Scaled {
             (Lie::ResultOfOtherType, DType::F64) => y.to_dtype(DType::F32)?,
             (Lie::ResultOfOtherType, _) => y.to_dtype(DType::F64)?,
             (Lie::ExamplesInteract, _) => centred(&y)?,
+            (Lie::ExamplesAddUp, _) => added_up(&y)?,
             _ => y,
         };
         Ok((y, [inputs[0].clone(), inputs[1].clone()]))
@@ -108,6 +116,7 @@ impl Operation for Scaled {
             Lie::TangentForgotten => of_w,
             Lie::TangentTooSmall => (sum * 0.5)?,
             Lie::ExamplesInteract => centred(&sum)?,
+            Lie::ExamplesAddUp => added_up(&sum)?,
             Lie::TangentOfOtherShape => sum.narrow(1, 0, 1)?,
             Lie::DerivativesOfAnotherFunction => (sum * 2.0)?,
             _ => sum,
@@ -120,7 +129,11 @@ impl Operation for Scaled {
         dy: &Tensor,
         wanted: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let dy = if self.0 == Lie::ExamplesInteract { &centred(dy)? } else { dy };
+        let dy = &match self.0 {
+            Lie::ExamplesInteract => centred(dy)?,
+            Lie::ExamplesAddUp => (dy.sum_keepdim(0)?.broadcast_sub(&added_up(dy)?)? + dy)?,
+            _ => dy.clone(),
+        };
         let (dx, dw) = (dy.broadcast_mul(w)?, (dy * x)?);
         Ok(match self.0 {
             Lie::CotangentForgotten => vec![None, Some(dw)],
@@ -256,9 +269,14 @@ fn a_forgotten_tangent_and_two_examples_that_interact_are_found() -> Result<()> 
     };
     let (name, error) = &of(Lie::TangentForgotten, 3)?.adjoint[0];
     assert!(name == "input 0" && *error > 0.1, "{name}: {error}");
-    for batch in [2, 3] {
-        let report = of(Lie::ExamplesInteract, batch)?;
-        assert!(report.batches > 0.1 && report.ensure().is_err(), "{batch}: {report:?}");
+    for (lie, batch) in [
+        (Lie::ExamplesInteract, 2),
+        (Lie::ExamplesInteract, 3),
+        (Lie::ExamplesAddUp, 2),
+        (Lie::ExamplesAddUp, 3),
+    ] {
+        let report = of(lie, batch)?;
+        assert!(report.batches > 0.1 && report.ensure().is_err(), "{lie:?} {batch}: {report:?}");
     }
     Ok(())
 }

@@ -69,7 +69,8 @@ pub(crate) fn traced_for_one(
     compared(batch, signature.trace(archive, batch, None, true)?, Some(repeated))
 }
 
-/// Refuses a program whose outputs for several examples are not those of each alone.
+/// Refuses a program whose outputs for several examples are not those of each alone, in their order
+/// or the other way round: one of two examples may show in the other only where it is the larger.
 fn ensure_apart(
     one: &ForOne,
     several: TracedNetwork,
@@ -77,16 +78,26 @@ fn ensure_apart(
     config: &Import,
 ) -> Result<()> {
     let (several, of_several) = several.network(config)?;
-    let alone = values(&one.network, &one.params, examples)?;
-    let among = values(&several, &of_several, &examples.unsqueeze(0)?)?;
+    let backwards: Vec<u32> = (0..examples.dim(0)? as u32).rev().collect();
+    let backwards = Tensor::new(backwards, examples.device())?;
+    for examples in [examples.clone(), examples.index_select(&backwards, 0)?] {
+        let alone = values(&one.network, &one.params, &examples)?;
+        let among = values(&several, &of_several, &examples.unsqueeze(0)?)?;
+        ensure_same(&alone, &among, one.network.outputs(), config)?;
+    }
+    Ok(())
+}
+
+/// Refuses outputs of examples alone that are not those among others.
+fn ensure_same(alone: &[f64], among: &[f64], outputs: usize, config: &Import) -> Result<()> {
     let largest =
         alone.iter().filter(|x| x.is_finite()).fold(0.0, |most: f64, x| most.max(x.abs()));
     let tolerance = if config.dtype == DType::F64 { INTERACTION_F64 } else { INTERACTION_F32 };
     let differ = |(a, b): (&f64, &f64)| differ(*a, *b, tolerance * largest);
-    match alone.iter().zip(&among).position(differ) {
+    match alone.iter().zip(among).position(differ) {
         None => Ok(()),
         Some(at) => {
-            let (example, output) = (at / one.network.outputs(), at % one.network.outputs());
+            let (example, output) = (at / outputs, at % outputs);
             Err(TorchError::Interact { example, output, alone: alone[at], among: among[at] })
         }
     }

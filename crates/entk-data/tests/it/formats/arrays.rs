@@ -293,6 +293,33 @@ fn damaged_files_of_pytorch_are_refused() -> TestResult {
     Ok(())
 }
 
+/// A tensor of one number with so many axes, as `torch.save` writes it.
+fn pickle_of_axes(axes: usize) -> Vec<u8> {
+    let ones = [&b"("[..], &b"K\x01".repeat(axes), b"t"].concat();
+    [
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n",
+        &b"X\x01\0\0\x000X\x03\0\0\0cpuK\x01tQK\0"[..],
+        &ones,
+        &ones,
+        b"\x89ccollections\nOrderedDict\n)RtR.",
+    ]
+    .concat()
+}
+
+#[test]
+fn tensors_have_at_most_64_axes() -> TestResult {
+    let of = |axes| {
+        let (pickle, number) = (pickle_of_axes(axes), 2.5_f32.to_le_bytes());
+        archive(&[entry("t/data.pkl", &pickle, false), entry("t/data/0", &number, false)])
+    };
+    for axes in [1, 64] {
+        let array = read_bytes(&of(axes), None)?;
+        assert_eq!((array.shape(), array.data()), (&vec![1; axes][..], &Data::F32(vec![2.5])));
+    }
+    assert!(refusal(&of(65), None).contains("holds no tensor"));
+    Ok(())
+}
+
 /// The pickle in an archive of one tensor, which ends with the memo of its last object.
 fn pickle_of(archive: &[u8]) -> Vec<u8> {
     let find = |from: usize, bytes: &[u8]| {
