@@ -67,14 +67,10 @@ impl Experiment {
     /// # Errors
     /// A sample without images.
     pub fn class_task(&self) -> Result<Task> {
-        Ok(match &self.of_classes {
-            Some(experiment) => Task {
-                index: 0,
-                eigenvalue: None,
-                labels: experiment.labels.clone(),
-                classes: experiment.network.outputs(),
-            },
-            None => Task::binary(0, None, &BinaryTarget::from_labels(self.labels.clone())?),
+        let Self { labels, network, .. } = self.of_classes.as_deref().unwrap_or(self);
+        Ok(match network.outputs() {
+            1 => Task::binary(0, None, &BinaryTarget::from_labels(labels.clone())?),
+            classes => Task { index: 0, eigenvalue: None, labels: labels.clone(), classes },
         })
     }
 

@@ -19,7 +19,7 @@ pub struct Launched {
     /// Its part of the work.
     pub part: Part,
     /// Whether all of them run now, as ranks do; tasks of an array wait for their turn.
-    pub together: bool,
+    pub side_by_side: bool,
 }
 
 impl Launched {
@@ -29,12 +29,12 @@ impl Launched {
     /// Variables that do not fit together.
     pub fn find() -> Result<Option<Self>> {
         if let Some(part) = of_array()? {
-            return Ok(Some(Self { part, together: false }));
+            return Ok(Some(Self { part, side_by_side: false }));
         }
         let Some([name, rank, size]) = rank() else { return Ok(None) };
         let part = Part::of_task(&rank, "0", &size)
             .with_context(|| format!("{name}; give --part to override it"))?;
-        Ok(Some(Self { part, together: true }))
+        Ok(Some(Self { part, side_by_side: true }))
     }
 }
 

@@ -1,11 +1,13 @@
-//! One page of HTML from a folder of results: figures, tables, settings, times, and what differs
-//! from the paper.
+//! One page of HTML from a folder of results: the paper's claims with what each run shows of them,
+//! figures, tables, settings, times, and what differs from the paper.
 //!
 //! The page is a single file without scripts that loads nothing: it opens from disk.
 
+mod curve;
 mod finished;
 mod page;
 mod paper;
+mod verdict;
 
 use std::path::PathBuf;
 

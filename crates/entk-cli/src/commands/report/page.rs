@@ -8,6 +8,7 @@ use entk_cli::Record;
 use super::{
     finished::{Finished, ResultTable},
     paper::{Difference, item, text},
+    verdict::{ClaimPart, Verdict, parts},
 };
 
 /// Tables of more rows than this are named, not shown.
@@ -59,14 +60,17 @@ fn overview(runs: &[Finished]) -> String {
         let seconds = format!("{:.0}", record.total.wall_s);
         let reused = record.cache.reused;
         let reused = format!("{reused} of {}", reused + record.cache.computed);
-        let cells = [setting("model"), data, train, setting("epochs"), seconds, reused];
+        let is_paper = item(&record.program).is_some_and(|item| !item.is_beyond());
+        let parts = parts(&record.program, &run.tables);
+        let claim = if is_paper { Verdict::of(&parts).to_string() } else { String::new() };
+        let cells = [setting("model"), data, train, setting("epochs"), claim, seconds, reused];
         let cells: String = cells.iter().map(|cell| cell_of(cell)).collect();
         format!("<tr><td>{link}</td>{cells}</tr>")
     };
     let lines: String = runs.iter().enumerate().map(line).collect();
     format!(
         "<table><tr><th>item</th><th>model</th><th>data</th><th>training images</th><th>epochs</th>\
-         <th>seconds</th><th>from the cache</th></tr>{lines}</table>\n"
+         <th>claim</th><th>seconds</th><th>from the cache</th></tr>{lines}</table>\n"
     )
 }
 
@@ -86,6 +90,7 @@ fn section(at: usize, run: &Finished) -> String {
         let whose = if item.is_beyond() { "Beyond the paper" } else { "The paper" };
         html += &format!("<p class=\"claim\">{whose}: {}</p>\n", escape(item.claim));
     }
+    html += &judged(run);
     for (file, svg) in &run.figures {
         html += &format!("<figure aria-label=\"{}\">{svg}</figure>\n", escape(file));
     }
@@ -95,6 +100,30 @@ fn section(at: usize, run: &Finished) -> String {
     }
     html += &format!("<p><code>{}</code></p>\n", escape(&record.command.join(" ")));
     html + &details(record)
+}
+
+/// Whether the claim holds, part by part with the numbers; nothing beyond the paper.
+fn judged(run: &Finished) -> String {
+    if item(&run.record.program).is_none_or(|item| item.is_beyond()) {
+        return String::new();
+    }
+    let parts = parts(&run.record.program, &run.tables);
+    let line = |part: &ClaimPart| {
+        let sign = if part.holds { "yes" } else { "no" };
+        let cells: String = [part.claim, &part.found, sign].map(cell_of).concat();
+        format!("<tr>{cells}</tr>")
+    };
+    let lines: String = parts.iter().map(line).collect();
+    let table = if lines.is_empty() { lines } else { format!("<table>{lines}</table>") };
+    format!("<p>In this run the claim <b>{}</b>.</p>\n{table}\n", verb(Verdict::of(&parts)))
+}
+
+/// A verdict behind its claim.
+fn verb(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::NotShown => "is not judged by numbers".to_owned(),
+        verdict => verdict.to_string(),
+    }
 }
 
 fn differences(record: &Record) -> String {

@@ -44,7 +44,7 @@ impl Share {
                 let of_parts = |_| refused(format!("--part {part}: of --parts {parts}"));
                 Self::alternating(parts, Part::new(part, parts).map_err(of_parts)?, wait)
             }
-            (None, Some(Launched { part, together: true })) => {
+            (None, Some(Launched { part, side_by_side: true })) => {
                 let is_first = part.is_first();
                 Self { parts, own: part, wait, writes: is_first, speaks: is_first }
             }
