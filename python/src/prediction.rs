@@ -61,7 +61,7 @@ pub(crate) fn predict<'py>(
                 let Solution { coefficients, residuals, .. } =
                     factor.solve_from(&targets, offset.as_ref())?;
                 let variances =
-                    prior.map(|prior| posterior_variance(&factor, &*cross, &prior)).transpose()?;
+                    prior.map(|prior| posterior_variance(&factor, &cross, &prior)).transpose()?;
                 (coefficients, Some(residuals), variances.map(|found| found.values))
             }
         };

@@ -5,7 +5,8 @@
 #
 # Says SKIPPED where Python, its venv or its packages cannot be had. torch is never downloaded: tests
 # with it run where python3 has it, or with ENTK_TORCH_SITE, the folder of packages that it lies in.
-# From nothing the build takes some five minutes on two cores; CARGO_TARGET_DIR says where it is kept.
+# The build is in the folder of the workspace, with which it shares most crates; CARGO_TARGET_DIR says
+# another one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,7 +14,7 @@ command -v python3 >/dev/null || { echo "SKIPPED: no python3"; exit; }
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
   { echo "SKIPPED: $(python3 --version), 3.10 or later is needed"; exit; }
 
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/python/target}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 work=$CARGO_TARGET_DIR/python
 rm -rf "$work"
 mkdir -p "$work"
