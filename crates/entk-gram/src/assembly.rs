@@ -312,7 +312,7 @@ impl<'a> Assembly<'a> {
     /// their places, where a tile ends within an example, and on a device, on which the bits of an
     /// example depend on its micro-batch.
     pub(crate) fn touched(&self, grid: Grid, tiles: &[TileIndex]) -> Result<TouchedRows> {
-        let is_cut = grid.edge() % self.ntk.rows_per_example() != 0;
+        let is_cut = !grid.edge().is_multiple_of(self.ntk.rows_per_example());
         let needs_all = tiles.is_empty() || is_cut || self.products.is_some();
         Ok(if needs_all || self.device_config()?.is_some() {
             TouchedRows::all(grid)

@@ -113,7 +113,7 @@ impl Sample {
         let (error, at) = errors.max_by(|a, b| a.0.total_cmp(&b.0))?;
         let (i, j) = (at / self.n, at % self.n);
         let (was, is) = (self.entries[at], gram.get(i, j));
-        (!(error <= TOLERANCE)).then(|| {
+        (error > TOLERANCE || error.is_nan()).then(|| {
             format!("K({i}, {j}) was {was} and is {is}: off by {error:.1e} of its diagonal")
         })
     }
