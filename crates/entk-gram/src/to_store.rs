@@ -68,7 +68,7 @@ impl Assembly<'_> {
         let grid = self.grid(edge)?;
         let wanted = part.share(grid);
         let touched = self.touched(grid, &wanted)?;
-        self.narrowed(&touched)?.plan_of(moved(&touched, &wanted), Target::Store { edge })
+        self.as_large_as(&touched)?.plan_of(moved(&touched, &wanted), Target::Store { edge })
     }
 
     /// Computes tiles from the examples that they need, in the same bits as from all of them.
