@@ -87,18 +87,37 @@ impl Part {
     /// lie close together: one of P parts needs about sqrt(3 / P) of all rows, and rarely twice as
     /// many.
     pub fn share(&self, grid: Grid) -> Vec<TileIndex> {
-        let mut tiles: Vec<TileIndex> = grid.lower().collect();
-        if self.is_whole() {
-            return tiles;
+        match self.is_whole() {
+            true => grid.lower().collect(),
+            false => self.cut(&in_order(grid)),
         }
-        let side = grid.side().next_power_of_two();
-        tiles.sort_by_cached_key(|tile| along_curve(*tile, side));
+    }
+
+    /// The [`share`](Self::share) of each of `count` parts.
+    ///
+    /// # Errors
+    /// [`GramError::Part`] for no part.
+    pub fn shares(count: usize, grid: Grid) -> Result<Vec<Vec<TileIndex>>> {
+        let tiles = in_order(grid);
+        (1..=count.max(1)).map(|index| Ok(Self::new(index, count)?.cut(&tiles))).collect()
+    }
+
+    /// This part of the tiles along the curve, row by row.
+    fn cut(&self, tiles: &[TileIndex]) -> Vec<TileIndex> {
         let end =
             |parts: usize| (tiles.len() as u128 * parts as u128 / self.count as u128) as usize;
         let mut share = tiles[end(self.index - 1)..end(self.index)].to_vec();
         share.sort_unstable();
         share
     }
+}
+
+/// All tiles along the curve.
+fn in_order(grid: Grid) -> Vec<TileIndex> {
+    let mut tiles: Vec<TileIndex> = grid.lower().collect();
+    let side = grid.side().next_power_of_two();
+    tiles.sort_by_cached_key(|tile| along_curve(*tile, side));
+    tiles
 }
 
 /// The place of a tile on Hilbert's curve through a grid of `side` x `side` tiles, a power of two:
@@ -165,6 +184,7 @@ mod tests {
             let mut all = shares.concat();
             all.sort_unstable();
             assert_eq!(all, grid.lower().collect::<Vec<_>>());
+            assert_eq!(Part::shares(count, grid)?, shares);
             let lengths = || shares.iter().map(Vec::len);
             assert!(lengths().max() <= lengths().min().map(|least| least + 1));
             let rows = |share: &Vec<_>| TouchedRows::of(grid, share).grid().n() as f64 / n as f64;

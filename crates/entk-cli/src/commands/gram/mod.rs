@@ -64,10 +64,9 @@ fn missing(flags: &Flags, parts: usize) -> Result<()> {
     let (_, store) = stored(flags)?;
     let (missing, grid) = (store.missing()?, store.grid());
     let mut found = Vec::new();
-    for index in 1..=parts {
-        let share = Part::new(index, parts)?.share(grid);
+    for (at, share) in Part::shares(parts, grid)?.iter().enumerate() {
         if share.iter().any(|tile| missing.binary_search(tile).is_ok()) {
-            found.push(index.to_string());
+            found.push((at + 1).to_string());
         }
     }
     Ok(writeln!(std::io::stdout(), "{}", found.join(","))?)

@@ -63,11 +63,7 @@ impl Verdict {
 pub fn parts(program: &str, run: &[ResultTable]) -> Vec<ClaimPart> {
     let parts = match program {
         "fig02" => fig02(run),
-        "fig03" => [
-            trend(run, "tasks.csv", "convergence_epoch", "training takes longer with the index"),
-            trend(run, "tasks.csv", "distance", "parameters move further with the index"),
-        ]
-        .into(),
+        "fig03" => fig03(run),
         "fig04" => ["network", "linearization"].map(|model| fig04(run, model)).into(),
         "fig05" => fig05(run),
         "fig06" => fig06(run),
@@ -83,12 +79,7 @@ pub fn parts(program: &str, run: &[ResultTable]) -> Vec<ClaimPart> {
 fn fig02(run: &[ResultTable]) -> Vec<Option<ClaimPart>> {
     let of = |model| curve(run, "tasks.csv", ["index", "test_accuracy"], &[("model", model)]);
     let (network, linear) = (of("network"), of("linearization"));
-    let falls = |curve: &Curve, claim| {
-        let eigen = curve.above(0.0);
-        let correlation = eigen.rank_correlation()?;
-        let found = format!("{}; rank correlation {correlation:.2}", eigen.ends(percent)?);
-        Some(ClaimPart { claim, found, holds: correlation <= -TREND })
-    };
+    let falls = |curve: &Curve, claim| trend(&curve.above(0.0), claim, -1.0, percent);
     let leads = || {
         let shared = linear.differences(&network);
         let leading: Vec<f64> =
@@ -108,21 +99,34 @@ fn fig02(run: &[ResultTable]) -> Vec<Option<ClaimPart>> {
         let claim = "the network beats the linearization on the classes";
         Some(ClaimPart { claim, found, holds: a.median > b.median })
     };
-    let of_network = falls(&network, "the network's accuracy falls with the index");
     vec![
-        of_network,
+        falls(&network, "the network's accuracy falls with the index"),
         falls(&linear, "the linearization's accuracy falls with the index"),
         leads(),
         class(),
     ]
 }
 
-/// A column that rises with the index.
-fn trend(run: &[ResultTable], table: &str, column: &str, claim: &'static str) -> Option<ClaimPart> {
-    let curve = curve(run, table, ["index", column], &[]).above(0.0);
+fn fig03(run: &[ResultTable]) -> Vec<Option<ClaimPart>> {
+    let rises = |column, claim| {
+        trend(&curve(run, "tasks.csv", ["index", column], &[]).above(0.0), claim, 1.0, plain)
+    };
+    vec![
+        rises("convergence_epoch", "training takes longer with the index"),
+        rises("distance", "parameters move further with the index"),
+    ]
+}
+
+/// A curve that rises, or with a sign of -1 falls.
+fn trend(
+    curve: &Curve,
+    claim: &'static str,
+    sign: f64,
+    show: fn(&Summary) -> String,
+) -> Option<ClaimPart> {
     let correlation = curve.rank_correlation()?;
-    let found = format!("{}; rank correlation {correlation:.2}", curve.ends(plain)?);
-    Some(ClaimPart { claim, found, holds: correlation >= TREND })
+    let found = format!("{}; rank correlation {correlation:.2}", curve.ends(show)?);
+    Some(ClaimPart { claim, found, holds: sign * correlation >= TREND })
 }
 
 fn fig04(run: &[ResultTable], model: &'static str) -> Option<ClaimPart> {

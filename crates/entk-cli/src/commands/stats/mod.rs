@@ -37,7 +37,7 @@ pub(crate) fn run(flags: &Flags) -> Result<()> {
         share: *share,
         stop: &stop,
     };
-    let sums = Sums { run: &run, flags, problem: &problem, folder, stop: &stop };
+    let sums = Sums { run: &run, flags, problem: &problem, folder };
     let plan = sums.plan()?;
     if flags.dry_run {
         return Ok(writeln!(std::io::stdout(), "{plan}")?);

@@ -1,10 +1,7 @@
 //! The passes over the examples: a problem comes in, the exact sums and the state of the estimates
 //! go out, with a plan of what they cost. Called by the main.
 
-use std::{
-    ops::Range,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{ops::Range, sync::atomic::Ordering};
 
 use anyhow::Result;
 use entk::{
@@ -25,7 +22,6 @@ pub struct Sums<'a> {
     pub flags: &'a Flags,
     pub problem: &'a Problem,
     pub folder: PassFolder<'a>,
-    pub stop: &'a AtomicBool,
 }
 
 /// What one pass gives exactly.
@@ -40,7 +36,7 @@ impl Sums<'_> {
     /// The Jacobian of some examples, without anyone who sees its passes.
     pub fn jacobian<'s>(&'s self, source: &'s SourceRange<'s>) -> Result<JacobianOperator<'s>> {
         let StreamedKernel { network, params, config, .. } = &self.problem.of;
-        Ok(JacobianOperator::new(network, params, source, config)?.stoppable(self.stop))
+        Ok(JacobianOperator::new(network, params, source, config)?.stoppable(self.folder.stop))
     }
 
     /// All examples.
@@ -61,7 +57,7 @@ impl Sums<'_> {
         let observe = |done, _| stage.set_progress(range.start + done, n);
         let jacobian = self.jacobian(&source)?.observed(&observe);
         let result = work(&jacobian, range.clone());
-        match self.stop.load(Ordering::Relaxed) {
+        match self.folder.stop.load(Ordering::Relaxed) {
             true => result.map_err(|_| GramError::Stopped.into()),
             false => result,
         }
