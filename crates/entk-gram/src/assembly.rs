@@ -297,25 +297,26 @@ impl<'a> Assembly<'a> {
 
     /// The assembly of some rows of tiles alone, whose examples are copied.
     pub(crate) fn narrowed(&self, touched: &TouchedRows) -> Result<Self> {
-        match touched.is_all() {
-            true => Ok(Self { ntk: self.ntk.clone(), ..*self }),
-            false => self.of_some(touched.inputs(&self.ntk.inputs, self.ntk.rows_per_example())?),
-        }
+        self.of_some(touched, || touched.inputs(&self.ntk.inputs, self.ntk.rows_per_example()))
     }
 
     /// An assembly to be planned of as many rows, of which nothing is copied.
     pub(crate) fn as_large_as(&self, touched: &TouchedRows) -> Result<Self> {
         let count = touched.grid().n() / self.ntk.rows_per_example();
-        match touched.is_all() {
-            true => Ok(Self { ntk: self.ntk.clone(), ..*self }),
-            false => self.of_some(self.ntk.inputs.narrow(0, 0, count)?),
-        }
+        self.of_some(touched, || Ok(self.ntk.inputs.narrow(0, 0, count)?))
     }
 
-    /// The assembly of some of the inputs, held beside all of them.
-    fn of_some(&self, inputs: Tensor) -> Result<Self> {
+    /// The assembly of some of the inputs, held beside all of them, unless all rows are touched.
+    fn of_some(
+        &self,
+        touched: &TouchedRows,
+        inputs: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Self> {
+        if touched.is_all() {
+            return Ok(Self { ntk: self.ntk.clone(), ..*self });
+        }
         let whole = &self.ntk.inputs;
-        let mut ntk = self.ntk.moved(self.ntk.params.clone(), inputs);
+        let mut ntk = self.ntk.moved(self.ntk.params.clone(), inputs()?);
         ntk.held_inputs = whole.elem_count();
         ntk.config.micro_batch = Some(self.ntk.micro_batch(whole.dim(0)?));
         Ok(Self { ntk, ..*self })

@@ -13,6 +13,7 @@ use std::{
 use candle_core::{DType, Tensor};
 use entk_device::memory::ensure;
 use entk_models::{Factor, Model, ModelError, ParamKind, ParamSpec, Params, ensure_finite};
+use entk_spectral::EntryType;
 use rayon::prelude::*;
 
 use crate::{
@@ -34,6 +35,11 @@ const VERIFIED: usize = 4;
 /// Takes the number of a group of outputs and their factors in a micro-batch, layer by layer: one
 /// of each layer, or with [`Outputs::Full`] one for each output of the group.
 pub(crate) type OutputSink<'a> = dyn FnMut(usize, Vec<Vec<Factor>>) -> Result<()> + 'a;
+
+/// A type of entries as eigensolvers name it.
+pub(crate) fn entry_type(dtype: DType) -> EntryType {
+    if dtype == DType::F64 { EntryType::F64 } else { EntryType::F32 }
+}
 
 /// A kernel, not yet computed.
 #[derive(Clone)]

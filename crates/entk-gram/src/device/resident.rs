@@ -15,7 +15,7 @@ use crate::{
     },
     error::{Result, operator_error},
     memory::zeros,
-    ntk::Ntk,
+    ntk::{Ntk, entry_type},
     progress::Watch,
     tiles::{
         Tiles,
@@ -196,7 +196,7 @@ impl SymmetricOperator for DeviceGram {
     }
 
     fn entry_type(&self) -> EntryType {
-        if self.dtype == DType::F64 { EntryType::F64 } else { EntryType::F32 }
+        entry_type(self.dtype)
     }
 
     fn block(&self) -> usize {

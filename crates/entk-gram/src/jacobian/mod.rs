@@ -7,7 +7,7 @@ mod exact;
 
 use std::{ops::Range, sync::atomic::AtomicBool};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use entk_device::InputSource;
 use entk_models::{Factor, InputKind, Model, ModelError, Params};
 use entk_spectral::{EntryType, LinearOperator, SpectralError, check_images};
@@ -21,7 +21,7 @@ use crate::{
         block::LayerBlock,
         columns::{CHUNK, ColumnChunk, ColumnLayout},
     },
-    ntk::{Ntk, as_read, check_inputs},
+    ntk::{Ntk, as_read, check_inputs, entry_type},
     progress::Observer,
 };
 
@@ -307,7 +307,7 @@ impl LinearOperator for JacobianOperator<'_> {
     }
 
     fn entry_type(&self) -> EntryType {
-        if self.ntk.params.dtype() == DType::F64 { EntryType::F64 } else { EntryType::F32 }
+        entry_type(self.ntk.params.dtype())
     }
 
     fn apply(&self, columns: &[f64], images: &mut [f64]) -> std::result::Result<(), SpectralError> {
