@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use entk_cli::{
-    Defaults, Directions, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed, SIDE, Size,
-    exit, last_epoch,
+    CommonFlags, Defaults, Directions, FigureFlags, FigureProgram, IndexList, ModelName, OneSeed,
+    SIDE, Size, exit, last_epoch,
     plot::{Axis, Figure, FigureGrid, Legend, Marker, Series},
 };
 use serde::Serialize;
@@ -62,7 +62,8 @@ fn draw() -> Result<()> {
     let mut alignments = Vec::new();
     let rows = program.rows("directions", |seed| {
         let indices = &seed.flags.own.indices;
-        let directions = Directions::find(seed.run, &seed.flags.common)?;
+        let CommonFlags { network, device, seed: init, .. } = &seed.flags.common;
+        let directions = Directions::find(seed.run, network, &device.open()?, *init)?;
         indices.check_at_most(directions.pairs.len(), "directions")?;
         alignments.extend((1..).zip(directions.pairs.values().to_vec()));
         indices.as_slice().iter().map(|&index| one_direction(seed, &directions, index)).collect()

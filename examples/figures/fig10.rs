@@ -1,4 +1,4 @@
-//! Figure 10: the first neural anisotropy directions (NADs) of LeNet5 and ResNet18 at
+//! Figure 10: the first neural anisotropy directions (NADs) of the paper's networks at
 //! initialisation, as images and by the magnitude of their Fourier transform, frequency 0 in the
 //! middle.
 //!
@@ -6,33 +6,59 @@
 
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use entk_cli::{
-    CommonFlags, Defaults, Directions, EXIT_CODES, ModelFlags, ModelName, SIDE, Size, ensure_input,
-    exit, fourier_magnitude, parse_flags, parse_size,
+    DeviceFlags, Directions, EXIT_CODES, ModelFlags, ModelName, Run, SIDE, ensure_input, exit,
+    exit_without_flags, fourier_magnitude, parse_seed, parse_size,
     plot::{Image, ImageGrid},
+    takes_negative, try_parse,
 };
 use serde::Serialize;
 use serde_json::json;
 
-/// Filters of the first stage of ResNet18 with --quick.
+/// Filters of the first stage of ResNet18 with --quick, at most.
 const QUICK_WIDTH: usize = 16;
 
-/// The first anisotropy directions of LeNet5 and ResNet18 (Figure 10). Nothing is trained: of the
-/// common flags only --width, --seed, --quick (at most 16 filters) and the folders are used.
+/// The first anisotropy directions of networks at initialisation (Figure 10). Nothing is trained.
 #[derive(Parser, Serialize)]
 #[command(name = "fig10", version, after_help = EXIT_CODES)]
 struct Flags {
-    #[command(flatten)]
-    #[serde(flatten)]
-    common: CommonFlags,
+    /// Networks, one below another
+    #[arg(long, value_enum, value_name = "NAME,..", value_delimiter = ',',
+          default_values_t = [ModelName::Mlp, ModelName::LeNet5, ModelName::ResNet18])]
+    model: Vec<ModelName>,
+
+    /// Filters of the first stage of resnet18; 64 is the paper's, at most 16 with --quick
+    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 64)]
+    width: usize,
 
     /// Directions of each network
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = parse_size)]
     count: usize,
+
+    /// Seed of the initialisation
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_seed)]
+    seed: u64,
+
+    /// Where to compute
+    #[command(flatten)]
+    #[serde(flatten)]
+    device: DeviceFlags,
+
+    /// Folder for the results, in place of those of an earlier run [default: results/fig10]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Folder of what runs share and, killed, go on from [default: results/cache, or OUT/cache]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+
+    /// A smaller network, for a first look
+    #[arg(long)]
+    quick: bool,
 }
 
 /// One direction.
@@ -45,39 +71,38 @@ struct Row {
 }
 
 fn main() -> ExitCode {
-    exit(draw())
+    let mut line = Flags::command().mut_args(takes_negative);
+    match try_parse::<Flags>(&mut line, std::env::args_os()) {
+        Ok(flags) => exit(draw(&flags)),
+        Err(error) => exit_without_flags(&error),
+    }
 }
 
-fn draw() -> Result<()> {
-    let flags: Flags = parse_flags(&Defaults {
-        // Whose --width is read.
-        model: ModelName::ResNet18,
-        train: Size::new(1, 1),
-        test: Size::new(1, 1),
-        epochs: Size::new(1, 1),
-        ..Defaults::default()
-    });
-    let asked = flags.common.network.width;
-    let width = if flags.common.quick { asked.min(QUICK_WIDTH) } else { asked };
+fn draw(flags: &Flags) -> Result<()> {
+    let width = if flags.quick { flags.width.min(QUICK_WIDTH) } else { flags.width };
     let (count, pixels) = (flags.count, SIDE * SIDE);
     ensure_input(count <= pixels, || format!("--count {count}: there are {pixels} directions"))?;
-    let run = flags.common.start("fig10")?;
+    let run = Run::start("fig10", flags.out.as_deref())?.with_cache(flags.cache.as_deref());
+    let device = flags.device.open()?;
     let (mut rows, mut images, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    for model in [ModelName::LeNet5, ModelName::ResNet18] {
-        let network = ModelFlags { model: model.into(), width, ..flags.common.network.clone() };
-        let common = CommonFlags { network, ..flags.common.clone() };
-        let directions = Directions::find(&run, &common)?;
+    for &model in &flags.model {
+        let network = ModelFlags { width, ..model.into() };
+        let directions = Directions::find(&run, &network, &device, flags.seed)?;
         rows.extend(table(model, &directions, count));
         images.extend(pictures(&directions, count));
         labels.extend([model.title(), "Fourier"]);
     }
     run.save_table("directions", &rows)?;
+    let filters = match flags.model.contains(&ModelName::ResNet18) {
+        true => format!("ResNet18 with {width} filters in its first stage, "),
+        false => String::new(),
+    };
     let grid = ImageGrid::new(count, images).row_labels(labels).note(format!(
-        "ResNet18 with {} filters in its first stage, seed {}. Blue below 0, red above; each image on its own scale.",
-        width, flags.common.seed
+        "{filters}seed {}. Blue below 0, red above; each image on its own scale.",
+        flags.seed
     ));
     run.save_figure("fig10", &grid)?;
-    run.finish(flags.common.seed, &flags, &json!({ "origin": "synthetic", "width": width }))?;
+    run.finish(flags.seed, flags, &json!({ "origin": "synthetic", "width": width }))?;
     Ok(())
 }
 

@@ -225,14 +225,19 @@ fn figures_share_their_work() -> Result<()> {
 }
 
 #[test]
-fn figure_10_shows_directions_of_two_networks() -> Result<()> {
+fn figure_10_shows_directions_of_the_networks_asked_for() -> Result<()> {
     let out = tempfile::tempdir()?;
     program_succeeds("fig10", out.path(), &["--count", "3", "--width", "2"])?;
-    let table = std::fs::read_to_string(out.path().join("directions.csv"))?;
-    let of = |model: &str| table.lines().filter(|line| line.starts_with(model)).count();
-    assert_eq!((of("lenet5"), of("resnet18")), (3, 3));
-    let svg = std::fs::read_to_string(out.path().join("fig10.svg"))?;
-    assert_eq!(svg.matches("<image").count(), 12);
+    let shown = |folder: &Path| -> Result<([usize; 3], usize)> {
+        let table = std::fs::read_to_string(folder.join("directions.csv"))?;
+        let of = |model: &str| table.lines().filter(|line| line.starts_with(model)).count();
+        let svg = std::fs::read_to_string(folder.join("fig10.svg"))?;
+        Ok((["mlp", "lenet5", "resnet18"].map(of), svg.matches("<image").count()))
+    };
+    assert_eq!(shown(out.path())?, ([3, 3, 3], 18));
+    let one = out.path().join("one");
+    program_succeeds("fig10", &one, &["--count", "3", "--model", "mlp"])?;
+    assert_eq!(shown(&one)?, ([3, 0, 0], 6));
     Ok(())
 }
 
@@ -249,7 +254,7 @@ fn the_report_is_one_page_that_loads_nothing() -> Result<()> {
     ensure!(output?.status.success());
     let page = std::fs::read_to_string(root.path().join("report.html"))?;
     assert_eq!(page.matches("<svg").count(), 2);
-    assert!(page.contains("Figure 3") && page.contains("Figure 8: a&lt;b"));
+    assert!(page.contains("Figure 13") && page.contains("Figure 8: a&lt;b"));
     // 60 images here, 50,000 in the paper, and CIFAR-10.
     assert!(page.contains("50000") && page.contains("cifar10"));
     for loader in ["<script", "src=\"http", "url(", "@import", "<link"] {

@@ -52,7 +52,7 @@ pub use cli::{
     flags::{CommonFlags, Defaults, Size, parse_flags, try_parse, try_parse_with, with_defaults},
     index_list::{IndexFlags, IndexList, indices},
     kernel_flags::KernelFlags,
-    model_flags::{ModelChoice, ModelFlags},
+    model_flags::{ModelChoice, ModelFlags, PAPER_WIDTH},
     names::{ActivationName, DTypeName, LayoutName, ModelName, PaddingName, data::DataName},
     numbers::{
         parse_bytes, parse_positive, parse_seed, parse_size, parse_tolerance, takes_negative,

@@ -22,8 +22,8 @@ use entk::{
     spectral::{EigshConfig, alignment, eigsh},
 };
 use entk_cli::{
-    CommonFlags, DataPool, Defaults, EXIT_CODES, Experiment, OutputFlags, Run, Size, exit,
-    exit_without_flags, try_parse, with_defaults,
+    CommonFlags, DataPool, Defaults, EXIT_CODES, Experiment, OutputFlags, PAPER_WIDTH, Run, Size,
+    exit, exit_without_flags, try_parse, with_defaults,
 };
 use entry::{Entry, Sample};
 
@@ -31,8 +31,6 @@ use entry::{Entry, Sample};
 const PAIRS: usize = 200;
 /// Eigenfunctions in which the energy of the class task is measured, as in Table 1.
 const TOP: usize = 50;
-/// The width of a ResNet where no flag says another.
-const USUAL_WIDTH: usize = 64;
 /// Images of the part of the kernel that is computed again.
 const SAMPLE: usize = 64;
 
@@ -168,7 +166,7 @@ impl Add {
             ("--seed", seed.to_string()),
         ];
         flags.extend(network.classes.map(|classes| ("--classes", classes.to_string())));
-        if network.width != USUAL_WIDTH {
+        if network.width != PAPER_WIDTH {
             flags.push(("--width", network.width.to_string()));
         }
         flags.extend(self.kernel.outputs.map(|outputs| ("--outputs", outputs.to_string())));

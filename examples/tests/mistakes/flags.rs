@@ -62,6 +62,8 @@ fn figures_refuse_what_their_samples_do_not_have_before_they_read_it() -> Result
         ("fig08 --train 60 --test 20 --index 81", INPUT, &["--index 81"]),
         ("fig09 --train 60 --test 20 --index 5 --batch 61", INPUT, &["--batch 61"]),
         ("fig10 --count 1025", INPUT, &["1024 directions"]),
+        ("fig10 --model mlp,lenet5 --width 8", FLAGS, &["--width is of --model resnet18"]),
+        ("fig10 --train 60", FLAGS, &["'--train'"]),
         ("table1 --train 60 --test 20 --top 61", INPUT, &["--top 61"]),
         ("table1 --train 60 --energy-images 61", INPUT, &["--energy-images 61"]),
         ("inductive --train 60 --test 20 --batch 16 --indices 61", INPUT, &["index 61"]),

@@ -16,6 +16,9 @@ use crate::cli::{
     numbers::parse_size,
 };
 
+/// Filters of the first stage of the paper's ResNet18, where no `--width` is given.
+pub const PAPER_WIDTH: usize = 64;
+
 /// The flags of a network, to be flattened into a program's own.
 ///
 /// | flag | purpose |
@@ -48,7 +51,7 @@ pub struct ModelFlags {
     pub classes: Option<usize>,
 
     /// Filters of the first stage of resnet18; 64 is the paper's
-    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 64)]
+    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = PAPER_WIDTH)]
     pub width: usize,
 
     /// Where 3x3 convolutions of stride 2 of resnet18 and resnet34 pad, which no shape of a weight
@@ -97,6 +100,22 @@ impl ModelFlags {
             patterns => Trainable::only(patterns),
         };
         Some(trainable.without(&self.frozen))
+    }
+}
+
+/// The network of this name, with nothing else chosen.
+impl From<ModelName> for ModelFlags {
+    fn from(name: ModelName) -> Self {
+        Self {
+            model: name.into(),
+            weights: None,
+            classes: None,
+            width: PAPER_WIDTH,
+            padding: None,
+            trainable: Vec::new(),
+            frozen: Vec::new(),
+            verify: None,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! separates. Called by `fig04`, `fig10` and `train`.
 
 use anyhow::Result;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use entk::{
     data::{SeparableConfig, linearly_separable},
     device::memory::ensure,
@@ -14,7 +14,7 @@ use entk::{
 };
 
 use crate::{
-    cli::flags::CommonFlags,
+    cli::{flags::CommonFlags, model_flags::ModelFlags},
     experiment::{
         Experiment,
         kernel::{decode_pairs, encode_pairs, kernel_identity},
@@ -40,22 +40,22 @@ pub struct Directions {
 }
 
 impl Directions {
-    /// All directions of the network that the flags name, from the cache if they are there.
+    /// All directions of the network that the flags name, on `device`, from the cache if they are
+    /// there; `seed` is that of its parameters.
     ///
     /// # Errors
     /// When the derivative or [`eigh`] fails, or the cache cannot be written.
-    pub fn find(run: &Run, flags: &CommonFlags) -> Result<Self> {
-        let device = flags.device.open()?;
-        let networks = NetworkSource::open(run, &flags.network, DType::F32, &device)?;
+    pub fn find(run: &Run, flags: &ModelFlags, device: &Device, seed: u64) -> Result<Self> {
+        let networks = NetworkSource::open(run, flags, DType::F32, device)?;
         let is_archive = networks.input_shape().is_some();
         let activation = if is_archive { Activation::Relu } else { Activation::Gelu };
         let network = networks.binary_network(&[1, SIDE, SIDE], activation)?;
-        let theta0 = networks.start(&network, flags.seed)?;
+        let theta0 = networks.start(&network, seed)?;
         let d = SIDE * SIDE;
         let square = 8 * (d * d) as u64;
         let needed = eigh_bytes(d).saturating_add(4 * square);
         ensure(&format!("all directions of {d} pixels"), needed, None, "free some memory")?;
-        let zero = Tensor::zeros((1, 1, SIDE, SIDE), DType::F32, &device)?;
+        let zero = Tensor::zeros((1, 1, SIDE, SIDE), DType::F32, device)?;
         let identity = kernel_identity(&network, &theta0, &zero, Outputs::Trace)?;
         let key = Key::new("directions").with("kernel", &identity)?;
         let pairs = run.stage("directions", 1, |_| {

@@ -62,6 +62,18 @@ impl Curve {
         Self(self.0.iter().copied().filter(|(at, _)| *at > least).collect())
     }
 
+    /// Places that are one number but for round-off, as one: each that exceeds the one before by
+    /// less than `relative` of itself.
+    pub fn with_equal_places(mut self, relative: f64) -> Self {
+        for at in 1..self.0.len() {
+            let (before, place) = (self.0[at - 1].0, self.0[at].0);
+            if place - before <= relative * place.abs() {
+                self.0[at].0 = before;
+            }
+        }
+        self
+    }
+
     /// The medians less those of another, where both have one.
     pub fn differences(&self, other: &Self) -> Vec<(f64, f64)> {
         let difference = |(at, a): &(f64, Summary)| Some((*at, a.median - other.at(*at)?.median));

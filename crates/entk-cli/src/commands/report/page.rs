@@ -69,18 +69,17 @@ fn overview(runs: &[Finished]) -> String {
     };
     let lines: String = runs.iter().enumerate().map(line).collect();
     format!(
-        "<table><tr><th>item</th><th>model</th><th>data</th><th>training images</th><th>epochs</th>\
-         <th>claim</th><th>seconds</th><th>from the cache</th></tr>{lines}</table>\n"
+        "<div class=\"scroll\"><table><tr><th>item</th><th>model</th><th>data</th>\
+         <th>training images</th><th>epochs</th><th>claim</th><th>seconds</th>\
+         <th>from the cache</th></tr>{lines}</table></div>\n"
     )
 }
 
 fn title(run: &Finished) -> String {
-    let name = item(&run.record.program).map_or(run.record.program.as_str(), |item| item.title);
-    if run.folder == run.record.program {
-        name.to_owned()
-    } else {
-        format!("{name}: {}", run.folder)
-    }
+    let record = &run.record;
+    let name =
+        item(&record.program).map_or(record.program.as_str(), |item| item.title(&record.settings));
+    if run.folder == record.program { name.to_owned() } else { format!("{name}: {}", run.folder) }
 }
 
 fn section(at: usize, run: &Finished) -> String {
@@ -114,7 +113,10 @@ fn judged(run: &Finished) -> String {
         format!("<tr>{cells}</tr>")
     };
     let lines: String = parts.iter().map(line).collect();
-    let table = if lines.is_empty() { lines } else { format!("<table>{lines}</table>") };
+    let table = match lines.is_empty() {
+        true => lines,
+        false => format!("<div class=\"scroll\"><table>{lines}</table></div>"),
+    };
     format!("<p>In this run the claim <b>{}</b>.</p>\n{table}\n", verb(Verdict::of(&parts)))
 }
 
@@ -141,7 +143,8 @@ fn differences(record: &Record) -> String {
     };
     let lines: String = differences.iter().map(line).collect();
     format!(
-        "<table><tr><th>differs in</th><th>here</th><th>paper</th><th>why</th></tr>{lines}</table>\n"
+        "<div class=\"scroll\"><table><tr><th>differs in</th><th>here</th><th>paper</th>\
+         <th>why</th></tr>{lines}</table></div>\n"
     )
 }
 

@@ -11,8 +11,8 @@ use entk::{
     train::{Examples, Targets},
 };
 use entk_cli::{
-    DataPool, Directions, Experiment, InputHeader, Labels, NetworkSource, Run, TargetRule,
-    ensure_input, read_inputs, refused,
+    CommonFlags, DataPool, Directions, Experiment, InputHeader, Labels, NetworkSource, Run,
+    TargetRule, ensure_input, read_inputs, refused,
 };
 
 use crate::commands::train::flags::{Flags, TaskName};
@@ -116,7 +116,8 @@ impl TrainingData {
     }
 
     fn of_direction(run: &Run, flags: &Flags) -> Result<Self> {
-        let directions = Directions::find(run, &flags.common)?;
+        let CommonFlags { network, device, seed, .. } = &flags.common;
+        let directions = Directions::find(run, network, &device.open()?, *seed)?;
         let (index, d) = (flags.index, directions.pairs.len());
         ensure_input((1..=d).contains(&index), || {
             format!("--index {index}: directions are counted from 1 to the number of pixels, {d}")
