@@ -40,6 +40,9 @@ MOST_BYTES_ELSE = 512 << 10
 # What a text may not name: a file outside of its package.
 OUTSIDE = re.compile(r"include_(?:str|bytes)!\(\s*\"((?:\.\./)+[^\"]*)\"")
 
+# A crate of this family by its path.
+CRATE = re.compile(r"\b(entk(?:_[a-z]+)*)::")
+
 
 def step(text):
     print(f"\n== {text}", flush=True)
@@ -98,6 +101,7 @@ def check_archive(name, version, path):
     with tarfile.open(path) as archive:
         members = archive.getmembers()
         names = {m.name.removeprefix(root) for m in members}
+        manifest = tomllib.loads(archive.extractfile(root + "Cargo.toml").read().decode())
         for member in members:
             inside = member.name.startswith(root) and ".." not in member.name.split("/")
             if not inside or not member.isfile():
@@ -105,7 +109,7 @@ def check_archive(name, version, path):
             if member.name.endswith(".rs"):
                 text = archive.extractfile(member).read().decode()
                 check_references(name, member.name.removeprefix(root), text, names)
-        manifest = tomllib.loads(archive.extractfile(root + "Cargo.toml").read().decode())
+                check_crates(name, member.name.removeprefix(root), text, manifest)
     if missing := [file for file in FILES if file not in names]:
         refuse(f"{name}: {missing} are not in the package")
     check_dependencies(name, manifest)
@@ -120,6 +124,17 @@ def check_references(name, file, text, names):
         target = os.path.normpath(os.path.join(os.path.dirname(file), path))
         if target not in names:
             refuse(f"{name}: {file} includes {path}, which is not in the package")
+
+
+def check_crates(name, file, text, manifest):
+    """Cargo leaves dependencies of tests out of a package that have no version: its tests, which
+    are packed, would not compile."""
+    known = {name}
+    for table in ["dependencies", "dev-dependencies"]:
+        known |= set(manifest.get(table, {}))
+    for crate in CRATE.findall(text):
+        if crate.replace("_", "-") not in known:
+            refuse(f"{name}: {file} names {crate}, on which the package does not depend")
 
 
 def check_dependencies(name, manifest):

@@ -217,8 +217,7 @@ pub(crate) fn plan(job: &CpuJob<'_>, target: Target) -> Result<Plan> {
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device, Tensor};
-    use entk_models::{Activation, Model, Params};
-    use entk_testing::{TestResult, networks, normal};
+    use entk_models::{Activation, MlpConfig, Model, Params};
 
     use super::*;
     use crate::{
@@ -239,10 +238,18 @@ mod tests {
         (outputs, dtype, accumulate): (Outputs, DType, Accumulate),
         n: usize,
         function: impl FnOnce(&Ntk<'_>) -> T + Send,
-    ) -> TestResult<T> {
-        let network = networks::mlp([1, 2, 3], &[4], 3, Activation::Gelu)?;
+    ) -> Result<T> {
+        let network = MlpConfig {
+            input: [1, 2, 3],
+            hidden: vec![4],
+            outputs: 3,
+            activation: Activation::Gelu,
+            ..MlpConfig::default()
+        };
+        let network = network.network()?;
         let params = Params::standard_normal(&network.specs(), 1, dtype, &Device::Cpu)?;
-        let x = normal(&[n, 1, 2, 3], 2)?.to_device(&Device::Cpu)?.to_dtype(dtype)?;
+        let x = Tensor::arange(0f64, (6 * n) as f64, &Device::Cpu)?.to_dtype(dtype)?;
+        let x = x.reshape((n, 1, 2, 3))?;
         let config =
             GramConfig { outputs, accumulate, micro_batch: Some(2), ..GramConfig::default() };
         let ntk = Ntk::new(&network, &params, &x, &config)?;
@@ -255,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_less_than_half_of_the_memory_surely_fits() -> TestResult {
+    fn what_takes_less_than_half_of_the_memory_surely_fits() -> Result<()> {
         let parameters = 6 * 4 + 4 + 4 * 3 + 3;
         let cases = [
             // Outputs of a row; numbers of a sweep beside its values; rows; bytes of entries.
@@ -289,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_micro_batches_are_swept_than_there_are_threads_or_examples() -> TestResult {
+    fn no_more_micro_batches_are_swept_than_there_are_threads_or_examples() -> Result<()> {
         let kernel = (Outputs::Full, DType::F64, Accumulate::Native);
         for (n, expected) in [(1, 1), (2, 1), (3, 2), (5, 3), (7, 4), (8, 4), (30, 4)] {
             let found = with_kernel(kernel, n, |ntk| {
@@ -301,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn fewer_sweep_side_by_side_where_that_leaves_memory_for_all_factors() -> TestResult {
+    fn fewer_sweep_side_by_side_where_that_leaves_memory_for_all_factors() -> Result<()> {
         let kernel = (Outputs::SumOfLogits, DType::F64, Accumulate::Native);
         // Micro-batches so large that their sweeps take more than products do.
         with_kernel(kernel, 4000, |ntk| {
