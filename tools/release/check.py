@@ -40,8 +40,8 @@ MOST_BYTES_ELSE = 512 << 10
 # What a text may not name: a file outside of its package.
 OUTSIDE = re.compile(r"include_(?:str|bytes)!\(\s*\"((?:\.\./)+[^\"]*)\"")
 
-# A crate of this family by its path.
-CRATE = re.compile(r"\b(entk(?:_[a-z]+)*)::")
+# A crate of this family by its path; not `entk` itself, which messages name.
+CRATE = re.compile(r"\b(entk(?:_[a-z]+)+)::")
 
 
 def step(text):
