@@ -35,11 +35,12 @@ pub enum Strategy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Outputs {
-    /// `sum_c grad f_c(x) . grad f_c(x')`, the trace over outputs; over C it is the pseudo-kernel
-    /// of the literature.
+    /// `sum_c grad f_c(x) . grad f_c(x')`, the trace over outputs; over C it is the mean of the
+    /// kernels of single outputs.
     #[default]
     Trace,
-    /// `grad F(x) . grad F(x')` for the sum of logits `F = sum_c f_c`: one backward pass.
+    /// `grad F(x) . grad F(x')` for the sum of logits `F = sum_c f_c`: one backward pass; over C it
+    /// is the pseudo-NTK of Mohamadi, Bae and Sutherland (2023).
     SumOfLogits,
     /// `grad f_c(x) . grad f_c'(x')` for all outputs: N C rows and columns, those of an example
     /// side by side, entry (n C + c, m C + c').
