@@ -134,7 +134,7 @@ impl<'a> Assembly<'a> {
     )]
     pub fn cross(&self, others: &Tensor) -> Result<CrossGram> {
         check_inputs(others)?;
-        let others = as_read(others)?;
+        let others = as_read(others, self.ntk.model)?;
         check_shape(self.ntk.model, &others)?;
         let (m, n) = (self.ntk.rows()?, self.ntk.rows_of(&others)?);
         let cross = match self.dtype() {

@@ -12,7 +12,9 @@ use std::{
 
 use candle_core::{DType, Tensor};
 use entk_device::memory::ensure;
-use entk_models::{Factor, Model, ModelError, ParamKind, ParamSpec, Params, ensure_finite};
+use entk_models::{
+    Factor, InputKind, Model, ModelError, ParamKind, ParamSpec, Params, ensure_finite,
+};
 use entk_spectral::EntryType;
 use rayon::prelude::*;
 
@@ -74,7 +76,7 @@ impl<'a> Ntk<'a> {
         if !matches!(params.dtype(), DType::F32 | DType::F64) {
             return Err(GramError::DType(params.dtype()));
         }
-        let inputs = as_read(inputs)?;
+        let inputs = as_read(inputs, model)?;
         check_shape(model, &inputs)?;
         let values = model.network().summary().values();
         let verified = 2 * VERIFIED.min(inputs.dim(0)?) as u64;
@@ -228,9 +230,10 @@ fn check_outputs(model: &dyn Model, kernel: Outputs) -> Result<()> {
     }
 }
 
-/// Ids of any integer type as u32.
-pub(crate) fn as_read(inputs: &Tensor) -> Result<Tensor> {
-    Ok(if inputs.dtype().is_int() { inputs.to_dtype(DType::U32)? } else { inputs.clone() })
+/// Ids of any integer type as u32, where the model reads ids.
+pub(crate) fn as_read(inputs: &Tensor, model: &dyn Model) -> Result<Tensor> {
+    let are_ids = inputs.dtype().is_int() && model.network().input_kind() == InputKind::Ids;
+    Ok(if are_ids { inputs.to_dtype(DType::U32)? } else { inputs.clone() })
 }
 
 /// Refuses an empty set and NaN or infinity in it.

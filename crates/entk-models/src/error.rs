@@ -50,8 +50,8 @@ pub enum ModelError {
     },
     /// NaN or infinity where a number is needed.
     #[error(
-        "{what} holds {value} at flat index {index}; remove or repair such entries; what a model \
-         computed from finite numbers has overflowed: scale inputs or weights down, or use f64"
+        "{what} holds {value} at flat index {index}; remove or repair such entries; if a model has \
+         computed it from finite numbers, it is an overflow: scale inputs or weights down, or use f64"
     )]
     NonFinite {
         /// Which tensor.

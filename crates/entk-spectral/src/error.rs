@@ -122,6 +122,17 @@ pub enum SpectralError {
         found: usize,
     },
 
+    /// Another number of entries than one vector has, where one is meant.
+    #[error(
+        "got {found} entries where one vector of {dim} is meant; measure several by the function of several, such as `alignments`"
+    )]
+    OneVector {
+        /// Entries of a vector.
+        dim: usize,
+        /// Entries passed.
+        found: usize,
+    },
+
     /// A NaN or an infinity in a vector.
     #[error("entry {index} of vector {vector} is {value}; every entry must be finite")]
     NonFiniteVector {

@@ -155,6 +155,21 @@ impl Targets {
         }
     }
 
+    /// [`to_values`](Self::to_values) output by output, (C, N): the targets one after the other, as
+    /// `alignments` of entk-spectral takes them.
+    ///
+    /// ```
+    /// use entk_train::Targets;
+    ///
+    /// assert_eq!(Targets::classes(vec![2, 0], 3)?.to_columns(), [0.0, 1.0, 0.0, 0.0, 1.0, 0.0]);
+    /// # Ok::<(), entk_train::TrainError>(())
+    /// ```
+    #[must_use]
+    pub fn to_columns(&self) -> Vec<f64> {
+        let (values, columns) = (self.to_values(), self.outputs());
+        (0..columns).flat_map(|c| values[c..].iter().step_by(columns).copied()).collect()
+    }
+
     /// The targets of the examples `indices`, in that order.
     ///
     /// # Panics

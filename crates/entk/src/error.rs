@@ -1,6 +1,6 @@
 //! One error for programs that use several of the crates: each crate's own converts into it by `?`.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use crate::{
     data::DataError,
@@ -15,8 +15,9 @@ use crate::{
 };
 
 /// An error of any crate of the family. Its message is that of the crate's own error; what it is
-/// about, [`kind`](Self::kind) says.
-#[derive(Debug, thiserror::Error)]
+/// about, [`kind`](Self::kind) says. `Debug` writes the message too: it is what a `main` prints
+/// that returns this error.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Of a tensor operation.
@@ -66,5 +67,39 @@ pub enum Error {
     },
 }
 
+/// The message and, a line each, what it came from.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, "\n  because: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// Result with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails to read a file that is not there, which has a cause of its own.
+    #[test]
+    fn what_main_prints_is_the_message_with_its_causes() {
+        let shape = ModelError::Shape {
+            what: "inputs".to_owned(),
+            expected: "(N, 3)".to_owned(),
+            got: vec![4],
+        };
+        let error = Error::from(GramError::from(shape));
+        assert_eq!(format!("{error:?}"), "inputs: expected shape (N, 3), got [4]");
+        let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let error = Error::from(FileError::new("read", std::path::Path::new("absent"))(absent));
+        let lines = format!("{error:?}");
+        assert!(lines.starts_with(&error.to_string()), "{lines}");
+    }
+}

@@ -14,7 +14,7 @@ pub use crate::{
     linearize::{Jacobian, Linearized},
     models::{
         Activation, AvgPool2d, BatchNorm2d, Conv2d, Dense, Flatten, GlobalMean, LeNet5Config,
-        MlpConfig, Model, Network, Params, ResNetConfig, Residual, Sequential,
+        MaxPool2d, MlpConfig, Model, Network, Params, ResNetConfig, Residual, Sequential,
     },
     save::Save,
     spectral::{

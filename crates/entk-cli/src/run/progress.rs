@@ -132,10 +132,13 @@ impl Stage {
 
     fn line(&self) -> String {
         let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
-        let left = HumanDuration(self.bar.eta());
-        format!("{}: {done}/{total}, {left:#} left  {}", self.name, self.bar.message())
-            .trim_end()
-            .to_owned()
+        // Of a stage at its start nothing is known.
+        let left = match done {
+            0 => String::new(),
+            _ => format!(", {:#} left", HumanDuration(self.bar.eta())),
+        };
+        let line = format!("{}: {done}/{total}{left}  {}", self.name, self.bar.message());
+        line.trim_end().to_owned()
     }
 }
 
@@ -154,6 +157,7 @@ mod tests {
     #[test]
     fn a_line_of_the_log_says_how_far_it_is() {
         let stage = Progress::Lines.stage("gram", 10);
+        assert_eq!(stage.line(), "gram: 0/10");
         stage.advance(3);
         stage.message("tile 3");
         assert_eq!(stage.done(), 3);

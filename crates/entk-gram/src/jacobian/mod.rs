@@ -345,7 +345,7 @@ impl LinearOperator for JacobianOperator<'_> {
 pub(crate) fn as_taken(inputs: &Tensor, model: &dyn Model, params: &Params) -> Result<Tensor> {
     let reads_ids = model.network().input_kind() == InputKind::Ids;
     let dtype = if reads_ids { inputs.dtype() } else { params.dtype() };
-    as_read(&inputs.to_dtype(dtype)?.to_device(params.device())?)
+    as_read(&inputs.to_dtype(dtype)?.to_device(params.device())?, model)
 }
 
 /// Numbers of the gradients of one layer for an example, as they are contracted.

@@ -349,6 +349,10 @@ fn bad_input_is_an_error() -> TestResult {
     assert!(message(run(&other_shape, &case.theta, &config)).contains("expected shape"));
     let single = case.x.to_dtype(DType::F32)?;
     assert!(message(run(&single, &case.theta, &config)).contains("F32"));
+    // Named as it was given.
+    let bytes = case.x.to_dtype(DType::U8)?;
+    let refused = message(run(&bytes, &case.theta, &config));
+    assert!(refused.contains("got U8") && refused.contains("to_dtype"), "{refused}");
 
     let mut values = case.x.flatten_all()?.to_vec1::<f64>()?;
     for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {

@@ -115,7 +115,7 @@ pub(crate) fn check_stack(stack: &[f64], dim: usize) -> Result<usize> {
 /// As [`check_stack`], for exactly one vector.
 pub(crate) fn check_vector(x: &[f64], dim: usize) -> Result<()> {
     if x.len() != dim {
-        return Err(SpectralError::VectorLength { dim, found: x.len() });
+        return Err(SpectralError::OneVector { dim, found: x.len() });
     }
     check_stack(x, dim).map(|_| ())
 }

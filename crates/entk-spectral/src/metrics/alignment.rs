@@ -15,12 +15,14 @@ const STACK: usize = 256;
 ///
 /// On a sample of m inputs this is E[f(x) Theta(x, x') f(x')] with both expectations replaced by
 /// means over the sample, and with K = J J^T it equals ||J^T f / m||^2 = ||E[f(x) grad
-/// f_theta(x)]||^2. The figures show another normalisation, [`rayleigh_alignment`].
+/// f_theta(x)]||^2. The figures show another normalisation, [`rayleigh_alignment`]. Of the full
+/// kernel of C outputs m is N C, so that this is 1 / C^2 of f^T K f / N^2, which the command `entk`
+/// records.
 ///
 /// Paper: the definition of the alignment alpha(f). Cost: one product, m^2.
 ///
 /// # Errors
-/// [`VectorLength`](SpectralError::VectorLength),
+/// [`OneVector`](SpectralError::OneVector),
 /// [`NonFiniteVector`](SpectralError::NonFiniteVector), [`ZeroVector`](SpectralError::ZeroVector)
 /// for f = 0, [`ZeroGram`](SpectralError::ZeroGram) for K = 0, or
 /// [`Overflow`](SpectralError::Overflow).
@@ -55,7 +57,9 @@ pub fn rayleigh_alignment(gram: &Gram, y: &[f64]) -> Result<f64> {
 /// the speed of a matrix product. Equal to the single function up to round-off.
 ///
 /// # Errors
-/// See [`alignment`]; the length must be a non-zero multiple of m.
+/// See [`alignment`]; [`VectorLength`](SpectralError::VectorLength) unless the length is a non-zero
+/// multiple of m. Values (m, C) of a network, an example after the other, have the same length and
+/// are other targets: transpose them first (`Targets::to_columns` of entk-train).
 pub fn alignments(gram: &Gram, targets: &[f64]) -> Result<Vec<f64>> {
     let m = gram.n() as f64;
     let forms = quadratic_forms(gram, targets)?;
@@ -111,7 +115,7 @@ fn one<'a>(gram: &Gram, f: &'a [f64]) -> Result<&'a [f64]> {
     if f.len() == gram.n() {
         Ok(f)
     } else {
-        Err(SpectralError::VectorLength { dim: gram.n(), found: f.len() })
+        Err(SpectralError::OneVector { dim: gram.n(), found: f.len() })
     }
 }
 

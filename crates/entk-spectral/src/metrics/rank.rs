@@ -74,7 +74,7 @@ pub fn layer_shares(layers: &[Gram], y: &[f64]) -> Result<Vec<f64>> {
         cols: 0,
     })?;
     if y.len() != n {
-        return Err(SpectralError::VectorLength { dim: n, found: y.len() });
+        return Err(SpectralError::OneVector { dim: n, found: y.len() });
     }
     let form = |layer: &Gram| match rayleigh_alignments(layer, y) {
         Err(SpectralError::ZeroGram { .. }) => Ok(0.0),

@@ -52,7 +52,8 @@ pub(super) fn result_shape(
         }
     };
     if x.last() != Some(&width) {
-        return Err(ModelError::shape("dense input", format!("(N, .., {width})"), x));
+        let expected = format!("(.., {width}) of an example");
+        return Err(ModelError::shape("dense input", expected, x));
     }
     if let Some(bias) = bias.filter(|bias| *bias != [outputs]) {
         return Err(ModelError::shape("dense bias", format!("({outputs})"), bias));

@@ -98,7 +98,13 @@ impl Convolve {
                 let expected = "(C', C/G, k, ..), one k for each axis of the images";
                 return Err(ModelError::shape("convolution weight", expected, weight));
             }
-            _ => return Err(ModelError::shape("convolution input", "(N, C, [H,] W)", x)),
+            _ => {
+                return Err(ModelError::shape(
+                    "convolution input",
+                    "(C, [H,] W) of an example, N left out",
+                    x,
+                ));
+            }
         };
         let sizes = [self.stride, self.dilation, [self.groups, 1]].concat();
         if [&sizes, weight, &image].concat().contains(&0) {
