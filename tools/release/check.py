@@ -40,6 +40,8 @@ MOST_BYTES_ELSE = 512 << 10
 # What a text may not name: a file outside of its package.
 OUTSIDE = re.compile(r"include_(?:str|bytes)!\(\s*\"((?:\.\./)+[^\"]*)\"")
 
+# A module in a file of its own, with the attributes before it, of which one may say which file.
+MODULE = re.compile(r"^((?:#\[.*\]\n)*)(?:pub(?:\([a-z ]+\))? )?mod (\w+);", re.MULTILINE)
 # A crate of this family by its path; not `entk` itself, which messages name.
 CRATE = re.compile(r"\b(entk(?:_[a-z]+)+)::")
 
@@ -109,6 +111,7 @@ def check_archive(name, version, path):
             if member.name.endswith(".rs"):
                 text = archive.extractfile(member).read().decode()
                 check_references(name, member.name.removeprefix(root), text, names)
+                check_modules(name, member.name.removeprefix(root), text, names)
                 check_crates(name, member.name.removeprefix(root), text, manifest)
     if missing := [file for file in FILES if file not in names]:
         refuse(f"{name}: {missing} are not in the package")
@@ -124,6 +127,17 @@ def check_references(name, file, text, names):
         target = os.path.normpath(os.path.join(os.path.dirname(file), path))
         if target not in names:
             refuse(f"{name}: {file} includes {path}, which is not in the package")
+
+
+def check_modules(name, file, text, names):
+    """A pattern of `exclude` may take more than it means."""
+    folder, own = os.path.split(file)
+    if own not in ("lib.rs", "main.rs", "mod.rs"):
+        folder = file.removesuffix(".rs")
+    for attributes, module in MODULE.findall(text):
+        files = {f"{folder}/{module}.rs", f"{folder}/{module}/mod.rs"}
+        if "#[path" not in attributes and not files & names:
+            refuse(f"{name}: {file} has a module {module}, which is not in the package")
 
 
 def check_crates(name, file, text, manifest):
