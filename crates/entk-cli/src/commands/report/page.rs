@@ -8,7 +8,7 @@ use entk_cli::Record;
 use super::{
     finished::{Finished, ResultTable},
     paper::{Difference, item, text},
-    verdict::{ClaimPart, Verdict, parts},
+    verdict::{ClaimPart, Verdict, judge},
 };
 
 /// Tables of more rows than this are named, not shown.
@@ -18,7 +18,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;color:#202020;max-w
 h2{margin-top:3rem;border-top:1px solid #ccc;padding-top:1.5rem}svg{max-width:100%;height:auto}\
 table{border-collapse:collapse;font-size:.8rem;margin:.5rem 0}td,th{border:1px solid #ddd;padding:.15rem .5rem;text-align:left}\
 td.number{text-align:right;font-variant-numeric:tabular-nums}code{font-size:.85rem;overflow-wrap:anywhere}\
-details{margin:.5rem 0}.scroll{overflow-x:auto}.claim{font-style:italic}";
+details{margin:.5rem 0}h2,p{break-after:avoid}figure,tr{break-inside:avoid}.scroll{overflow-x:auto}.claim{font-style:italic}";
 
 /// The whole page.
 pub fn html(runs: &[Finished]) -> String {
@@ -61,8 +61,8 @@ fn overview(runs: &[Finished]) -> String {
         let reused = record.cache.reused;
         let reused = format!("{reused} of {}", reused + record.cache.computed);
         let is_paper = item(&record.program).is_some_and(|item| !item.is_beyond());
-        let parts = parts(&record.program, &run.tables);
-        let claim = if is_paper { Verdict::of(&parts).to_string() } else { String::new() };
+        let verdict = judge(&record.program, &run.tables).verdict();
+        let claim = if is_paper { verdict.to_string() } else { String::new() };
         let cells = [setting("model"), data, train, setting("epochs"), claim, seconds, reused];
         let cells: String = cells.iter().map(|cell| cell_of(cell)).collect();
         format!("<tr><td>{link}</td>{cells}</tr>")
@@ -106,18 +106,23 @@ fn judged(run: &Finished) -> String {
     if item(&run.record.program).is_none_or(|item| item.is_beyond()) {
         return String::new();
     }
-    let parts = parts(&run.record.program, &run.tables);
+    let judged = judge(&run.record.program, &run.tables);
     let line = |part: &ClaimPart| {
         let sign = if part.holds { "yes" } else { "no" };
         let cells: String = [part.claim, &part.found, sign].map(cell_of).concat();
         format!("<tr>{cells}</tr>")
     };
-    let lines: String = parts.iter().map(line).collect();
+    let lines: String = judged.parts.iter().map(line).collect();
     let table = match lines.is_empty() {
         true => lines,
         false => format!("<div class=\"scroll\"><table>{lines}</table></div>"),
     };
-    format!("<p>In this run the claim <b>{}</b>.</p>\n{table}\n", verb(Verdict::of(&parts)))
+    let unseen = match judged.unseen {
+        0 => String::new(),
+        count => format!(" The run does not show {count} of its parts."),
+    };
+    let verdict = verb(judged.verdict());
+    format!("<p>In this run the claim <b>{verdict}</b>.{unseen}</p>\n{table}\n")
 }
 
 /// A verdict behind its claim.

@@ -48,21 +48,29 @@ impl fmt::Display for Verdict {
     }
 }
 
-impl Verdict {
-    /// Of no part at all nothing is shown.
-    pub fn of(parts: &[ClaimPart]) -> Self {
-        match parts.iter().filter(|part| part.holds).count() {
-            _ if parts.is_empty() => Self::NotShown,
-            0 => Self::No,
-            count if count == parts.len() => Self::Holds,
-            _ => Self::InPart,
+/// What a run says of a claim.
+pub struct Judgement {
+    /// The parts that its tables show.
+    pub parts: Vec<ClaimPart>,
+    /// How many more there are, such as those of a network that was not trained.
+    pub unseen: usize,
+}
+
+impl Judgement {
+    /// Of no part at all nothing is shown, and what is shown in part holds in part.
+    pub fn verdict(&self) -> Verdict {
+        let count = self.parts.len();
+        match self.parts.iter().filter(|part| part.holds).count() {
+            _ if count == 0 => Verdict::NotShown,
+            0 => Verdict::No,
+            held if held == count + self.unseen => Verdict::Holds,
+            _ => Verdict::InPart,
         }
     }
 }
 
-/// The parts of the claim that the tables of a run show; none of a program without numbers to
-/// compare.
-pub fn parts(program: &str, run: &[ResultTable]) -> Vec<ClaimPart> {
+/// What the tables of a run show of the claim; nothing of a program without numbers to compare.
+pub fn judge(program: &str, run: &[ResultTable]) -> Judgement {
     let parts = match program {
         "fig02" => fig02(run),
         "fig03" => fig03(run),
@@ -75,7 +83,9 @@ pub fn parts(program: &str, run: &[ResultTable]) -> Vec<ClaimPart> {
         "table1" => table1(run),
         _ => Vec::new(),
     };
-    parts.into_iter().flatten().collect()
+    let all = parts.len();
+    let parts: Vec<ClaimPart> = parts.into_iter().flatten().collect();
+    Judgement { unseen: all - parts.len(), parts }
 }
 
 fn fig02(run: &[ResultTable]) -> Vec<Option<ClaimPart>> {
@@ -265,15 +275,15 @@ fn table1(run: &[ResultTable]) -> Vec<Option<ClaimPart>> {
 mod tests {
     use super::*;
 
-    fn of(program: &str, file: &str, table: &str) -> Vec<ClaimPart> {
+    fn of(program: &str, file: &str, table: &str) -> Judgement {
         let line = |line: &str| line.split(',').map(str::to_owned).collect();
         let lines = table.split("; ").map(line).collect();
         let tables = vec![ResultTable { file: file.to_owned(), lines }];
-        parts(program, &tables)
+        judge(program, &tables)
     }
 
-    fn held(parts: &[ClaimPart]) -> Vec<bool> {
-        parts.iter().map(|part| part.holds).collect()
+    fn held(judgement: &Judgement) -> Vec<bool> {
+        judgement.parts.iter().map(|part| part.holds).collect()
     }
 
     #[test]
@@ -282,18 +292,21 @@ mod tests {
                      50,0,network,0.7; 0,0,network,0.68; 0,1,network,0.70; \
                      1,0,linearization,0.97; 2,0,linearization,0.95; 50,0,linearization,0.9; \
                      0,0,linearization,0.6";
-        let parts = of("fig02", "tasks.csv", table);
-        assert_eq!(held(&parts), [true; 4]);
-        assert_eq!(parts[2].found, "ahead on 2 of 2, by 12.5 points on average");
-        assert_eq!(parts[3].found, "network 69.0 % (68.0 to 70.0), linearization 60.0 %");
-        assert_eq!(Verdict::of(&parts), Verdict::Holds);
+        let judged = of("fig02", "tasks.csv", table);
+        assert_eq!(held(&judged), [true; 4]);
+        let found = |part: usize| &*judged.parts[part].found;
+        assert_eq!(found(2), "ahead on 2 of 2, by 12.5 points on average");
+        assert_eq!(found(3), "network 69.0 % (68.0 to 70.0), linearization 60.0 %");
+        assert_eq!(judged.verdict(), Verdict::Holds);
         let other = table.replace("0,0,linearization,0.6", "0,0,linearization,0.7");
-        let parts = of("fig02", "tasks.csv", &other);
-        assert_eq!((held(&parts)[3], Verdict::of(&parts)), (false, Verdict::InPart));
-        // Without networks nothing is said of them.
+        let judged = of("fig02", "tasks.csv", &other);
+        assert_eq!((held(&judged)[3], judged.verdict()), (false, Verdict::InPart));
+        // Without networks nothing is said of them, and the claim is not shown as a whole.
         let linear = "index,model,test_accuracy; 1,linearization,0.97; 2,linearization,0.95; \
                       50,linearization,0.9";
-        assert_eq!(of("fig02", "tasks.csv", linear).len(), 1);
+        let judged = of("fig02", "tasks.csv", linear);
+        assert_eq!((held(&judged), judged.unseen), (vec![true], 3));
+        assert_eq!(judged.verdict(), Verdict::InPart);
     }
 
     /// Program, file, table, and whether each part of the claim holds.
@@ -367,9 +380,9 @@ mod tests {
     #[test]
     fn each_figure_is_judged_by_its_own_numbers() {
         for (program, file, table, expected) in CASES {
-            let parts = of(program, file, table);
-            assert_eq!(held(&parts), expected, "{program}: {parts:?}");
+            let judged = of(program, file, table);
+            assert_eq!(held(&judged), expected, "{program}: {:?}", judged.parts);
         }
-        assert_eq!(Verdict::of(&[]), Verdict::NotShown);
+        assert_eq!(of("fig10", "directions.csv", "index; 1").verdict(), Verdict::NotShown);
     }
 }
