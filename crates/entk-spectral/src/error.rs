@@ -21,7 +21,6 @@ pub enum SpectralError {
         /// Columns asked for.
         cols: usize,
     },
-
     /// A matrix of another crate that is to be a kernel of one sample with itself.
     #[error(
         "the kernel matrix is {rows} x {cols}, expected as many rows as columns; for two samples make a CrossGram of it"
@@ -32,7 +31,6 @@ pub enum SpectralError {
         /// Its columns.
         cols: usize,
     },
-
     /// `rows * cols` does not fit a `usize`.
     #[error(
         "a {rows} x {cols} matrix has more entries than this machine can address; use fewer samples"
@@ -43,7 +41,6 @@ pub enum SpectralError {
         /// Columns asked for.
         cols: usize,
     },
-
     /// A buffer whose length does not belong to the stated shape.
     #[error(
         "the buffer of the {what} has {found} entries, its shape needs {expected}; pass it row by row and in full"
@@ -56,7 +53,6 @@ pub enum SpectralError {
         /// Entries that the buffer has.
         found: usize,
     },
-
     /// A NaN or an infinity in a kernel matrix.
     #[error(
         "kernel entry ({row}, {col}) is {value}; the matrix, or the file it comes from, is damaged or has overflowed: write it again, in f64 where f32 is too short"
@@ -69,7 +65,6 @@ pub enum SpectralError {
         /// Its value.
         value: f64,
     },
-
     /// A matrix from elsewhere that is no kernel.
     #[error(
         "the matrix is not symmetric: entry ({row}, {col}) is {lower} and entry ({col}, {row}) is {upper}, {worst:.1e} of their scale apart, {tolerance:.0e} allowed; symmetrise it if that is meant, as (K + K.T) / 2"
@@ -88,7 +83,6 @@ pub enum SpectralError {
         /// The largest that is taken for round-off.
         tolerance: f64,
     },
-
     /// An index beyond what there is.
     #[error("{what} index {index} is out of range: there are {len}, counted from 0")]
     IndexOutOfRange {
@@ -99,7 +93,6 @@ pub enum SpectralError {
         /// How many there are.
         len: usize,
     },
-
     /// A kernel whose rows cannot be those of so many outputs.
     #[error(
         "a kernel of {rows} rows has no blocks of {outputs} outputs: rows must be examples times outputs; assemble it with Outputs::Full, or pass its number of outputs"
@@ -110,7 +103,6 @@ pub enum SpectralError {
         /// Outputs asked for.
         outputs: usize,
     },
-
     /// A vector or a stack of vectors of the wrong length.
     #[error(
         "got {found} vector entries, expected {dim} per vector; pass whole vectors one after the other, at least one"
@@ -121,7 +113,6 @@ pub enum SpectralError {
         /// Entries passed in all.
         found: usize,
     },
-
     /// Another number of entries than one vector has, where one is meant.
     #[error(
         "got {found} entries where one vector of {dim} is meant; measure several by the function of several, such as `alignments`"
@@ -132,7 +123,6 @@ pub enum SpectralError {
         /// Entries passed.
         found: usize,
     },
-
     /// A NaN or an infinity in a vector.
     #[error("entry {index} of vector {vector} is {value}; every entry must be finite")]
     NonFiniteVector {
@@ -143,14 +133,12 @@ pub enum SpectralError {
         /// Its value.
         value: f64,
     },
-
     /// A zero vector where a direction is needed.
     #[error("vector {vector} is zero, so its ratio is undefined; leave it out")]
     ZeroVector {
         /// Position of the vector in the stack.
         vector: usize,
     },
-
     /// The kernel is zero everywhere, so nothing can be aligned with it.
     #[error(
         "the {n} x {n} kernel is zero everywhere, or has no positive eigenvalue, so that {measure} is undefined; check that some parameter has a non-zero gradient"
@@ -161,7 +149,6 @@ pub enum SpectralError {
         /// Number of samples.
         n: usize,
     },
-
     /// All entries of a kernel are the same, so that nothing is left without their mean.
     #[error(
         "all entries of the {n} x {n} kernel are the same, so that nothing is left when its mean is taken out; compare kernels of different inputs"
@@ -170,7 +157,6 @@ pub enum SpectralError {
         /// Number of samples.
         n: usize,
     },
-
     /// A number of eigenpairs outside `1..=available`.
     #[error(
         "K = {k} eigenpairs asked for, {available} are available; choose K from 1 to {available}"
@@ -181,7 +167,6 @@ pub enum SpectralError {
         /// Pairs there are.
         available: usize,
     },
-
     /// A measure of the whole spectrum asked of a part of it.
     #[error(
         "the {measure} needs all {dim} eigenpairs, only {found} are there; compute it before truncating"
@@ -194,7 +179,6 @@ pub enum SpectralError {
         /// Pairs found.
         found: usize,
     },
-
     /// Eigenpairs and kernel of different sizes.
     #[error(
         "the eigenvectors have {pairs} entries, the kernel has {gram} samples; both must come from the same sample"
@@ -205,7 +189,6 @@ pub enum SpectralError {
         /// Samples of the kernel.
         gram: usize,
     },
-
     /// The dense solver gave up.
     #[error(
         "the dense eigensolver did not converge on this {n} x {n} kernel; please report it with the matrix"
@@ -214,7 +197,6 @@ pub enum SpectralError {
         /// Number of samples.
         n: usize,
     },
-
     /// The dense solver answered, but the answer fails a check.
     #[error(
         "the dense eigensolver's answer for this {n} x {n} kernel fails its check of {check}: found {found:e}, allowed {bound:e}; please report it with the matrix"
@@ -229,7 +211,6 @@ pub enum SpectralError {
         /// Largest accepted value.
         bound: f64,
     },
-
     /// Eigenpairs handed in from outside that cannot be such.
     #[error("eigenpair {index} is invalid: {reason}")]
     InvalidPair {
@@ -238,7 +219,6 @@ pub enum SpectralError {
         /// What is wrong and what was expected.
         reason: &'static str,
     },
-
     /// An operator whose product with a finite vector is not finite.
     #[error(
         "entry {row} of a product of the operator is {value}; its entries must be finite and their sums within the range of f64"
@@ -249,7 +229,6 @@ pub enum SpectralError {
         /// Its value.
         value: f64,
     },
-
     /// A setting outside its range.
     #[error("setting {field} must be {expected}")]
     InvalidSetting {
@@ -258,21 +237,18 @@ pub enum SpectralError {
         /// What it must be.
         expected: &'static str,
     },
-
     /// A solve that its observer ended.
     #[error("the solver was asked to stop after {products} products; go on from its checkpoint")]
     Stopped {
         /// Columns multiplied so far.
         products: usize,
     },
-
     /// A checkpoint that is not what a solve wrote.
     #[error("the checkpoint is damaged: {reason}; remove it and begin anew")]
     Checkpoint {
         /// What is wrong with it.
         reason: String,
     },
-
     /// A checkpoint of another solve.
     #[error(
         "the checkpoint is of another solve: {field} is {found}, {expected} is asked for; restore that setting, or remove the checkpoint"
@@ -285,14 +261,12 @@ pub enum SpectralError {
         /// That of the checkpoint.
         found: String,
     },
-
     /// A computation over several ranks that another of them ended.
     #[error("rank {rank} failed, and with it this one; what it says tells why")]
     OtherRank {
         /// The first rank that failed.
         rank: usize,
     },
-
     /// More ranks than parts of the rows.
     #[error(
         "{ranks} ranks for {n} rows in {bands} bands of {band}: each rank needs one; use {bands} ranks or fewer, or smaller tiles"
@@ -307,7 +281,6 @@ pub enum SpectralError {
         /// How many bands that makes.
         bands: usize,
     },
-
     /// An operator whose file the system would not read.
     #[error("the operator cannot be read: {reason}")]
     Unreadable {
@@ -316,14 +289,12 @@ pub enum SpectralError {
         /// The kind of that error.
         kind: std::io::ErrorKind,
     },
-
     /// An operator that could not be applied.
     #[error("the operator failed: {reason}")]
     Operator {
         /// What its implementation says.
         reason: String,
     },
-
     /// The iterative solver stopped at a limit before every pair had converged.
     #[error(
         "{got} of {wanted} eigenpairs converged within the {limit}; raise it, loosen the tolerance, or ask for fewer pairs"
@@ -338,11 +309,9 @@ pub enum SpectralError {
         /// Which limit stopped it.
         limit: &'static str,
     },
-
     /// A computation that memory cannot hold.
     #[error(transparent)]
     NoMemory(#[from] MemoryError),
-
     /// An allocation failed.
     #[error(
         "no memory for {bytes} bytes of {what}; use fewer samples, or a solver for the top K pairs only"
@@ -353,7 +322,6 @@ pub enum SpectralError {
         /// How many bytes.
         bytes: usize,
     },
-
     /// A negative eigenvalue that round-off does not explain.
     #[error(
         "smallest eigenvalue {smallest:e} is below the round-off bound {bound:e} (largest {largest:e}, {negative} negative): this is no Gram matrix of gradients; assemble it in f64, or check how it was made"
@@ -368,7 +336,6 @@ pub enum SpectralError {
         /// How many eigenvalues are negative.
         negative: usize,
     },
-
     /// The inverse of a kernel that is singular to working accuracy.
     #[error(
         "the kernel is singular to working accuracy: smallest eigenvalue {smallest:e}, noise floor {floor:e} (largest {largest:e}); drop duplicate samples, use f64, or restrict the target to the leading eigenvectors"
@@ -381,14 +348,12 @@ pub enum SpectralError {
         /// Eigenvalues at or below this are not distinguishable from zero.
         floor: f64,
     },
-
     /// A finite input whose result does not fit an f64.
     #[error("the {quantity} overflows f64; divide the kernel or the vectors by a constant")]
     Overflow {
         /// What overflowed.
         quantity: &'static str,
     },
-
     /// A class label other than 0 and 1.
     #[error("label {value} of sample {index} is neither 0 nor 1")]
     InvalidLabel {
@@ -397,7 +362,6 @@ pub enum SpectralError {
         /// The label found.
         value: u8,
     },
-
     /// A margin bound that is negative or not finite.
     #[error("margin bound {bound} must be finite and not negative")]
     InvalidBound {
