@@ -213,7 +213,7 @@ impl Eigenpairs {
     /// The coefficients phi_j . f of f in the eigenbasis: K numbers. Cost: K N.
     ///
     /// # Errors
-    /// [`VectorLength`](SpectralError::VectorLength),
+    /// [`OneVector`](SpectralError::OneVector),
     /// [`NonFiniteVector`](SpectralError::NonFiniteVector), or
     /// [`Overflow`](SpectralError::Overflow).
     pub fn coefficients(&self, f: &[f64]) -> Result<Vec<f64>> {

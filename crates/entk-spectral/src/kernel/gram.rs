@@ -191,7 +191,7 @@ impl Gram {
     /// Cost: N^2 multiply-adds, one pass over the entries.
     ///
     /// # Errors
-    /// [`VectorLength`](crate::SpectralError::VectorLength),
+    /// [`OneVector`](crate::SpectralError::OneVector),
     /// [`NonFiniteVector`](crate::SpectralError::NonFiniteVector), or
     /// [`Overflow`](crate::SpectralError::Overflow).
     pub fn matvec(&self, x: &[f64]) -> Result<Vec<f64>> {
@@ -205,7 +205,8 @@ impl Gram {
     /// entries.
     ///
     /// # Errors
-    /// As [`matvec`](Self::matvec); the length must be a non-zero multiple of N.
+    /// As [`matvec`](Self::matvec); [`VectorLength`](crate::SpectralError::VectorLength) unless the
+    /// length is a non-zero multiple of N.
     pub fn product(&self, columns: &[f64]) -> Result<Vec<f64>> {
         self.matrix.product(columns)
     }

@@ -36,7 +36,7 @@ pub struct EnergyConcentration {
 ///
 /// # Errors
 /// [`InvalidK`](SpectralError::InvalidK) unless 1 <= k <= the number of pairs,
-/// [`VectorLength`](SpectralError::VectorLength),
+/// [`OneVector`](SpectralError::OneVector),
 /// [`NonFiniteVector`](SpectralError::NonFiniteVector), or
 /// [`ZeroVector`](SpectralError::ZeroVector) for y = 0.
 pub fn energy_concentration(

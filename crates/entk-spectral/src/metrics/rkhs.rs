@@ -31,7 +31,7 @@ pub struct InverseQuadratic {
 ///
 /// # Errors
 /// [`Singular`](SpectralError::Singular), [`NeedsAllPairs`](SpectralError::NeedsAllPairs) for
-/// truncated pairs, [`VectorLength`](SpectralError::VectorLength),
+/// truncated pairs, [`OneVector`](SpectralError::OneVector),
 /// [`NonFiniteVector`](SpectralError::NonFiniteVector), or [`Overflow`](SpectralError::Overflow).
 ///
 /// ```

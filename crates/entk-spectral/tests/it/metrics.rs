@@ -80,7 +80,7 @@ fn bad_targets_are_refused() {
         energy_concentration(&pairs, &zero[3..], 1),
         Err(SpectralError::ZeroVector { vector: 0 })
     );
-    for (bad, vector_length) in
+    for (bad, is_length) in
         [(&zero[..2], true), (&zero[..], true), (&[1.0, f64::NAN, 0.0][..], false)]
     {
         let errors = [
@@ -93,10 +93,8 @@ fn bad_targets_are_refused() {
         ];
         for error in errors {
             match error {
-                SpectralError::VectorLength { dim: 3, .. } => assert!(vector_length),
-                SpectralError::NonFiniteVector { vector: 0, index: 1, .. } => {
-                    assert!(!vector_length)
-                }
+                SpectralError::OneVector { dim: 3, .. } => assert!(is_length),
+                SpectralError::NonFiniteVector { vector: 0, index: 1, .. } => assert!(!is_length),
                 other => panic!("{other:?}"),
             }
         }
