@@ -99,7 +99,7 @@ impl BinaryTarget {
     /// Gaussian entries).
     ///
     /// # Errors
-    /// [`VectorLength`](SpectralError::VectorLength),
+    /// [`OneVector`](SpectralError::OneVector),
     /// [`NonFiniteVector`](SpectralError::NonFiniteVector), or
     /// [`ZeroVector`](SpectralError::ZeroVector).
     pub fn overlap(&self, phi: &[f64]) -> Result<f64> {
