@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Everything of a release up to the upload; says what it checks, and fails at the first fault.
 
-    tools/release/check.py            # all of it; some ten minutes on two cores
+    tools/release/check.py            # all of it; some twenty minutes on two cores
     tools/release/check.py --quick    # manifests and contents of packages, nothing is built
     tools/release/check.py --final    # as without, and the placeholder of the address is refused
 
