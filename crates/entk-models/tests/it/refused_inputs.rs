@@ -54,7 +54,7 @@ fn convolutions_that_do_not_fit_are_refused() {
     for (message, what) in [
         (refusal(plain, &[image, &[3, 5, 3, 3]]), "5 channels"),
         (refusal(plain, &[image, &[3, 4, 3]]), "one k for each axis"),
-        (refusal(plain, &[&[4], &[3, 4, 3]]), "(N, C, [H,] W)"),
+        (refusal(plain, &[&[4], &[3, 4, 3]]), "(C, [H,] W) of an example"),
         (refusal(plain, &[image, &[3, 4, 3, 7]]), "larger than the padded input 6"),
         (refusal(plain, &[image, &[3, 4, 0, 1]]), "at least 1"),
         (refusal(plain, &[image, &[3, 4, 1, 1], &[4]]), "(3)"),
