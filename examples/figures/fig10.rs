@@ -11,8 +11,8 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
 use entk_cli::{
-    DeviceFlags, Directions, EXIT_CODES, ModelFlags, ModelName, Run, SIDE, ensure_input, exit,
-    exit_without_flags, fourier_magnitude, parse_seed, parse_size,
+    DeviceFlags, Directions, EXIT_CODES, ModelFlags, ModelName, PAPER_WIDTH, Run, SIDE,
+    ensure_input, exit, exit_without_flags, fourier_magnitude, parse_seed, parse_size,
     plot::{Image, ImageGrid},
     takes_negative, try_parse,
 };
@@ -32,7 +32,7 @@ struct Flags {
     model: Vec<ModelName>,
 
     /// Filters of the first stage of resnet18; 64 is the paper's, at most 16 with --quick
-    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = 64)]
+    #[arg(long, value_name = "N", value_parser = parse_size, default_value_t = PAPER_WIDTH)]
     width: usize,
 
     /// Directions of each network

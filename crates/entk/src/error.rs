@@ -87,7 +87,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 mod tests {
     use super::*;
 
-    /// Fails to read a file that is not there, which has a cause of its own.
+    /// Of an error within another, and of one with a cause.
     #[test]
     fn what_main_prints_is_the_message_with_its_causes() {
         let shape = ModelError::Shape {

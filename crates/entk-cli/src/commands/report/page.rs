@@ -68,11 +68,14 @@ fn overview(runs: &[Finished]) -> String {
         format!("<tr><td>{link}</td>{cells}</tr>")
     };
     let lines: String = runs.iter().enumerate().map(line).collect();
-    format!(
-        "<div class=\"scroll\"><table><tr><th>item</th><th>model</th><th>data</th>\
-         <th>training images</th><th>epochs</th><th>claim</th><th>seconds</th>\
-         <th>from the cache</th></tr>{lines}</table></div>\n"
-    )
+    let header = "<tr><th>item</th><th>model</th><th>data</th><th>training images</th>\
+                  <th>epochs</th><th>claim</th><th>seconds</th><th>from the cache</th></tr>";
+    scrolling(header, &lines) + "\n"
+}
+
+/// A table that is moved to the side where it is wider than the page.
+fn scrolling(header: &str, lines: &str) -> String {
+    format!("<div class=\"scroll\"><table>{header}{lines}</table></div>")
 }
 
 fn title(run: &Finished) -> String {
@@ -115,7 +118,7 @@ fn judged(run: &Finished) -> String {
     let lines: String = judged.parts.iter().map(line).collect();
     let table = match lines.is_empty() {
         true => lines,
-        false => format!("<div class=\"scroll\"><table>{lines}</table></div>"),
+        false => scrolling("", &lines),
     };
     let unseen = match judged.unseen {
         0 => String::new(),
@@ -147,10 +150,8 @@ fn differences(record: &Record) -> String {
         format!("<tr>{cells}</tr>")
     };
     let lines: String = differences.iter().map(line).collect();
-    format!(
-        "<div class=\"scroll\"><table><tr><th>differs in</th><th>here</th><th>paper</th>\
-         <th>why</th></tr>{lines}</table></div>\n"
-    )
+    let header = "<tr><th>differs in</th><th>here</th><th>paper</th><th>why</th></tr>";
+    scrolling(header, &lines) + "\n"
 }
 
 fn table_of(table: &ResultTable) -> String {
@@ -165,10 +166,8 @@ fn table_of(table: &ResultTable) -> String {
         format!("<tr>{cells}</tr>")
     };
     let lines: String = lines.iter().map(line).collect();
-    format!(
-        "<details><summary>{file} ({rows} rows, rounded)</summary><div class=\"scroll\"><table>\
-         <tr>{header}</tr>{lines}</table></div></details>\n"
-    )
+    let table = scrolling(&format!("<tr>{header}</tr>"), &lines);
+    format!("<details><summary>{file} ({rows} rows, rounded)</summary>{table}</details>\n")
 }
 
 /// Settings, times and what the machine was.
