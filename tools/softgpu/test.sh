@@ -66,28 +66,29 @@ run() {
   printf '%4d s  %-14s %-6s %s device(s)  %s\n' $((SECONDS - start)) "$name" "$order" "$devices" "$*"
 }
 
-check=(entk verify --quick --out "$out/verify")
-run lazy 1 "${check[@]}" --only verify
-SOFTGPU_STATS=$out/counts run lazy 1 "${check[@]}" --only time
-# Its floors are products of random numbers, since those of constant ones run faster, and copies by
-# way of page-locked memory, as tiles go.
-if ! grep -q curandGenerate "$out/counts"; then
-  echo "FAILED: entk verify draws no random operands"
-  exit 1
-fi
-if ! grep -q "long copies into page-locked memory" "$out/counts"; then
-  echo "FAILED: entk verify times copies into pageable memory"
-  exit 1
-fi
-run eager 1 "${check[@]}" --only verify
-run lazy 2 "${check[@]}" --only verify
-run 1 2 "${check[@]}" --only verify
-
 # A GPU in software is one thread: two programs at a time.
 engine() {
   run lazy 2 entk-gram device:: device_operators:: store:: strategies:: micro_batches:: operator::
   run eager 2 entk-gram device::
   run eager 1 device_memory
+}
+verify() {
+  local check=(entk verify --quick --out "$out/verify")
+  run lazy 1 "${check[@]}" --only verify
+  SOFTGPU_STATS=$out/counts run lazy 1 "${check[@]}" --only time
+  # Its floors are products of random numbers, since those of constant ones run faster, and copies by
+  # way of page-locked memory, as tiles go.
+  if ! grep -q curandGenerate "$out/counts"; then
+    echo "FAILED: entk verify draws no random operands"
+    exit 1
+  fi
+  if ! grep -q "long copies into page-locked memory" "$out/counts"; then
+    echo "FAILED: entk verify times copies into pageable memory"
+    exit 1
+  fi
+  run eager 1 "${check[@]}" --only verify
+  run lazy 2 "${check[@]}" --only verify
+  run 1 2 "${check[@]}" --only verify
 }
 networks() {
   run lazy 1 golden
@@ -103,5 +104,6 @@ networks() {
 }
 engine &
 engine=$!
+verify
 networks
 wait "$engine"
