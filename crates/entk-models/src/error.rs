@@ -224,7 +224,7 @@ pub enum ModelError {
         rows: usize,
     },
     /// Two parameters of one name in a network.
-    #[error("{name}: two parameters have this name")]
+    #[error("{name}: two parameters have this name; give one of them another")]
     DuplicateName {
         /// The name.
         name: String,

@@ -27,7 +27,8 @@ pub struct NodeSummary {
     pub operations: f64,
 }
 
-/// A network, operation by operation, and its sizes. It prints as a table.
+/// A network, operation by operation, and its sizes. It prints as a table of their names; their
+/// settings are in [`NodeSummary::operation`].
 ///
 /// ```
 /// # use entk_models::LeNet5Config;
@@ -97,14 +98,12 @@ impl Graph {
     }
 }
 
-/// Letters of an operation that the table shows.
-const SHOWN: usize = 32;
+/// Width of the column of operations.
+const NAME: usize = 16;
 
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(SHOWN - 3) {
-        Some((end, _)) if text.chars().count() > SHOWN => format!("{}...", &text[..end]),
-        _ => text.to_owned(),
-    }
+/// The name of an operation without its settings, which make a line too long to read.
+fn short_name(operation: &str) -> &str {
+    operation.split([' ', '(']).next().unwrap_or(operation)
 }
 
 /// A number, or nothing for zero.
@@ -115,7 +114,7 @@ fn unless_zero(number: f64, text: String) -> String {
 impl NodeSummary {
     fn write(&self, number: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { count, operations, .. } = self;
-        let (operation, shape) = (shortened(&self.operation), format!("{:?}", self.shape));
+        let (operation, shape) = (short_name(&self.operation), format!("{:?}", self.shape));
         let count = unless_zero(*count as f64, count.to_string());
         let operations = unless_zero(*operations, format!("{operations:.1e}"));
         let in_words = |read: &usize| match read {
@@ -125,7 +124,7 @@ impl NodeSummary {
         let reads = self.reads.iter().map(in_words).collect::<Vec<_>>().join(" ");
         let names = self.parameters.join(" ");
         let line = format!(
-            "{number:>4}  {operation:<SHOWN$}  {reads:<9} {shape:<16} {count:>10} {operations:>10}  \
+            "{number:>4}  {operation:<NAME$}  {reads:<9} {shape:<16} {count:>10} {operations:>10}  \
              {names}"
         );
         writeln!(f, "{}", line.trim_end())
@@ -153,7 +152,7 @@ impl fmt::Display for NetworkSummary {
         let [count, operations, names] = ["numbers", "operations", "parameters"];
         writeln!(
             f,
-            "   #  {operation:<SHOWN$}  {reads:<9} {shape:<16} {count:>10} {operations:>10}  {names}"
+            "   #  {operation:<NAME$}  {reads:<9} {shape:<16} {count:>10} {operations:>10}  {names}"
         )?;
         for (at, node) in self.nodes.iter().enumerate() {
             node.write(at + 1, f)?;
