@@ -87,7 +87,7 @@ impl Eigenpairs {
 
     fn __str__(&self) -> String {
         let worst = self.residuals.iter().copied().fold(0.0, f64::max);
-        format!("{}\nresiduals at most {worst:.1e}", *self.inner)
+        format!("{}\nresiduals ‖K φ - λ φ‖ at most {worst:.1e}", *self.inner)
     }
 
     fn __repr__(&self) -> String {

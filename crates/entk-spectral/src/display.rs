@@ -56,13 +56,15 @@ impl fmt::Display for CertifiedPairs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_pairs(f, &self.pairs, Some(&self.residuals))?;
         let worst = self.residuals.iter().copied().fold(0.0, f64::max);
-        let (orthogonality, products) = (self.orthogonality, self.products);
+        let (orthogonality, solver) = (self.orthogonality, self.solver);
         write!(
             f,
-            "\nresiduals ‖K φ - λ φ‖ at most {worst:.1e}, orthogonal within {orthogonality:.1e}; {:?}, \
-             {products} products",
-            self.solver
+            "\nresiduals ‖K φ - λ φ‖ at most {worst:.1e}, orthogonal within {orthogonality:.1e}; {solver:?}"
         )?;
+        // All pairs of a matrix in memory take no products.
+        if self.products > 0 {
+            write!(f, ", {} products", self.products)?;
+        }
         match self.clusters.len() {
             0 => Ok(()),
             count => write!(f, "; runs of equal eigenvalues: {count}"),

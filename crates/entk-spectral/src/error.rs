@@ -355,7 +355,9 @@ pub enum SpectralError {
         quantity: &'static str,
     },
     /// A class label other than 0 and 1.
-    #[error("label {value} of sample {index} is neither 0 nor 1")]
+    #[error(
+        "label {value} of sample {index} is neither 0 nor 1: map the classes to them, or take a target of real numbers for each class"
+    )]
     InvalidLabel {
         /// Index of the sample.
         index: usize,

@@ -56,7 +56,7 @@ impl Targets {
         Self::Binary(labels).checked()
     }
 
-    /// Labels of `classes` classes, counted from 0.
+    /// Labels of `classes` classes, counted from 0; of u8 after `.map(u32::from)`.
     ///
     /// # Errors
     /// [`TrainError::ClassLabel`] for a label that is not below `classes`,

@@ -31,8 +31,8 @@ const ENTRIES: &str = "entries";
 /// | [`History`] | JSON | one record an epoch, every number to its last bit |
 ///
 /// What is loaded equals what was saved, bit for bit; the metadata `entries` of eigenpairs is the
-/// type of their kernel. numpy reads the first two with `np.load`, the
-/// third with `safetensors.numpy.load_file`. For a plan see
+/// type of their kernel, and of certified pairs the field `pairs` is what is kept. numpy reads the
+/// first two with `np.load`, the third with `safetensors.numpy.load_file`. For a plan see
 /// [`Plan`](crate::gram::plan::Plan), which serialises, for parameters
 /// [`Params::save`](crate::models::Params::save), for kernels beyond memory
 /// [`Store`](crate::gram::Store).

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use entk_device::{Operand, Precision, add_product};
-use entk_spectral::{SpectralError, check_images};
+use entk_spectral::{SpectralError, Tile, check_images};
 
 use crate::{
     error::{Result, operator_error},
@@ -67,6 +67,14 @@ pub(crate) fn apply(
         Ok(images.concat()?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f64>()?)
     };
     product().map_err(|error| operator_error(&error))
+}
+
+/// A tile of so many rows and columns as a tensor of the device.
+pub(crate) fn on_device(tile: Tile, shape: (usize, usize), device: &Device) -> Result<Tensor> {
+    Ok(match tile {
+        Tile::F32(entries) => Tensor::from_vec(entries, shape, device)?,
+        Tile::F64(entries) => Tensor::from_vec(entries, shape, device)?,
+    })
 }
 
 /// A square with its lower triangle also above the diagonal.

@@ -3,13 +3,13 @@
 use std::{borrow::Cow, ops::Range};
 
 use candle_core::{DType, Device, Tensor};
-use entk_spectral::{Entries, EntryType, Gram, KernelRows, SpectralError, SymmetricOperator};
+use entk_spectral::{Entries, EntryType, Gram, KernelRows, SpectralError, SymmetricOperator, Tile};
 
 use crate::{
     config::DeviceConfig,
     device::{
         engine::Block,
-        images::{BLOCK, apply, mirrored},
+        images::{BLOCK, apply, mirrored, on_device},
         plan::default_edge,
         run::engine,
     },
@@ -93,10 +93,11 @@ impl DeviceGram {
             let (rows, cols) = (grid.range(row), grid.range(col));
             let shape = (rows.len(), cols.len());
             let ranges = rows.map(|i| i * n + cols.start..i * n + cols.end);
-            Ok(match gram.entries() {
-                Entries::F32(all) => Tensor::from_vec(concat(all, ranges), shape, device)?,
-                Entries::F64(all) => Tensor::from_vec(concat(all, ranges), shape, device)?,
-            })
+            let tile = match gram.entries() {
+                Entries::F32(all) => Tile::F32(concat(all, ranges)),
+                Entries::F64(all) => Tile::F64(concat(all, ranges)),
+            };
+            on_device(tile, shape, device)
         };
         let tiles = grid.lower().map(tile).collect::<Result<_>>()?;
         let dtype = if gram.entry_type() == EntryType::F64 { DType::F64 } else { DType::F32 };

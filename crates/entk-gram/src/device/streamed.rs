@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use entk_spectral::{EntryType, LowerTiles, SpectralError, SymmetricOperator, Tile, for_each_tile};
 
 use crate::{
-    device::images::{BLOCK, apply},
+    device::images::{BLOCK, apply, on_device},
     error::Result,
     tiles::grid::{Grid, TileIndex},
 };
@@ -54,10 +54,7 @@ impl<T: LowerTiles> StreamedGram<T> {
     fn moved(&self, TileIndex(row, col): TileIndex, tile: Tile) -> Result<Tensor> {
         let grid = self.grid();
         let shape = (grid.range(row).len(), grid.range(col).len());
-        Ok(match tile {
-            Tile::F32(entries) => Tensor::from_vec(entries, shape, &self.device)?,
-            Tile::F64(entries) => Tensor::from_vec(entries, shape, &self.device)?,
-        })
+        on_device(tile, shape, &self.device)
     }
 }
 

@@ -3,7 +3,7 @@
 //! `layer_shares` for each layer.
 
 use crate::{
-    dense::vector::{BinaryScale, check_stack, dot, finite, max_abs},
+    dense::vector::{BinaryScale, check_stack, check_vector, dot, finite, max_abs},
     error::{Result, SpectralError},
     kernel::gram::Gram,
 };
@@ -37,7 +37,8 @@ const STACK: usize = 256;
 /// # Ok::<(), entk_spectral::SpectralError>(())
 /// ```
 pub fn alignment(gram: &Gram, f: &[f64]) -> Result<f64> {
-    single(alignments(gram, one(gram, f)?)?)
+    check_vector(f, gram.n())?;
+    single(alignments(gram, f)?)
 }
 
 /// Alignment as the paper's figures plot it: y^T K y / ||y||^2.
@@ -50,7 +51,8 @@ pub fn alignment(gram: &Gram, f: &[f64]) -> Result<f64> {
 /// # Errors
 /// See [`alignment`].
 pub fn rayleigh_alignment(gram: &Gram, y: &[f64]) -> Result<f64> {
-    single(rayleigh_alignments(gram, one(gram, y)?)?)
+    check_vector(y, gram.n())?;
+    single(rayleigh_alignments(gram, y)?)
 }
 
 /// [`alignment`] of many targets of m entries each, one after the other: one number a target, at
@@ -108,15 +110,6 @@ fn quadratic_forms(gram: &Gram, targets: &[f64]) -> Result<Vec<QuadraticForm>> {
         return Err(SpectralError::ZeroGram { measure: "alignment", n: m });
     }
     Ok(forms)
-}
-
-/// Refuses a stack where one vector is meant.
-fn one<'a>(gram: &Gram, f: &'a [f64]) -> Result<&'a [f64]> {
-    if f.len() == gram.n() {
-        Ok(f)
-    } else {
-        Err(SpectralError::OneVector { dim: gram.n(), found: f.len() })
-    }
 }
 
 fn single(values: Vec<f64>) -> Result<f64> {

@@ -3,7 +3,7 @@
 //! it.
 
 use crate::{
-    dense::vector::{BinaryScale, finite},
+    dense::vector::{BinaryScale, check_vector, finite},
     eigenpairs::Eigenpairs,
     error::{Result, SpectralError},
     kernel::gram::Gram,
@@ -73,9 +73,7 @@ pub fn layer_shares(layers: &[Gram], y: &[f64]) -> Result<Vec<f64>> {
         rows: 0,
         cols: 0,
     })?;
-    if y.len() != n {
-        return Err(SpectralError::OneVector { dim: n, found: y.len() });
-    }
+    check_vector(y, n)?;
     let form = |layer: &Gram| match rayleigh_alignments(layer, y) {
         Err(SpectralError::ZeroGram { .. }) => Ok(0.0),
         Err(error) => Err(error),

@@ -67,7 +67,7 @@ impl fmt::Debug for CertifiedPairs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CertifiedPairs")
             .field("pairs", &self.pairs)
-            .field("worst_residual", &self.residuals.iter().copied().fold(0.0, f64::max))
+            .field("largest_residual", &self.residuals.iter().copied().fold(0.0, f64::max))
             .field("orthogonality", &self.orthogonality)
             .field("clusters", &self.clusters.len())
             .field("products", &self.products)
