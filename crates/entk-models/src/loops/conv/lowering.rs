@@ -59,13 +59,12 @@ impl ImageBlocks {
 
     /// The blocks of one run of images, `count` of them.
     pub(crate) fn of_images(self, count: usize) -> impl Iterator<Item = ImageBlock> {
-        let height = self.geometry.output[0];
-        (0..height).step_by(self.rows).map(move |from| ImageBlock {
-            geometry: self.geometry,
-            stack: self.stack,
-            images: count,
-            from,
-            height: self.rows.min(height - from),
+        let (geometry, whole) = (self.geometry, self.geometry.output[0]);
+        let behind_last = geometry.reach()[0].div_ceil(geometry.stride[0]) - 1;
+        (0..whole).step_by(self.rows).map(move |from| {
+            let height = self.rows.min(whole - from);
+            let lowered_rows = height + behind_last;
+            ImageBlock { geometry, stack: self.stack, images: count, from, height, lowered_rows }
         })
     }
 }
@@ -110,66 +109,62 @@ impl Plane {
 }
 
 /// Output rows `from..from + height` of `images` consecutive images.
-#[derive(Clone, Copy)]
 pub(crate) struct ImageBlock {
     geometry: Geometry,
     stack: usize,
     pub(crate) images: usize,
     from: usize,
     height: usize,
+    /// Input rows of one phase per image.
+    lowered_rows: usize,
 }
 
 impl ImageBlock {
     /// Rows (c, dj) of the lowered image.
-    pub(crate) fn taps(self) -> usize {
+    pub(crate) fn taps(&self) -> usize {
         self.geometry.channels * self.geometry.kernel[1]
     }
 
-    /// Input rows of one phase per image.
-    pub(crate) fn lowered_rows(self) -> usize {
-        self.height + self.geometry.reach()[0].div_ceil(self.geometry.stride[0]) - 1
-    }
-
     /// Columns from one image to the next.
-    pub(crate) fn pitch(self) -> usize {
-        self.lowered_rows() * self.geometry.output[1]
+    pub(crate) fn pitch(&self) -> usize {
+        self.lowered_rows * self.geometry.output[1]
     }
 
     /// Columns of one phase of the lowered image.
-    pub(crate) fn columns(self) -> usize {
+    pub(crate) fn columns(&self) -> usize {
         self.images * self.pitch()
     }
 
     /// Output pixels of one image.
-    pub(crate) fn pixels(self) -> usize {
+    pub(crate) fn pixels(&self) -> usize {
         self.height * self.geometry.output[1]
     }
 
     /// Output columns, gaps included.
-    pub(crate) fn width(self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         (self.images - 1) * self.pitch() + self.pixels()
     }
 
-    pub(crate) fn phases(self) -> usize {
+    pub(crate) fn phases(&self) -> usize {
         self.geometry.stride[0].min(self.geometry.reach()[0])
     }
 
     /// Phase and column shift of a vertical tap.
-    pub(crate) fn shift(self, di: usize) -> (usize, usize) {
+    pub(crate) fn shift(&self, di: usize) -> (usize, usize) {
         let (row, stride) = (di * self.geometry.dilation[0], self.geometry.stride[0]);
         (row % stride, row / stride * self.geometry.output[1])
     }
 
     /// Calls `visit(input row in the image stack, channel tap, start of its columns)` for every
     /// lowered row; the input row is `None` where padding is read.
-    pub(crate) fn for_each_row(self, mut visit: impl FnMut(Option<usize>, usize, usize)) {
+    pub(crate) fn for_each_row(&self, mut visit: impl FnMut(Option<usize>, usize, usize)) {
         let g = self.geometry;
         let size = self.taps() * self.columns();
         for phase in 0..self.phases() {
             for tap in 0..self.taps() {
                 for image in 0..self.images {
                     let plane = image * self.stack + tap / g.kernel[1];
-                    for q in 0..self.lowered_rows() {
+                    for q in 0..self.lowered_rows {
                         let y = (self.from + q) * g.stride[0] + phase;
                         let inside = y >= g.before[0] && y - g.before[0] < g.input[0];
                         let row = inside.then(|| plane * g.input[0] + y - g.before[0]);
@@ -182,7 +177,7 @@ impl ImageBlock {
     }
 
     /// Lowers the images: every entry of `lowered` is written.
-    pub(crate) fn lower<T: Real>(self, images: &[T], lowered: &mut Vec<T>) {
+    pub(crate) fn lower<T: Real>(&self, images: &[T], lowered: &mut Vec<T>) {
         let g = self.geometry;
         lowered.resize(self.phases() * self.taps() * self.columns(), T::zero());
         if self.shifts_planes() {
@@ -216,7 +211,7 @@ impl ImageBlock {
 
     /// The adjoint of [`lower`](Self::lower): adds every entry to the pixel it was read from.
     /// Entries that were read from no pixel are lost.
-    pub(crate) fn raise<T: Real>(self, lowered: &mut [T], images: &mut [T]) {
+    pub(crate) fn raise<T: Real>(&self, lowered: &mut [T], images: &mut [T]) {
         let g = self.geometry;
         if self.shifts_planes() {
             return self.for_each_plane(|plane| {
@@ -245,17 +240,17 @@ impl ImageBlock {
 
     /// Whether a lowered row is a whole channel, shifted: there is no stride, and output rows are
     /// as long as input rows.
-    fn shifts_planes(self) -> bool {
+    fn shifts_planes(&self) -> bool {
         let g = self.geometry;
         g.stride == [1, 1] && g.output[1] == g.input[1]
     }
 
     /// Calls `visit` for every channel tap of every image, where
     /// [`shifts_planes`](Self::shifts_planes).
-    fn for_each_plane(self, mut visit: impl FnMut(Plane)) {
+    fn for_each_plane(&self, mut visit: impl FnMut(Plane)) {
         let (g, width) = (self.geometry, self.geometry.input[1]);
         // The input rows that this block reads, of which the first and last may be padding.
-        let end = self.from + self.lowered_rows();
+        let end = self.from + self.lowered_rows;
         let first = self.from.max(g.before[0]).min(end);
         let rows = end.min(g.input[0] + g.before[0]).saturating_sub(first);
         // A block in the padding reads nothing, from no row.
@@ -275,7 +270,7 @@ impl ImageBlock {
     }
 
     /// The part of the lowered image that vertical tap `di` reads, (taps, width).
-    pub(crate) fn tap_view<T>(self, lowered: &[T], di: usize) -> MatRef<'_, T> {
+    pub(crate) fn tap_view<'a, T>(&self, lowered: &'a [T], di: usize) -> MatRef<'a, T> {
         let (phase, shift) = self.shift(di);
         let size = self.taps() * self.columns();
         let part = rows(&lowered[phase * size..(phase + 1) * size], self.taps(), self.columns());
@@ -283,7 +278,7 @@ impl ImageBlock {
     }
 
     /// As [`tap_view`](Self::tap_view), to write to.
-    pub(crate) fn tap_view_mut<T>(self, lowered: &mut [T], di: usize) -> MatMut<'_, T> {
+    pub(crate) fn tap_view_mut<'a, T>(&self, lowered: &'a mut [T], di: usize) -> MatMut<'a, T> {
         let (phase, shift) = self.shift(di);
         let size = self.taps() * self.columns();
         let part = &mut lowered[phase * size..(phase + 1) * size];
@@ -291,28 +286,28 @@ impl ImageBlock {
     }
 
     /// The columns of this block in one image of the output's size, (channels, pixels).
-    pub(crate) fn of_image<T>(self, image: &[T], channels: usize) -> MatRef<'_, T> {
+    pub(crate) fn of_image<'a, T>(&self, image: &'a [T], channels: usize) -> MatRef<'a, T> {
         let g = self.geometry;
         let start = self.from * g.output[1];
         rows(image, channels, g.output_pixels()).subcols(start, self.pixels())
     }
 
     /// As [`of_image`](Self::of_image), to write to.
-    pub(crate) fn of_image_mut<T>(self, image: &mut [T], channels: usize) -> MatMut<'_, T> {
+    pub(crate) fn of_image_mut<'a, T>(&self, image: &'a mut [T], channels: usize) -> MatMut<'a, T> {
         let g = self.geometry;
         let start = self.from * g.output[1];
         rows_mut(image, channels, g.output_pixels()).subcols_mut(start, self.pixels())
     }
 
     /// Whether the lowered image is the image itself: one of them, read by one tap, pixel by pixel.
-    pub(crate) fn is_image(self) -> bool {
+    pub(crate) fn is_image(&self) -> bool {
         let g = self.geometry;
         let one_tap = g.kernel == [1, 1] && g.stride == [1, 1] && g.before == [0, 0];
         self.images == 1 && one_tap && g.input == g.output
     }
 
     /// Output images side by side, (filters, width), zero in the gaps.
-    pub(crate) fn gather<T: Real>(self, images: &[T], matrix: &mut Vec<T>) {
+    pub(crate) fn gather<T: Real>(&self, images: &[T], matrix: &mut Vec<T>) {
         let g = self.geometry;
         matrix.clear();
         matrix.resize(g.filters * self.width(), T::zero());
@@ -327,7 +322,7 @@ impl ImageBlock {
     }
 
     /// The reverse of [`gather`](Self::gather).
-    pub(crate) fn scatter<T: Real>(self, matrix: &[T], images: &mut [T]) {
+    pub(crate) fn scatter<T: Real>(&self, matrix: &[T], images: &mut [T]) {
         let g = self.geometry;
         for (i, image) in images.chunks_exact_mut(g.output_len()).enumerate() {
             for filter in 0..g.filters {
