@@ -101,9 +101,10 @@ impl Graph {
 /// Width of the column of operations.
 const NAME: usize = 16;
 
-/// The name of an operation without its settings, which make a line too long to read.
+/// The name of an operation, and of a closure its own, without settings, which make a line too long
+/// to read.
 fn short_name(operation: &str) -> &str {
-    operation.split([' ', '(']).next().unwrap_or(operation)
+    operation.split(" {").next().unwrap_or(operation)
 }
 
 /// A number, or nothing for zero.
@@ -165,5 +166,17 @@ impl fmt::Display for NetworkSummary {
             }
         }
         write!(f, "; {operations:.1e} operations an example")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_name;
+
+    #[test]
+    fn settings_are_left_out_and_names_are_not() {
+        assert_eq!(short_name("Softmax { axis: 1 }"), "Softmax");
+        assert_eq!(short_name("Closure(\"softsign\")"), "Closure(\"softsign\")");
+        assert_eq!(short_name("Relu"), "Relu");
     }
 }
