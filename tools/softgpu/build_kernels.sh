@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # Products and sums are rounded apart, so that results do not depend on the compiler's mood.
 # Vector loads reinterpret memory, which nvcc allows.
-flags=(-x c++ -std=c++17 -O2 -fPIC -shared -w -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing
+flags=(-x c++ -std=c++17 -O3 -march=native -fPIC -shared -w -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing
   -I"$here/include" -include "$here/include/device.h")
 grep -q '__syncthreads\|__shfl' "$source" && flags+=(-DSOFTGPU_FIBERS)
 # Kernels are the functions of C linkage that are left when macros are gone.

@@ -66,18 +66,11 @@ run() {
   printf '%4d s  %-14s %-6s %s device(s)  %s\n' $((SECONDS - start)) "$name" "$order" "$devices" "$*"
 }
 
-# A GPU in software is one thread: two programs at a time.
-engine() {
-  run lazy 2 entk-gram device:: device_operators:: store:: strategies:: micro_batches:: operator::
-  run eager 2 entk-gram device::
-  run eager 1 device_memory
-}
-verify() {
-  local check=(entk verify --quick --out "$out/verify")
-  run lazy 1 "${check[@]}" --only verify
-  SOFTGPU_STATS=$out/counts run lazy 1 "${check[@]}" --only time
-  # Its floors are products of random numbers, since those of constant ones run faster, and copies by
-  # way of page-locked memory, as tiles go.
+verify() { run "$1" "$2" entk verify --quick --only verify --out "$out/verify.$BASHPID"; }
+# Its floors are products of random numbers, since those of constant ones run faster, and copies by
+# way of page-locked memory, as tiles go.
+times() {
+  SOFTGPU_STATS=$out/counts run lazy 1 entk verify --quick --only time --out "$out/times"
   if ! grep -q curandGenerate "$out/counts"; then
     echo "FAILED: entk verify draws no random operands"
     exit 1
@@ -86,24 +79,32 @@ verify() {
     echo "FAILED: entk verify times copies into pageable memory"
     exit 1
   fi
-  run eager 1 "${check[@]}" --only verify
-  run lazy 2 "${check[@]}" --only verify
-  run 1 2 "${check[@]}" --only verify
 }
-networks() {
-  run lazy 1 golden
-  # In f64: in f32 sums are as good as their order, which is the hardware's.
-  run lazy 1 archives outputs_jvp kernels_are_those
-  run lazy 1 device
-  run lazy 1 entk-models every_operation
-  run lazy 1 entk-train
-  run lazy 1 entk-linearize
-  # Folders of images and Parquet, which nothing else is built with.
-  run lazy 1 heavy_formats
-  run lazy 1 own_data
+
+# A GPU in software is one thread: two programs at a time.
+started=()
+beside() {
+  if (($(jobs -rp | wc -l) >= 2)); then wait -n; fi
+  "$@" &
+  started+=($!)
 }
-engine &
-engine=$!
-verify
-networks
-wait "$engine"
+# The longest first, so that both end at the same time.
+beside run lazy 2 entk-gram device:: device_operators:: store:: strategies:: micro_batches:: operator::
+beside run eager 2 entk-gram device::
+beside run lazy 1 entk-models every_operation
+beside run lazy 1 golden
+# In f64: in f32 sums are as good as their order, which is the hardware's.
+beside run lazy 1 archives outputs_jvp kernels_are_those
+beside verify lazy 1
+beside verify eager 1
+beside verify lazy 2
+beside verify 1 2
+beside times
+beside run eager 1 device_memory
+beside run lazy 1 device
+beside run lazy 1 entk-train
+beside run lazy 1 entk-linearize
+# Folders of images and Parquet, which nothing else is built with.
+beside run lazy 1 heavy_formats
+beside run lazy 1 own_data
+for job in "${started[@]}"; do wait "$job"; done

@@ -131,6 +131,10 @@ fn outputs_jvp_and_vjp() -> Result<()> {
     Ok(())
 }
 
+/// Examples of a kernel of all sizes of memory: of few, since the least memory costs many sweeps; more
+/// than a micro-batch, and no multiple of an edge.
+const FEW: usize = 14;
+
 /// Settings of the engine in tensor operations: all rows resident, and tiles resident, with as
 /// little memory as the kernel can be assembled in, and with twice that.
 fn devices(
@@ -153,7 +157,7 @@ fn devices(
 
 #[test]
 fn gram_on_a_device_in_both_precisions() -> Result<()> {
-    let x = inputs()?;
+    let x = inputs()?.narrow(0, 0, FEW)?;
     for case in cases()? {
         let expected = array(&format!("{}/gram", case.name))?;
         for (dtype, tolerance) in [(DType::F64, DOUBLE), (DType::F32, SINGLE)] {
@@ -171,10 +175,11 @@ fn gram_on_a_device_in_both_precisions() -> Result<()> {
     Ok(())
 }
 
-/// The largest error of an entry, relative to sqrt(K_ii K_jj); NaN if there is one.
+/// The largest error of an entry, relative to sqrt(K_ii K_jj); NaN if there is one. The kernel may be
+/// of the first examples only.
 fn entrywise_error(kernel: &Gram, expected: &[f64]) -> f64 {
-    let n = kernel.n();
-    entk_testing::entrywise_error(n, |i, j| kernel.get(i, j), |i, j| expected[n * i + j])
+    let all = expected.len().isqrt();
+    entk_testing::entrywise_error(kernel.n(), |i, j| kernel.get(i, j), |i, j| expected[all * i + j])
 }
 
 #[test]

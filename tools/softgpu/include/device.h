@@ -74,8 +74,8 @@ static Fiber fibers[THREADS];
 static unsigned char lanes[THREADS][LANE];
 static void *scheduler;
 static unsigned own;
-static void (*body)(void *);
-static void *body_data;
+static void (*call_body)(void *);
+static void *call_data;
 
 // Saves what a call keeps on the running stack, and goes on with another.
 extern "C" void softgpu_switch(void **from, void *to);
@@ -91,7 +91,7 @@ softgpu_switch:
 )");
 
 static void fiber_main() {
-  body(body_data);
+  call_body(call_data);
   fibers[own].done = true;
   void *nowhere;
   softgpu_switch(&nowhere, scheduler);
@@ -112,10 +112,10 @@ static void barrier() {
   softgpu_switch(&fibers[me].stack_pointer, scheduler);
   threadIdx = index;
 }
-static void run_block(void (*f)(void *), void *data) {
+template <class Body> static void run_block(Body body) {
   const unsigned n = blockDim.x * blockDim.y * blockDim.z;
-  body = f;
-  body_data = data;
+  call_body = [](void *at) { (*(Body *)at)(); };
+  call_data = &body;
   for (unsigned i = 0; i < n; i++) prepare(fibers[i]);
   for (unsigned left = n; left;)
     for (unsigned i = 0; i < n; i++) {
@@ -136,10 +136,14 @@ template <class T> T exchange(T value, int mask) {
   return other;
 }
 #else
-static void run_block(void (*f)(void *), void *data) {
+// `body` here, not behind a pointer: then the compiler sees a loop over threads, and may vectorise it.
+template <class Body> static void run_block(Body body) {
   for (threadIdx.z = 0; threadIdx.z < blockDim.z; threadIdx.z++)
     for (threadIdx.y = 0; threadIdx.y < blockDim.y; threadIdx.y++)
-      for (threadIdx.x = 0; threadIdx.x < blockDim.x; threadIdx.x++) f(data);
+      for (unsigned x = 0, n = blockDim.x; x < n; x++) {
+        threadIdx.x = x;
+        body();
+      }
 }
 static void barrier() {
   fprintf(stderr, "softgpu: a barrier in a file that was compiled without fibers\n");
@@ -150,28 +154,37 @@ template <class T> T exchange(T value, int) { barrier(); return value; }
 
 static const Kernel *kernels;
 
-template <class... A> struct Registered {
-  Kernel kernel;
-  using Arguments = std::tuple<std::decay_t<A>...>;
+// The arguments of one launch.
+template <class... A> struct Call {
+  std::tuple<std::decay_t<A>...> arguments;
 
-  template <size_t... I> static Arguments load(void **from, std::index_sequence<I...>) {
-    return Arguments(*(std::decay_t<A> *)from[I]...);
+  template <size_t... I> Call(void **from, std::index_sequence<I...>)
+      : arguments(*(std::decay_t<A> *)from[I]...) {}
+  void look(const CheckPointer &check) const {
+    auto one = [&check](auto x) { if constexpr (std::is_pointer_v<decltype(x)>) check((const void *)x); };
+    std::apply([&](auto... x) { (one(x), ...); }, arguments);
   }
-  Registered(const char *name, void (*f)(A...)) {
-    kernel = {name, [f](void **from, const CheckPointer &check) -> Launch {
-      struct Call { void (*f)(A...); Arguments arguments; };
-      Call call{f, load(from, std::index_sequence_for<A...>())};
-      auto look = [&check](auto x) { if constexpr (std::is_pointer_v<decltype(x)>) check((const void *)x); };
-      std::apply([&](auto... x) { (look(x), ...); }, call.arguments);
-      return [call](const Sizes &grid, const Sizes &block) mutable {
-        gridDim = {grid[0], grid[1], grid[2]};
-        blockDim = {block[0], block[1], block[2]};
-        auto run = [](void *at) { std::apply(((Call *)at)->f, ((Call *)at)->arguments); };
-        for (blockIdx.z = 0; blockIdx.z < grid[2]; blockIdx.z++)
-          for (blockIdx.y = 0; blockIdx.y < grid[1]; blockIdx.y++)
-            for (blockIdx.x = 0; blockIdx.x < grid[0]; blockIdx.x++) run_block(run, &call);
-      };
-    }, kernels};
+};
+
+// The kernel F.
+template <auto F> struct Registered {
+  Kernel kernel;
+
+  template <class... A> static Launch launch(void (*)(A...), void **from, const CheckPointer &check) {
+    const Call<A...> call(from, std::index_sequence_for<A...>());
+    call.look(check);
+    return [call](const Sizes &grid, const Sizes &block) {
+      gridDim = {grid[0], grid[1], grid[2]};
+      blockDim = {block[0], block[1], block[2]};
+      for (blockIdx.z = 0; blockIdx.z < grid[2]; blockIdx.z++)
+        for (blockIdx.y = 0; blockIdx.y < grid[1]; blockIdx.y++)
+          for (blockIdx.x = 0; blockIdx.x < grid[0]; blockIdx.x++)
+            run_block([&call] { std::apply(F, call.arguments); });
+    };
+  }
+  explicit Registered(const char *name) {
+    auto prepare = [](void **from, const CheckPointer &check) { return launch(F, from, check); };
+    kernel = {name, prepare, kernels};
     kernels = &kernel;
   }
 };
@@ -183,7 +196,7 @@ template <class T> T __shfl_xor_sync(unsigned, T value, int mask, int = 32) {
   return softgpu::exchange(value, mask);
 }
 
-#define SOFTGPU_KERNEL(name) static softgpu::Registered softgpu_##name(#name, name);
+#define SOFTGPU_KERNEL(name) static softgpu::Registered<name> softgpu_##name(#name);
 extern "C" __attribute__((visibility("default"))) const softgpu::Kernel *softgpu_lookup(const char *name) {
   for (const softgpu::Kernel *k = softgpu::kernels; k; k = k->next)
     if (!strcmp(k->name, name)) return k;
