@@ -131,8 +131,8 @@ fn outputs_jvp_and_vjp() -> Result<()> {
     Ok(())
 }
 
-/// Examples of a kernel of all sizes of memory: of few, since the least memory costs many sweeps; more
-/// than a micro-batch, and no multiple of an edge.
+/// Examples of a kernel of all sizes of memory: of few, since the least memory costs many sweeps;
+/// more than a micro-batch, and no multiple of an edge.
 const FEW: usize = 14;
 
 /// Settings of the engine in tensor operations: all rows resident, and tiles resident, with as
@@ -175,8 +175,8 @@ fn gram_on_a_device_in_both_precisions() -> Result<()> {
     Ok(())
 }
 
-/// The largest error of an entry, relative to sqrt(K_ii K_jj); NaN if there is one. The kernel may be
-/// of the first examples only.
+/// The largest error of an entry, relative to sqrt(K_ii K_jj); NaN if there is one. The kernel may
+/// be of the first examples only.
 fn entrywise_error(kernel: &Gram, expected: &[f64]) -> f64 {
     let all = expected.len().isqrt();
     entk_testing::entrywise_error(kernel.n(), |i, j| kernel.get(i, j), |i, j| expected[all * i + j])
