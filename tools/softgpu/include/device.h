@@ -136,7 +136,7 @@ template <class T> T exchange(T value, int mask) {
   return other;
 }
 #else
-// `body` here, not behind a pointer: then the compiler sees a loop over threads, and may vectorise it.
+// `body` here, not behind a pointer: a kernel is inlined into the loop over threads.
 template <class Body> static void run_block(Body body) {
   for (threadIdx.z = 0; threadIdx.z < blockDim.z; threadIdx.z++)
     for (threadIdx.y = 0; threadIdx.y < blockDim.y; threadIdx.y++)
